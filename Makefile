@@ -1,0 +1,64 @@
+# Two commands matter: `make demo` and `make test`. Each does all of its own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
+RUFF_PATHS := python scripts tests
+
+.PHONY: demo test test-rust test-python lint floors stubs bench bench-smoke fuzz fuzz-smoke clean
+
+demo: $(VENV)/.built
+	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
+
+test: test-rust test-python
+
+test-rust:
+	@echo "==> cargo test"
+	@cargo test --workspace --quiet
+
+test-python: $(VENV)/.built $(VENV)/.test
+	@echo "==> pytest"
+	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --workspace --features python -- -D warnings
+	$(BIN)/ruff format --check $(RUFF_PATHS)
+	$(BIN)/ruff check $(RUFF_PATHS)
+	$(BIN)/mypy
+	$(MAKE) floors stubs
+
+floors: $(VENV)/.built $(VENV)/.lint
+	$(BIN)/lint-imports
+
+stubs: $(VENV)/.built $(VENV)/.lint
+	$(BIN)/python -m mypy.stubtest web4._core
+
+clean:
+	rm -rf $(VENV) target dist
+
+# --- set-up, each step once -------------------------------------------------------------------------
+
+$(VENV)/.venv:
+	@echo "==> creating $(VENV) with $(PYTHON)"
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Web4 needs Python 3.11 or newer, found " + sys.version.split()[0])'
+	@command -v cargo >/dev/null || { echo "Web4 builds its native core with Rust: install a toolchain (cargo) first" >&2; exit 3; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' 'maturin>=1.9,<2'
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.venv $(RUST_SOURCES)
+	@echo "==> building the native core (release); the first time takes a minute or two"
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.venv pyproject.toml
+	@echo "==> installing what the tests need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.venv pyproject.toml
+	@echo "==> installing the linters"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group lint
+	@touch $@

@@ -1,0 +1,1 @@
+"""Web4: a runtime for agents that have to be trusted."""

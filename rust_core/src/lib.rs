@@ -1,0 +1,8 @@
+//! The native core of Web4.
+//!
+//! `rtt` is the transport as a sans-I/O state machine; `carrier` turns byte streams into authenticated,
+//! encrypted ones; the other modules are what both sides of the Python border agree on: canonical JSON,
+//! identities, hashes. `python` is the only module that knows of Python, and it is off by default.
+
+#[cfg(feature = "python")]
+mod python;
