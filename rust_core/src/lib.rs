@@ -4,5 +4,7 @@
 //! encrypted ones; the other modules are what both sides of the Python border agree on: canonical JSON,
 //! identities, hashes. `python` is the only module that knows of Python, and it is off by default.
 
+pub mod carrier;
+
 #[cfg(feature = "python")]
 mod python;
