@@ -10,7 +10,11 @@ mod _core {
     /// Version and build profile of the native core.
     #[pyfunction]
     fn build_info() -> (&'static str, &'static str) {
-        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let profile = if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        };
         (env!("CARGO_PKG_VERSION"), profile)
     }
 }
