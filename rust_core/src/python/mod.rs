@@ -1,11 +1,25 @@
 //! The Python face: `web4._core`.
 
+mod canonical;
+mod envelope;
+mod error;
+mod identity;
+
 use pyo3::prelude::*;
 
 /// The native core of Web4. Private: the rooms of `web4` give these names their public shape.
 #[pymodule]
 mod _core {
     use super::*;
+
+    #[pymodule_export]
+    use super::canonical::{blake3, canonicalize};
+    #[pymodule_export]
+    use super::envelope::{Envelope, parse_envelope, seal_envelope, verify_envelopes};
+    #[pymodule_export]
+    use super::error::CoreError;
+    #[pymodule_export]
+    use super::identity::{Identity, fingerprint, verify, verify_many};
 
     /// Version and build profile of the native core.
     #[pyfunction]
