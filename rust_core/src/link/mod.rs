@@ -12,7 +12,7 @@ use crate::carrier::{Carrier, CarrierError};
 
 pub use opening::{OpeningError, OpeningLink, Progress};
 pub use session::SessionLink;
-pub use wire::{Buffers, Wire};
+pub use wire::Wire;
 
 /// Ciphertext read from the operating system at once.
 const READ_BYTES: usize = 256 * 1024;

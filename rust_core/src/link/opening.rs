@@ -67,11 +67,6 @@ impl OpeningLink {
         &self.conduit.carrier
     }
 
-    /// The wire, for streams that the driver moves.
-    pub fn wire(&mut self) -> &mut Wire {
-        &mut self.conduit.wire
-    }
-
     /// The peer's start, once it named it.
     pub fn peer_boot_id(&self) -> Option<BootId> {
         self.peer_boot_id
@@ -167,7 +162,7 @@ impl OpeningLink {
     /// The session, once it is open. `Err` gives the link back.
     pub fn into_session(mut self, now: Nanos) -> Result<SessionLink, Box<OpeningLink>> {
         match self.opened.take() {
-            Some(opened) => Ok(SessionLink::new(self.conduit, *Box::new(opened), &self.options, now)),
+            Some(opened) => Ok(SessionLink::new(self.conduit, opened, &self.options, now)),
             None => Err(Box::new(self)),
         }
     }

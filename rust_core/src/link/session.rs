@@ -35,9 +35,10 @@ impl SessionLink {
         &self.conduit.carrier
     }
 
-    /// The wire, for streams that the driver moves, and to let go of the socket before it is closed.
-    pub fn wire(&mut self) -> &mut Wire {
-        &mut self.conduit.wire
+    /// Lets go of the wire, so that its socket can be closed.
+    pub fn release(&mut self) {
+        self.conduit.wire = Wire::Gone;
+        self.finished = true;
     }
 
     /// The TLS error that ended the carrier, if one did.
@@ -59,8 +60,11 @@ impl SessionLink {
     pub fn advance(&mut self, now: Nanos) {
         for _ in 0..READS_PER_TURN {
             let session = &mut self.session;
-            // A violation closes the session, which then ignores the rest.
-            match self.conduit.read(|plaintext| drop(session.receive_plaintext(plaintext, now))) {
+            // A violation closes the session, which then ignores the rest and says why itself.
+            let arrival = self.conduit.read(|plaintext| {
+                session.receive_plaintext(plaintext, now).ok();
+            });
+            match arrival {
                 Ok(Arrival::More) => continue,
                 Ok(Arrival::Drained) => break,
                 Ok(Arrival::Ended) => {}

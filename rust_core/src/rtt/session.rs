@@ -61,7 +61,7 @@ pub enum State {
 /// Why a session is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// `local`, `peer`, `protocol_error`, `heartbeat_timeout` or `connection_lost`.
+    /// `local`, `peer`, `protocol_error`, `heartbeat_timeout`, `connection_lost` or `peer_restarted`.
     pub reason: &'static str,
     /// The code of the CLOSE that was sent or received.
     pub code: Code,
@@ -153,6 +153,21 @@ impl Session {
     /// The next event, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Whether `poll_event` has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Whether the next write grants credit.
+    pub fn grants_credit(&self) -> bool {
+        self.writing.grants_credit()
+    }
+
+    /// Why a channel was reset, and whether by the peer.
+    pub fn channel_reset(&self, channel: ChannelId) -> Option<(Code, bool)> {
+        self.channels.get(&channel).and_then(|entry| entry.reset)
     }
 
     /// What was accepted and never acknowledged, by channel and in order of acceptance; empties the list.
@@ -362,6 +377,11 @@ impl Session {
     pub fn carrier_lost(&mut self) {
         let reason = if self.state == State::Closing { "local" } else { "connection_lost" };
         self.close(reason, Code::NORMAL, "", false);
+    }
+
+    /// The peer has started anew and knows nothing of this session (RTT-35).
+    pub fn peer_restarted(&mut self) {
+        self.close("peer_restarted", Code::NORMAL, "", false);
     }
 
     pub(super) fn close(&mut self, reason: &'static str, code: Code, text: &str, tell: bool) {

@@ -52,6 +52,10 @@ impl Writing {
         }
     }
 
+    pub fn grants_credit(&self) -> bool {
+        !self.credits.is_empty()
+    }
+
     pub fn ack_due(&mut self) {
         self.ack = true;
     }
