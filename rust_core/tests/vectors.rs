@@ -209,8 +209,8 @@ fn sig_batch_equals_single() {
     for (check, right) in &checks {
         assert_eq!(check.verify().is_ok(), *right, "{check:?}");
     }
-    // Every length up to all of them: the shares of the threads fall differently each time.
-    for len in 0..=checks.len() {
+    // The shares of the threads fall differently with each length.
+    for len in (0..=20).chain([checks.len() - 1, checks.len()]) {
         let batch: Vec<_> = checks
             .iter()
             .rev()

@@ -72,7 +72,7 @@ def document() -> dict[str, Any]:
         for message in MESSAGES
     ]
     return {
-        "about": "Signatures over web4:<protocol>:<version>:<purpose>, a zero byte, the message. Bytes in hex.",
+        "about": "Signed: web4:<protocol>:<version>:<purpose>, a zero byte, the message. Bytes in hex.",
         "accepted": accepted,
         "refused": [*_foreign(), *_malleable(), *_small_order_keys(), *_torsion_in_r()],
     }
