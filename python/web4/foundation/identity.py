@@ -37,7 +37,11 @@ _BASE58_ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstu
 
 
 def generate_identity() -> Identity:
-    """Make a new identity from the operating system's randomness. It exists in memory until it is saved."""
+    """Make a new identity from the operating system's randomness. It exists in memory until it is saved.
+
+    Raises:
+        OSError: There is no randomness.
+    """
     return Identity.generate()
 
 
