@@ -42,7 +42,7 @@ class Identity:
         """A new identity from the operating system's randomness.
 
         Raises:
-            CoreError: `no_randomness`.
+            OSError: There is none.
         """
 
     @staticmethod
