@@ -380,3 +380,11 @@ fn debug_shows_no_secret() {
     }
     assert!(!shown.contains("a7a7") && !shown.contains("167, 167"));
 }
+
+/// The Python face moves carriers between threads.
+#[test]
+fn carriers_may_change_threads() {
+    fn may_change_threads<T: Send + Sync>() {}
+    may_change_threads::<Carrier>();
+    may_change_threads::<TlsConfig>();
+}
