@@ -203,7 +203,7 @@ fn sending_is_bounded() {
     let mut pair = Pair::open();
     let flood = vec![0x5a; 4 * SEND_LIMIT];
     let mut accepted = pair.dialer.send(&flood).expect("open");
-    assert!(accepted > SEND_LIMIT / 2 && accepted % RECORD_PAYLOAD == 0);
+    assert!(accepted > SEND_LIMIT / 2 && accepted.is_multiple_of(RECORD_PAYLOAD));
     assert_eq!(pair.dialer.send(&flood).expect("open"), 0);
     assert!(
         !transmitted(&mut pair.acceptor).iter().any(|_| true),
@@ -379,4 +379,12 @@ fn debug_shows_no_secret() {
         assert!(!shown.contains(&format!("{secret:?}")));
     }
     assert!(!shown.contains("a7a7") && !shown.contains("167, 167"));
+}
+
+/// The Python face moves carriers between threads.
+#[test]
+fn carriers_may_change_threads() {
+    fn may_change_threads<T: Send + Sync>() {}
+    may_change_threads::<Carrier>();
+    may_change_threads::<TlsConfig>();
 }

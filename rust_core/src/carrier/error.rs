@@ -268,3 +268,34 @@ impl fmt::Display for CarrierError {
 }
 
 impl std::error::Error for CarrierError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Not to take part in raw public keys is final when the acceptor says so inside encrypted extensions, as a
+    /// server does that knows X.509 only and ignores what it does not know. In a plaintext hello it is not.
+    #[test]
+    fn no_raw_key_is_final_only_where_it_cannot_be_damage() {
+        let error = Error::from(PeerIncompatible::IncorrectCertificateTypeExtension);
+        for (role, authentication) in [(Role::Dialer, true), (Role::Acceptor, false)] {
+            let error = CarrierError::from_tls(&error, role, None);
+            assert_eq!(
+                (error.code(), error.is_authentication()),
+                (CarrierErrorCode::NoRawKey, authentication)
+            );
+        }
+    }
+
+    /// What a bystander can cause with one plaintext record is never charged to the proven peer as a violation.
+    #[test]
+    fn misbehaviour_that_anybody_can_cause_is_damage() {
+        for why in [
+            PeerMisbehaved::IllegalMiddleboxChangeCipherSpec,
+            PeerMisbehaved::TooManyEmptyFragments,
+        ] {
+            let error = CarrierError::from_tls(&Error::from(why), Role::Acceptor, Some([1; 32]));
+            assert_eq!(error.code(), CarrierErrorCode::Damaged);
+        }
+    }
+}

@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod client_hello;
 mod error;
 mod tls;
 mod verifier;
@@ -36,6 +37,7 @@ mod verifier;
 use std::fmt;
 use std::io::{self, IoSlice, Write};
 
+use client_hello::HelloCheck;
 use rustls::Connection;
 
 pub use error::{CarrierError, CarrierErrorCode, Role};
@@ -67,6 +69,8 @@ pub struct Carrier {
     peer: Option<([u8; 32], [u8; 32])>,
     failure: Option<CarrierError>,
     handshake_bytes: usize,
+    /// Acceptor: until the dialer's first message was looked at.
+    hello: Option<HelloCheck>,
     /// Upper estimate of the ciphertext in `connection`; exact when that is empty.
     outgoing: usize,
     sent_close: bool,
@@ -104,6 +108,7 @@ impl Carrier {
             peer: None,
             failure: None,
             handshake_bytes: 0,
+            hello: (role == Role::Acceptor).then(HelloCheck::default),
             outgoing: 0,
             sent_close: false,
             received_close: false,
@@ -122,9 +127,9 @@ impl Carrier {
         self.peer.is_none()
     }
 
-    /// Acceptor: whether a whole, valid ClientHello has arrived (for the limit on half-open carriers).
+    /// Acceptor: whether a whole ClientHello has arrived (for the limit on half-open carriers).
     pub fn has_client_hello(&self) -> bool {
-        self.role == Role::Acceptor && self.connection.negotiated_cipher_suite().is_some()
+        self.role == Role::Acceptor && self.hello.is_none()
     }
 
     /// The peer's raw public key, proven. `None` until the handshake is complete.
@@ -155,6 +160,7 @@ impl Carrier {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
+        self.check_hello(ciphertext)?;
         let mut rest = ciphertext;
         while !rest.is_empty() {
             if self.received_close {
@@ -332,6 +338,25 @@ impl Carrier {
 
     fn proven(&self) -> Option<[u8; 32]> {
         self.peer_fingerprint().copied()
+    }
+
+    fn check_hello(&mut self, ciphertext: &[u8]) -> Result<(), CarrierError> {
+        let Some(check) = &mut self.hello else {
+            return Ok(());
+        };
+        match check.advance(ciphertext) {
+            Ok(whole) => {
+                if whole {
+                    self.hello = None;
+                }
+                Ok(())
+            }
+            Err(code) => {
+                self.connection.send_close_notify();
+                let error = CarrierError::new(code, None);
+                Err(self.fail(error.with_detail("in place of an acceptable ClientHello")))
+            }
+        }
     }
 
     fn process(&mut self, taken: usize) -> Result<(), CarrierError> {
