@@ -1,9 +1,9 @@
 """Floor 1: the transport as Trio sees it. Encrypted, authenticated sessions of ordered channels (RTT).
 
-    async with rtt.open_endpoint(identity) as endpoint:
-        async with endpoint.dial("tcp://127.0.0.1:7440", expect=fingerprint) as session:
-            async with await session.open_channel("knowledge", name="facts") as channel:
-                await channel.send(b"water is wet")
+async with rtt.open_endpoint(identity) as endpoint:
+async with endpoint.dial("tcp://127.0.0.1:7440", expect=fingerprint) as session:
+async with await session.open_channel("knowledge", name="facts") as channel:
+await channel.send(b"water is wet")
 """
 
 from web4.rtt.channel import Channel, Outcome

@@ -18,7 +18,7 @@ from web4.rtt.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from web4.rtt.session import RttSession
@@ -57,7 +57,7 @@ class Channel(trio.abc.Channel[bytes]):
         self.id = channel_id
         self.kind, self.name, self.max_message = info
 
-    async def send(self, value: bytes) -> Outcome:
+    async def send(self, value: bytes) -> Outcome:  # type: ignore[override] # says more than Trio's None
         """Hand one message to the channel, waiting for room if its policy is `block`.
 
         If this returns, the message was accepted (or the policy dropped it, and the outcome says so). If it raises
@@ -71,7 +71,7 @@ class Channel(trio.abc.Channel[bytes]):
         await checkpoint_if_cancelled()
         ticket = self._session.next_ticket()
         try:
-            outcome, status = self._link.send(self.id, value, True, ticket)  # noqa: FBT003 - native
+            outcome, status = self._link.send(self.id, value, True, ticket)
         except CoreError as error:
             self._raise(error)
         if outcome == _WAITING:
@@ -85,7 +85,7 @@ class Channel(trio.abc.Channel[bytes]):
     def send_nowait(self, value: bytes) -> Outcome:
         """Like `send`, but instead of waiting raises `BackpressureError(queue_full)`, a `trio.WouldBlock`."""
         try:
-            outcome, status = self._link.send(self.id, value, False, 0)  # noqa: FBT003 - native
+            outcome, status = self._link.send(self.id, value, False, 0)
         except CoreError as error:
             self._raise(error)
         if status:
@@ -105,7 +105,7 @@ class Channel(trio.abc.Channel[bytes]):
         ticket = self._session.next_ticket()
         batch = values if isinstance(values, list) else list(values)
         try:
-            outcomes, status = self._link.send_many(self.id, batch, True, ticket)  # noqa: FBT003 - native
+            outcomes, status = self._link.send_many(self.id, batch, True, ticket)
         except CoreError as error:
             self._raise(error)
         if outcomes == _WAITING:
@@ -120,7 +120,9 @@ class Channel(trio.abc.Channel[bytes]):
 
     async def _wait_for_room(self, ticket: int, status: int) -> None:
         with trio.move_on_after(float("inf") if self._block_timeout is None else self._block_timeout):
-            if not await self._session.wait_ticket(ticket, status, lambda: self._link.cancel_send(self.id, ticket)):
+            if not await self._session.wait_ticket(
+                ticket, status, lambda: self._link.cancel_send(self.id, ticket)
+            ):
                 self._raise_over()
             return
         raise BackpressureError(
@@ -224,11 +226,10 @@ class Channel(trio.abc.Channel[bytes]):
         """End both directions at once; what is not acknowledged may never arrive, the peer sees a reset."""
         self._close(self._link.reset_channel)
 
-    def _close(self, native: object) -> None:
+    def _close(self, native: Callable[[int], int]) -> None:
         if self.id == 0 or self._closed:
             return
         self._closed = True
-        assert callable(native)
         self._session.react(native(self.id))
         self._session.forget(self)
         self.wake()
@@ -250,11 +251,17 @@ class Channel(trio.abc.Channel[bytes]):
     def _raise(self, error: CoreError) -> NoReturn:
         peer = self._session.peer
         if error.code == "queue_full":
-            raise BackpressureError(f"the send queue of {self.name!r} is full", code="queue_full", peer=peer) from None
+            raise BackpressureError(
+                f"the send queue of {self.name!r} is full", code="queue_full", peer=peer
+            ) from None
         if error.code == "message_too_large":
-            raise MessageTooLargeError(f"messages on {self.name!r} have at most {self.max_message} bytes") from None
+            raise MessageTooLargeError(
+                f"messages on {self.name!r} have at most {self.max_message} bytes"
+            ) from None
         if error.code == "batch_too_large":
-            raise BatchTooLargeError(f"the batch can never fit the queue of {self.name!r}: send it in parts") from None
+            raise BatchTooLargeError(
+                f"the batch can never fit the queue of {self.name!r}: send it in parts"
+            ) from None
         self._raise_over()
 
     def _raise_nothing(self, reason: int) -> NoReturn:
@@ -269,6 +276,8 @@ class Channel(trio.abc.Channel[bytes]):
         reset = self._link.channel_reset(self.id)
         if self._session.state != "closed" and reset is not None:
             raise ChannelResetError(
-                f"the peer reset channel {self.name!r}: {reset[0]}", reset_code=reset[0], peer=self._session.peer
+                f"the peer reset channel {self.name!r}: {reset[0]}",
+                reset_code=reset[0],
+                peer=self._session.peer,
             )
         raise self._session.error()

@@ -58,7 +58,7 @@ class Endpoint:
     first (RTT-35).
     """
 
-    def __init__(  # noqa: D107 - made by open_endpoint
+    def __init__(
         self,
         identity: Identity,
         nursery: trio.Nursery,
@@ -214,7 +214,9 @@ class Endpoint:
         except RttError as error:
             self._report_failure(error, address)
         except trio.TooSlowError:
-            self._report_failure(HandshakeError("the opening took too long", code="handshake_timeout"), address)
+            self._report_failure(
+                HandshakeError("the opening took too long", code="handshake_timeout"), address
+            )
         except (OSError, trio.ClosedResourceError):
             self._report_failure(HandshakeError("the carrier failed", code="unreachable"), address)
         finally:
@@ -232,7 +234,7 @@ class Endpoint:
         assert peer is not None
         try:
             admitted = admit(peer, address)
-        except Exception as error:  # noqa: BLE001 - a failing callback admits nobody
+        except Exception as error:
             self._emit("error", severity="error", peer=peer, where="admit", error=type(error).__name__)
             admitted = False
         if not admitted:
@@ -267,7 +269,10 @@ class Endpoint:
         )
         self._by_peer.setdefault(session.peer, {})[session] = boot_id
         self._emit(
-            "session_open", peer=session.peer, session_id=session.session_id.hex(), initiator=session.initiator
+            "session_open",
+            peer=session.peer,
+            session_id=session.session_id.hex(),
+            initiator=session.initiator,
         )
         self._nursery.start_soon(session.run)
         return session

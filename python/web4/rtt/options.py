@@ -75,7 +75,8 @@ class Options:
             "frame_payload": self.frame_payload,
             "channels": self.channels,
             "kinds": [
-                (kind.max_message, kind.messages, kind.window) for kind in (self.control, self.state, self.knowledge)
+                (kind.max_message, kind.messages, kind.window)
+                for kind in (self.control, self.state, self.knowledge)
             ],
             "heartbeat_ns": round(self.heartbeat * 1e9),
             "drain_timeout_ns": round(self.drain_timeout * 1e9),

@@ -23,9 +23,10 @@ from web4.rtt.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from web4._core import SessionLink
-    from web4.foundation.events import Emitter
+    from web4.foundation.events import Emitter, Severity
     from web4.rtt.timers import Timers
 
 # Bits of the status that native calls return.
@@ -51,7 +52,7 @@ class RttSession:
     closes gracefully, leaving by an exception or a cancellation closes at once.
     """
 
-    def __init__(  # noqa: D107 - made by an endpoint
+    def __init__(
         self,
         link: SessionLink,
         stream: trio.SocketStream,
@@ -108,7 +109,12 @@ class RttSession:
         return self._report
 
     async def open_channel(
-        self, kind: str, *, name: str = "channel", policy: str | None = None, block_timeout: float | None = None
+        self,
+        kind: str,
+        *,
+        name: str = "channel",
+        policy: str | None = None,
+        block_timeout: float | None = None,
     ) -> Channel:
         """Open a channel; the peer learns of it with the next write, and nobody waits for it (RTT-65).
 
@@ -136,11 +142,15 @@ class RttSession:
             raise self.error() from None
         channel = self._channels[channel_id] = Channel(self, channel_id, block_timeout=block_timeout)
         self.react(status)
-        self._emit("channel_open", peer=self.peer, session_id=self.session_id.hex(), channel=channel_id, kind=kind)
+        self._emit(
+            "channel_open", peer=self.peer, session_id=self.session_id.hex(), channel=channel_id, kind=kind
+        )
         await trio.lowlevel.cancel_shielded_checkpoint()
         return channel
 
-    async def accept_channel(self, *, policy: str | None = None, block_timeout: float | None = None) -> Channel:
+    async def accept_channel(
+        self, *, policy: str | None = None, block_timeout: float | None = None
+    ) -> Channel:
         """Wait for the next channel that the peer opens. `policy` is that of this side's sends.
 
         Raises:
@@ -174,7 +184,11 @@ class RttSession:
     def _accept(self, channel_id: int, block_timeout: float | None) -> Channel:
         channel = self._channels[channel_id] = Channel(self, channel_id, block_timeout=block_timeout)
         self._emit(
-            "channel_open", peer=self.peer, session_id=self.session_id.hex(), channel=channel_id, kind=channel.kind
+            "channel_open",
+            peer=self.peer,
+            session_id=self.session_id.hex(),
+            channel=channel_id,
+            kind=channel.kind,
         )
         return channel
 
@@ -208,7 +222,7 @@ class RttSession:
         if (report := self.close_report) is not None:
             raise report
 
-    async def __aenter__(self) -> RttSession:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
@@ -380,8 +394,15 @@ class RttSession:
                 reason=reason,
                 count=self._report.count,
             )
-        severity = "info" if reason in ("local", "peer") else "warning"
-        self._emit("session_close", severity=severity, peer=self.peer, session_id=session_id, reason=reason, code=code)
+        severity: Severity = "info" if reason in ("local", "peer") else "warning"
+        self._emit(
+            "session_close",
+            severity=severity,
+            peer=self.peer,
+            session_id=session_id,
+            reason=reason,
+            code=code,
+        )
         for channel in self._channels.values():
             channel.wake()
         self._wake_acceptors()

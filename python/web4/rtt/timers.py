@@ -37,8 +37,7 @@ class Timers:
         if deadline < timed.armed:
             timed.armed = deadline
             heapq.heappush(self._heap, (deadline, next(self._order), timed))
-            if deadline < self._scope.deadline:
-                self._scope.deadline = deadline
+            self._scope.deadline = min(self._scope.deadline, deadline)
 
     async def run(self) -> NoReturn:
         """Wake what is due, until cancelled."""
