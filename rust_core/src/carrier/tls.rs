@@ -43,7 +43,7 @@ pub struct PrivateKeyError;
 
 /// TLS configuration of one endpoint for both roles, built once from its identity and shared by its carriers.
 ///
-/// TLS 1.3 with AES-256-GCM, AES-128-GCM or ChaCha20-Poly1305; X25519; Ed25519 raw public keys in both
+/// TLS 1.3 with AES-128-GCM, AES-256-GCM or ChaCha20-Poly1305; X25519; Ed25519 raw public keys in both
 /// directions, always required; ALPN `web4-rtt/1`. No tickets, no resumption, no early data, no server name,
 /// and no clock, because raw keys do not expire.
 ///
@@ -145,8 +145,8 @@ fn provider() -> CryptoProvider {
     let defaults = ring::default_provider();
     CryptoProvider {
         cipher_suites: vec![
-            cipher_suite::TLS13_AES_256_GCM_SHA384,
             cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_AES_256_GCM_SHA384,
             cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
         ],
         kx_groups: vec![kx_group::X25519],
