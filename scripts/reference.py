@@ -44,11 +44,16 @@ def errors_page() -> str:
     sections = [HEAD, "```text\n" + "\n".join(tree) + "\n```\n"]
     for leaf in errors:
         if leaf.codes:
-            rows = [f"| `{entry.code}` | {entry.meaning} | {entry.effect} |" for entry in leaf.codes]
+            rows = [f"| `{code.code}` | {cell(code.meaning)} | {cell(code.effect)} |" for code in leaf.codes]
             table = "\n".join(["| code | meaning | effect |", "| --- | --- | --- |", *rows])
             about = inspect.cleandoc(leaf.__doc__ or "")
             sections.append(f"## {leaf.__name__}\n\n`{leaf.__module__}`. {about}\n\n{table}\n")
     return "\n".join(sections)
+
+
+def cell(text: str) -> str:
+    """Keep text from ending its cell of a table."""
+    return text.replace("|", r"\|")
 
 
 def pages() -> dict[str, str]:

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
@@ -21,6 +21,9 @@ pub const SIGNATURE_LEN: usize = 64;
 
 /// How many signatures a thread takes at once: for fewer, starting one costs more than it saves.
 const SHARE: usize = 4;
+/// How many cores this process may use. Asking reads control files, which takes longer than a signature.
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, NonZeroUsize::get));
 
 /// Why an identity could not be made or read. Carries no key material.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -262,8 +265,7 @@ pub fn verify(
 pub fn verify_many(checks: &[SignatureCheck]) -> Vec<Result<(), BadSignature>> {
     let mut results = vec![Err(BadSignature); checks.len()];
     let shares = checks.chunks(SHARE).zip(results.chunks_mut(SHARE));
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = cores.min(shares.len());
+    let threads = CORES.min(shares.len());
     let shares = Mutex::new(shares);
     let work = || {
         loop {
