@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use web4_core::rtt::frame::{self, Frame, HEADER_BYTES, Header, Numbered};
 use web4_core::rtt::{
-    Agreement, ChannelId, Code, Event, Kind, Limits, MILLISECOND, Nanos, Nothing, Offered, Opening,
-    OpeningStep, Options, Policy, Session, Window,
+    Agreement, ChannelId, Code, Event, Kind, MILLISECOND, Nanos, Nothing, Offered, Opening, OpeningStep,
+    Options, Policy, Session, Window,
 };
 
 /// A small generator of reproducible numbers (splitmix64).
@@ -317,7 +317,7 @@ impl Scripted {
     }
 
     pub fn open(&mut self, channel: u32, kind: Kind) -> Result<(), Code> {
-        let limits = Limits::default().kind(kind);
+        let limits = self.session.agreement().limits.kind(kind);
         self.numbered(Numbered::Open {
             channel,
             kind: kind as u8,
