@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
+from disturbance import Watch
 from figures import Measurement, Task
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ class _Child:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
         )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def write(self, value: object) -> None:
         assert self._process.stdin is not None
@@ -83,11 +88,13 @@ class Pair:
             self._end(kill=True)
             raise
 
-    def measure(self, task: Task) -> dict[str, Measurement]:
-        """Run one figure; what each side saw, by role."""
+    def measure(self, task: Task) -> tuple[dict[str, Measurement], float]:
+        """Run one figure: what each side saw, by role, and how many cores others kept busy meanwhile."""
+        watch = Watch([self._server.pid, self._client.pid])
         self._server.write(task)
         self._client.write(task)
-        return {"client": self._client.read(Measurement), "server": self._server.read(Measurement)}
+        seen = {"client": self._client.read(Measurement), "server": self._server.read(Measurement)}
+        return seen, watch.cores()
 
     def _end(self, *, kill: bool) -> None:
         self._client.end(kill=kill)

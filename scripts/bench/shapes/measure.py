@@ -72,7 +72,13 @@ def main() -> None:
     parser.add_argument("--built", type=Path, help="where build.sh has put the prototypes")
     options = parser.parse_args()
     settings = Settings(
-        options.rounds, options.warm_up, options.seconds, options.samples, options.figures, not options.no_pin
+        rounds=options.rounds,
+        warm_up=options.warm_up,
+        seconds=options.seconds,
+        samples=options.samples,
+        figures=options.figures,
+        pin=not options.no_pin,
+        quiet=True,
     )
     kinds = {name: kind for name, kind in {**BASELINES, **SHAPES}.items() if name in options.peers}
     with tempfile.TemporaryDirectory(prefix="web4-shapes-") as directory:
