@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{3})Z", re.ASCII)
 
 
 class Clock(Protocol):
@@ -32,6 +37,24 @@ class SystemClock:
 
 
 def format_timestamp(wall_ms: int) -> str:
-    """Write milliseconds since the epoch as an envelope does: exactly `YYYY-MM-DDTHH:MM:SS.mmmZ`."""
-    moment = datetime.fromtimestamp(wall_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{wall_ms % 1000:03d}Z"
+    """Write milliseconds since the epoch as an envelope does: exactly `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+
+    Raises:
+        OverflowError: The moment lies outside the years 1 to 9999.
+    """
+    moment = _EPOCH + timedelta(milliseconds=wall_ms)
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def parse_timestamp(timestamp: str) -> int:
+    """Read what `format_timestamp` writes, and no other spelling; milliseconds since the epoch.
+
+    Raises:
+        ValueError: Another spelling, or no moment of the calendar. Quotes nothing of the input.
+    """
+    match = _TIMESTAMP.fullmatch(timestamp)
+    if match is None:
+        raise ValueError("not of the form YYYY-MM-DDTHH:MM:SS.mmmZ")
+    year, month, day, hour, minute, second, millisecond = map(int, match.groups())
+    moment = datetime(year, month, day, hour, minute, second, millisecond * 1000, tzinfo=UTC)
+    return (moment - _EPOCH) // _MILLISECOND

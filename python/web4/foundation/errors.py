@@ -6,8 +6,11 @@ lowercase word that never changes its meaning; texts may change and never contai
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
+
+_CODE_WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,13 @@ class Web4Error(Exception):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         for entry in cls.codes:
-            if not entry.code.replace("_", "").isalnum() or entry.code != entry.code.lower():
+            if not _CODE_WORD.fullmatch(entry.code):
                 raise TypeError(f"{cls.__name__}: {entry.code!r} is not a lowercase code word")
-        Web4Error.registry[cls.__name__] = cls
+            if not (entry.meaning and entry.effect):
+                raise TypeError(f"{cls.__name__}: {entry.code!r} lacks its meaning or its effect")
+        known = Web4Error.registry.setdefault(cls.__name__, cls)
+        if known is not cls:
+            raise TypeError(f"{cls.__name__} is declared by {known.__module__} and {cls.__module__}")
 
     def __init__(
         self,
@@ -67,3 +74,56 @@ class Web4Error(Exception):
     def __str__(self) -> str:
         where = f" (field {self.field})" if self.field else ""
         return f"{self.code}: {super().__str__()}{where}"
+
+
+class EnvelopeError(Web4Error):
+    """An envelope that is refused. The rooms above add their own leaves (section 21 of the specification)."""
+
+
+class InvalidEnvelopeError(EnvelopeError):
+    """Not an envelope that this node may handle: VAL-1, steps 1 to 4 and 6, and the handshake's order."""
+
+    codes = (
+        ErrorCode("too_large", "Longer than the size limit (ENV-3).", "Refused unread, counted."),
+        ErrorCode("syntax", "Not strict JSON (SIG-1).", "Refused, counted."),
+        ErrorCode("not_canonical", "Strict JSON, but not in canonical form (SIG-1).", "Refused, counted."),
+        ErrorCode("discriminator", "Not an object with exactly one of cip, hcp, lip.", "Refused, counted."),
+        ErrorCode("version", "A version of the protocol that this node does not speak.", "Refused, counted."),
+        ErrorCode("unknown_type", "No type of this protocol (ENV-3).", "Refused, counted."),
+        ErrorCode("field", "A field is missing, unknown, or has a wrong type or value.", "Refused, counted."),
+        ErrorCode("misaddressed", "The receiver is not this node.", "Refused, counted."),
+        ErrorCode("wrong_channel", "The type does not belong on this channel (CIP-1).", "Refused, counted."),
+        ErrorCode("out_of_turn", "The handshake does not expect this now (HS-3).", "The handshake fails."),
+        ErrorCode("no_common_protocol", "No common version of cip (HS-4).", "The handshake fails."),
+    )
+
+
+class SignatureMismatchError(EnvelopeError):
+    """What was said is not proven to come from whom it names."""
+
+    codes = (
+        ErrorCode(
+            "signature",
+            "The signature does not verify.",
+            "Refused; `auth_failure` of the session's peer (VAL-4).",
+        ),
+        ErrorCode(
+            "identity",
+            "The sender's fingerprint is not that of the session's peer, or not that of the public key.",
+            "Refused before the signature is looked at; `malicious_evidence` of the session's peer (VAL-4).",
+        ),
+    )
+
+
+class IdentityError(Web4Error):
+    """The node's key file cannot be used (ID-2). Messages name the file and what to do, never the key."""
+
+    codes = (
+        ErrorCode("key_missing", "There is no key file.", "The node does not start."),
+        ErrorCode("key_permissions", "Others could read or replace the key.", "The node does not start."),
+        ErrorCode(
+            "key_malformed", "The file is not an Ed25519 key in PKCS#8 PEM.", "The node does not start."
+        ),
+        ErrorCode("key_exists", "A key is already there.", "It is left alone; nothing is written."),
+        ErrorCode("key_unwritable", "The key could not be written.", "No key file is left behind."),
+    )

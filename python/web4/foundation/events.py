@@ -7,7 +7,8 @@ is emitted with time, id and a gap-free number, and hands the immutable result o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -18,9 +19,15 @@ if TYPE_CHECKING:
 
 Severity = Literal["debug", "info", "warning", "error"]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What happened on a node. `seq` is gap-free per node; contents appear as digests only (OBS-5)."""
+    """What happened on a node. `seq` is gap-free per node; contents appear as digests only (OBS-5).
+
+    `ts` is RFC 3339 with microseconds, `mono_ns` the node's monotonic clock in nanoseconds. `payload` is a
+    read-only copy of what was said.
+    """
 
     v: Literal["1.0"]
     seq: int
@@ -43,7 +50,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Emitter(Protocol):
-    """How a room reports an event. Never blocks, never raises."""
+    """How a room reports an event. Never blocks, never raises for what a peer did."""
 
     def __call__(
         self,
@@ -51,20 +58,27 @@ class Emitter(Protocol):
         /,
         *,
         severity: Severity = "info",
+        lane: str | None = None,
+        lane_seq: int | None = None,
         peer: str | None = None,
         session_id: str | None = None,
         protocol: str | None = None,
         msg_id: str | None = None,
         corr_id: str | None = None,
+        task_id: str | None = None,
         state: str | None = None,
-        **payload: Any,  # noqa: ANN401 - any JSON value
+        **payload: Any,
     ) -> None:
-        """Report that `type` (one of OBS-2) happened."""
+        """Report that `type` (one of OBS-2) happened. `payload` holds JSON values: digests, not contents.
+
+        Raises:
+            TypeError: The payload holds something that is no JSON value: a mistake in the program.
+        """
         ...
 
 
 class EventSource:
-    """The `Emitter` of one node: stamps each event and hands it to `sink`."""
+    """The `Emitter` of one node: stamps each event and hands it to `sink`, which must not block or raise."""
 
     def __init__(self, node: str, *, clock: Clock, ids: IdSource, sink: Callable[[Event], None]) -> None:
         self._node = node
@@ -79,36 +93,73 @@ class EventSource:
         /,
         *,
         severity: Severity = "info",
+        lane: str | None = None,
+        lane_seq: int | None = None,
         peer: str | None = None,
         session_id: str | None = None,
         protocol: str | None = None,
         msg_id: str | None = None,
         corr_id: str | None = None,
+        task_id: str | None = None,
         state: str | None = None,
         **payload: Any,
     ) -> None:
         """See `Emitter`."""
+        # Freezing comes first: a payload that is refused must not leave a gap in `seq`.
+        frozen = MappingProxyType({key: _frozen(value) for key, value in payload.items()})
         self._seq += 1
-        wall_ms = self._clock.wall_ms()
         event = Event(
             v="1.0",
             seq=self._seq,
             event_id=self._ids.uuid4(),
             type=type,
-            ts=datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            ts=_format_moment(self._clock.wall_ms()),
             mono_ns=self._clock.monotonic_ns(),
             node=self._node,
             severity=severity,
+            lane=lane,
+            lane_seq=lane_seq,
             peer=peer,
             session_id=session_id,
             protocol=protocol,
             msg_id=msg_id,
             corr_id=corr_id,
+            task_id=task_id,
             state=state,
-            payload=dict(payload),
+            payload=frozen,
         )
         self._sink(event)
 
 
-def no_events(type: str, /, **fields: Any) -> None:  # noqa: A002, ANN401
+def no_events(type: str, /, **fields: Any) -> None:  # noqa: A002 - the name of the field it fills
     """Discard every event: the `Emitter` of a room that nobody observes."""
+
+
+def encode_event(event: Event) -> bytes:
+    """Write an event as one line of JSON, without a line feed; absent fields are left out."""
+    return _ENCODER.encode(event)
+
+
+def _frozen(value: Any) -> Any:
+    """Copy a JSON value so that nobody can change it afterwards (OBS-4)."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, Mapping):
+        return MappingProxyType({str(key): _frozen(item) for key, item in value.items()})
+    raise TypeError(f"an event's payload holds JSON values, not {type(value).__name__}")
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, MappingProxyType):
+        return dict(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+def _format_moment(wall_ms: int) -> str:
+    moment = _EPOCH + timedelta(milliseconds=wall_ms)
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_thawed)

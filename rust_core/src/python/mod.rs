@@ -1,5 +1,14 @@
 //! The Python face: `web4._core`.
 
+mod canonical;
+mod envelope;
+mod error;
+mod identity;
+mod opening_link;
+mod session_link;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use pyo3::prelude::*;
 
 /// The native core of Web4. Private: the rooms of `web4` give these names their public shape.
@@ -7,10 +16,33 @@ use pyo3::prelude::*;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::canonical::{blake3, canonicalize};
+    #[pymodule_export]
+    use super::envelope::{Envelope, parse_envelope, seal_envelope, verify_envelopes};
+    #[pymodule_export]
+    use super::error::CoreError;
+    #[pymodule_export]
+    use super::opening_link::{Endpoint, OpeningLink};
+    #[pymodule_export]
+    use super::session_link::SessionLink;
+    #[pymodule_export]
+    use super::identity::{Identity, fingerprint, verify, verify_many};
+
     /// Version and build profile of the native core.
     #[pyfunction]
     fn build_info() -> (&'static str, &'static str) {
-        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let profile = if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        };
         (env!("CARGO_PKG_VERSION"), profile)
     }
+}
+
+/// Locks without asking whether an earlier holder panicked: a panic is raised in Python, and the objects here are
+/// only ever driven by one thread.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,397 @@
+"""The native core of Web4. Private: the rooms of `web4` give these names their public shape."""
+
+from collections.abc import Sequence
+from typing import final
+
+__all__ = [
+    "CoreError",
+    "Endpoint",
+    "Envelope",
+    "Identity",
+    "OpeningLink",
+    "SessionLink",
+    "blake3",
+    "build_info",
+    "canonicalize",
+    "fingerprint",
+    "parse_envelope",
+    "seal_envelope",
+    "verify",
+    "verify_envelopes",
+    "verify_many",
+]
+
+class CoreError(Exception):
+    """The native core refuses something."""
+
+    code: str
+    """A stable code."""
+    field: str | None
+    """The dotted path of the field concerned, if it is one. Of an opening: the family of the failure."""
+    proven: str | None
+    """Of an opening: the fingerprint the failure may be charged to."""
+    retry_after_ms: int | None
+    """Of an opening that was refused: the earliest retry."""
+
+@final
+class Identity:
+    """An agent's Ed25519 key pair (ID-1). Its repr shows the fingerprint only; it cannot be pickled."""
+
+    @staticmethod
+    def generate() -> Identity:
+        """A new identity from the operating system's randomness.
+
+        Raises:
+            OSError: There is none.
+        """
+
+    @staticmethod
+    def from_seed(seed: bytes, /) -> Identity:
+        """The identity that belongs to a seed: the 32 bytes that RFC 8032 calls the private key.
+
+        Raises:
+            ValueError: The seed has another length.
+        """
+
+    @staticmethod
+    def from_pem(pem: str, /) -> Identity:
+        """Reads a PKCS#8 PEM document.
+
+        Raises:
+            CoreError: `key_malformed`.
+        """
+
+    def to_pem(self) -> str:
+        """The private key as a PKCS#8 PEM document: whoever reads it is this agent."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The raw public key, 32 bytes."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Lowercase hex BLAKE3-256 of the raw public key."""
+
+    def sign(self, message: bytes, /, *, protocol: str, version: str, purpose: str) -> bytes:
+        """Sign `message` for one protocol, version and purpose, and for no other (SIG-2); 64 bytes.
+
+        Raises:
+            ValueError: Protocol, version or purpose is not 1 to 32 characters of `[a-z0-9._-]`.
+        """
+
+@final
+class Envelope:
+    """An envelope in canonical form. Nothing of it is verified until `verify` has returned."""
+
+    @property
+    def protocol(self) -> str:
+        """`cip`, `hcp` or `lip`."""
+
+    @property
+    def version(self) -> str:
+        """The protocol's version as it is written; whether it is known is the protocol's business."""
+
+    @property
+    def type(self) -> str:
+        """The type as it is written; whether it is known is the protocol's business."""
+
+    @property
+    def msg_id(self) -> str | None:
+        """The message id, if there is one and it is a string."""
+
+    @property
+    def timestamp(self) -> str | None:
+        """The timestamp as it is written, if there is one and it is a string."""
+
+    @property
+    def payload(self) -> bytes | None:
+        """The canonical bytes of the payload, if there is one."""
+
+    @property
+    def data(self) -> bytes:
+        """The canonical bytes of the whole envelope: the object that was parsed, not a copy."""
+
+    @property
+    def content_digest(self) -> str:
+        """Lowercase hex BLAKE3-256 of the canonical bytes without `sign` and `timestamp` (SIG-5).
+
+        Computed on each use.
+        """
+
+    def verify(self, public_key: bytes, /) -> None:
+        """Verify the envelope's signature strictly against a raw public key (SIG-3).
+
+        Raises:
+            CoreError: `field` if `sign` is missing or not written in the one right way; `signature` if it
+                does not verify.
+        """
+
+def build_info() -> tuple[str, str]:
+    """Version and build profile (`release` or `debug`) of the native core."""
+
+def blake3(data: bytes, /) -> bytes:
+    """The BLAKE3-256 of `data`, 32 bytes."""
+
+def canonicalize(data: bytes, /) -> bytes:
+    """The canonical form (RFC 8785) of strict JSON (SIG-1).
+
+    Raises:
+        CoreError: `syntax`.
+    """
+
+def fingerprint(public_key: bytes, /) -> str:
+    """The fingerprint of a raw public key: lowercase hex of its BLAKE3-256 (ID-1).
+
+    Raises:
+        ValueError: The key has not 32 bytes.
+    """
+
+def parse_envelope(data: bytes, /, max_bytes: int) -> Envelope:
+    """Check size, strict canonical syntax and the discriminator of `data` (VAL-1, steps 1 to 3).
+
+    Raises:
+        CoreError: `too_large`, `syntax`, `not_canonical`, `discriminator`, `version` (it is no short string)
+            or `unknown_type` (it is missing or no string).
+    """
+
+def seal_envelope(identity: Identity, unsigned: bytes, /, max_bytes: int) -> bytes:
+    """Sign an envelope that has no `sign` yet; the canonical bytes of the whole.
+
+    Fastest when `unsigned` is in canonical form already; any other spelling of strict JSON is rewritten.
+
+    Raises:
+        CoreError: As `parse_envelope`, but never `not_canonical`; `field` if there is a `sign` already.
+    """
+
+def verify(
+    public_key: bytes, message: bytes, signature: bytes, /, *, protocol: str, version: str, purpose: str
+) -> None:
+    """Verify strictly that `public_key` signed `message` for one protocol, version and purpose (SIG-3).
+
+    Raises:
+        CoreError: `signature`, whatever is wrong with key or signature.
+        ValueError: As `Identity.sign`.
+    """
+
+def verify_many(
+    checks: Sequence[tuple[bytes, bytes, bytes]], /, *, protocol: str, version: str, purpose: str
+) -> list[int]:
+    """Verify many `(public_key, message, signature)`, each strictly and by itself, over the cores.
+
+    Returns:
+        The positions of those that do not verify, ascending.
+
+    Raises:
+        ValueError: As `Identity.sign`.
+    """
+
+def verify_envelopes(pairs: Sequence[tuple[Envelope, bytes]], /) -> list[int]:
+    """Verify many `(envelope, public_key)`, each strictly and by itself, over the cores.
+
+    Returns:
+        The positions of those that do not verify, ascending.
+    """
+
+@final
+class Endpoint:
+    """The key, the options and the boot id that all carriers of one endpoint share."""
+
+    def __new__(
+        cls,
+        identity: Identity,
+        boot_id: bytes,
+        /,
+        *,
+        frame_payload: int,
+        channels: int,
+        kinds: Sequence[tuple[int, int, int]],
+        heartbeat_ns: int,
+        drain_timeout_ns: int,
+        ack_delay_ns: int,
+        resend_bytes: int,
+        resend_reserve: int,
+    ) -> Endpoint:
+        """Check the options.
+
+        Raises:
+            CoreError: `bad_option`, with the field.
+        """
+
+    def dial(self, fd: int, expect: bytes | None, /) -> OpeningLink:
+        """A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None."""
+
+    def accept(self, fd: int, /) -> OpeningLink:
+        """A carrier that somebody dialled."""
+
+@final
+class OpeningLink:
+    """A carrier between its first byte and an open session. The socket stays the caller's."""
+
+    def advance(self) -> int:
+        """Read, decide, write; how far the opening is: 0 waiting, 1 asked, 2 open.
+
+        Raises:
+            CoreError: Its `field` is `authentication`, `carrier`, `refused` or `violation`.
+        """
+
+    def flush(self) -> bool:
+        """Write what waits; False when the socket takes no more now."""
+
+    def answer(self, session_id: bytes, ticket: bytes, /) -> None:
+        """Grant the session that was asked for, under an id of 16 bytes and a ticket of 32."""
+
+    def refuse(self, code: str, retry_after_ms: int, /) -> None:
+        """Refuse it, with the word of a code."""
+
+    def into_session(self, now: int, /) -> SessionLink:
+        """The session, once open. This object is of no use afterwards."""
+
+    def release(self) -> None:
+        """Let go of the socket, so that it can be closed."""
+
+    @property
+    def has_client_hello(self) -> bool:
+        """Whether a whole ClientHello has arrived."""
+
+    @property
+    def peer(self) -> str | None:
+        """The peer's proven fingerprint."""
+
+    @property
+    def peer_boot_id(self) -> bytes | None:
+        """The id of the peer's start, once it named it."""
+
+@final
+class SessionLink:
+    """An open session on its carrier. A status has the bits 1 events wait, 2 blocked, 4 finished."""
+
+    def advance(self, now: int, /) -> int:
+        """Read, do what is due at `now` (nanoseconds), write; the status."""
+
+    def write(self) -> int:
+        """Write what waits; the status."""
+
+    def events(self) -> list[tuple[int, int]]:
+        """Take the events out: 0 channel opened, 1 readable, 2 send done, 3 wait failed, 4 flush done, 5 peer shut
+        down, 6 heartbeat timeout, 7 closed; each with a channel or a ticket."""
+
+    @property
+    def deadline(self) -> int | None:
+        """When `advance` wants to be called next."""
+
+    def send(self, channel: int, message: bytes, wait: bool, ticket: int, /) -> tuple[int, int]:
+        """Hand a message to a channel and write; (0 accepted, 1 evicted oldest, 2 dropped newest, 3 waiting; status).
+
+        Raises:
+            CoreError: `channel_closed`, `session_closed`, `message_too_large`, `batch_too_large`, `queue_full`.
+        """
+
+    def send_many(
+        self, channel: int, messages: list[bytes], wait: bool, ticket: int, /
+    ) -> tuple[int | list[int], int]:
+        """Hand a batch to a channel and write; one outcome for all, or one each."""
+
+    def receive(self, channel: int, most: int, /) -> tuple[list[bytes] | int, int]:
+        """Take messages out and grant what that frees, or say why there is none: 0 none yet, 1 the peer ended, 2
+        reset by the peer, 3 reset here, 4 closed."""
+
+    def readable(self, channel: int, /) -> int:
+        """How many messages wait on a channel."""
+
+    def open_channel(self, kind: str, name: str, policy: str | None, /) -> tuple[int, int]:
+        """Open a channel and write; (its id, status).
+
+        Raises:
+            CoreError: `unknown_kind`, `bad_policy`, `too_many_channels`, `session_closed`.
+            ValueError: The name.
+        """
+
+    def set_policy(self, channel: int, policy: str, /) -> None:
+        """Choose the policy of what this side sends on a channel that the peer opened.
+
+        Raises:
+            CoreError: `bad_policy`, `session_closed`.
+        """
+
+    def channel_info(self, channel: int, /) -> tuple[str, str, int] | None:
+        """Kind, name and largest message."""
+
+    def channel_reset(self, channel: int, /) -> tuple[str, bool] | None:
+        """Why a channel was reset, and whether by the peer."""
+
+    def end_channel(self, channel: int, /) -> int:
+        """End the sending half; the status."""
+
+    def release_channel(self, channel: int, /) -> int:
+        """End a channel; what was accepted is delivered, nothing more is read. The status."""
+
+    def reset_channel(self, channel: int, /) -> int:
+        """End both directions now; the status."""
+
+    def flush(self, channel: int, ticket: int, /) -> bool:
+        """Ask to be told when everything accepted so far is acknowledged; True when it is.
+
+        Raises:
+            CoreError: `channel_closed`, `session_closed`.
+        """
+
+    def cancel_send(self, channel: int, ticket: int, /) -> bool:
+        """Take a waiting batch back; False when it was accepted, or failed, already."""
+
+    def cancel_flush(self, channel: int, ticket: int, /) -> None:
+        """Forget a flush."""
+
+    def shutdown(self, now: int, /) -> int:
+        """Begin the graceful end; the status."""
+
+    def abort(self, code: str, text: str, /) -> int:
+        """End the session now, with one attempt to say so; the status."""
+
+    def carrier_lost(self) -> int:
+        """The carrier is gone; the status."""
+
+    def peer_restarted(self) -> int:
+        """The peer has started anew; the status."""
+
+    def release(self) -> None:
+        """Let go of the socket, so that it can be closed."""
+
+    @property
+    def state(self) -> str:
+        """`open`, `closing` or `closed`."""
+
+    @property
+    def closed(self) -> tuple[str, str, str] | None:
+        """Why it is closed: reason, word of the code, reason text."""
+
+    @property
+    def failure(self) -> str | None:
+        """The code of the TLS failure that ended the carrier."""
+
+    @property
+    def session_id(self) -> bytes:
+        """16 bytes."""
+
+    @property
+    def initiator(self) -> bool:
+        """Whether this side dialled."""
+
+    @property
+    def peer(self) -> str:
+        """The peer's fingerprint."""
+
+    @property
+    def peer_public_key(self) -> bytes:
+        """The peer's raw public key, 32 bytes."""
+
+    def binding(self) -> bytes:
+        """The TLS exporter value for this session's id (RTT-8), 32 bytes. Secret."""
+
+    def stats(self) -> dict[str, int]:
+        """The counters of the session."""
+
+    def channel_stats(self, channel: int, /) -> dict[str, int] | None:
+        """The counters of a channel."""
+
+    def take_lost(self) -> list[tuple[int, str, str, int, bool, bytes]]:
+        """What was accepted and never acknowledged: channel, name, kind, index, whether unsent, content."""

@@ -1,0 +1,37 @@
+//! Canonical JSON and hashes for Python.
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::error::core_error;
+use crate::envelope::EnvelopeError;
+use crate::{canonical, hash};
+
+/// From this size on, hashing takes long enough that other threads should run meanwhile.
+const LONG_INPUT: usize = 256 * 1024;
+
+/// The canonical form (RFC 8785) of strict JSON.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+pub(super) fn canonicalize<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    match canonical::canonicalize(data) {
+        Ok(canonical) => Ok(PyBytes::new(py, &canonical)),
+        Err(error) => {
+            let error = EnvelopeError::from(error);
+            Err(core_error(py, error.code(), None, error.to_string()))
+        }
+    }
+}
+
+/// The BLAKE3-256 of `data`, 32 bytes.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+pub(super) fn blake3<'py>(py: Python<'py>, data: &Bound<'py, PyBytes>) -> Bound<'py, PyBytes> {
+    let bytes = data.as_bytes();
+    let digest = if bytes.len() < LONG_INPUT {
+        hash::blake3(bytes)
+    } else {
+        py.detach(|| hash::blake3(bytes))
+    };
+    PyBytes::new(py, &digest)
+}

@@ -1,0 +1,138 @@
+//! Envelopes for Python.
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+use super::error::core_error;
+use super::identity::{Identity, refuse_signature, refused_positions};
+use crate::envelope::{self, EnvelopeError};
+use crate::hash;
+use crate::identity::{BadSignature, KEY_LEN};
+
+/// An envelope in canonical form. Nothing of it is verified until `verify` has returned.
+#[pyclass(frozen, module = "web4._core")]
+pub(super) struct Envelope {
+    inner: envelope::Envelope<PyBackedBytes>,
+}
+
+#[pymethods]
+impl Envelope {
+    /// `cip`, `hcp` or `lip`.
+    #[getter]
+    fn protocol(&self) -> &'static str {
+        self.inner.protocol().name()
+    }
+
+    /// The protocol's version as it is written.
+    #[getter]
+    fn version(&self) -> String {
+        self.inner.version().into_owned()
+    }
+
+    /// The type as it is written.
+    #[getter]
+    fn r#type(&self) -> String {
+        self.inner.kind().into_owned()
+    }
+
+    /// The message id, if there is one and it is a string.
+    #[getter]
+    fn msg_id(&self) -> Option<String> {
+        self.inner.msg_id().map(|id| id.into_owned())
+    }
+
+    /// The timestamp as it is written, if there is one and it is a string.
+    #[getter]
+    fn timestamp(&self) -> Option<String> {
+        self.inner
+            .timestamp()
+            .map(|timestamp| timestamp.into_owned())
+    }
+
+    /// The canonical bytes of the payload, if there is one.
+    #[getter]
+    fn payload<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.inner
+            .payload()
+            .map(|payload| PyBytes::new(py, payload))
+    }
+
+    /// The canonical bytes of the whole envelope: the object that was parsed, not a copy.
+    #[getter]
+    fn data<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(self.inner.inner().into_pyobject(py)?.into_any())
+    }
+
+    /// Lowercase hex BLAKE3-256 of the canonical bytes without `sign` and `timestamp`. Computed on each use.
+    #[getter]
+    fn content_digest(&self) -> String {
+        hash::hex(&self.inner.content_digest())
+    }
+
+    /// Verifies the envelope's signature strictly against a raw public key, or raises.
+    #[pyo3(signature = (public_key, /))]
+    fn verify(&self, py: Python<'_>, public_key: &[u8]) -> PyResult<()> {
+        let Ok(key) = public_key.try_into() else {
+            return Err(refuse_signature(py, BadSignature));
+        };
+        self.inner.verify(key).map_err(|error| refuse(py, &error))
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<Envelope {}, {} bytes>",
+            self.inner.protocol().name(),
+            self.inner.bytes().len()
+        )
+    }
+}
+
+/// Checks size, strict canonical syntax and the discriminator of `data`.
+#[pyfunction]
+#[pyo3(signature = (data, /, max_bytes))]
+pub(super) fn parse_envelope(
+    py: Python<'_>,
+    data: Bound<'_, PyBytes>,
+    max_bytes: usize,
+) -> PyResult<Envelope> {
+    envelope::Envelope::parse(PyBackedBytes::from(data), max_bytes)
+        .map(|inner| Envelope { inner })
+        .map_err(|error| refuse(py, &error))
+}
+
+/// Signs an envelope that has no `sign` yet; the canonical bytes of the whole.
+#[pyfunction]
+#[pyo3(signature = (identity, unsigned, /, max_bytes))]
+pub(super) fn seal_envelope<'py>(
+    py: Python<'py>,
+    identity: &Bound<'py, Identity>,
+    unsigned: &[u8],
+    max_bytes: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    envelope::seal(&identity.get().inner, unsigned, max_bytes)
+        .map(|sealed| PyBytes::new(py, &sealed))
+        .map_err(|error| refuse(py, &error))
+}
+
+/// Verifies many `(envelope, public_key)` strictly, each by itself, over the cores; the positions of those
+/// that do not verify, in ascending order.
+#[pyfunction]
+#[pyo3(signature = (pairs, /))]
+pub(super) fn verify_envelopes<'py>(
+    py: Python<'py>,
+    pairs: Vec<(Bound<'py, Envelope>, Bound<'py, PyBytes>)>,
+) -> Vec<usize> {
+    let checks = pairs.iter().map(|(envelope, public_key)| {
+        let key: &[u8; KEY_LEN] = public_key
+            .as_bytes()
+            .try_into()
+            .map_err(|_| EnvelopeError::from(BadSignature))?;
+        envelope.get().inner.signature_check(key)
+    });
+    refused_positions(py, checks.collect())
+}
+
+fn refuse(py: Python<'_>, error: &EnvelopeError) -> PyErr {
+    core_error(py, error.code(), error.field(), error.to_string())
+}
