@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
-from disturbance import Watch
-from figures import Measurement, Task
+from scripts.bench.disturbance import Watch
+from scripts.bench.figures import Measurement, Task
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-_HERE = Path(__file__).parent
+_ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 
 
@@ -28,11 +28,11 @@ def cores() -> tuple[int, int] | None:
 
 class _Child:
     def __init__(self, peer: str, role: str, credentials: Path, cpu: int | None, path: list[str]) -> None:
-        command = [sys.executable, str(_HERE / "child.py"), "--peer", peer, "--role", role]
+        command = [sys.executable, "-m", "scripts.bench.child", "--peer", peer, "--role", role]
         command += ["--credentials", str(credentials)]
         if cpu is not None:
             command += ["--cpu", str(cpu)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_HERE), *path])}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), *path])}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
         )

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from credentials import write_credentials
-from disturbance import wait_until_quiet
-from figures import FIGURES, Task
-from processes import Pair, cores
+from scripts.bench.credentials import write_credentials
+from scripts.bench.disturbance import wait_until_quiet
+from scripts.bench.figures import FIGURES, Task
+from scripts.bench.processes import Pair, cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,7 @@ def _measure(pair: Pair, figure: str, settings: Settings, values: dict[str, list
     for name in ("rate", "mib_s", "p50_us", "p99_us", "max_us"):
         for measurement in seen.values():
             if name in measurement:
-                values[name].append(float(measurement[name]))  # type: ignore[literal-required]
+                values[name].append(float(measurement[name]))
     for role, measurement in seen.items():
         for name in _PER_SIDE:
             values[f"{role}_{name}"].append(float(measurement[name]))  # type: ignore[literal-required]
