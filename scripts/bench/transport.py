@@ -17,7 +17,7 @@ from scripts.bench.figures import FIGURES
 from scripts.bench.report import machine, table
 from scripts.bench.rounds import Settings, run
 
-PEERS = ["raw_tcp", "blocking_tls", "trio_tcp", "trio_tls"]
+PEERS = ["raw_tcp", "blocking_tls", "trio_tcp", "trio_tls", "rtt"]
 DEFAULT_FIGURES = [name for name, figure in FIGURES.items() if not figure.hogged]
 QUICK = Settings(rounds=1, warm_up=0.05, seconds=0.2, samples=500, figures=DEFAULT_FIGURES)
 
