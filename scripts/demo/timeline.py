@@ -93,7 +93,11 @@ def _details(event: dict[str, Any]) -> str:
         parts.append(f"{payload['from']} → {payload['to']}")
     if event.get("outcome") == "refused":
         parts.append(f"refused: {event['code']}")
-    parts += [f"{key} {payload[key]}" for key in ("event", "reason", "goal", "statement", "status") if key in payload]
+    parts += [
+        f"{key} {payload[key]}"
+        for key in ("event", "reason", "goal", "statement", "status")
+        if key in payload
+    ]
     if "latency_us" in payload:
         parts.append(f"{payload['latency_us'] / 1000:.2f} ms")
     return "   ".join(parts)
