@@ -23,7 +23,6 @@ try:
     import trio
 
     from scripts.demo.checks import CHECKS, Checks
-    from scripts.demo.process import ChildError
     from scripts.demo.story import Story
     from scripts.demo.timeline import Timeline
 except ImportError as error:  # pragma: no cover - needs an environment without web4
@@ -43,11 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, claim in CHECKS.items():
             print(f"{name:<24} {claim}")
         return PASSED
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return _run(options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -60,10 +55,10 @@ def _run(options: argparse.Namespace) -> int:
             directory = options.keep
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            code = trio.run(_tell, timeline, checks, options, directory)
-        except* (ChildError, OSError) as group:
-            print(f"the demo cannot run here: {group.exceptions[0]}", file=sys.stderr)
-            code = ENVIRONMENT
+        except OSError as error:
+            print(f"{directory} cannot be used: {error}", file=sys.stderr)
+            return ENVIRONMENT
+        code = trio.run(_tell, timeline, checks, options, directory)
     timeline.summary(checks.results, seed=options.seed, seconds=time.monotonic() - began)
     return code
 
@@ -77,23 +72,49 @@ async def _tell(timeline: Timeline, checks: Checks, options: argparse.Namespace,
         seed=options.seed,
         sabotage=options.sabotage,
     )
-    with trio.move_on_after(options.timeout) as scope:
-        await story.tell()
+    failure, interrupted = None, False
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                nonlocal interrupted
+                await anext(signals)
+                interrupted = True
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            with trio.move_on_after(options.timeout) as scope:
+                failure = await story.tell()
+            nursery.cancel_scope.cancel()
+    if interrupted:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    if failure is not None:
+        print(f"the demo cannot run here: {failure}", file=sys.stderr)
+        return ENVIRONMENT
     if scope.cancelled_caught:
-        print(f"not finished within {options.timeout} s", file=sys.stderr)
+        print(f"not finished within {options.timeout:g} s", file=sys.stderr)
         return TIMEOUT
     return PASSED if checks.ok else FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--transport", choices=["tcp", "unix"], default="tcp", help="what the bytes travel on")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--transport", choices=["tcp", "unix"], default="tcp", help="what the bytes travel on"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line, the summary last")
     parser.add_argument("--seed", type=int, help="repeatable identities and ids (never TLS keys)")
-    parser.add_argument("--timeout", type=_seconds, default=60, metavar="S", help="give up after S seconds (60)")
+    parser.add_argument(
+        "--timeout", type=_seconds, default=60, metavar="S", help="give up after S seconds (60)"
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="use DIR, and leave it there")
     parser.add_argument("--list", action="store_true", help="list the checks and what they claim")
-    parser.add_argument("--sabotage", choices=list(CHECKS), metavar="CHECK", help="break that step: its check fails")
+    parser.add_argument(
+        "--sabotage", choices=list(CHECKS), metavar="CHECK", help="break that step: its check fails"
+    )
     return parser
 
 
@@ -105,5 +126,7 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before there was anything to end
+        sys.exit(INTERRUPTED)

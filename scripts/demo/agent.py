@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-
-from scripts.demo.child import Setup, run, serve
-from web4 import rtt
-from web4.foundation.clock import SystemClock
 from web4.protocols.cip import CipOptions, CipRuntime, accept
 from web4.protocols.cip import messages as m
 from web4.protocols.cip.agreement import Offer
 from web4.trust import OperatorBlock, OperatorPromote, TrustRegistry
+
+from scripts.demo.child import Setup, run, serve
+from web4 import rtt
+from web4.foundation.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,6 +90,7 @@ class Agent:
 
     async def intent(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Ask a peer, and wait for its first answer."""
+        began_ns = self._clock.monotonic_ns()
         conversation = self._setup.ids.uuid4()
         send, receive = trio.open_memory_channel[m.ReplyEnvelope](1)
         self._answers[conversation] = send
@@ -97,7 +98,11 @@ class Agent:
             arguments["peer"], goal="ask", topic=arguments["topic"], corr_id=conversation
         )
         reply = (await receive.receive()).payload
-        return {"status": reply.status, "reason": reply.reason, "answers_it": reply.in_reply_to == msg_id}
+        return {
+            "status": reply.status,
+            "answers_it": reply.in_reply_to == msg_id,
+            "latency_us": (self._clock.monotonic_ns() - began_ns) // 1000,
+        }
 
     async def fact(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Propose a fact."""
@@ -116,7 +121,9 @@ class Agent:
         """Let a person vouch for a peer."""
         self.trust.handle(
             arguments["peer"],
-            OperatorPromote(at_ms=self._clock.wall_ms(), human=arguments["human"], reason=arguments["reason"]),
+            OperatorPromote(
+                at_ms=self._clock.wall_ms(), human=arguments["human"], reason=arguments["reason"]
+            ),
         )
         return await self.trust_in(arguments)
 
@@ -146,28 +153,30 @@ class Agent:
 
 async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
     """Be a node until the input ends."""
-    async with rtt.open_endpoint(setup.identity, emit=setup.emit, ids=setup.ids) as endpoint:
-        async with trio.open_nursery() as nursery:
-            agent = Agent(setup, endpoint, nursery)
-            async with agent.cip:
-                nursery.start_soon(agent.serve_all)
-                nursery.start_soon(agent.heed_all)
-                listener = await endpoint.listen(setup.url, admit=agent.cip.admit)
-                setup.emit("ready", fingerprint=setup.identity.fingerprint, url=listener.addresses[0])
-                await serve(
-                    lines,
-                    {
-                        "dial": agent.dial,
-                        "intent": agent.intent,
-                        "fact": agent.fact,
-                        "decision": agent.decision,
-                        "promote": agent.promote,
-                        "block": agent.block,
-                        "overload": agent.overload,
-                        "trust": agent.trust_in,
-                    },
-                )
-                nursery.cancel_scope.cancel()
+    async with (
+        rtt.open_endpoint(setup.identity, emit=setup.emit, ids=setup.ids) as endpoint,
+        trio.open_nursery() as nursery,
+    ):
+        agent = Agent(setup, endpoint, nursery)
+        async with agent.cip:
+            nursery.start_soon(agent.serve_all)
+            nursery.start_soon(agent.heed_all)
+            listener = await endpoint.listen(setup.url, admit=agent.cip.admit)
+            setup.emit("ready", fingerprint=setup.identity.fingerprint, url=listener.addresses[0])
+            await serve(
+                lines,
+                {
+                    "dial": agent.dial,
+                    "intent": agent.intent,
+                    "fact": agent.fact,
+                    "decision": agent.decision,
+                    "promote": agent.promote,
+                    "block": agent.block,
+                    "overload": agent.overload,
+                    "trust": agent.trust_in,
+                },
+            )
+            nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Result(msgspec.Struct, frozen=True):
     detail: str
 
 
-class CheckFailed(Exception):
+class CheckFailedError(Exception):
     """A check saw something else than it claims."""
 
 

@@ -12,7 +12,7 @@ import trio
 from scripts.demo.lines import read_lines, to_line
 from web4.foundation.clock import SystemClock
 from web4.foundation.errors import Web4Error
-from web4.foundation.events import EventSource
+from web4.foundation.events import EventSource, encode_event
 from web4.foundation.identity import Identity
 from web4.foundation.ids import SeededIds, SystemIds
 
@@ -45,7 +45,7 @@ class Setup:
 
 
 def _say_event(event: Event) -> None:
-    say({**msgspec.to_builtins(event), "pid": os.getpid()})
+    say({**msgspec.json.decode(encode_event(event)), "pid": os.getpid()})
 
 
 def _key_seed(seed: str) -> bytes:
@@ -71,7 +71,9 @@ def run(main: Callable[[Setup, AsyncIterator[dict[str, Any]]], Awaitable[None]])
 
     async def lifetime() -> None:
         lines = read_lines(trio.lowlevel.FdStream(os.dup(0)))
-        await main(Setup(await anext(lines)), lines)
+        configuration = await anext(lines, None)
+        if configuration is not None:  # else whoever started it thought better of it
+            await main(Setup(configuration), lines)
 
     try:
         trio.run(lifetime)

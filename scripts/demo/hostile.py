@@ -12,12 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-
-from scripts.demo.child import Setup, run, serve
-from web4 import rtt
-from web4.foundation import envelope as envelopes
-from web4.foundation.clock import format_timestamp
-from web4.foundation.codec import ENCODER
 from web4.protocols.cip import CipOptions
 from web4.protocols.cip import messages as m
 from web4.protocols.cip.actions import Established, Send
@@ -27,6 +21,12 @@ from web4.protocols.cip.sealing import seal
 from web4.protocols.cip.session import CipSession
 from web4.protocols.fields import Party
 from web4.trust import TrustRegistry
+
+from scripts.demo.child import Setup, run, serve
+from web4 import rtt
+from web4.foundation import envelope as envelopes
+from web4.foundation.clock import format_timestamp
+from web4.foundation.codec import ENCODER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -162,7 +162,9 @@ class Hostile:
             binding=session.binding,
             initiator=session.initiator,
         )
-        return CipSession(context, Peer(session.peer, trust=trust, options=options, emit=self._setup.emit), facts)
+        return CipSession(
+            context, Peer(session.peer, trust=trust, options=options, emit=self._setup.emit), facts
+        )
 
 
 async def _chunks(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import trio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import trio
 
 MAX_LINE = 1 << 20
 

@@ -36,7 +36,7 @@ class Child:
         self._replies: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
         self._ended = False
 
-    async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Have the process do something and wait for its answer.
 
         Raises:
@@ -76,15 +76,20 @@ class Child:
 
 @asynccontextmanager
 async def start_child(
-    module: str, name: str, configuration: dict[str, Any], on_event: Callable[[dict[str, Any]], None]
+    module: str,
+    name: str,
+    configuration: dict[str, Any],
+    on_event: Callable[[dict[str, Any]], None],
+    nursery: trio.Nursery,
 ) -> AsyncGenerator[Child]:
     """Run `python -m module` for the length of a block.
 
-    It reads its configuration as the first line, says events and answers on its output, and ends when its input
-    does; what has not ended two seconds later is killed.
+    It reads its configuration as the first line, says events and answers on its output, which a task of `nursery`
+    reads, and ends when its input does; what has not ended two seconds later is killed.
     """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    # A session of its own, so that Ctrl-C reaches the one who tells the story, and it ends the others in order.
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", module], stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True
     )
@@ -92,10 +97,8 @@ async def start_child(
     assert process.stdin is not None
     try:
         await process.stdin.send_all(to_line(configuration))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(child.listen)
-            yield child
-            nursery.cancel_scope.cancel()
+        nursery.start_soon(child.listen)
+        yield child
     finally:
         with trio.CancelScope(shield=True):
             await process.stdin.aclose()
@@ -104,5 +107,3 @@ async def start_child(
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-            assert process.stdout is not None
-            await process.stdout.aclose()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from scripts.demo.checks import CheckFailed, Checks
+from scripts.demo.checks import CheckFailedError, Checks
 from scripts.demo.process import Child, ChildError, start_child
+from scripts.demo.timeline import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,12 +29,21 @@ STEP_SECONDS = 10
 SETTLE_SECONDS = 0.5
 """How long a sabotaged step waits to see that the event does not come."""
 
+PROCESSES = {"alice": "scripts.demo.agent", "bob": "scripts.demo.agent", "mallory": "scripts.demo.hostile"}
+
 
 class Story:
     """The processes, and what they have said so far."""
 
     def __init__(
-        self, timeline: Timeline, checks: Checks, *, transport: str, directory: Path, seed: int | None, sabotage: str | None
+        self,
+        timeline: Timeline,
+        checks: Checks,
+        *,
+        transport: str,
+        directory: Path,
+        seed: int | None,
+        sabotage: str | None,
     ) -> None:
         self._timeline = timeline
         self._checks = checks
@@ -45,27 +55,35 @@ class Story:
         self._children: dict[str, Child] = {}
         self._fingerprints: dict[str, str] = {}
         self._urls: dict[str, str] = {}
+        self._logs: dict[str, list[dict[str, Any]]] = {}
 
-    async def tell(self) -> None:
+    async def tell(self) -> str | None:
         """Start the processes and go through the steps; a failed check ends the story.
 
-        Raises:
-            ChildError: A process did not start.
+        Returns:
+            Why the processes could not be started, or None.
         """
-        async with AsyncExitStack() as stack:
-            for name, module in (
-                ("alice", "scripts.demo.agent"),
-                ("bob", "scripts.demo.agent"),
-                ("mallory", "scripts.demo.hostile"),
-            ):
-                await self._start(stack, name, module)
-            for name, step in self._steps():
+        failure: str | None = None
+        async with trio.open_nursery() as nursery:
+            async with AsyncExitStack() as stack:
                 try:
-                    await step()
-                except (CheckFailed, ChildError) as error:
-                    self._checks.failed(name, str(error))
-                    return
-                self._checks.passed(name)
+                    for name, module in PROCESSES.items():
+                        await self._start(stack, nursery, name, module)
+                except (CheckFailedError, ChildError, OSError) as error:
+                    failure = str(error)
+                else:
+                    await self._take_steps()
+            nursery.cancel_scope.cancel()
+        return failure
+
+    async def _take_steps(self) -> None:
+        for name, step in self._steps():
+            try:
+                await step()
+            except (CheckFailedError, ChildError) as error:
+                self._checks.failed(name, str(error))
+                return
+            self._checks.passed(name)
 
     def _steps(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         return [
@@ -88,25 +106,28 @@ class Story:
     async def rtt_open(self) -> None:
         """Alice dials Bob by his fingerprint; both see whom they have."""
         self._timeline.note("alice dials bob, expecting his fingerprint")
+        if self._sabotage == "handshake":
+            await self._ask("bob", "overload")
         expected = "mallory" if self._sabotage == "rtt_open" else "bob"
         reply = await self._ask("alice", "dial", url=self._urls["bob"], peer=self._fingerprints[expected])
         if "refused" in reply:
-            raise CheckFailed(f"the dial was refused: {reply['refused']}")
+            raise CheckFailedError(f"the dial was refused: {reply['refused']}")
         opened = await self._event("bob", "session_open", peer="alice")
         dialled = await self._event("alice", "session_open", peer="bob")
         if opened["session_id"] != dialled["session_id"]:
-            raise CheckFailed("the two ends name different sessions")
+            raise CheckFailedError("the two ends name different sessions")
         if opened["pid"] == dialled["pid"]:
-            raise CheckFailed("both ends are one process")
+            raise CheckFailedError("both ends are one process")
 
     async def handshake(self) -> None:
         """HELLO, HELLO, VERIFY; both raise each other from unknown to probing."""
         for node, peer in (("alice", "bob"), ("bob", "alice")):
             await self._event(node, "handshake_completed", peer=peer)
-            wanted = "trusted" if self._sabotage == "handshake" else "probing"
             risen = await self._event(node, "trust_transition", peer=peer)
-            if (risen["payload"]["from"], risen["payload"]["to"]) != ("unknown", wanted):
-                raise CheckFailed(f"{node}'s trust went {risen['payload']['from']} → {risen['payload']['to']}")
+            if (risen["payload"]["from"], risen["payload"]["to"]) != ("unknown", "probing"):
+                raise CheckFailedError(
+                    f"{node}'s trust went {risen['payload']['from']} → {risen['payload']['to']}"
+                )
 
     async def gate_refuses(self) -> None:
         """Bob does not take a decision from somebody he is only probing."""
@@ -114,7 +135,7 @@ class Story:
         if self._sabotage == "gate_refuses":
             await self._promote("bob", "alice")
         await self._ask("alice", "decision", peer=self._fingerprints["bob"])
-        refused = await self._event("bob", "envelope_rejected", peer="alice")
+        refused = await self._refusal("bob", "alice")
         self._expect(refused, "gate")
 
     async def promote(self) -> None:
@@ -125,7 +146,8 @@ class Story:
                 await self._promote(node, peer)
             log = (await self._trust(node, peer))["log"]
             if not log or log[-1]["to"] != "trusted" or not log[-1]["actor"] or not log[-1]["reason"]:
-                raise CheckFailed(f"{node}'s log does not say who promoted {peer} and why")
+                raise CheckFailedError(f"{node}'s log does not say who promoted {peer} and why")
+            self._logs[node] = log
 
     async def intent_reply(self) -> None:
         """Alice asks, Bob accepts; the answer carries the question's conversation."""
@@ -133,17 +155,18 @@ class Story:
         if self._sabotage == "intent_reply":
             await self._ask("bob", "overload")
         reply = await self._ask("alice", "intent", peer=self._fingerprints["bob"], topic="the weather")
+        self._timeline.note(f"alice has bob's answer after {reply.get('latency_us', 0) / 1000:.2f} ms")
         if reply.get("status") != "accepted" or not reply.get("answers_it"):
-            raise CheckFailed(f"the answer was {reply.get('status') or reply.get('refused')}")
+            raise CheckFailedError(f"the answer was {reply.get('status') or reply.get('refused')}")
 
     async def fact_delivered(self) -> None:
         """Alice proposes a fact; Bob's application gets exactly that."""
         statement = "water boils at 100 °C at sea level"
-        await self._ask("alice", "fact", peer=self._fingerprints["bob"], statement=statement)
-        wanted = statement + "!" if self._sabotage == "fact_delivered" else statement
+        said = "water boils at 90 °C" if self._sabotage == "fact_delivered" else statement
+        await self._ask("alice", "fact", peer=self._fingerprints["bob"], statement=said)
         delivered = await self._event("bob", "envelope_routed", peer="alice")
-        if delivered["payload"]["statement"] != wanted:
-            raise CheckFailed("bob's application got something else")
+        if delivered["payload"]["statement"] != statement:
+            raise CheckFailedError("bob's application got something else")
 
     async def garbage_refused(self) -> None:
         """Plain bytes at Bob's door."""
@@ -152,7 +175,7 @@ class Story:
         await self._ask("mallory", "garbage", url=self._urls[target])
         refused = await self._event("bob", "carrier_failed")
         if refused.get("peer") is not None:
-            raise CheckFailed("bytes without a key were charged to a fingerprint")
+            raise CheckFailedError("bytes without a key were charged to a fingerprint")
         self._expect(refused, "unreachable", "damaged")
 
     async def wrong_key_refused(self) -> None:
@@ -162,42 +185,44 @@ class Story:
             "alice", "dial", url=self._urls["mallory"], peer=self._fingerprints[expected], expect_refusal=True
         )
         if reply.get("refused") != "wrong_key":
-            raise CheckFailed(f"the dial came to {reply.get('refused', 'a session')}")
+            raise CheckFailedError(f"the dial came to {reply.get('refused', 'a session')}")
         self._expect(await self._event("alice", "auth_failure"), "wrong_key")
 
     async def tamper_refused(self) -> None:
         """An INTENT with another topic than the one that was signed."""
         await self._attack("tamper")
-        self._expect(await self._event("bob", "envelope_rejected", peer="mallory"), "signature")
+        self._expect(await self._refusal("bob", "mallory"), "signature")
 
     async def replay_refused(self) -> None:
         """A HELLO whose nonce Bob has seen."""
         await self._attack("replay")
-        self._expect(await self._event("bob", "replay_detected", peer="mallory"), "nonce_replayed")
+        self._expect(await self._refusal("bob", "mallory"), "nonce_replayed")
 
     async def foreign_sender_refused(self) -> None:
         """A message in Mallory's session that says it is Alice's."""
         await self._attack("foreign_sender", **{"as": self._fingerprints["alice"], "as_name": "alice"})
-        self._expect(await self._event("bob", "envelope_rejected", peer="mallory"), "identity")
+        self._expect(await self._refusal("bob", "mallory"), "identity")
         if (await self._trust("bob", "mallory"))["state"] != "blacklisted":
-            raise CheckFailed("bob still listens to mallory")
+            raise CheckFailedError("bob still listens to mallory")
 
     async def trust_unchanged(self) -> None:
         """Nothing of that moved what Alice and Bob think of each other."""
         if self._sabotage == "trust_unchanged":
             await self._ask("bob", "block", peer=self._fingerprints["alice"])
         for node, peer in (("alice", "bob"), ("bob", "alice")):
-            state = (await self._trust(node, peer))["state"]
-            if state != "trusted":
-                raise CheckFailed(f"{node} holds {peer} {state}")
+            trust = await self._trust(node, peer)
+            if trust["state"] != "trusted" or trust["log"] != self._logs[node]:
+                raise CheckFailedError(f"{node} holds {peer} {trust['state']}, with another log than before")
 
     # --- what the steps are made of -----------------------------------------------------------------------
 
-    async def _start(self, stack: AsyncExitStack, name: str, module: str) -> None:
+    async def _start(self, stack: AsyncExitStack, nursery: trio.Nursery, name: str, module: str) -> None:
         url = "tcp://127.0.0.1:0" if self._transport == "tcp" else f"unix://{self._directory / name}.sock"
         seed = None if self._seed is None else f"{self._seed}/{name}"
         configuration = {"name": name, "url": url, "seed": seed}
-        self._children[name] = await stack.enter_async_context(start_child(module, name, configuration, self._on_event))
+        self._children[name] = await stack.enter_async_context(
+            start_child(module, name, configuration, self._on_event, nursery)
+        )
         ready = (await self._event(name, "ready"))["payload"]
         self._fingerprints[name], self._urls[name] = ready["fingerprint"], ready["url"]
         self._timeline.name(ready["fingerprint"], name)
@@ -207,35 +232,44 @@ class Story:
         self._said.set()
         self._said = trio.Event()
 
-    async def _event(self, node: str, kind: str, *, peer: str | None = None) -> Event:
-        """The first event of a kind that a node has said about a peer and no step has looked at, waiting for it."""
+    async def _refusal(self, node: str, peer: str) -> Event:
+        """The next refusal that a node has said about a peer."""
+        return await self._event(node, *REFUSALS, peer=peer)
+
+    async def _event(self, node: str, *kinds: str, peer: str | None = None) -> Event:
+        """The first event of these kinds that a node has said about a peer and no step has looked at, or the next."""
         fingerprint = None if peer is None else self._fingerprints[peer]
         patience = SETTLE_SECONDS if self._sabotage else STEP_SECONDS
         with trio.move_on_after(patience):
             while True:
                 said = self._said
                 for event in self._timeline.events:
-                    fits = event["type"] == kind and event["node"] == node and not event.get("seen")
+                    fits = event["type"] in kinds and event["node"] == node and not event.get("seen")
                     if fits and (fingerprint is None or event.get("peer") == fingerprint):
                         event["seen"] = True
                         return event
                 await said.wait()
         about = "" if peer is None else f" about {peer}"
-        raise CheckFailed(f"{node} said no {kind}{about} within {patience} s")
+        raise CheckFailedError(f"{node} said no {' or '.join(sorted(kinds))}{about} within {patience} s")
 
     def _expect(self, event: Event, *codes: str) -> None:
         if event.get("outcome") != "refused" or event.get("code") not in codes:
-            raise CheckFailed(f"{event['type']} says {event.get('code')}, not {' or '.join(codes)}")
+            raise CheckFailedError(f"{event['type']} says {event.get('code')}, not {' or '.join(codes)}")
 
-    async def _ask(self, name: str, do: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    async def _ask(self, name: str, do: str, **arguments: Any) -> dict[str, Any]:
         with trio.move_on_after(STEP_SECONDS):
             return await self._children[name].ask(do, **arguments)
-        raise CheckFailed(f"{name} did not {do} within {STEP_SECONDS} s")
+        raise CheckFailedError(f"{name} did not {do} within {STEP_SECONDS} s")
 
-    async def _attack(self, do: str, **arguments: Any) -> None:  # noqa: ANN401 - any JSON value
+    async def _attack(self, do: str, **arguments: Any) -> None:
         sabotage = self._sabotage == f"{do}_refused"
         await self._ask(
-            "mallory", do, url=self._urls["bob"], peer=self._fingerprints["bob"], sabotage=sabotage, **arguments
+            "mallory",
+            do,
+            url=self._urls["bob"],
+            peer=self._fingerprints["bob"],
+            sabotage=sabotage,
+            **arguments,
         )
 
     async def _promote(self, node: str, peer: str) -> None:
@@ -246,5 +280,5 @@ class Story:
     async def _trust(self, node: str, peer: str) -> dict[str, Any]:
         reply = await self._ask(node, "trust", peer=self._fingerprints[peer])
         if "state" not in reply:
-            raise CheckFailed(f"{node} does not say how far it trusts {peer}")
+            raise CheckFailedError(f"{node} does not say how far it trusts {peer}")
         return reply

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 QUIET = frozenset({"channel_close", "channel_open", "envelope_received", "envelope_sent", "handshake_step"})
 """Event types that only programs are shown."""
 
-_REFUSALS = frozenset({"auth_failure", "carrier_failed", "envelope_rejected", "replay_detected"})
+REFUSALS = frozenset({"auth_failure", "carrier_failed", "envelope_rejected", "replay_detected"})
+"""Event types that say that something was refused."""
 
 
 def as_object(event: dict[str, Any]) -> dict[str, Any]:
     """An event as `--json` prints it: a refusal says so, with its code, beside its type."""
     payload = event.get("payload", {})
     code = payload.get("code")
-    if event["type"] in _REFUSALS and code is not None:
+    if event["type"] in REFUSALS and code is not None:
         return {**event, "outcome": "refused", "code": code}
     return event
 
@@ -35,6 +36,7 @@ class Timeline:
         self._out = out
         self._names: dict[str, str] = {}
         self._began_ns: int | None = None
+        self._handshakes: dict[tuple[str, str], int] = {}
         self.events: list[dict[str, Any]] = []
         """Everything that was said, oldest first."""
 
@@ -80,7 +82,16 @@ class Timeline:
         elapsed_ms = (event["mono_ns"] - began) / 1e6
         peer = event.get("peer")
         name = "" if peer is None else self._names.get(peer, peer[:8])
-        return f"{elapsed_ms:9.1f} ms  {event['node']:<8} {event['type']:<22} {name:<8} {_details(event)}".rstrip()
+        details = _details(event) + self._latency(event)
+        return f"{elapsed_ms:9.1f} ms  {event['node']:<8} {event['type']:<22} {name:<8} {details}".rstrip()
+
+    def _latency(self, event: dict[str, Any]) -> str:
+        """How long a handshake took, by the clock of the node that completed it."""
+        key = (event["node"], event.get("session_id", ""))
+        if event["type"] == "handshake_started":
+            self._handshakes[key] = event["mono_ns"]
+        began = self._handshakes.pop(key, None) if event["type"] == "handshake_completed" else None
+        return "" if began is None else f"in {(event['mono_ns'] - began) / 1e6:.2f} ms"
 
     def _write(self, line: str) -> None:
         print(line, file=self._out, flush=True)
@@ -98,6 +109,4 @@ def _details(event: dict[str, Any]) -> str:
         for key in ("event", "reason", "goal", "statement", "status")
         if key in payload
     ]
-    if "latency_us" in payload:
-        parts.append(f"{payload['latency_us'] / 1000:.2f} ms")
     return "   ".join(parts)
