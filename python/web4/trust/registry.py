@@ -39,7 +39,7 @@ class TrustRegistry:
     """
 
     def __init__(self, *, limits: TrustLimits | None = None, emit: Emitter = no_events) -> None:
-        self._limits = limits or TrustLimits()
+        self.limits = limits or TrustLimits()
         self._emit = emit
         self._peers: dict[str, TrustFSM] = {}
         self._newcomers: deque[int] = deque()
@@ -75,7 +75,7 @@ class TrustRegistry:
         """Whether one more record may be made of an unknown peer now (TRUST-10)."""
         while self._newcomers and at_ms - self._newcomers[0] >= _HOUR_MS:
             self._newcomers.popleft()
-        return len(self._newcomers) < self._limits.newcomers_per_hour
+        return len(self._newcomers) < self.limits.newcomers_per_hour
 
     def newcomer_retry_ms(self, at_ms: int) -> int:
         """Milliseconds until the next newcomer has a chance; 0 if one has now."""
@@ -90,7 +90,7 @@ class TrustRegistry:
             TrustCommandError: The command lacks a human, a reason, evidence or a trusted introducer.
             TrustViolationError: `newcomer_limit` (TRUST-10).
         """
-        fsm = self._peers.get(peer) or TrustFSM(peer, limits=self._limits)
+        fsm = self._peers.get(peer) or TrustFSM(peer, limits=self.limits)
         allowed = fsm.state != "unknown" or self.newcomer_allowed(command.at_ms)
         decision = fsm.decide(msgspec.structs.replace(command, newcomer_allowed=allowed))
         raise_refusal(decision.reply, peer)
@@ -102,7 +102,7 @@ class TrustRegistry:
 
     def commit(self, peer: str, event: TrustEvent) -> None:
         """Take in and report an event that was decided on the peer's present record."""
-        fsm = self._peers.get(peer) or TrustFSM(peer, limits=self._limits)
+        fsm = self._peers.get(peer) or TrustFSM(peer, limits=self.limits)
         fsm.commit(event)
         self._peers[peer] = fsm
         if event.from_ == "unknown" and event.actor == "node":
