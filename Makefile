@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests
 
-.PHONY: demo test test-rust test-python lint floors stubs bench bench-smoke fuzz fuzz-smoke clean
+.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-smoke fuzz fuzz-smoke clean
 
 demo: $(VENV)/.built
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -34,6 +34,33 @@ floors: $(VENV)/.built $(VENV)/.lint
 
 stubs: $(VENV)/.built $(VENV)/.lint
 	$(BIN)/python -m mypy.stubtest web4._core
+
+# The wheel that users install, in an environment that has never seen this checkout's sources (RTT-72).
+test-wheel: $(VENV)/.venv
+	@echo "==> building the wheel and testing it in a clean environment"
+	@rm -rf target/wheels target/wheel-env && mkdir -p target/wheels
+	@$(BIN)/maturin build --release --quiet --out target/wheels
+	@$(PYTHON) -m venv target/wheel-env
+	@target/wheel-env/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@target/wheel-env/bin/python -m pip install --quiet --disable-pip-version-check target/wheels/*.whl
+	@target/wheel-env/bin/python -m pip install --quiet --disable-pip-version-check --group test
+	@target/wheel-env/bin/python -m pytest $(PYTEST_FLAGS)
+
+# Fuzz targets run on the stable toolchain; a failure prints the seed that repeats it.
+FUZZ_ITERATIONS ?= 1000000
+fuzz:
+	WEB4_FUZZ_ITERATIONS=$(FUZZ_ITERATIONS) cargo test --release --workspace fuzz -- --nocapture
+
+fuzz-smoke:
+	@$(MAKE) --no-print-directory fuzz FUZZ_ITERATIONS=20000
+
+bench: $(VENV)/.built $(VENV)/.test
+	$(BIN)/python scripts/bench/envelope.py
+	$(BIN)/python scripts/bench/transport.py --rounds 5 --seconds 2 --samples 20000
+
+bench-smoke: $(VENV)/.built $(VENV)/.test
+	$(BIN)/python scripts/bench/envelope.py --rounds 3 --repeats 10
+	$(BIN)/python scripts/bench/transport.py --quick
 
 clean:
 	rm -rf $(VENV) target dist

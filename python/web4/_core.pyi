@@ -5,8 +5,11 @@ from typing import final
 
 __all__ = [
     "CoreError",
+    "Endpoint",
     "Envelope",
     "Identity",
+    "OpeningLink",
+    "SessionLink",
     "blake3",
     "build_info",
     "canonicalize",
@@ -24,7 +27,11 @@ class CoreError(Exception):
     code: str
     """A stable code."""
     field: str | None
-    """The dotted path of the field concerned, if it is one."""
+    """The dotted path of the field concerned, if it is one. Of an opening: the family of the failure."""
+    proven: str | None
+    """Of an opening: the fingerprint the failure may be charged to."""
+    retry_after_ms: int | None
+    """Of an opening that was refused: the earliest retry."""
 
 @final
 class Identity:
@@ -35,7 +42,7 @@ class Identity:
         """A new identity from the operating system's randomness.
 
         Raises:
-            CoreError: `no_randomness`.
+            OSError: There is none.
         """
 
     @staticmethod
@@ -184,3 +191,207 @@ def verify_envelopes(pairs: Sequence[tuple[Envelope, bytes]], /) -> list[int]:
     Returns:
         The positions of those that do not verify, ascending.
     """
+
+@final
+class Endpoint:
+    """The key, the options and the boot id that all carriers of one endpoint share."""
+
+    def __new__(
+        cls,
+        identity: Identity,
+        boot_id: bytes,
+        /,
+        *,
+        frame_payload: int,
+        channels: int,
+        kinds: Sequence[tuple[int, int, int]],
+        heartbeat_ns: int,
+        drain_timeout_ns: int,
+        ack_delay_ns: int,
+        resend_bytes: int,
+        resend_reserve: int,
+    ) -> Endpoint:
+        """Check the options.
+
+        Raises:
+            CoreError: `bad_option`, with the field.
+        """
+
+    def dial(self, fd: int, expect: bytes | None, /) -> OpeningLink:
+        """A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None."""
+
+    def accept(self, fd: int, /) -> OpeningLink:
+        """A carrier that somebody dialled."""
+
+@final
+class OpeningLink:
+    """A carrier between its first byte and an open session. The socket stays the caller's."""
+
+    def advance(self) -> int:
+        """Read, decide, write; how far the opening is: 0 waiting, 1 asked, 2 open.
+
+        Raises:
+            CoreError: Its `field` is `authentication`, `carrier`, `refused` or `violation`.
+        """
+
+    def flush(self) -> bool:
+        """Write what waits; False when the socket takes no more now."""
+
+    def answer(self, session_id: bytes, ticket: bytes, /) -> None:
+        """Grant the session that was asked for, under an id of 16 bytes and a ticket of 32."""
+
+    def refuse(self, code: str, retry_after_ms: int, /) -> None:
+        """Refuse it, with the word of a code."""
+
+    def into_session(self, now: int, /) -> SessionLink:
+        """The session, once open. This object is of no use afterwards."""
+
+    def release(self) -> None:
+        """Let go of the socket, so that it can be closed."""
+
+    @property
+    def has_client_hello(self) -> bool:
+        """Whether a whole ClientHello has arrived."""
+
+    @property
+    def peer(self) -> str | None:
+        """The peer's proven fingerprint."""
+
+    @property
+    def peer_boot_id(self) -> bytes | None:
+        """The id of the peer's start, once it named it."""
+
+@final
+class SessionLink:
+    """An open session on its carrier. A status has the bits 1 events wait, 2 blocked, 4 finished."""
+
+    def advance(self, now: int, /) -> int:
+        """Read, do what is due at `now` (nanoseconds), write; the status."""
+
+    def write(self) -> int:
+        """Write what waits; the status."""
+
+    def events(self) -> list[tuple[int, int]]:
+        """Take the events out: 0 channel opened, 1 readable, 2 send done, 3 wait failed, 4 flush done, 5 peer shut
+        down, 6 heartbeat timeout, 7 closed; each with a channel or a ticket."""
+
+    @property
+    def deadline(self) -> int | None:
+        """When `advance` wants to be called next."""
+
+    def send(self, channel: int, message: bytes, wait: bool, ticket: int, /) -> tuple[int, int]:
+        """Hand a message to a channel and write; (0 accepted, 1 evicted oldest, 2 dropped newest, 3 waiting; status).
+
+        Raises:
+            CoreError: `channel_closed`, `session_closed`, `message_too_large`, `batch_too_large`, `queue_full`.
+        """
+
+    def send_many(
+        self, channel: int, messages: list[bytes], wait: bool, ticket: int, /
+    ) -> tuple[int | list[int], int]:
+        """Hand a batch to a channel and write; one outcome for all, or one each."""
+
+    def receive(self, channel: int, most: int, /) -> tuple[list[bytes] | int, int]:
+        """Take messages out and grant what that frees, or say why there is none: 0 none yet, 1 the peer ended, 2
+        reset by the peer, 3 reset here, 4 closed."""
+
+    def readable(self, channel: int, /) -> int:
+        """How many messages wait on a channel."""
+
+    def open_channel(self, kind: str, name: str, policy: str | None, /) -> tuple[int, int]:
+        """Open a channel and write; (its id, status).
+
+        Raises:
+            CoreError: `unknown_kind`, `bad_policy`, `too_many_channels`, `session_closed`.
+            ValueError: The name.
+        """
+
+    def set_policy(self, channel: int, policy: str, /) -> None:
+        """Choose the policy of what this side sends on a channel that the peer opened.
+
+        Raises:
+            CoreError: `bad_policy`, `session_closed`.
+        """
+
+    def channel_info(self, channel: int, /) -> tuple[str, str, int] | None:
+        """Kind, name and largest message."""
+
+    def channel_reset(self, channel: int, /) -> tuple[str, bool] | None:
+        """Why a channel was reset, and whether by the peer."""
+
+    def end_channel(self, channel: int, /) -> int:
+        """End the sending half; the status."""
+
+    def release_channel(self, channel: int, /) -> int:
+        """End a channel; what was accepted is delivered, nothing more is read. The status."""
+
+    def reset_channel(self, channel: int, /) -> int:
+        """End both directions now; the status."""
+
+    def flush(self, channel: int, ticket: int, /) -> bool:
+        """Ask to be told when everything accepted so far is acknowledged; True when it is.
+
+        Raises:
+            CoreError: `channel_closed`, `session_closed`.
+        """
+
+    def cancel_send(self, channel: int, ticket: int, /) -> bool:
+        """Take a waiting batch back; False when it was accepted, or failed, already."""
+
+    def cancel_flush(self, channel: int, ticket: int, /) -> None:
+        """Forget a flush."""
+
+    def shutdown(self, now: int, /) -> int:
+        """Begin the graceful end; the status."""
+
+    def abort(self, code: str, text: str, /) -> int:
+        """End the session now, with one attempt to say so; the status."""
+
+    def carrier_lost(self) -> int:
+        """The carrier is gone; the status."""
+
+    def peer_restarted(self) -> int:
+        """The peer has started anew; the status."""
+
+    def release(self) -> None:
+        """Let go of the socket, so that it can be closed."""
+
+    @property
+    def state(self) -> str:
+        """`open`, `closing` or `closed`."""
+
+    @property
+    def closed(self) -> tuple[str, str, str] | None:
+        """Why it is closed: reason, word of the code, reason text."""
+
+    @property
+    def failure(self) -> str | None:
+        """The code of the TLS failure that ended the carrier."""
+
+    @property
+    def session_id(self) -> bytes:
+        """16 bytes."""
+
+    @property
+    def initiator(self) -> bool:
+        """Whether this side dialled."""
+
+    @property
+    def peer(self) -> str:
+        """The peer's fingerprint."""
+
+    @property
+    def peer_public_key(self) -> bytes:
+        """The peer's raw public key, 32 bytes."""
+
+    def binding(self) -> bytes:
+        """The TLS exporter value for this session's id (RTT-8), 32 bytes. Secret."""
+
+    def stats(self) -> dict[str, int]:
+        """The counters of the session."""
+
+    def channel_stats(self, channel: int, /) -> dict[str, int] | None:
+        """The counters of a channel."""
+
+    def take_lost(self) -> list[tuple[int, str, str, int, bool, bytes]]:
+        """What was accepted and never acknowledged: channel, name, kind, index, whether unsent, content."""

@@ -73,7 +73,7 @@ pub enum EnvelopeError {
     #[error("the type is missing or not a string")]
     Type,
     /// Step 4, as far as `sign` is concerned.
-    #[error("not the one way to write it")]
+    #[error("missing, not allowed here, or not written in the one right way")]
     Field(&'static str),
     /// Step 9.
     #[error("{0}")]

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
@@ -18,8 +19,11 @@ pub const KEY_LEN: usize = 32;
 /// Size of a signature in bytes.
 pub const SIGNATURE_LEN: usize = 64;
 
-/// Below this many signatures for each thread, starting the thread costs more than it saves.
-const SIGNATURES_PER_THREAD: usize = 4;
+/// How many signatures a thread takes at once: for fewer, starting one costs more than it saves.
+const SHARE: usize = 4;
+/// How many cores this process may use. Asking reads control files, which takes longer than a signature.
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, NonZeroUsize::get));
 
 /// Why an identity could not be made or read. Carries no key material.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -259,25 +263,27 @@ pub fn verify(
 /// Never one combined equation: that can accept what [`SignatureCheck::verify`] refuses (SIG-3).
 #[must_use]
 pub fn verify_many(checks: &[SignatureCheck]) -> Vec<Result<(), BadSignature>> {
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = cores.min(checks.len() / SIGNATURES_PER_THREAD).max(1);
     let mut results = vec![Err(BadSignature); checks.len()];
-    let share = checks.len().div_ceil(threads).max(1);
+    let shares = checks.chunks(SHARE).zip(results.chunks_mut(SHARE));
+    let threads = CORES.min(shares.len());
+    let shares = Mutex::new(shares);
+    let work = || {
+        loop {
+            let share = shares.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((checks, results)) = share else {
+                return;
+            };
+            for (check, result) in checks.iter().zip(results) {
+                *result = check.verify();
+            }
+        }
+    };
     thread::scope(|scope| {
-        let mut shares = checks.chunks(share).zip(results.chunks_mut(share));
-        let own = shares.next();
-        for (checks, results) in shares {
-            scope.spawn(move || verify_each(checks, results));
+        for _ in 1..threads {
+            // Where no thread can be had, this one does the work of all.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
         }
-        if let Some((checks, results)) = own {
-            verify_each(checks, results);
-        }
+        work();
     });
     results
-}
-
-fn verify_each(checks: &[SignatureCheck], results: &mut [Result<(), BadSignature>]) {
-    for (check, result) in checks.iter().zip(results) {
-        *result = check.verify();
-    }
 }

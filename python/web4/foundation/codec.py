@@ -78,7 +78,10 @@ Base64Of64 = Annotated[
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of every typed message: immutable, named fields, unknown ones refused, absent ones not written."""
+    """Base of every typed message: immutable, named fields, unknown ones refused, absent ones not written.
+
+    Subclasses inherit all that; type checkers still want to read `frozen=True` in each.
+    """
 
 
 ENCODER: Final = msgspec.json.Encoder(order="sorted")

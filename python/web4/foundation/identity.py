@@ -37,7 +37,11 @@ _BASE58_ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstu
 
 
 def generate_identity() -> Identity:
-    """Make a new identity from the operating system's randomness. It exists in memory until it is saved."""
+    """Make a new identity from the operating system's randomness. It exists in memory until it is saved.
+
+    Raises:
+        OSError: There is no randomness.
+    """
     return Identity.generate()
 
 
@@ -54,13 +58,15 @@ def load_identity(path: Path) -> Identity:
         raise IdentityError(f"no key file at {path}", code="key_missing") from None
     except OSError as error:
         raise IdentityError(f"{path} cannot be opened: {error.strerror}", code="key_permissions") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise IdentityError(f"{path} is not a plain file", code="key_permissions")
         _refuse_wider(path, status, _FILE_MODE)
         _refuse_wider(path.parent, path.parent.stat(), _DIRECTORY_MODE)
-        pem = file.read(_MAX_KEY_FILE + 1)
+        pem = os.read(descriptor, _MAX_KEY_FILE + 1)
+    finally:
+        os.close(descriptor)
     try:
         if len(pem) > _MAX_KEY_FILE:
             raise ValueError

@@ -1,6 +1,6 @@
 //! Identities and signatures for Python.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -190,11 +190,10 @@ pub(super) fn refuse_signature(py: Python<'_>, error: BadSignature) -> PyErr {
 }
 
 fn refuse_key(py: Python<'_>, error: IdentityError) -> PyErr {
-    let code = match error {
-        IdentityError::Malformed => "key_malformed",
-        IdentityError::NoRandomness => "no_randomness",
-    };
-    core_error(py, code, None, error.to_string())
+    match error {
+        IdentityError::Malformed => core_error(py, "key_malformed", None, error.to_string()),
+        IdentityError::NoRandomness => PyOSError::new_err(error.to_string()),
+    }
 }
 
 /// The domain is the caller's own word, so a bad one is a mistake in the program.

@@ -4,6 +4,10 @@ mod canonical;
 mod envelope;
 mod error;
 mod identity;
+mod opening_link;
+mod session_link;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 
@@ -19,6 +23,10 @@ mod _core {
     #[pymodule_export]
     use super::error::CoreError;
     #[pymodule_export]
+    use super::opening_link::{Endpoint, OpeningLink};
+    #[pymodule_export]
+    use super::session_link::SessionLink;
+    #[pymodule_export]
     use super::identity::{Identity, fingerprint, verify, verify_many};
 
     /// Version and build profile of the native core.
@@ -31,4 +39,10 @@ mod _core {
         };
         (env!("CARGO_PKG_VERSION"), profile)
     }
+}
+
+/// Locks without asking whether an earlier holder panicked: a panic is raised in Python, and the objects here are
+/// only ever driven by one thread.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

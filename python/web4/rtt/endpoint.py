@@ -1,0 +1,381 @@
+"""An endpoint: one identity, what it listens at, whom it dials, and the sessions that came of it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from web4.foundation.events import no_events
+from web4.foundation.ids import SystemIds
+from web4.rtt.admission import Admission
+from web4.rtt.errors import AuthenticationError, HandshakeError, RttError
+from web4.rtt.opening import Expect, open_carrier
+from web4.rtt.options import Options
+from web4.rtt.session import RttSession
+from web4.rtt.timers import Timers
+from web4.rtt.transports import Address, default_registry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+    from web4._core import OpeningLink
+    from web4.foundation.events import Emitter
+    from web4.foundation.identity import Identity
+    from web4.foundation.ids import IdSource
+    from web4.rtt.transports import Acceptor, Registry
+
+    Admit = Callable[[str, str], bool]
+    """Asked with a proven fingerprint and an address before anything is answered (RTT-6)."""
+
+BUSY_RETRY_MS = 1_000
+
+
+class Listener:
+    """A place where an endpoint accepts carriers."""
+
+    def __init__(self, acceptor: Acceptor, scope: trio.CancelScope) -> None:
+        self._acceptor = acceptor
+        self._scope = scope
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The bound addresses, as URLs to dial."""
+        return self._acceptor.addresses
+
+    async def aclose(self) -> None:
+        """Stop accepting. Sessions that were accepted go on."""
+        self._scope.cancel()
+        await self._acceptor.aclose()
+
+
+class Endpoint:
+    """One identity on the network. Made by `open_endpoint`; lives in its nursery.
+
+    At most one endpoint of an identity runs at a time: a session of an earlier one ends when a later one opens its
+    first (RTT-35).
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        nursery: trio.Nursery,
+        *,
+        options: Options,
+        transports: Registry,
+        emit: Emitter,
+        ids: IdSource,
+    ) -> None:
+        self.identity = identity
+        self.options = options
+        self.hits: Counter[str] = Counter()
+        """How often each limit was hit, by its name (RTT-51)."""
+        self.failures: Counter[tuple[str, str]] = Counter()
+        """Openings that failed, by (address, code): before a key is proven nobody else can be blamed (RTT-9)."""
+        self._native = options.build(identity, ids.token(16))
+        self._nursery = nursery
+        self._transports = transports
+        self._emit = emit
+        self._ids = ids
+        self._admission = Admission(options)
+        self._admission.hits = self.hits
+        self._timers = Timers()
+        self._by_peer: dict[str, dict[RttSession, bytes | None]] = {}
+        self._accepted: deque[RttSession] = deque()
+        self._waiting: deque[trio.lowlevel.Task] = deque()
+        nursery.start_soon(self._timers.run)
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.identity.fingerprint[:12]} with {self.session_count} sessions>"
+
+    @property
+    def session_count(self) -> int:
+        """Sessions that are not closed."""
+        return sum(map(len, self._by_peer.values()))
+
+    async def listen(self, url: str, *, admit: Admit) -> Listener:
+        """Accept carriers at an address such as `tcp://0.0.0.0:7440` or `unix:///run/web4/a.sock`.
+
+        Args:
+            url: Where. Port 0 lets the operating system choose; `Listener.addresses` tells.
+            admit: Asked with the proven fingerprint and the address of whoever wants a session; what it refuses
+                learns nothing but that (RTT-6). If it raises, the answer is no.
+
+        Raises:
+            TransportUnavailableError: The address cannot be used.
+        """
+        address = Address.parse(url)
+        acceptor = await self._transports.create(address.scheme).listen(address)
+        scope = trio.CancelScope()
+        for listener in acceptor.listeners:
+            self._nursery.start_soon(self._accept, listener, acceptor, admit, scope)
+        return Listener(acceptor, scope)
+
+    @asynccontextmanager
+    async def dial(self, url: str, *, expect: str | Expect) -> AsyncGenerator[RttSession]:
+        """Open a session with the peer at an address, and close it when the block is left.
+
+        Args:
+            url: Where it listens.
+            expect: The peer's fingerprint; any other key ends the dial before an RTT frame is written (RTT-5). `ANY`
+                for whoever answers.
+
+        Raises:
+            TransportUnavailableError: Nobody answers there.
+            AuthenticationError: Somebody else does.
+            HandshakeError: The peer refused, or the carrier failed; `VersionError`, `ProtocolError`: it speaks
+                otherwise.
+            SessionLost: On leaving normally, if not everything accepted was acknowledged in time.
+        """
+        session = await self._dial(url, expect)
+        async with session:
+            yield session
+
+    async def sessions(self) -> AsyncIterator[RttSession]:
+        """The sessions that peers opened, as they come, without end. Whoever takes one out closes it."""
+        while True:
+            await trio.lowlevel.checkpoint()
+            while not self._accepted:
+                self._waiting.append(task := trio.lowlevel.current_task())
+
+                def abort(_: object, task: trio.lowlevel.Task = task) -> trio.lowlevel.Abort:
+                    self._waiting.remove(task)
+                    return trio.lowlevel.Abort.SUCCEEDED
+
+                await trio.lowlevel.wait_task_rescheduled(abort)
+            yield self._accepted.popleft()
+
+    async def _dial(self, url: str, expect: str | Expect) -> RttSession:
+        pin = None if isinstance(expect, Expect) else _fingerprint_bytes(expect)
+        address = Address.parse(url)
+        with trio.move_on_after(self.options.handshake_timeout):
+            stream = await self._transports.create(address.scheme).connect(address)
+            link = self._native.dial(stream.socket.fileno(), pin)
+            try:
+                await open_carrier(link, stream)
+            except BaseException as error:
+                self._abandon(link, stream)
+                if isinstance(error, RttError):
+                    self._report_failure(error, str(address))
+                raise
+            return self._start_session(link, stream, pinned=pin is not None)
+        raise HandshakeError(
+            f"{address} did not complete the opening within {self.options.handshake_timeout} s",
+            code="handshake_timeout",
+        )
+
+    async def _accept(
+        self, listener: trio.SocketListener, acceptor: Acceptor, admit: Admit, scope: trio.CancelScope
+    ) -> None:
+        with scope:
+            while True:
+                try:
+                    stream = await listener.accept()
+                    address = acceptor.peer_address(stream)
+                except trio.ClosedResourceError:
+                    return
+                except OSError:
+                    # The peer went before it was accepted, or this process is out of descriptors: either passes.
+                    self.hits["accept"] += 1
+                    await trio.sleep(0.01)
+                    continue
+                self._arrive(stream, address, admit)
+
+    def _arrive(self, stream: trio.SocketStream, address: str, admit: Admit) -> None:
+        link = self._native.accept(stream.socket.fileno())
+        evicted = trio.CancelScope()
+        token = self._admission.arrive(
+            address,
+            trio.current_time(),
+            has_client_hello=lambda: link.has_client_hello,
+            evict=evicted.cancel,
+        )
+        if token is None:
+            self._abandon(link, stream)
+            return
+        self._nursery.start_soon(self._open_accepted, link, stream, address, admit, token, evicted)
+
+    async def _open_accepted(
+        self,
+        link: OpeningLink,
+        stream: trio.SocketStream,
+        address: str,
+        admit: Admit,
+        token: int,
+        evicted: trio.CancelScope,
+    ) -> None:
+        session = None
+        try:
+            with evicted, trio.fail_after(self.options.handshake_timeout):
+                await open_carrier(link, stream, lambda asked: self._answer(asked, address, admit))
+                session = self._start_session(link, stream, pinned=True)
+        except RttError as error:
+            self._report_failure(error, address)
+        except trio.TooSlowError:
+            self._report_failure(
+                HandshakeError("the opening took too long", code="handshake_timeout"), address
+            )
+        except (OSError, trio.ClosedResourceError):
+            self._report_failure(HandshakeError("the carrier failed", code="unreachable"), address)
+        finally:
+            self._admission.leave(token)
+            if session is None:
+                self._abandon(link, stream)
+        if session is not None and session.state == "open":
+            self._accepted.append(session)
+            if self._waiting:
+                trio.lowlevel.reschedule(self._waiting.popleft())
+
+    def _answer(self, link: OpeningLink, address: str, admit: Admit) -> None:
+        """Decide about a proven peer that asks for a session; tells it no more than section 15 allows."""
+        peer = link.peer
+        assert peer is not None
+        try:
+            admitted = admit(peer, address)
+        except Exception as error:
+            self._emit("error", severity="error", peer=peer, where="admit", error=type(error).__name__)
+            admitted = False
+        if not admitted:
+            link.refuse("not_admitted", 0)
+            raise HandshakeError("not admitted", code="not_admitted", peer=peer)
+        self._end_sessions_of_earlier_boots(peer, link.peer_boot_id)
+        if len(self._by_peer.get(peer, ())) >= self.options.sessions_per_peer:
+            self.hits["sessions_per_peer"] += 1
+            link.refuse("limit", BUSY_RETRY_MS)
+            raise HandshakeError("it has as many sessions as it may", code="limit", peer=peer)
+        if self.session_count >= self.options.sessions:
+            self.hits["sessions"] += 1
+            link.refuse("busy", BUSY_RETRY_MS)
+            raise HandshakeError("this endpoint is full", code="busy", peer=peer)
+        link.answer(self._ids.token(16), self._ids.token(32))
+
+    def _end_sessions_of_earlier_boots(self, peer: str, boot_id: bytes | None) -> None:
+        for session, earlier in list(self._by_peer.get(peer, {}).items()):
+            if earlier != boot_id:
+                session.lose()
+
+    def _start_session(self, link: OpeningLink, stream: trio.SocketStream, *, pinned: bool) -> RttSession:
+        boot_id = link.peer_boot_id
+        session = RttSession(
+            link.into_session(int(trio.current_time() * 1e9)),
+            stream,
+            nursery=self._nursery,
+            timers=self._timers,
+            emit=self._emit,
+            pinned=pinned,
+            forget=self._forget,
+        )
+        self._by_peer.setdefault(session.peer, {})[session] = boot_id
+        self._emit(
+            "session_open",
+            peer=session.peer,
+            session_id=session.session_id.hex(),
+            initiator=session.initiator,
+        )
+        self._nursery.start_soon(session.run)
+        return session
+
+    def _forget(self, session: RttSession) -> None:
+        sessions = self._by_peer.get(session.peer, {})
+        sessions.pop(session, None)
+        if not sessions:
+            self._by_peer.pop(session.peer, None)
+
+    def _abandon(self, link: OpeningLink, stream: trio.SocketStream) -> None:
+        link.release()
+        stream.socket.close()
+
+    def _report_failure(self, error: RttError, address: str) -> None:
+        self.failures[address, error.code] += 1
+        if len(self.failures) > 10_000:
+            # Counters must not grow with the number of strangers; what is common comes back.
+            self.failures = Counter(dict(self.failures.most_common(5_000)))
+        authentication = isinstance(error, AuthenticationError)
+        self._emit(
+            "auth_failure" if authentication else "carrier_failed",
+            severity="warning",
+            peer=error.peer,
+            address=address,
+            code=error.code,
+        )
+
+    def abort_all(self) -> None:
+        """Close every session at once."""
+        for sessions in list(self._by_peer.values()):
+            for session in list(sessions):
+                session.abort("endpoint closed")
+
+    async def close_all(self) -> None:
+        """Close every session gracefully, all at the same time."""
+        async with trio.open_nursery() as nursery:
+            for sessions in list(self._by_peer.values()):
+                for session in list(sessions):
+                    nursery.start_soon(_close_quietly, session)
+
+
+async def _close_quietly(session: RttSession) -> None:
+    try:
+        await session.aclose()
+    except RttError:
+        # Its event says what was lost; the endpoint's owner holds no operation that could raise it.
+        return
+
+
+@asynccontextmanager
+async def open_endpoint(
+    identity: Identity,
+    *,
+    options: Options | None = None,
+    transports: Registry | None = None,
+    emit: Emitter = no_events,
+    ids: IdSource | None = None,
+) -> AsyncGenerator[Endpoint]:
+    """Open an endpoint for the length of a block.
+
+    Leaving normally closes its sessions gracefully; leaving by an exception or a cancellation closes them at once.
+    Nothing of it runs afterwards (RTT-61).
+
+    Args:
+        identity: Who it is.
+        options: Limits and times; `LimitError(bad_option)` if one cannot work.
+        transports: What addresses mean; the shipped transports when left out.
+        emit: Gets the events of the transport (OBS-2).
+        ids: Where session ids and tickets come from; guessable ones only in tests.
+    """
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            endpoint = Endpoint(
+                identity,
+                nursery,
+                options=options or Options(),
+                transports=transports or default_registry(),
+                emit=emit,
+                ids=ids or SystemIds(),
+            )
+            try:
+                yield endpoint
+                await endpoint.close_all()
+            except BaseException as error:
+                failure = error
+                raise
+            finally:
+                endpoint.abort_all()
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup:
+        # The tasks of an endpoint let nothing escape: what the nursery wrapped is what the block itself raised.
+        if failure is None:
+            raise
+        raise failure from failure.__cause__
+
+
+def _fingerprint_bytes(fingerprint: str) -> bytes:
+    try:
+        raw = bytes.fromhex(fingerprint)
+    except ValueError:
+        raw = b""
+    if len(raw) != 32 or fingerprint != fingerprint.lower():
+        raise ValueError("a fingerprint is 64 lowercase hexadecimal characters; for anybody pass rtt.ANY")
+    return raw

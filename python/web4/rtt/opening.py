@@ -1,0 +1,94 @@
+"""Opening a carrier on a connected stream: TLS, then START to CONFIRM (sections 3 and 4)."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import trio
+
+from web4._core import CoreError
+from web4.rtt.errors import (
+    AuthenticationError,
+    HandshakeError,
+    ProtocolError,
+    RttError,
+    VersionError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from web4._core import OpeningLink
+
+_ASKED, _OPEN = 1, 2
+
+
+class Expect(Enum):
+    """Whom a dial expects, when it is not one fingerprint."""
+
+    ANY = "any"
+    """Anybody: the session is encrypted, and says who the peer is, but nobody checked that (RTT-5)."""
+
+
+ANY = Expect.ANY
+
+
+async def open_carrier(
+    link: OpeningLink, stream: trio.SocketStream, answer: Callable[[OpeningLink], None] | None = None
+) -> None:
+    """Drive a carrier until it is open.
+
+    Args:
+        link: The carrier, dialled or accepted.
+        stream: The socket under it. Stays the caller's, who closes it when this raises or is cancelled.
+        answer: Acceptor: called once, when the proven peer asks for a session; answers or refuses on the link. An
+            `RttError` that it raises ends the opening once the refusal is written.
+
+    Raises:
+        AuthenticationError, VersionError, HandshakeError, ProtocolError: As section 17 says.
+        trio.ClosedResourceError: The socket was closed under it.
+    """
+    refusal: RttError | None = None
+    while True:
+        try:
+            progress = link.advance()
+        except CoreError as error:
+            with trio.move_on_after(1):
+                await _flush(link, stream)
+            raise opening_error(error) from None
+        if progress == _ASKED and answer is not None:
+            try:
+                answer(link)
+            except RttError as error:
+                refusal = error
+        await _flush(link, stream)
+        if refusal is not None:
+            raise refusal
+        if progress == _OPEN:
+            return
+        await trio.lowlevel.wait_readable(stream.socket)
+
+
+async def _flush(link: OpeningLink, stream: trio.SocketStream) -> None:
+    while not link.flush():
+        await trio.lowlevel.wait_writable(stream.socket)
+
+
+def opening_error(error: CoreError) -> RttError:
+    """The error of section 17 for a failure of the native opening, charged to the proven peer only (RTT-9)."""
+    text, peer = str(error), error.proven
+    match error.field:
+        case "authentication":
+            known = {entry.code for entry in AuthenticationError.codes}
+            return AuthenticationError(text, code=error.code if error.code in known else "bad_key", peer=peer)
+        case "refused" | "violation" if error.code in ("version", "extension"):
+            return VersionError(text, code=error.code, peer=peer)
+        case "refused":
+            known = {entry.code for entry in HandshakeError.codes}
+            code = error.code if error.code in known else "refused"
+            return HandshakeError(text, code=code, peer=peer, retry_after_ms=error.retry_after_ms)
+        case "violation":
+            return ProtocolError(text, peer=peer)
+        case _:
+            return HandshakeError(text, code="unreachable", peer=peer)

@@ -1,0 +1,92 @@
+"""What an endpoint may be told: limits, windows and times, checked once at construction (RTT-51)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from web4._core import CoreError
+from web4._core import Endpoint as NativeEndpoint
+from web4.rtt.errors import LimitError
+
+if TYPE_CHECKING:
+    from web4.foundation.identity import Identity
+
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLimits:
+    """Limits of the channels of one kind: the largest message, and the send queue and credit (section 6)."""
+
+    max_message: int
+    """Bytes."""
+    messages: int
+    """Messages that may wait, here to be written or there to be read."""
+    window: int
+    """Bytes of their contents; at least `max_message` (RTT-19)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of an endpoint. Times are in seconds; the defaults are those of section 15."""
+
+    frame_payload: int = 16 * KIB
+    channels: int = 64
+    control: ChannelLimits = field(default=ChannelLimits(64 * KIB, 256, 256 * KIB))
+    state: ChannelLimits = field(default=ChannelLimits(64 * KIB, 64, 256 * KIB))
+    knowledge: ChannelLimits = field(default=ChannelLimits(1024 * KIB, 1024, 1024 * KIB))
+    heartbeat: float = 5.0
+    drain_timeout: float = 5.0
+    ack_delay: float = 0.025
+    resend_bytes: int = 4 * 1024 * KIB
+    resend_reserve: int = 256 * KIB
+    handshake_timeout: float = 5.0
+    """From the first byte to CONFIRM."""
+    sessions_per_peer: int = 4
+    sessions: int = 16_384
+    half_open: int = 256
+    """Carriers that have not opened."""
+    half_open_per_address: int = 64
+    carriers_per_second: int = 200
+    """New carriers of one address; more are closed without an answer."""
+    carriers_burst: int = 400
+
+    def __post_init__(self) -> None:
+        for name in (
+            "handshake_timeout",
+            "sessions_per_peer",
+            "sessions",
+            "half_open",
+            "half_open_per_address",
+            "carriers_per_second",
+            "carriers_burst",
+        ):
+            if not getattr(self, name) > 0:
+                raise LimitError(f"the option {name} must be above 0", code="bad_option", field=name)
+
+    def build(self, identity: Identity, boot_id: bytes) -> NativeEndpoint:
+        """The native endpoint with these options.
+
+        Raises:
+            LimitError: `bad_option`, with the field that cannot work.
+        """
+        arguments: dict[str, Any] = {
+            "frame_payload": self.frame_payload,
+            "channels": self.channels,
+            "kinds": [
+                (kind.max_message, kind.messages, kind.window)
+                for kind in (self.control, self.state, self.knowledge)
+            ],
+            "heartbeat_ns": round(self.heartbeat * 1e9),
+            "drain_timeout_ns": round(self.drain_timeout * 1e9),
+            "ack_delay_ns": round(self.ack_delay * 1e9),
+            "resend_bytes": self.resend_bytes,
+            "resend_reserve": self.resend_reserve,
+        }
+        try:
+            return NativeEndpoint(identity, boot_id, **arguments)
+        except CoreError as error:
+            raise LimitError(str(error), code="bad_option", field=error.field) from None
+        except OverflowError:
+            raise LimitError("an option is negative or too large", code="bad_option") from None

@@ -1,0 +1,423 @@
+"""A session as Trio sees it: one task that reads, everything else where it happens (RTT-60, RTT-61)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from web4._core import CoreError
+from web4.rtt.channel import Channel
+from web4.rtt.errors import (
+    ChannelKindError,
+    LimitError,
+    LostMessage,
+    ProtocolError,
+    RttError,
+    SessionClosedError,
+    SessionLost,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from web4._core import SessionLink
+    from web4.foundation.events import Emitter, Severity
+    from web4.rtt.timers import Timers
+
+# Bits of the status that native calls return.
+_HAS_EVENTS, _BLOCKED, _FINISHED = 1, 2, 4
+
+_LOSSES = ("heartbeat_timeout", "connection_lost", "peer_restarted")
+
+
+class _Wait:
+    """A send or flush that waits for its ticket."""
+
+    __slots__ = ("result", "task")
+
+    def __init__(self) -> None:
+        self.task: trio.lowlevel.Task | None = None
+        self.result: bool | None = None
+
+
+class RttSession:
+    """An encrypted, authenticated conversation with one peer.
+
+    Made by `Endpoint.dial` and `Endpoint.sessions`, never directly. Use it as a context manager: leaving normally
+    closes gracefully, leaving by an exception or a cancellation closes at once.
+    """
+
+    def __init__(
+        self,
+        link: SessionLink,
+        stream: trio.SocketStream,
+        *,
+        nursery: trio.Nursery,
+        timers: Timers,
+        emit: Emitter,
+        pinned: bool,
+        forget: Callable[[RttSession], None],
+    ) -> None:
+        self.link = link
+        self.pinned = pinned
+        """Whether the peer was dialled by its fingerprint, or admitted by it (RTT-5)."""
+        self.session_id: bytes = link.session_id
+        self.peer: str = link.peer
+        """The peer's fingerprint, proven."""
+        self.peer_public_key: bytes = link.peer_public_key
+        self.binding: bytes = link.binding()
+        """Secret of exactly these two endpoints and this session (RTT-8). Never sent, never logged."""
+        self.initiator: bool = link.initiator
+        self.armed = math.inf
+        self._stream = stream
+        self._nursery = nursery
+        self._timers = timers
+        self._emit = emit
+        self._forget_session = forget
+        self._tickets = itertools.count(1)
+        self._waits: dict[int, _Wait] = {}
+        self._channels: dict[int, Channel] = {}
+        self._unaccepted: deque[int] = deque()
+        self._acceptors: deque[trio.lowlevel.Task] = deque()
+        self._draining = False
+        self._ended = trio.Event()
+        self._error: RttError | None = None
+        self._report: SessionLost | None = None
+        self._peer_shutdown = False
+        self.control = Channel(self, 0)
+        """Channel 0, which every session has (RTT-18)."""
+        self._channels[0] = self.control
+
+    def __repr__(self) -> str:
+        return f"<RttSession {self.session_id.hex()[:8]} with {self.peer[:12]} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """`open`, `closing` or `closed` (RTT-11)."""
+        return self.link.state
+
+    @property
+    def close_report(self) -> SessionLost | None:
+        """After the end: what was accepted and never acknowledged, or None when everything was (RTT-13, RTT-25)."""
+        if self.state == "closed":
+            self.error()
+        return self._report
+
+    async def open_channel(
+        self,
+        kind: str,
+        *,
+        name: str = "channel",
+        policy: str | None = None,
+        block_timeout: float | None = None,
+    ) -> Channel:
+        """Open a channel; the peer learns of it with the next write, and nobody waits for it (RTT-65).
+
+        Args:
+            kind: `control`, `state` or `knowledge` (section 6).
+            name: 1 to 64 printable ASCII characters, for the peer to know what it is.
+            policy: What happens when the send queue is full: `block`, `error`, `drop_oldest` or `drop_newest`; the
+                default of the kind when left out.
+            block_timeout: Seconds a send waits at most under `block`.
+
+        Raises:
+            ChannelKindError: `unknown_kind`, `bad_policy`.
+            LimitError: `too_many_channels`.
+            ValueError: The name.
+            SessionClosedError, SessionLost, ProtocolError: The session is over.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            channel_id, status = self.link.open_channel(kind, name, policy)
+        except CoreError as error:
+            if error.code in ("unknown_kind", "bad_policy"):
+                raise ChannelKindError(str(error), code=error.code) from None
+            if error.code == "too_many_channels":
+                raise LimitError(str(error), code=error.code) from None
+            raise self.error() from None
+        channel = self._channels[channel_id] = Channel(self, channel_id, block_timeout=block_timeout)
+        self.react(status)
+        self._emit(
+            "channel_open", peer=self.peer, session_id=self.session_id.hex(), channel=channel_id, kind=kind
+        )
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return channel
+
+    async def accept_channel(
+        self, *, policy: str | None = None, block_timeout: float | None = None
+    ) -> Channel:
+        """Wait for the next channel that the peer opens. `policy` is that of this side's sends.
+
+        Raises:
+            ChannelKindError: `bad_policy`; the channel stays to be accepted.
+            trio.EndOfChannel: The peer opens no more channels.
+            SessionClosedError, SessionLost, ProtocolError: The session is over.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._unaccepted:
+            if self.state == "closed":
+                raise self.error()
+            if self._peer_shutdown:
+                raise trio.EndOfChannel
+            self._acceptors.append(task := trio.lowlevel.current_task())
+
+            def abort(_: object, task: trio.lowlevel.Task = task) -> trio.lowlevel.Abort:
+                self._acceptors.remove(task)
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        channel_id = self._unaccepted[0]
+        if policy is not None:
+            try:
+                self.link.set_policy(channel_id, policy)
+            except CoreError as error:
+                if error.code == "bad_policy":
+                    raise ChannelKindError(str(error), code="bad_policy") from None
+        self._unaccepted.popleft()
+        return self._accept(channel_id, block_timeout)
+
+    def _accept(self, channel_id: int, block_timeout: float | None) -> Channel:
+        channel = self._channels[channel_id] = Channel(self, channel_id, block_timeout=block_timeout)
+        self._emit(
+            "channel_open",
+            peer=self.peer,
+            session_id=self.session_id.hex(),
+            channel=channel_id,
+            kind=channel.kind,
+        )
+        return channel
+
+    def stats(self) -> dict[str, int]:
+        """Counters of the session: frames each way, acknowledgements, bytes kept for resending."""
+        return self.link.stats()
+
+    def abort(self, reason: str) -> None:
+        """Close at once, with one attempt to tell the peer `reason`. Closing a closed session changes nothing."""
+        if self.state != "closed":
+            self.react(self.link.abort("application", reason))
+        self._release()
+
+    async def aclose(self) -> None:
+        """Close gracefully: take no more sends, deliver what was accepted, and wait for the peer to do the same.
+
+        Waits at most `Options.drain_timeout`. Cancelled, it closes at once; nothing is left open either way.
+
+        Raises:
+            SessionLost: Some of what was accepted was not acknowledged in time; the error lists it (RTT-13).
+        """
+        if self.state == "closed":
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            self.react(self.link.shutdown(_now()))
+            self._arm()
+            await self._ended.wait()
+        finally:
+            self.abort("cancelled")
+        if (report := self.close_report) is not None:
+            raise report
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        if exc_type is not None:
+            self.abort("cancelled")
+        else:
+            await self.aclose()
+
+    # --- what channels, endpoint and timers need of it ------------------------------------------------
+
+    def next_ticket(self) -> int:
+        """A number for a send or flush that may have to wait."""
+        return next(self._tickets)
+
+    async def wait_ticket(self, ticket: int, status: int, cancel: Callable[[], bool]) -> bool:
+        """Wait for a ticket; False when it failed. `cancel` takes it back, and says whether it still could."""
+        wait = self._waits[ticket] = _Wait()
+        self.react(status)
+        if wait.result is None:
+
+            def abort(_: object) -> trio.lowlevel.Abort:
+                if not cancel():
+                    # It is done, and its event is on the way: the caller must learn that (RTT-62).
+                    return trio.lowlevel.Abort.FAILED
+                del self._waits[ticket]
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            wait.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return bool(wait.result)
+
+    def lose(self) -> None:
+        """The peer has started anew, and with that forgotten this session (RTT-35)."""
+        self.react(self.link.peer_restarted())
+        self._release()
+
+    def forget(self, channel: Channel) -> None:
+        """A channel was closed."""
+        self._channels.pop(channel.id, None)
+        self._emit("channel_close", peer=self.peer, session_id=self.session_id.hex(), channel=channel.id)
+
+    def error(self) -> RttError:
+        """What every operation raises now that the session is over."""
+        if self._error is None:
+            self._error = self._make_error()
+        return self._error.with_traceback(None)
+
+    def _make_error(self) -> RttError:
+        reason, code, text = self.link.closed or ("local", "normal", "")
+        lost = self.link.take_lost()
+        if lost or reason in _LOSSES:
+            self._report = SessionLost(
+                f"the session with {self.peer[:12]} ended ({reason}); {len(lost)} messages are not acknowledged",
+                reason=reason,
+                peer=self.peer,
+                messages=[
+                    LostMessage(channel, name, kind, index, len(content), "unsent" if unsent else "unknown")
+                    for channel, name, kind, index, unsent, content in lost
+                ],
+                contents=[entry[5] for entry in lost],
+            )
+        if reason in _LOSSES:
+            assert self._report is not None
+            return self._report
+        if reason == "protocol_error":
+            return ProtocolError(f"the peer broke the transport's rules: {code}", peer=self.peer)
+        told = f": {text or code}" if text or code != "normal" else ""
+        by = "the peer" if reason == "peer" else "this side"
+        return SessionClosedError(f"the session was closed by {by}{told}", reason=reason, peer=self.peer)
+
+    async def run(self) -> None:
+        """Read until the session ends. The endpoint runs this; nothing escapes but a cancellation."""
+        try:
+            self.advance()
+            while not self._ended.is_set():
+                await trio.lowlevel.wait_readable(self._stream.socket)
+                self.advance()
+        except (trio.ClosedResourceError, OSError):
+            self.react(self.link.carrier_lost())
+        finally:
+            self._release()
+
+    def advance(self) -> None:
+        """Read, do what is due, write."""
+        self.react(self.link.advance(_now()))
+        self._arm()
+
+    def on_time(self) -> None:
+        """For the timers."""
+        if not self._ended.is_set():
+            self.advance()
+
+    def _arm(self) -> None:
+        deadline = self.link.deadline
+        if deadline is not None and not self._ended.is_set():
+            # A microsecond later, so that rounding never wakes it just too early.
+            self._timers.arm(self, deadline / 1e9 + 1e-6)
+
+    def react(self, status: int) -> None:
+        """Do what the status of a native call asks for."""
+        if status & _HAS_EVENTS:
+            for number, argument in self.link.events():
+                self._dispatch(number, argument)
+        if status & _BLOCKED and not self._draining and not self._ended.is_set():
+            self._draining = True
+            self._nursery.start_soon(self._drain)
+        if status & _FINISHED:
+            self._release()
+
+    async def _drain(self) -> None:
+        """Write when the socket takes more again."""
+        try:
+            while True:
+                await trio.lowlevel.wait_writable(self._stream.socket)
+                status = self.link.write()
+                if not status & _BLOCKED:
+                    break
+        except (trio.ClosedResourceError, OSError):
+            return
+        finally:
+            self._draining = False
+        self.react(status)
+
+    def _dispatch(self, number: int, argument: int) -> None:
+        match number:
+            case 0:
+                self._unaccepted.append(argument)
+                self._wake_acceptors()
+            case 1:
+                if (channel := self._channels.get(argument)) is not None:
+                    channel.wake()
+            case 2 | 4:
+                self._conclude(argument, done=True)
+            case 3:
+                self._conclude(argument, done=False)
+            case 5:
+                self._peer_shutdown = True
+                self._wake_acceptors()
+            case 6:
+                self._emit(
+                    "heartbeat_timeout", severity="warning", peer=self.peer, session_id=self.session_id.hex()
+                )
+            case _:
+                self._on_closed()
+
+    def _conclude(self, ticket: int, *, done: bool) -> None:
+        wait = self._waits.pop(ticket, None)
+        if wait is not None:
+            wait.result = done
+            if wait.task is not None:
+                trio.lowlevel.reschedule(wait.task)
+
+    def _wake_acceptors(self) -> None:
+        while self._acceptors:
+            trio.lowlevel.reschedule(self._acceptors.popleft())
+
+    def _on_closed(self) -> None:
+        self.error()
+        reason, code, _ = self.link.closed or ("local", "normal", "")
+        session_id = self.session_id.hex()
+        if self._report is not None:
+            self._emit(
+                "session_lost",
+                severity="warning",
+                peer=self.peer,
+                session_id=session_id,
+                reason=reason,
+                count=self._report.count,
+            )
+        severity: Severity = "info" if reason in ("local", "peer") else "warning"
+        self._emit(
+            "session_close",
+            severity=severity,
+            peer=self.peer,
+            session_id=session_id,
+            reason=reason,
+            code=code,
+        )
+        for channel in self._channels.values():
+            channel.wake()
+        self._wake_acceptors()
+
+    def _release(self) -> None:
+        """Let go of the socket. What was received stays readable."""
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        if self.link.closed is None:
+            self.react(self.link.carrier_lost() & ~_FINISHED)
+        self.link.release()
+        self._stream.socket.close()
+        self._forget_session(self)
+
+
+def _now() -> int:
+    return int(trio.current_time() * 1e9)

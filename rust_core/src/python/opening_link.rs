@@ -1,0 +1,208 @@
+//! Endpoints and opening carriers for Python.
+
+use std::sync::Mutex;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::error::{CoreError, core_error};
+use super::identity::Identity;
+use super::lock;
+use super::session_link::SessionLink;
+use crate::carrier::{Carrier, CarrierError, Expect, TlsConfig};
+use crate::hash;
+use crate::link::{self, OpeningError, Progress, Wire};
+use crate::rtt::{Code, KindLimits, Limits, Nanos, Options, Window};
+
+/// The key, the options and the boot id that all carriers of one endpoint share.
+#[pyclass(frozen, module = "web4._core")]
+pub(super) struct Endpoint {
+    config: TlsConfig,
+    options: Options,
+    boot_id: [u8; 16],
+}
+
+#[pymethods]
+impl Endpoint {
+    #[new]
+    #[pyo3(signature = (identity, boot_id, /, *, frame_payload, channels, kinds, heartbeat_ns, drain_timeout_ns,
+                        ack_delay_ns, resend_bytes, resend_reserve))]
+    #[expect(clippy::too_many_arguments, reason = "keywords, checked together")]
+    fn new(
+        py: Python<'_>,
+        identity: &Identity,
+        boot_id: &[u8],
+        frame_payload: u32,
+        channels: u32,
+        kinds: [(u32, u32, u32); 3],
+        heartbeat_ns: u64,
+        drain_timeout_ns: u64,
+        ack_delay_ns: u64,
+        resend_bytes: u32,
+        resend_reserve: u32,
+    ) -> PyResult<Self> {
+        let kinds = kinds.map(|(max_message, messages, bytes)| KindLimits { max_message, window: Window { messages, bytes } });
+        let options = Options {
+            limits: Limits { frame_payload, channels, kinds },
+            heartbeat: heartbeat_ns,
+            drain_timeout: drain_timeout_ns,
+            ack_delay: ack_delay_ns,
+            resend_bytes,
+            resend_reserve,
+            resume_window_ms: 0,
+        };
+        if let Some(field) = options.fault() {
+            let text = format!("the option {field} has a value that cannot work");
+            return Err(core_error(py, "bad_option", Some(field), text));
+        }
+        let config = TlsConfig::from_pkcs8(&identity.inner.pkcs8_der())
+            .map_err(|_| PyRuntimeError::new_err("the TLS provider refuses the identity's key"))?;
+        Ok(Endpoint { config, options, boot_id: exactly(boot_id, "boot_id")? })
+    }
+
+    /// A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None.
+    #[pyo3(signature = (fd, expect, /))]
+    fn dial(&self, fd: i32, expect: Option<&[u8]>) -> PyResult<OpeningLink> {
+        let expect = match expect {
+            Some(fingerprint) => Expect::Fingerprint(exactly(fingerprint, "expect")?),
+            None => Expect::Any,
+        };
+        self.link(Carrier::dial(&self.config, expect), fd, true)
+    }
+
+    /// A carrier that somebody dialled.
+    #[pyo3(signature = (fd, /))]
+    fn accept(&self, fd: i32) -> PyResult<OpeningLink> {
+        self.link(Carrier::accept(&self.config), fd, false)
+    }
+}
+
+impl Endpoint {
+    fn link(&self, carrier: Result<Carrier, CarrierError>, fd: i32, dialer: bool) -> PyResult<OpeningLink> {
+        let carrier = carrier.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        let link = link::OpeningLink::new(carrier, Wire::Socket(fd), dialer, &self.options, self.boot_id);
+        Ok(OpeningLink { inner: Mutex::new(Some(link)) })
+    }
+}
+
+/// A carrier between its first byte and an open session.
+#[pyclass(frozen, module = "web4._core")]
+pub(super) struct OpeningLink {
+    inner: Mutex<Option<link::OpeningLink>>,
+}
+
+impl OpeningLink {
+    fn with<R>(&self, work: impl FnOnce(&mut link::OpeningLink) -> R) -> PyResult<R> {
+        let mut guard = lock(&self.inner);
+        guard.as_mut().map(work).ok_or_else(|| PyRuntimeError::new_err("the carrier has become a session, or is released"))
+    }
+}
+
+#[pymethods]
+impl OpeningLink {
+    /// Reads, decides, writes; says how far the opening is: 0 waiting, 1 asked, 2 open.
+    fn advance(&self, py: Python<'_>) -> PyResult<u8> {
+        match py.detach(|| self.with(link::OpeningLink::advance))? {
+            Ok(Progress::Waiting) => Ok(0),
+            Ok(Progress::Asked) => Ok(1),
+            Ok(Progress::Open) => Ok(2),
+            Err(error) => Err(opening_error(py, &error)),
+        }
+    }
+
+    /// Writes what waits; False when the wire takes no more now.
+    fn flush(&self) -> PyResult<bool> {
+        self.with(link::OpeningLink::flush)
+    }
+
+    /// Grants the session that was asked for.
+    #[pyo3(signature = (session_id, ticket, /))]
+    fn answer(&self, session_id: &[u8], ticket: &[u8]) -> PyResult<()> {
+        let (session_id, ticket) = (exactly(session_id, "session_id")?, exactly(ticket, "ticket")?);
+        self.with(|link| link.answer(session_id, ticket))
+    }
+
+    /// Refuses it, with the word of a code.
+    #[pyo3(signature = (code, retry_after_ms, /))]
+    fn refuse(&self, code: &str, retry_after_ms: u32) -> PyResult<()> {
+        let code = code_of(code)?;
+        self.with(|link| link.refuse(code, retry_after_ms))
+    }
+
+    /// The session. This object is of no use afterwards.
+    #[pyo3(signature = (now, /))]
+    fn into_session(&self, now: Nanos) -> PyResult<SessionLink> {
+        let mut guard = lock(&self.inner);
+        let link = guard.take().ok_or_else(|| PyRuntimeError::new_err("the carrier has become a session already"))?;
+        match link.into_session(now) {
+            Ok(session) => Ok(SessionLink::new(session)),
+            Err(link) => {
+                *guard = Some(*link);
+                Err(PyRuntimeError::new_err("the carrier is not open"))
+            }
+        }
+    }
+
+    /// Lets go of the wire, so that the socket can be closed.
+    fn release(&self) {
+        *lock(&self.inner) = None;
+    }
+
+    /// Whether a whole ClientHello has arrived.
+    #[getter]
+    fn has_client_hello(&self) -> PyResult<bool> {
+        self.with(|link| link.carrier().has_client_hello())
+    }
+
+    /// The peer's proven fingerprint, or None.
+    #[getter]
+    fn peer(&self) -> PyResult<Option<String>> {
+        self.with(|link| link.carrier().peer_fingerprint().map(|fingerprint| hash::hex(fingerprint)))
+    }
+
+    /// The id of the peer's start, once it named it.
+    #[getter]
+    fn peer_boot_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.with(|link| link.peer_boot_id().map(|boot_id| PyBytes::new(py, &boot_id)))
+    }
+}
+
+/// What went wrong, for the rtt room to raise: `field` is the family, `proven` to whom it may be charged (RTT-9).
+fn opening_error(py: Python<'_>, error: &OpeningError) -> PyErr {
+    let (family, code, text) = match error {
+        OpeningError::Carrier(error) => {
+            let family = if error.is_authentication() { "authentication" } else { "carrier" };
+            (family, error.code().name(), error.to_string())
+        }
+        OpeningError::Refused { code, .. } => ("refused", code.word(), format!("the peer refused: {code}")),
+        OpeningError::Violation(code) => ("violation", code.word(), format!("the opening failed: {code}")),
+        OpeningError::Ended => ("carrier", "ended", "the peer ended the carrier while it opened".to_owned()),
+    };
+    let proven = match error {
+        OpeningError::Carrier(error) => error.proven().map(|fingerprint| hash::hex(fingerprint)),
+        _ => None,
+    };
+    let retry_after_ms = match error {
+        OpeningError::Refused { retry_after_ms, .. } => Some(*retry_after_ms),
+        _ => None,
+    };
+    let raised = core_error(py, code, Some(family), text);
+    if raised.is_instance_of::<CoreError>(py) {
+        let value = raised.value(py);
+        let outcome = value.setattr("proven", proven).and_then(|()| value.setattr("retry_after_ms", retry_after_ms));
+        if let Err(cause) = outcome {
+            return cause;
+        }
+    }
+    raised
+}
+
+pub(super) fn exactly<const N: usize>(bytes: &[u8], name: &str) -> PyResult<[u8; N]> {
+    bytes.try_into().map_err(|_| PyValueError::new_err(format!("{name} has {N} bytes, not {}", bytes.len())))
+}
+
+pub(super) fn code_of(word: &str) -> PyResult<Code> {
+    let known = Code::ALL.iter().find(|(_, known)| *known == word);
+    known.map(|(code, _)| *code).ok_or_else(|| PyValueError::new_err(format!("no RTT code is called {word:?}")))
+}

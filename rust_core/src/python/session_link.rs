@@ -1,0 +1,422 @@
+//! Open sessions for Python. Each call crosses the border once, whatever it moves (RTT-64).
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+use super::error::core_error;
+use super::lock;
+use super::opening_link::code_of;
+use crate::hash;
+use crate::link;
+use crate::rtt::{
+    ChannelId, Code, Event, Kind, Nanos, Nothing, Offered, OpenError, Outcome, Policy, SendError, State, Ticket,
+};
+
+/// What the driver has to look at after a call: bits of the status that most calls return.
+const HAS_EVENTS: u8 = 1;
+const BLOCKED: u8 = 2;
+const FINISHED: u8 = 4;
+
+/// An open session on its carrier.
+#[pyclass(frozen, module = "web4._core")]
+pub(super) struct SessionLink {
+    inner: Mutex<link::SessionLink>,
+}
+
+impl SessionLink {
+    pub(super) fn new(link: link::SessionLink) -> Self {
+        SessionLink { inner: Mutex::new(link) }
+    }
+}
+
+fn status(link: &mut link::SessionLink) -> u8 {
+    let events = if link.session().has_events() { HAS_EVENTS } else { 0 };
+    let blocked = if link.is_blocked() { BLOCKED } else { 0 };
+    let finished = if link.is_finished() { FINISHED } else { 0 };
+    events | blocked | finished
+}
+
+#[pymethods]
+impl SessionLink {
+    /// Reads, does what is due, writes; returns the status.
+    #[pyo3(signature = (now, /))]
+    fn advance(&self, py: Python<'_>, now: Nanos) -> u8 {
+        py.detach(|| {
+            let mut link = lock(&self.inner);
+            link.advance(now);
+            status(&mut link)
+        })
+    }
+
+    /// Writes what waits; returns the status.
+    fn write(&self, py: Python<'_>) -> u8 {
+        py.detach(|| {
+            let mut link = lock(&self.inner);
+            link.write();
+            status(&mut link)
+        })
+    }
+
+    /// Takes the events out, oldest first: (number of its kind, channel or ticket).
+    fn events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let mut link = lock(&self.inner);
+        let list = PyList::empty(py);
+        while let Some(event) = link.session().poll_event() {
+            let (number, argument) = match event {
+                Event::ChannelOpened(id) => (0, u64::from(id)),
+                Event::Readable(id) => (1, u64::from(id)),
+                Event::SendDone(ticket) => (2, ticket),
+                Event::WaitFailed(ticket) => (3, ticket),
+                Event::FlushDone(ticket) => (4, ticket),
+                Event::PeerShutdown => (5, 0),
+                Event::HeartbeatTimeout => (6, 0),
+                Event::Closed => (7, 0),
+            };
+            list.append((number, argument))?;
+        }
+        Ok(list)
+    }
+
+    /// When `advance` wants to be called next, in nanoseconds, or None.
+    #[getter]
+    fn deadline(&self) -> Option<Nanos> {
+        lock(&self.inner).session().deadline()
+    }
+
+    /// Hands one message to a channel and writes; returns (outcome, status).
+    #[pyo3(signature = (channel, message, wait, ticket, /))]
+    fn send(
+        &self,
+        py: Python<'_>,
+        channel: ChannelId,
+        message: &Bound<'_, PyBytes>,
+        wait: bool,
+        ticket: Ticket,
+    ) -> PyResult<(u8, u8)> {
+        let messages = vec![Bytes::copy_from_slice(message.as_bytes())];
+        let (offered, status) = self.offer(py, channel, messages, wait, ticket)?;
+        let outcome = match offered {
+            Offered::AllAccepted => 0,
+            Offered::Each(outcomes) => outcomes.first().map_or(0, |outcome| outcome_number(*outcome)),
+            Offered::Waiting => 3,
+        };
+        Ok((outcome, status))
+    }
+
+    /// Hands a batch to a channel and writes; returns (one outcome for all, or a list of one each, status).
+    #[pyo3(signature = (channel, messages, wait, ticket, /))]
+    fn send_many<'py>(
+        &self,
+        py: Python<'py>,
+        channel: ChannelId,
+        messages: &Bound<'_, PyList>,
+        wait: bool,
+        ticket: Ticket,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let mut batch = Vec::with_capacity(messages.len());
+        for message in messages.iter() {
+            batch.push(Bytes::copy_from_slice(message.cast::<PyBytes>()?.as_bytes()));
+        }
+        let (offered, status) = self.offer(py, channel, batch, wait, ticket)?;
+        match offered {
+            Offered::AllAccepted => (0, status).into_pyobject(py),
+            Offered::Each(outcomes) => {
+                let numbers: Vec<u16> = outcomes.into_iter().map(|outcome| outcome_number(outcome).into()).collect();
+                (numbers, status).into_pyobject(py)
+            }
+            Offered::Waiting => (3, status).into_pyobject(py),
+        }
+    }
+
+    /// Takes up to `most` messages out of a channel and grants what that frees; returns (messages, status), or
+    /// (why there is none, status): 0 none yet, 1 the peer ended, 2 reset by the peer, 3 reset here, 4 closed.
+    #[pyo3(signature = (channel, most, /))]
+    fn receive<'py>(&self, py: Python<'py>, channel: ChannelId, most: usize) -> PyResult<Bound<'py, PyTuple>> {
+        let mut link = lock(&self.inner);
+        let messages = PyList::empty(py);
+        let mut nothing = Nothing::Yet;
+        for _ in 0..most {
+            match link.session().receive(channel) {
+                Ok(message) => messages.append(PyBytes::new(py, &message))?,
+                Err(reason) => {
+                    nothing = reason;
+                    break;
+                }
+            }
+        }
+        if messages.is_empty() {
+            let number = match nothing {
+                Nothing::Yet => 0,
+                Nothing::Ended => 1,
+                Nothing::Reset { by_peer: true, .. } => 2,
+                Nothing::Reset { by_peer: false, .. } => 3,
+                Nothing::SessionClosed => 4,
+            };
+            return (number, status(&mut link)).into_pyobject(py);
+        }
+        if link.session().grants_credit() && !link.is_blocked() {
+            drop(link);
+            let status = self.write(py);
+            return (messages, status).into_pyobject(py);
+        }
+        (messages, status(&mut link)).into_pyobject(py)
+    }
+
+    /// How many messages wait on a channel.
+    #[pyo3(signature = (channel, /))]
+    fn readable(&self, channel: ChannelId) -> usize {
+        lock(&self.inner).session().readable(channel)
+    }
+
+    /// Opens a channel and writes; returns (its id, status).
+    #[pyo3(signature = (kind, name, policy, /))]
+    fn open_channel(&self, py: Python<'_>, kind: &str, name: &str, policy: Option<&str>) -> PyResult<(ChannelId, u8)> {
+        let Some(kind) = Kind::from_name(kind) else {
+            return Err(core_error(py, "unknown_kind", None, format!("no channel kind is called {kind:?}")));
+        };
+        let policy = policy_of(py, kind, policy)?;
+        let id = lock(&self.inner).session().open_channel(kind, name, policy).map_err(|error| open_error(py, error))?;
+        Ok((id, self.write(py)))
+    }
+
+    /// Chooses the policy of what this side sends on a channel that the peer opened.
+    #[pyo3(signature = (channel, policy, /))]
+    fn set_policy(&self, py: Python<'_>, channel: ChannelId, policy: &str) -> PyResult<()> {
+        let policy = policy_of(py, Kind::Knowledge, Some(policy))?;
+        lock(&self.inner).session().set_policy(channel, policy).map_err(|error| open_error(py, error))
+    }
+
+    /// Kind, name and largest message of a channel, or None.
+    #[pyo3(signature = (channel, /))]
+    fn channel_info(&self, channel: ChannelId) -> Option<(&'static str, String, u32)> {
+        let mut link = lock(&self.inner);
+        link.session().channel_info(channel).map(|(kind, name, most)| (kind.name(), name.to_owned(), most))
+    }
+
+    /// Why a channel was reset: (word of the code, whether by the peer), or None.
+    #[pyo3(signature = (channel, /))]
+    fn channel_reset(&self, channel: ChannelId) -> Option<(&'static str, bool)> {
+        lock(&self.inner).session().channel_reset(channel).map(|(code, by_peer)| (code.word(), by_peer))
+    }
+
+    /// Ends the sending half of a channel; returns the status.
+    #[pyo3(signature = (channel, /))]
+    fn end_channel(&self, py: Python<'_>, channel: ChannelId) -> u8 {
+        lock(&self.inner).session().end_channel(channel);
+        self.write(py)
+    }
+
+    /// Ends a channel: what was accepted is delivered, nothing more is read; returns the status.
+    #[pyo3(signature = (channel, /))]
+    fn release_channel(&self, py: Python<'_>, channel: ChannelId) -> u8 {
+        lock(&self.inner).session().release_channel(channel);
+        self.write(py)
+    }
+
+    /// Ends both directions of a channel now; returns the status.
+    #[pyo3(signature = (channel, /))]
+    fn reset_channel(&self, py: Python<'_>, channel: ChannelId) -> u8 {
+        lock(&self.inner).session().reset_channel(channel, Code::CANCELLED);
+        self.write(py)
+    }
+
+    /// Asks to be told when everything accepted so far is acknowledged; True when it is.
+    #[pyo3(signature = (channel, ticket, /))]
+    fn flush(&self, py: Python<'_>, channel: ChannelId, ticket: Ticket) -> PyResult<bool> {
+        lock(&self.inner).session().flush(channel, ticket).map_err(|error| send_error(py, error))
+    }
+
+    /// Takes a waiting batch back; False when it was accepted, or failed, already.
+    #[pyo3(signature = (channel, ticket, /))]
+    fn cancel_send(&self, channel: ChannelId, ticket: Ticket) -> bool {
+        lock(&self.inner).session().cancel_send(channel, ticket)
+    }
+
+    /// Forgets a flush.
+    #[pyo3(signature = (channel, ticket, /))]
+    fn cancel_flush(&self, channel: ChannelId, ticket: Ticket) {
+        lock(&self.inner).session().cancel_flush(channel, ticket);
+    }
+
+    /// Begins the graceful end; returns the status.
+    #[pyo3(signature = (now, /))]
+    fn shutdown(&self, py: Python<'_>, now: Nanos) -> u8 {
+        lock(&self.inner).session().shutdown(now);
+        self.write(py)
+    }
+
+    /// Ends the session now, with one attempt to say so; returns the status.
+    #[pyo3(signature = (code, text, /))]
+    fn abort(&self, py: Python<'_>, code: &str, text: &str) -> PyResult<u8> {
+        let code = code_of(code)?;
+        lock(&self.inner).session().abort(code, text);
+        Ok(self.write(py))
+    }
+
+    /// The carrier is gone; ends the session if it has not ended. Returns the status.
+    fn carrier_lost(&self) -> u8 {
+        let mut link = lock(&self.inner);
+        link.session().carrier_lost();
+        status(&mut link)
+    }
+
+    /// The peer has started anew; ends the session if it has not ended. Returns the status.
+    fn peer_restarted(&self) -> u8 {
+        let mut link = lock(&self.inner);
+        link.session().peer_restarted();
+        status(&mut link)
+    }
+
+    /// Lets go of the wire, so that the socket can be closed.
+    fn release(&self) {
+        lock(&self.inner).release();
+    }
+
+    /// `open`, `closing` or `closed`.
+    #[getter]
+    fn state(&self) -> &'static str {
+        match lock(&self.inner).session().state() {
+            State::Open => "open",
+            State::Closing => "closing",
+            State::Closed => "closed",
+        }
+    }
+
+    /// Why it is closed: (reason, word of the code, reason text), or None.
+    #[getter]
+    fn closed(&self) -> Option<(&'static str, &'static str, String)> {
+        let mut link = lock(&self.inner);
+        link.session().closed().map(|closed| (closed.reason, closed.code.word(), closed.text.clone()))
+    }
+
+    /// The code of the TLS failure that ended the carrier, or None.
+    #[getter]
+    fn failure(&self) -> Option<&'static str> {
+        lock(&self.inner).failure().map(|error| error.code().name())
+    }
+
+    /// The session's id.
+    #[getter]
+    fn session_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &lock(&self.inner).session().id())
+    }
+
+    /// Whether this side dialled.
+    #[getter]
+    fn initiator(&self) -> bool {
+        lock(&self.inner).session().agreement().initiator
+    }
+
+    /// The peer's fingerprint.
+    #[getter]
+    fn peer(&self) -> String {
+        lock(&self.inner).carrier().peer_fingerprint().map(|fingerprint| hash::hex(fingerprint)).unwrap_or_default()
+    }
+
+    /// The peer's raw public key.
+    #[getter]
+    fn peer_public_key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let link = lock(&self.inner);
+        PyBytes::new(py, link.carrier().peer_public_key().map_or(&[][..], |key| &key[..]))
+    }
+
+    /// The TLS exporter value for this session's id (RTT-8). Secret.
+    fn binding<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let mut link = lock(&self.inner);
+        let id = link.session().id();
+        let binding = link.carrier().export_binding(&id);
+        binding
+            .map(|binding| PyBytes::new(py, &binding))
+            .map_err(|error| core_error(py, error.code().name(), None, error.to_string()))
+    }
+
+    /// The counters of the session.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        dict(py, &lock(&self.inner).session().stats().fields())
+    }
+
+    /// The counters of a channel, or None.
+    #[pyo3(signature = (channel, /))]
+    fn channel_stats<'py>(&self, py: Python<'py>, channel: ChannelId) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let stats = lock(&self.inner).session().channel_stats(channel);
+        stats.map(|stats| dict(py, &stats.fields())).transpose()
+    }
+
+    /// What was accepted and not acknowledged when the session or a channel ended: (channel, name, kind, index,
+    /// whether unsent, content) each.
+    fn take_lost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for lost in lock(&self.inner).session().take_lost() {
+            let content = PyBytes::new(py, &lost.message.message);
+            list.append((lost.channel, lost.name, lost.kind.name(), lost.message.index, lost.message.unsent, content))?;
+        }
+        Ok(list)
+    }
+}
+
+impl SessionLink {
+    fn offer(
+        &self,
+        py: Python<'_>,
+        channel: ChannelId,
+        messages: Vec<Bytes>,
+        wait: bool,
+        ticket: Ticket,
+    ) -> PyResult<(Offered, u8)> {
+        let outcome = py.detach(|| {
+            let mut link = lock(&self.inner);
+            let offered = link.session().send(channel, messages, wait, ticket)?;
+            if !link.is_blocked() {
+                link.write();
+            }
+            Ok((offered, status(&mut link)))
+        });
+        outcome.map_err(|error| send_error(py, error))
+    }
+}
+
+fn dict<'py>(py: Python<'py>, fields: &[(&'static str, u64)]) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, value) in fields {
+        dict.set_item(name, value)?;
+    }
+    Ok(dict)
+}
+
+fn outcome_number(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Accepted => 0,
+        Outcome::EvictedOldest => 1,
+        Outcome::DroppedNewest => 2,
+    }
+}
+
+fn policy_of(py: Python<'_>, kind: Kind, name: Option<&str>) -> PyResult<Policy> {
+    let Some(name) = name else { return Ok(kind.default_policy()) };
+    Policy::from_name(name).ok_or_else(|| core_error(py, "bad_policy", None, format!("no policy is called {name:?}")))
+}
+
+fn open_error(py: Python<'_>, error: OpenError) -> PyErr {
+    let (code, text) = match error {
+        OpenError::SessionClosed => ("session_closed", "the session opens no more channels"),
+        OpenError::BadName => return PyValueError::new_err("a channel name is 1 to 64 printable ASCII characters"),
+        OpenError::BadPolicy => ("bad_policy", "the kind of the channel does not allow this policy"),
+        OpenError::TooManyChannels => ("too_many_channels", "as many channels are open as were agreed"),
+    };
+    core_error(py, code, None, text.to_owned())
+}
+
+fn send_error(py: Python<'_>, error: SendError) -> PyErr {
+    let (code, text) = match error {
+        SendError::ChannelClosed => ("channel_closed", "the channel takes no more messages"),
+        SendError::SessionClosed => ("session_closed", "the session takes no more messages"),
+        SendError::MessageTooLarge => ("message_too_large", "a message is larger than its channel allows"),
+        SendError::BatchTooLarge => ("batch_too_large", "the batch could not fit even an empty queue"),
+        SendError::QueueFull => ("queue_full", "the send queue is full"),
+    };
+    core_error(py, code, None, text.to_owned())
+}

@@ -1,0 +1,214 @@
+//! The receiving half of a channel: fragments become messages, messages wait to be taken, taking grants credit.
+
+use std::collections::VecDeque;
+
+use super::code::Code;
+use super::limits::Window;
+use super::stats::ChannelStats;
+
+/// A message being put together.
+#[derive(Debug)]
+struct Assembly {
+    total: usize,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    max_message: u32,
+    window: Window,
+    granted: (u64, u64),
+    received: (u64, u64),
+    consumed: (u64, u64),
+    messages: VecDeque<Vec<u8>>,
+    assembly: Option<Assembly>,
+    /// The peer's END arrived: no more messages will.
+    pub ended: bool,
+}
+
+impl Inbound {
+    pub fn new(max_message: u32, window: Window) -> Inbound {
+        Inbound {
+            max_message,
+            window,
+            granted: (u64::from(window.messages), u64::from(window.bytes)),
+            received: (0, 0),
+            consumed: (0, 0),
+            messages: VecDeque::new(),
+            assembly: None,
+            ended: false,
+        }
+    }
+
+    /// Takes in a fragment. True when it completed a message and none was waiting before.
+    pub fn data(
+        &mut self,
+        total: Option<u32>,
+        last: bool,
+        payload: &[u8],
+        stats: &mut ChannelStats,
+    ) -> Result<bool, Code> {
+        if self.ended {
+            return Err(Code::AFTER_END);
+        }
+        let message = match (total, self.assembly.take()) {
+            (Some(total), None) => {
+                self.begin(total)?;
+                if last {
+                    // The usual case: the whole message in one frame, one allocation of the right size.
+                    return match payload.len() == total as usize {
+                        true => Ok(self.complete(payload.to_vec(), stats)),
+                        false => Err(Code::BAD_FRAGMENT),
+                    };
+                }
+                // Grown by what arrives, never by what was declared (RTT-17).
+                Assembly { total: total as usize, bytes: payload.to_vec() }
+            }
+            (None, Some(mut assembly)) => {
+                assembly.bytes.extend_from_slice(payload);
+                assembly
+            }
+            _ => return Err(Code::BAD_FRAGMENT),
+        };
+        let whole = message.bytes.len() == message.total;
+        if payload.is_empty() || whole != last || message.bytes.len() > message.total {
+            return Err(Code::BAD_FRAGMENT);
+        }
+        if last {
+            return Ok(self.complete(message.bytes, stats));
+        }
+        self.assembly = Some(message);
+        Ok(false)
+    }
+
+    fn begin(&mut self, total: u32) -> Result<(), Code> {
+        if total > self.max_message {
+            return Err(Code::MESSAGE_TOO_LARGE);
+        }
+        self.received.0 += 1;
+        self.received.1 += u64::from(total);
+        if self.received.0 > self.granted.0 || self.received.1 > self.granted.1 {
+            return Err(Code::CREDIT_OVERRUN);
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, message: Vec<u8>, stats: &mut ChannelStats) -> bool {
+        stats.received += 1;
+        stats.received_bytes += message.len() as u64;
+        self.messages.push_back(message);
+        self.messages.len() == 1
+    }
+
+    /// The peer will send no more. A message begun and not finished is a violation (RTT-26).
+    pub fn end(&mut self) -> Result<(), Code> {
+        if self.ended {
+            return Err(Code::AFTER_END);
+        }
+        if self.assembly.is_some() {
+            return Err(Code::BAD_FRAGMENT);
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    /// The channel was reset: what is complete stays readable, a part of a message is forgotten (RTT-26).
+    pub fn break_off(&mut self) {
+        self.assembly = None;
+    }
+
+    /// The oldest message, taken out.
+    pub fn take(&mut self) -> Option<Vec<u8>> {
+        let message = self.messages.pop_front()?;
+        self.consumed.0 += 1;
+        self.consumed.1 += message.len() as u64;
+        Some(message)
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Forgets everything that waits; nobody will read it.
+    pub fn discard(&mut self) {
+        while self.take().is_some() {}
+    }
+
+    /// Whether half of a window is free to be granted again (RTT-38).
+    pub fn credit_due(&self) -> bool {
+        let free = self.grantable();
+        !self.ended
+            && ((free.0 - self.granted.0) * 2 >= u64::from(self.window.messages)
+                || (free.1 - self.granted.1) * 2 >= u64::from(self.window.bytes))
+    }
+
+    /// Grants all that is free, and says the new totals.
+    pub fn grant(&mut self) -> (u64, u64) {
+        self.granted = self.grantable();
+        self.granted
+    }
+
+    fn grantable(&self) -> (u64, u64) {
+        (self.consumed.0 + u64::from(self.window.messages), self.consumed.1 + u64::from(self.window.bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inbound() -> (Inbound, ChannelStats) {
+        (Inbound::new(10, Window { messages: 4, bytes: 20 }), ChannelStats::default())
+    }
+
+    #[test]
+    fn fragments_become_messages_and_nothing_else_does() {
+        let (mut inbound, mut stats) = inbound();
+        assert_eq!(inbound.data(Some(0), true, b"", &mut stats), Ok(true));
+        assert_eq!(inbound.data(Some(5), false, b"ab", &mut stats), Ok(false));
+        assert_eq!(inbound.data(None, false, b"c", &mut stats), Ok(false));
+        assert_eq!(inbound.data(None, true, b"de", &mut stats), Ok(false));
+        assert_eq!(
+            (inbound.take(), inbound.take(), inbound.take()),
+            (Some(vec![]), Some(b"abcde".to_vec()), None)
+        );
+        type Part = (Option<u32>, bool, &'static [u8]);
+        let wrong: &[(&[Part], Code)] = &[
+            (&[(None, true, b"a")], Code::BAD_FRAGMENT),
+            (&[(Some(3), true, b"ab")], Code::BAD_FRAGMENT),
+            (&[(Some(1), true, b"ab")], Code::BAD_FRAGMENT),
+            (&[(Some(2), false, b"ab")], Code::BAD_FRAGMENT),
+            (&[(Some(2), false, b"")], Code::BAD_FRAGMENT),
+            (&[(Some(2), false, b"a"), (Some(2), true, b"ab")], Code::BAD_FRAGMENT),
+            (&[(Some(2), false, b"a"), (None, false, b"")], Code::BAD_FRAGMENT),
+            (&[(Some(2), false, b"a"), (None, true, b"bc")], Code::BAD_FRAGMENT),
+            (&[(Some(11), false, b"a")], Code::MESSAGE_TOO_LARGE),
+            (
+                &[(Some(10), true, b"0123456789"), (Some(10), true, b"0123456789"), (Some(1), true, b"x")],
+                Code::CREDIT_OVERRUN,
+            ),
+        ];
+        for (parts, code) in wrong {
+            let (mut inbound, mut stats) = self::inbound();
+            let last = parts
+                .iter()
+                .map(|(total, last, payload)| inbound.data(*total, *last, payload, &mut stats))
+                .last();
+            assert_eq!(last, Some(Err(*code)), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn credit_is_due_when_half_a_window_is_free() {
+        let (mut inbound, mut stats) = inbound();
+        for _ in 0..4 {
+            inbound.data(Some(1), true, b"x", &mut stats).unwrap();
+        }
+        inbound.take();
+        assert!(!inbound.credit_due());
+        inbound.take();
+        assert!(inbound.credit_due());
+        assert_eq!(inbound.grant(), (6, 22));
+        assert!(!inbound.credit_due());
+    }
+}

@@ -1,0 +1,29 @@
+//! RTT, the transport, as a sans-I/O state machine (RTT-1).
+//!
+//! `Opening` brings a carrier from its first byte to an agreed session; `Session` is what lives on it. Neither
+//! opens a socket, reads a clock or draws randomness: bytes, commands and `now` go in, bytes, messages, events and
+//! the next deadline come out. Production, simulator and tests drive this same code (RTT-2).
+
+mod channel;
+mod code;
+pub mod frame;
+mod inbound;
+mod limits;
+mod opening;
+pub mod opening_frame;
+mod outbound;
+mod reading;
+mod session;
+mod stats;
+mod timing;
+mod wire;
+mod writing;
+
+pub use channel::{CHANNEL_ZERO, ChannelId};
+pub use code::Code;
+pub use limits::{Kind, KindLimits, Limits, MILLISECOND, Nanos, Options, Policy, Window};
+pub use opening::{Opened, Opening, OpeningStep};
+pub use outbound::{Offered, Outcome, SendError, Ticket, Unacknowledged};
+pub use session::{Agreement, Closed, Event, Lost, Nothing, OpenError, Session, State};
+pub use stats::{ChannelStats, SessionStats};
+pub use writing::RECORD_BYTES;

@@ -1,0 +1,465 @@
+//! A session: what two endpoints share, whatever carries it (section 4). Commands go in here; `reading` and
+//! `writing` are its two ends towards the carrier, `timing` its relation to time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::channel::{CHANNEL_ZERO, Channel, ChannelId, End};
+use super::code::Code;
+use super::frame::{MAX_NAME, MAX_REASON};
+use super::limits::{Kind, Limits, Nanos, Options, Policy};
+use super::opening_frame::SessionId;
+use super::outbound::{Offered, SendError, Ticket, Unacknowledged};
+use super::stats::{ChannelStats, SessionStats};
+use super::timing::Timing;
+use super::writing::Writing;
+
+/// What both ends settled when the session opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// Whether this side dialled the session's first carrier.
+    pub initiator: bool,
+    /// The limits that hold.
+    pub limits: Limits,
+    /// The smaller resume window of both.
+    pub resume_window_ms: u32,
+}
+
+/// Something the driver of a session has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The peer opened a channel.
+    ChannelOpened(ChannelId),
+    /// Messages can be taken out, or the end or a reset can be seen, where before there was nothing.
+    Readable(ChannelId),
+    /// A waiting batch was accepted.
+    SendDone(Ticket),
+    /// A waiting batch was not accepted, or a flush cannot complete: look at the channel, then at the session.
+    WaitFailed(Ticket),
+    /// A flush is complete.
+    FlushDone(Ticket),
+    /// The peer sends no more messages on any channel.
+    PeerShutdown,
+    /// Three intervals of silence (RTT-44).
+    HeartbeatTimeout,
+    /// The session is closed; `Session::closed` says why.
+    Closed,
+}
+
+/// Where a session is in its life, seen from this core: it begins open (RTT-37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Messages flow.
+    Open,
+    /// Draining (RTT-13).
+    Closing,
+    /// Final.
+    Closed,
+}
+
+/// Why a session is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// `local`, `peer`, `protocol_error`, `heartbeat_timeout`, `connection_lost` or `peer_restarted`.
+    pub reason: &'static str,
+    /// The code of the CLOSE that was sent or received.
+    pub code: Code,
+    /// The reason text of that CLOSE.
+    pub text: String,
+}
+
+/// A message that was accepted and not acknowledged when the session ended (RTT-25).
+#[derive(Debug)]
+pub struct Lost {
+    /// The channel's id.
+    pub channel: ChannelId,
+    /// The channel's name.
+    pub name: String,
+    /// The channel's kind.
+    pub kind: Kind,
+    /// The message.
+    pub message: Unacknowledged,
+}
+
+/// One end of a session. Sans-I/O: bytes, commands and `now` go in; bytes, messages, events and the next deadline
+/// come out (RTT-1).
+#[derive(Debug)]
+pub struct Session {
+    pub(super) id: SessionId,
+    pub(super) agreement: Agreement,
+    pub(super) options: Options,
+    pub(super) state: State,
+    pub(super) closed: Option<Closed>,
+    pub(super) channels: BTreeMap<ChannelId, Channel>,
+    pub(super) next_local: ChannelId,
+    pub(super) next_remote: ChannelId,
+    pub(super) events: VecDeque<Event>,
+    pub(super) lost: Vec<Lost>,
+    pub(super) peer_shutdown: bool,
+    pub(super) cursor: u64,
+    pub(super) partial: Vec<u8>,
+    pub(super) writing: Writing,
+    pub(super) timing: Timing,
+    pub(super) stats: SessionStats,
+}
+
+impl Session {
+    /// A session that was just opened.
+    pub fn new(id: SessionId, agreement: Agreement, options: &Options, now: Nanos) -> Session {
+        let control = agreement.limits.kind(Kind::Control);
+        let zero = Channel::new(Kind::Control, "control", Policy::Block, control, control.window);
+        let (next_local, next_remote) = if agreement.initiator { (1, 2) } else { (2, 1) };
+        Session {
+            id,
+            agreement,
+            options: *options,
+            state: State::Open,
+            closed: None,
+            channels: BTreeMap::from([(CHANNEL_ZERO, zero)]),
+            next_local,
+            next_remote,
+            events: VecDeque::new(),
+            lost: Vec::new(),
+            peer_shutdown: false,
+            cursor: 0,
+            partial: Vec::new(),
+            writing: Writing::default(),
+            timing: Timing::new(now, options),
+            stats: SessionStats::default(),
+        }
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// What was agreed.
+    pub fn agreement(&self) -> &Agreement {
+        &self.agreement
+    }
+
+    /// Where the session is in its life.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why it is closed, once it is.
+    pub fn closed(&self) -> Option<&Closed> {
+        self.closed.as_ref()
+    }
+
+    /// The next event, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether `poll_event` has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Whether the next write grants credit.
+    pub fn grants_credit(&self) -> bool {
+        self.writing.grants_credit()
+    }
+
+    /// Why a channel was reset, and whether by the peer.
+    pub fn channel_reset(&self, channel: ChannelId) -> Option<(Code, bool)> {
+        self.channels.get(&channel).and_then(|entry| entry.reset)
+    }
+
+    /// What was accepted and never acknowledged, by channel and in order of acceptance; empties the list.
+    pub fn take_lost(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Opens a channel; the peer learns of it with the next write (RTT-65).
+    pub fn open_channel(&mut self, kind: Kind, name: &str, policy: Policy) -> Result<ChannelId, OpenError> {
+        if self.state != State::Open {
+            return Err(OpenError::SessionClosed);
+        }
+        if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+        {
+            return Err(OpenError::BadName);
+        }
+        if !kind.allows(policy) {
+            return Err(OpenError::BadPolicy);
+        }
+        if self.channels_in_use() >= self.agreement.limits.channels as usize {
+            return Err(OpenError::TooManyChannels);
+        }
+        let id = self.next_local;
+        self.next_local = id.checked_add(2).ok_or(OpenError::TooManyChannels)?;
+        let limits = self.agreement.limits.kind(kind);
+        let mut channel = Channel::new(kind, name, policy, limits, limits.window);
+        channel.announce = true;
+        self.channels.insert(id, channel);
+        self.schedule(id);
+        Ok(id)
+    }
+
+    /// Chooses the policy for what this side sends on a channel that the peer opened.
+    pub fn set_policy(&mut self, channel: ChannelId, policy: Policy) -> Result<(), OpenError> {
+        let channel = self.channels.get_mut(&channel).ok_or(OpenError::SessionClosed)?;
+        if !channel.kind.allows(policy) {
+            return Err(OpenError::BadPolicy);
+        }
+        channel.outbound.policy = policy;
+        Ok(())
+    }
+
+    /// Hands messages to a channel, in order, as its policy says. `Offered::Waiting` is concluded by an event with
+    /// `ticket`; with `wait` false nothing waits.
+    pub fn send(
+        &mut self,
+        channel: ChannelId,
+        messages: Vec<Bytes>,
+        wait: bool,
+        ticket: Ticket,
+    ) -> Result<Offered, SendError> {
+        if self.state != State::Open {
+            return Err(SendError::SessionClosed);
+        }
+        let entry = self.channels.get_mut(&channel).ok_or(SendError::ChannelClosed)?;
+        if !entry.may_send() {
+            return Err(SendError::ChannelClosed);
+        }
+        let offered = entry.outbound.offer(messages, wait, ticket, &mut entry.stats)?;
+        self.schedule(channel);
+        Ok(offered)
+    }
+
+    /// Takes a batch back that still waits. False when it was accepted, or failed, already (RTT-62).
+    pub fn cancel_send(&mut self, channel: ChannelId, ticket: Ticket) -> bool {
+        let Some(entry) = self.channels.get_mut(&channel) else { return false };
+        let cancelled = entry.outbound.cancel(ticket, &mut entry.stats);
+        if cancelled {
+            // A large batch at the head may have held back smaller ones behind it.
+            self.admit_waiters(channel);
+        }
+        cancelled
+    }
+
+    /// Waits for the acknowledgement of everything accepted so far. True when there is nothing to wait for.
+    pub fn flush(&mut self, channel: ChannelId, ticket: Ticket) -> Result<bool, SendError> {
+        if self.state == State::Closed {
+            return Err(SendError::SessionClosed);
+        }
+        let entry = self.channels.get_mut(&channel).ok_or(SendError::ChannelClosed)?;
+        if entry.reset.is_some() {
+            return Err(SendError::ChannelClosed);
+        }
+        Ok(entry.outbound.flush(ticket))
+    }
+
+    /// Forgets a flush.
+    pub fn cancel_flush(&mut self, channel: ChannelId, ticket: Ticket) {
+        if let Some(entry) = self.channels.get_mut(&channel) {
+            entry.outbound.cancel_flush(ticket);
+        }
+    }
+
+    /// Takes the oldest message out of a channel. That frees credit, which the next write grants.
+    pub fn receive(&mut self, channel: ChannelId) -> Result<Vec<u8>, Nothing> {
+        let closed = self.state == State::Closed;
+        let entry = self.channels.get_mut(&channel).ok_or(Nothing::Ended)?;
+        match entry.inbound.take() {
+            Some(message) => {
+                if entry.inbound.credit_due() && entry.reset.is_none() && !closed {
+                    self.writing.credit_due(channel);
+                }
+                Ok(message)
+            }
+            None if entry.inbound.ended => Err(Nothing::Ended),
+            None => match entry.reset {
+                Some((code, by_peer)) => Err(Nothing::Reset { code, by_peer }),
+                None if closed => Err(Nothing::SessionClosed),
+                None => Err(Nothing::Yet),
+            },
+        }
+    }
+
+    /// How many messages of a channel wait to be taken.
+    pub fn readable(&self, channel: ChannelId) -> usize {
+        self.channels.get(&channel).map_or(0, |entry| entry.inbound.waiting())
+    }
+
+    /// Ends the sending half of a channel, once what was accepted is written.
+    pub fn end_channel(&mut self, channel: ChannelId) {
+        let Some(entry) = self.channels.get_mut(&channel) else { return };
+        if channel != CHANNEL_ZERO && entry.end == End::Open && entry.reset.is_none() {
+            entry.end = End::Asked;
+            self.schedule(channel);
+        }
+    }
+
+    /// The application is done with a channel: what was accepted is delivered, nothing more is read. Channel 0
+    /// lives as long as its session.
+    pub fn release_channel(&mut self, channel: ChannelId) {
+        if channel == CHANNEL_ZERO {
+            return;
+        }
+        self.end_channel(channel);
+        let Some(entry) = self.channels.get_mut(&channel) else { return };
+        entry.inbound.discard();
+        (entry.closing, entry.released) = (true, true);
+        self.schedule(channel);
+        self.forget_if_over(channel);
+    }
+
+    /// Ends both directions of a channel now; what was accepted and not acknowledged is lost.
+    pub fn reset_channel(&mut self, channel: ChannelId, code: Code) {
+        if channel == CHANNEL_ZERO {
+            return;
+        }
+        let Some(entry) = self.channels.get_mut(&channel) else { return };
+        entry.inbound.discard();
+        entry.released = true;
+        if entry.reset.is_none() {
+            entry.reset_due = Some(code);
+            entry.reset = Some((code, false));
+            self.break_off(channel);
+            self.schedule(channel);
+        }
+        self.forget_if_over(channel);
+    }
+
+    /// The peer's reset or ours: waiters fail, what is unacknowledged is lost, partial messages vanish.
+    pub(super) fn break_off(&mut self, channel: ChannelId) {
+        let Some(entry) = self.channels.get_mut(&channel) else { return };
+        entry.inbound.break_off();
+        let lost = entry
+            .outbound
+            .abandon(&mut entry.stats, |ticket| self.events.push_back(Event::WaitFailed(ticket)));
+        self.lost.extend(lost.into_iter().map(|message| Lost {
+            channel,
+            name: entry.name.clone(),
+            kind: entry.kind,
+            message,
+        }));
+    }
+
+    /// Removes a channel of which nothing is left to write, read or hold.
+    pub(super) fn forget_if_over(&mut self, channel: ChannelId) {
+        let over = |entry: &Channel| {
+            let stats = entry.measure();
+            entry.released && entry.is_over() && stats.queued + stats.in_flight == 0
+        };
+        if channel != CHANNEL_ZERO && self.channels.get(&channel).is_some_and(over) {
+            self.channels.remove(&channel);
+        }
+    }
+
+    /// Begins the graceful end: no more sends, SHUTDOWN once all queues are written (RTT-13).
+    pub fn shutdown(&mut self, now: Nanos) {
+        if self.state != State::Open {
+            return;
+        }
+        self.state = State::Closing;
+        self.timing.drain_until(now, &self.options);
+        let Session { channels, events, .. } = self;
+        for entry in channels.values_mut() {
+            entry
+                .outbound
+                .refuse_waiters(&mut entry.stats, |ticket| events.push_back(Event::WaitFailed(ticket)));
+        }
+        self.finish_if_drained();
+    }
+
+    /// Ends the session now; the next write is CLOSE and nothing else.
+    pub fn abort(&mut self, code: Code, text: &str) {
+        self.close("local", code, text, true);
+    }
+
+    /// The carrier is gone. With no resume window that is the end of the session.
+    pub fn carrier_lost(&mut self) {
+        let reason = if self.state == State::Closing { "local" } else { "connection_lost" };
+        self.close(reason, Code::NORMAL, "", false);
+    }
+
+    /// The peer has started anew and knows nothing of this session (RTT-35).
+    pub fn peer_restarted(&mut self) {
+        self.close("peer_restarted", Code::NORMAL, "", false);
+    }
+
+    pub(super) fn close(&mut self, reason: &'static str, code: Code, text: &str, tell: bool) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.state = State::Closed;
+        let text = truncated(text);
+        if tell {
+            self.writing.close_due(code, text);
+        }
+        self.closed = Some(Closed { reason, code, text: text.to_owned() });
+        let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
+        for id in ids {
+            self.break_off(id);
+        }
+        self.timing.stop();
+        self.events.push_back(Event::Closed);
+    }
+
+    /// In `Closing`: CLOSE once everything of ours is acknowledged and the peer has nothing more to say.
+    pub(super) fn finish_if_drained(&mut self) {
+        if self.state == State::Closing
+            && self.peer_shutdown
+            && self.writing.shutdown_written()
+            && self.writing.is_acknowledged()
+        {
+            self.close("local", Code::NORMAL, "", true);
+        }
+    }
+
+    pub(super) fn channels_in_use(&self) -> usize {
+        self.channels.values().filter(|channel| !channel.is_over()).count()
+    }
+
+    /// The counters of one channel.
+    pub fn channel_stats(&self, channel: ChannelId) -> Option<ChannelStats> {
+        self.channels.get(&channel).map(Channel::measure)
+    }
+
+    /// Kind, name and largest message of one channel.
+    pub fn channel_info(&self, channel: ChannelId) -> Option<(Kind, &str, u32)> {
+        self.channels.get(&channel).map(|entry| (entry.kind, entry.name.as_str(), entry.outbound.max_message))
+    }
+
+    /// The counters of the session.
+    pub fn stats(&self) -> SessionStats {
+        SessionStats { resend_bytes: self.writing.unacknowledged_bytes(), ..self.stats }
+    }
+}
+
+/// Why a channel was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The session opens no more channels.
+    SessionClosed,
+    /// The name is not 1 to 64 printable ASCII characters (RTT-18).
+    BadName,
+    /// The kind does not allow the policy (RTT-39).
+    BadPolicy,
+    /// As many channels are open as were agreed.
+    TooManyChannels,
+}
+
+/// Why there is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nothing {
+    /// None has arrived.
+    Yet,
+    /// The peer ended its direction.
+    Ended,
+    /// The channel was reset.
+    Reset { code: Code, by_peer: bool },
+    /// The session is closed.
+    SessionClosed,
+}
+
+fn truncated(text: &str) -> &str {
+    let end = (0..=MAX_REASON.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}

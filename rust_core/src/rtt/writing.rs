@@ -1,0 +1,365 @@
+//! Towards the carrier: which frame is written next, and what is kept until the peer has it (sections 6 and 8).
+
+use std::collections::VecDeque;
+
+use super::channel::{ChannelId, End};
+use super::code::Code;
+use super::frame::{DATA_OVERHEAD, Frame, Numbered, encode, encode_numbered};
+use super::limits::{Kind, Nanos};
+use super::session::{Event, Session, State};
+
+/// The plaintext of one TLS record: a write is cut into pieces of whole frames no longer than this, so that a frame
+/// lies in one record and can be decoded where it was decrypted.
+pub const RECORD_BYTES: usize = 16 * 1024;
+/// No frame but DATA is longer than this.
+const SMALL_FRAME: usize = 128;
+/// How many bytes `state` may write for each byte of `knowledge` (RTT-20): 2.
+const QUANTUM: [i64; 3] = [0, 2 * RECORD_BYTES as i64, RECORD_BYTES as i64];
+/// Unanswered PINGs that are remembered; the flood limit makes more impossible within a second.
+const MAX_PONGS: usize = 32;
+
+/// A written frame that the peer has not acknowledged.
+#[derive(Debug)]
+struct Sent {
+    size: u32,
+    control: bool,
+    /// The channel whose oldest message in flight is complete with this frame.
+    completes: Option<ChannelId>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    ready: [VecDeque<ChannelId>; 3],
+    deficit: [i64; 3],
+    turn: usize,
+    written: u64,
+    acknowledged: u64,
+    sent: VecDeque<Sent>,
+    sent_bytes: [u64; 2],
+    credits: Vec<ChannelId>,
+    pongs: VecDeque<[u8; 8]>,
+    ping: Option<[u8; 8]>,
+    unacked: (u32, u64),
+    ack: bool,
+    shutdown: bool,
+    close: Option<(Code, String)>,
+}
+
+impl Writing {
+    pub fn credit_due(&mut self, channel: ChannelId) {
+        if !self.credits.contains(&channel) {
+            self.credits.push(channel);
+        }
+    }
+
+    pub fn grants_credit(&self) -> bool {
+        !self.credits.is_empty()
+    }
+
+    pub fn ack_due(&mut self) {
+        self.ack = true;
+    }
+
+    /// A numbered frame arrived: acknowledge at once after 64 of them or 256 KiB (RTT-27).
+    pub fn arrived(&mut self, bytes: usize) {
+        self.unacked.0 += 1;
+        self.unacked.1 += bytes as u64;
+        self.ack |= self.unacked.0 >= 64 || self.unacked.1 >= 256 * 1024;
+    }
+
+    pub fn ping_due(&mut self, now: Nanos) {
+        self.ping = Some(now.to_be_bytes());
+    }
+
+    pub fn pong_due(&mut self, token: [u8; 8]) {
+        if self.pongs.len() < MAX_PONGS {
+            self.pongs.push_back(token);
+        }
+    }
+
+    pub fn close_due(&mut self, code: Code, text: &str) {
+        self.close = Some((code, text.to_owned()));
+    }
+
+    pub fn shutdown_written(&self) -> bool {
+        self.shutdown
+    }
+
+    pub fn is_acknowledged(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    pub fn unacknowledged_bytes(&self) -> u64 {
+        self.sent_bytes.iter().sum()
+    }
+
+    fn keep(&mut self, kind: Kind, size: usize, completes: Option<ChannelId>) {
+        let control = kind == Kind::Control;
+        self.sent_bytes[usize::from(control)] += size as u64;
+        self.sent.push_back(Sent { size: size as u32, control, completes });
+    }
+
+    fn next_seq(&mut self) -> u64 {
+        self.written += 1;
+        self.written
+    }
+}
+
+impl Session {
+    /// Puts a channel into the writer's queue if it has something to write.
+    pub(super) fn schedule(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.get_mut(&id)
+            && !channel.scheduled
+            && channel.has_work()
+        {
+            channel.scheduled = true;
+            self.writing.ready[channel.kind as usize].push_back(id);
+        }
+    }
+
+    /// Whether `transmit` would write something now.
+    pub fn wants_write(&self) -> bool {
+        let writing = &self.writing;
+        if self.state == State::Closed {
+            return writing.close.is_some();
+        }
+        writing.ack
+            || writing.ping.is_some()
+            || !writing.pongs.is_empty()
+            || !writing.credits.is_empty()
+            || self.shutdown_due()
+            || Kind::ALL
+                .into_iter()
+                .any(|kind| !writing.ready[kind as usize].is_empty() && self.resend_room(kind))
+    }
+
+    /// Appends the next frames, at most one record of them, in the order of RTT-20. False when there was nothing.
+    pub fn transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        let limit = start + RECORD_BYTES;
+        if self.state == State::Closed {
+            let Some((code, text)) = self.writing.close.take() else { return false };
+            self.write_ack(out);
+            encode(out, &Frame::Close { code, reason: &text });
+            return true;
+        }
+        if !self.wants_write() {
+            return false;
+        }
+        self.write_unnumbered(out);
+        while out.len() + SMALL_FRAME <= limit {
+            let Some(kind) = self.next_kind() else { break };
+            let before = out.len();
+            if !self.write_channel(kind, out, limit) {
+                break;
+            }
+            self.writing.deficit[kind as usize] -= (out.len() - before) as i64;
+        }
+        if self.shutdown_due() && out.len() + SMALL_FRAME <= limit {
+            let seq = self.writing.next_seq();
+            let before = out.len();
+            encode_numbered(out, seq, &Numbered::Shutdown { code: Code::NORMAL });
+            self.writing.keep(Kind::Control, out.len() - before, None);
+            self.writing.shutdown = true;
+            self.stats.frames_sent += 1;
+        }
+        out.len() > start
+    }
+
+    fn write_unnumbered(&mut self, out: &mut Vec<u8>) {
+        self.write_ack(out);
+        while let Some(token) = self.writing.pongs.pop_front() {
+            encode(out, &Frame::Pong { token });
+        }
+        if let Some(token) = self.writing.ping.take() {
+            self.stats.pings_sent += 1;
+            encode(out, &Frame::Ping { token });
+        }
+        for id in std::mem::take(&mut self.writing.credits) {
+            if let Some(channel) = self.channels.get_mut(&id)
+                && channel.inbound.credit_due()
+                && channel.reset.is_none()
+            {
+                let (messages, bytes) = channel.inbound.grant();
+                encode(out, &Frame::Credit { channel: id, messages, bytes });
+            }
+        }
+    }
+
+    /// An acknowledgement rides on every write while something is unacknowledged.
+    fn write_ack(&mut self, out: &mut Vec<u8>) {
+        if self.writing.unacked.0 > 0 {
+            encode(out, &Frame::Ack { cursor: self.cursor });
+            self.writing.unacked = (0, 0);
+            self.stats.acks_sent += 1;
+            self.timing.acked();
+        }
+        self.writing.ack = false;
+    }
+
+    /// Control first; `state` and `knowledge` share the rest in a 2:1 deficit round by bytes.
+    fn next_kind(&mut self) -> Option<Kind> {
+        let waits = |kind: Kind| !self.writing.ready[kind as usize].is_empty() && self.resend_room(kind);
+        if waits(Kind::Control) {
+            return Some(Kind::Control);
+        }
+        match (waits(Kind::State), waits(Kind::Knowledge)) {
+            (false, false) => None,
+            (true, false) => Some(Kind::State),
+            (false, true) => Some(Kind::Knowledge),
+            (true, true) => {
+                let writing = &mut self.writing;
+                let pair = [Kind::State, Kind::Knowledge];
+                if writing.deficit[pair[writing.turn] as usize] <= 0 {
+                    writing.turn = 1 - writing.turn;
+                    let kind = pair[writing.turn] as usize;
+                    writing.deficit[kind] = (writing.deficit[kind] + QUANTUM[kind]).min(QUANTUM[kind]);
+                }
+                Some(pair[writing.turn])
+            }
+        }
+    }
+
+    /// Whether the resend buffer takes a frame of this kind: control has a reserve of its own (RTT-21, RTT-28).
+    fn resend_room(&self, kind: Kind) -> bool {
+        let largest = RECORD_BYTES as u64;
+        let [other, control] = self.writing.sent_bytes;
+        let (all, reserve) = (u64::from(self.options.resend_bytes), u64::from(self.options.resend_reserve));
+        match kind {
+            Kind::Control => other + control + largest <= all,
+            Kind::State | Kind::Knowledge => {
+                other + largest <= all - reserve && other + control + largest <= all
+            }
+        }
+    }
+
+    /// Writes one frame of the first channel of a kind, and sends that channel to the end of its queue. False when
+    /// the record has no room for it.
+    fn write_channel(&mut self, kind: Kind, out: &mut Vec<u8>, limit: usize) -> bool {
+        let Some(&id) = self.writing.ready[kind as usize].front() else { return false };
+        let before = out.len();
+        let wrote = self.write_frame(id, out, limit);
+        let more = self.channels.get(&id).is_some_and(|channel| channel.has_work());
+        if more && !wrote {
+            return false;
+        }
+        self.writing.ready[kind as usize].pop_front();
+        if more {
+            self.writing.ready[kind as usize].push_back(id);
+        } else if let Some(channel) = self.channels.get_mut(&id) {
+            channel.scheduled = false;
+        }
+        if out.len() > before {
+            self.stats.frames_sent += 1;
+        }
+        self.forget_if_over(id);
+        true
+    }
+
+    fn write_frame(&mut self, id: ChannelId, out: &mut Vec<u8>, limit: usize) -> bool {
+        let Some(channel) = self.channels.get_mut(&id) else { return true };
+        let (kind, before) = (channel.kind, out.len());
+        if channel.announce {
+            channel.announce = false;
+            let limits = self.agreement.limits.kind(kind);
+            let open = Numbered::Open {
+                channel: id,
+                kind: kind as u8,
+                name: &channel.name,
+                credit: limits.window,
+                max_message: limits.max_message,
+            };
+            encode_numbered(out, self.writing.next_seq(), &open);
+        } else if let Some(code) = channel.reset_due.take() {
+            encode_numbered(out, self.writing.next_seq(), &Numbered::Reset { channel: id, code });
+        } else if channel.reset.is_some() {
+            return true;
+        } else if channel.end_due() {
+            channel.end = End::Written;
+            encode_numbered(out, self.writing.next_seq(), &Numbered::End { channel: id });
+        } else if channel.late_reset_due() {
+            channel.reset = Some((Code::CANCELLED, false));
+            encode_numbered(
+                out,
+                self.writing.next_seq(),
+                &Numbered::Reset { channel: id, code: Code::CANCELLED },
+            );
+        } else {
+            return self.write_data(id, out, limit);
+        }
+        self.writing.keep(kind, out.len() - before, None);
+        true
+    }
+
+    fn write_data(&mut self, id: ChannelId, out: &mut Vec<u8>, limit: usize) -> bool {
+        let Some(channel) = self.channels.get_mut(&id) else { return true };
+        let cap = (self.agreement.limits.frame_payload as usize).min(RECORD_BYTES - DATA_OVERHEAD);
+        let space = limit - out.len();
+        let Some(fragment) = channel.outbound.next_fragment(cap, space, &mut channel.stats) else {
+            return false;
+        };
+        let (before, kind) = (out.len(), channel.kind);
+        let seq = self.writing.next_seq();
+        let data = Numbered::Data {
+            channel: id,
+            total: fragment.total,
+            last: fragment.last,
+            payload: &fragment.payload,
+        };
+        encode_numbered(out, seq, &data);
+        self.writing.keep(kind, out.len() - before, fragment.last.then_some(id));
+        if fragment.last {
+            self.admit_waiters(id);
+        }
+        true
+    }
+
+    pub(super) fn admit_waiters(&mut self, id: ChannelId) {
+        let Session { channels, events, .. } = self;
+        if let Some(channel) = channels.get_mut(&id) {
+            channel
+                .outbound
+                .admit_waiters(&mut channel.stats, |ticket| events.push_back(Event::SendDone(ticket)));
+        }
+        self.schedule(id);
+    }
+
+    fn shutdown_due(&self) -> bool {
+        self.state == State::Closing
+            && !self.writing.shutdown
+            && self.channels.values().all(|channel| channel.reset.is_some() || channel.outbound.is_drained())
+    }
+
+    /// The peer has everything up to `cursor`. Beyond what was written, or back: a violation (RTT-29).
+    pub(super) fn acknowledge(&mut self, cursor: u64) -> Result<(), Code> {
+        if cursor > self.writing.written || cursor < self.writing.acknowledged {
+            return Err(Code::BAD_CURSOR);
+        }
+        let mut touched: Option<ChannelId> = None;
+        while self.writing.acknowledged < cursor {
+            self.writing.acknowledged += 1;
+            let Some(sent) = self.writing.sent.pop_front() else { break };
+            self.writing.sent_bytes[usize::from(sent.control)] -= u64::from(sent.size);
+            let Some(id) = sent.completes else { continue };
+            if let Some(channel) = self.channels.get_mut(&id) {
+                channel.outbound.acknowledge(&mut channel.stats);
+            }
+            if touched != Some(id) {
+                self.acknowledged_some(touched);
+                touched = Some(id);
+            }
+        }
+        self.acknowledged_some(touched);
+        self.finish_if_drained();
+        Ok(())
+    }
+
+    fn acknowledged_some(&mut self, channel: Option<ChannelId>) {
+        let Some(id) = channel else { return };
+        let Session { channels, events, .. } = self;
+        if let Some(channel) = channels.get_mut(&id) {
+            channel.outbound.completed_flushes(|ticket| events.push_back(Event::FlushDone(ticket)));
+        }
+        self.forget_if_over(id);
+    }
+}
