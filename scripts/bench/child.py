@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import trio
-
 from figures import Task
 from link import Side
 from loads import drive, serve

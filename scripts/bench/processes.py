@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
-
 from figures import Measurement, Task
 
 if TYPE_CHECKING:

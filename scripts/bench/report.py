@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from figures import FIGURES
+
 from web4 import _core
 
 if TYPE_CHECKING:

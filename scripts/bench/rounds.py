@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-
 from credentials import write_credentials
 from figures import FIGURES, Task
 from processes import Pair, cores

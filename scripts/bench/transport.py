@@ -12,7 +12,6 @@ import argparse
 import importlib
 
 import msgspec
-
 from figures import FIGURES
 from report import machine, table
 from rounds import Settings, run

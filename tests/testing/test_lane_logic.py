@@ -15,6 +15,7 @@ from time import monotonic_ns as bound_early
 from typing import TYPE_CHECKING
 
 import pytest
+
 from web4.foundation.logic import Decision
 from web4.testing import ImpureLogicError, ManualClock, check_lane_logic
 

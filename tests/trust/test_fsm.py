@@ -6,6 +6,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.trust.examples import COMMANDS, NOW
 from web4.foundation.logic import replay
 from web4.testing import check_lane_logic
 from web4.trust import (
@@ -28,8 +30,6 @@ from web4.trust import (
     TrustLimits,
     TrustLogic,
 )
-
-from tests.trust.examples import COMMANDS, NOW
 
 PEER = "a" * 64
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
+from tests.trust.examples import COMMANDS, NOW
 from web4.trust import (
     Anchored,
     AuthFailure,
@@ -16,8 +18,6 @@ from web4.trust import (
     TrustRegistry,
     TrustViolationError,
 )
-
-from tests.trust.examples import COMMANDS, NOW
 
 A, B = "a" * 64, "b" * 64
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+
+from tests.trust.examples import COMMANDS, ENVELOPE, KEYS, NOW
 from web4.foundation.logic import replay
 from web4.trust import (
     AuthFailure,
@@ -23,8 +25,6 @@ from web4.trust import (
     Unverifiable,
 )
 from web4.trust.logic import COOLDOWN
-
-from tests.trust.examples import COMMANDS, ENVELOPE, KEYS, NOW
 
 STATES: tuple[TrustState, ...] = ("unknown", "untrusted", "probing", "trusted", "blacklisted")
 

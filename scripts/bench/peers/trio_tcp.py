@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
-
 from framing import READ_SIZE, FramedLink
 from peers import raw_tcp
 

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
-
 from credentials import SERVER_NAME, tls_context
 from peers.trio_tcp import connect, stream_link
 

@@ -9,11 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import trio
-from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, wait_readable, wait_writable
-
-from framing import READ_SIZE
 from peers import raw_tcp
 from shapes import InLoop, IoThread
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, wait_readable, wait_writable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

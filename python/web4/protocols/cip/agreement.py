@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+
 from web4.protocols.cip.messages import Features
 
 REQUIRED_PROTOCOL: Final = "cip/1.0"

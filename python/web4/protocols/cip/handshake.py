@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
+
 from web4.foundation.logic import Decision
 from web4.protocols.cip.agreement import Agreement, agree
 from web4.protocols.cip.proof import HelloFacts, Role

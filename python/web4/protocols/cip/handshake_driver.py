@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET
+
 from web4.foundation.errors import SignatureMismatchError
 from web4.foundation.identity import verify
 from web4.protocols.cip import messages as m

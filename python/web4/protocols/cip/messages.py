@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+
 from web4.foundation.codec import Base64Of32, Base64Of64, Message, Timestamp, Uuid4
 from web4.protocols.fields import (
     AgentSender,

@@ -51,6 +51,10 @@ class FaultWindow:
     def __init__(self, per_minute: int) -> None:
         self._times: deque[int] = deque(maxlen=per_minute + 1)
 
+    def __len__(self) -> int:
+        """How many of the newest faults are held, at most one more than is borne."""
+        return len(self._times)
+
     def count(self, now_ns: int) -> bool:
         """Count one; whether the bearable number is exceeded."""
         self._times.append(now_ns)

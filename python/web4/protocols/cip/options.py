@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import msgspec
+
 from web4.foundation.codec import AgentId
 from web4.foundation.envelope import DEFAULT_MAX_BYTES, LARGEST_MAX_BYTES
 from web4.protocols.cip.agreement import Offer

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 from immutables import Map
+
 from web4.foundation.logic import Decision
 from web4.protocols.cip.handshake import (
     HandshakeCommand,
@@ -229,7 +230,7 @@ class PeerLogic:
 
     def _equivocated(self, state: PeerState, command: Arrived, verdict: Verdict) -> _Decision:
         """Two contents under one id: proof against the peer, whoever else is named (REP-3)."""
-        assert verdict.first is not None  # noqa: S101 - an equivocation has something it differs from
+        assert verdict.first is not None
         blame = MaliciousEvidence(
             at_ms=command.at_ms,
             reason="equivocation",

@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
+
 from web4.foundation.digest import canonical
 from web4.protocols.cip.agreement import Offer
 from web4.protocols.cip.messages import VERSION

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
+
 from web4.foundation import envelope as envelopes
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import EnvelopeError, InvalidEnvelopeError, SignatureMismatchError, Web4Error

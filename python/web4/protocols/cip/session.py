@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET
+
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import EnvelopeError
 from web4.protocols.cip import messages as m

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 from msgspec import UNSET
+
 from web4.foundation import envelope as envelopes
 from web4.foundation.clock import parse_timestamp
 from web4.foundation.digest import blake3_hex
