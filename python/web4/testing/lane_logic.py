@@ -101,7 +101,7 @@ _FORBIDDEN_AUDIT = ("open", "socket.", "subprocess.", "os.", "urllib.", "shutil.
 _FORBIDDEN_MODULES = frozenset({"time", "_random", "random", "_socket", "select", "_ssl", "secrets", "posix"})
 _FORBIDDEN_DATETIME = frozenset({"now", "utcnow", "today"})
 _PURE_CALLS = frozenset({("time", "gmtime"), ("time", "strftime"), ("posix", "fspath")})
-_FORBIDDEN_FILES = ("/random.py", "/secrets.py", "/uuid.py", "/socket.py", "/subprocess.py", "/tempfile.py")
+_FORBIDDEN_FILES = ("/random.py", "/secrets.py", "/socket.py", "/subprocess.py", "/tempfile.py")
 
 _watching = False
 

@@ -154,7 +154,7 @@ class Node:
     clock: ManualClock
     seed: str
     options: CipOptions = field(default_factory=lambda: CipOptions(agent_id="node", offer=EVERYTHING))
-    binding: bytes = BINDING
+    binding: bytes = field(default=BINDING, repr=False)
     session_id: str = SESSION
     room: bool = True
 

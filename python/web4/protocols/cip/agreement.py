@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from web4.protocols.cip.messages import Features
+from web4.protocols.cip.messages import Features, ProtocolVersion
 
 REQUIRED_PROTOCOL: Final = "cip/1.0"
 REQUIRED_CAPABILITY: Final = "state_exchange"
@@ -26,7 +26,7 @@ CAPABILITY_OF: Final[dict[str, str]] = {
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """What one node offers in its HELLO."""
 
-    protocols: tuple[str, ...] = (REQUIRED_PROTOCOL,)
+    protocols: tuple[ProtocolVersion, ...] = (REQUIRED_PROTOCOL,)
     capabilities: tuple[str, ...] = (REQUIRED_CAPABILITY,)
     features: Features = Features(supports_mesh=False, supports_multiplex=False)
 

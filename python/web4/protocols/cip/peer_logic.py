@@ -7,7 +7,6 @@ digests, verdicts on signatures, and preconditions that other lanes resolved.
 from __future__ import annotations
 
 import base64
-import uuid
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -324,7 +323,7 @@ def _barred(handshake: HandshakeState | None, command: Arrived, admission: Admis
 
 
 def _key(msg_id: str) -> bytes:
-    return uuid.UUID(msg_id).bytes
+    return bytes.fromhex(msg_id.replace("-", ""))
 
 
 def _heard(command: Arrived) -> tuple[IdHeard, ...]:

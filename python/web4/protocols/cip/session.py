@@ -63,6 +63,7 @@ class CipSession:
         self._refusals = Refusals(context, peer, facts, self._sealed)
         self._receiver = Party(agent_id="unknown", fingerprint=facts.peer)
         self._over = False
+        self._armed_step = 0
 
     @property
     def state(self) -> HandshakeState | None:
@@ -377,10 +378,11 @@ class CipSession:
         return state.own, state.peer
 
     def _rearmed(self, actions: list[Action]) -> list[Action]:
+        """Set the deadline of a step once, when it is reached: nothing that is said later prolongs it."""
         state = self.state
-        if state is not None:
-            waits = waits_ms(state, self._context.options.step_deadline_ms)
-            actions.append(Arm(state.step, waits))
+        if state is not None and state.step != self._armed_step:
+            self._armed_step = state.step
+            actions.append(Arm(state.step, waits_ms(state, self._context.options.step_deadline_ms)))
         return actions
 
     def _ending(self, actions: list[Action]) -> list[Action]:
