@@ -39,6 +39,8 @@ pub(crate) struct Channel {
     pub reset: Option<(Code, bool)>,
     /// It stands in a queue of the writer.
     pub scheduled: bool,
+    /// It stands in the list of channels whose credit is to be written.
+    pub credit_listed: bool,
     /// Nobody here holds it any more; it goes once both directions are over.
     pub released: bool,
 }
@@ -58,6 +60,7 @@ impl Channel {
             reset_due: None,
             reset: None,
             scheduled: false,
+            credit_listed: false,
             released: false,
         }
     }
@@ -65,6 +68,12 @@ impl Channel {
     /// Whether it may take messages from the application.
     pub fn may_send(&self) -> bool {
         self.end == End::Open && self.reset.is_none()
+    }
+
+    /// Whose turn it takes in the writer. An OPEN goes with control, in the order of ids: a channel of a higher id
+    /// could otherwise overtake it, and the peer counts ids.
+    pub fn lane(&self) -> Kind {
+        if self.announce { Kind::Control } else { self.kind }
     }
 
     /// Whether the writer could write something for it now.
@@ -75,6 +84,11 @@ impl Channel {
                 && (self.outbound.has_fragment() || self.end_due() || self.late_reset_due()))
     }
 
+    /// Whether what it would write is a fragment of a message.
+    pub fn writes_data(&self) -> bool {
+        !self.announce && self.reset.is_none() && self.outbound.has_fragment()
+    }
+
     /// END is asked for, and everything before it is written.
     pub fn end_due(&self) -> bool {
         self.end == End::Asked && self.outbound.is_drained()
@@ -83,6 +97,16 @@ impl Channel {
     /// We ended, nobody here will read, and the peer still may write: tell it to stop.
     pub fn late_reset_due(&self) -> bool {
         self.closing && self.end == End::Written && !self.inbound.ended
+    }
+
+    /// The peer may know it: our OPEN is written, or it was the peer's own.
+    pub fn is_announced(&self) -> bool {
+        !self.announce
+    }
+
+    /// Nothing of it will be written any more, RESET aside.
+    pub fn is_written(&self) -> bool {
+        !self.has_work() && (self.reset.is_some() || self.outbound.is_drained())
     }
 
     /// Both directions are over. What waits may still be read.

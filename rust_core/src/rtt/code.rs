@@ -75,7 +75,7 @@ codes! {
     BAD_CURSOR = 0x0308 "bad_cursor";
     /// More was sent than the receiver granted (RTT-38).
     CREDIT_OVERRUN = 0x0309 "credit_overrun";
-    /// Credit that shrinks, or for a channel that never was (RTT-38).
+    /// Credit that shrinks (RTT-38).
     BAD_CREDIT = 0x030a "bad_credit";
     /// A frame for a channel that never was, or an id out of turn (RTT-18).
     BAD_CHANNEL = 0x030b "bad_channel";
@@ -85,6 +85,8 @@ codes! {
     PING_FLOOD = 0x030d "ping_flood";
     /// A message after END or SHUTDOWN of its direction.
     AFTER_END = 0x030e "after_end";
+    /// So many refused channels that no peer which reads its resets could have opened them (RTT-53).
+    OPEN_FLOOD = 0x030f "open_flood";
 }
 
 impl Code {

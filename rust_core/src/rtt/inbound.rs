@@ -134,6 +134,11 @@ impl Inbound {
         while self.take().is_some() {}
     }
 
+    /// Gives back memory that is not in use.
+    pub fn rest(&mut self) {
+        self.messages.shrink_to_fit();
+    }
+
     /// Whether half of a window is free to be granted again (RTT-38).
     pub fn credit_due(&self) -> bool {
         let free = self.grantable();

@@ -1,5 +1,7 @@
 //! What a session may cost: the limits each end announces, and the ones that hold (RTT-14a, RTT-51).
 
+use super::writing::RECORD_BYTES;
+
 /// Nanoseconds from an origin the driver chose; it never goes back.
 pub type Nanos = u64;
 
@@ -217,12 +219,14 @@ impl Options {
         if let Some(field) = self.limits.fault() {
             return Some(field);
         }
-        let too_small = self.resend_reserve.saturating_add(2 * self.limits.frame_payload) > self.resend_bytes;
+        // Room is asked for a record at a time: each part of the buffer must take one, or nothing is ever written.
+        let record = RECORD_BYTES as u32;
+        let too_small = self.resend_reserve.saturating_add(record) > self.resend_bytes;
         match () {
             () if self.heartbeat < 10 * MILLISECOND => Some("heartbeat"),
             () if self.drain_timeout == 0 => Some("drain_timeout"),
             () if self.ack_delay == 0 || self.ack_delay > 25 * MILLISECOND => Some("ack_delay"),
-            () if self.resend_reserve < self.limits.frame_payload => Some("resend_reserve"),
+            () if self.resend_reserve < record => Some("resend_reserve"),
             () if too_small => Some("resend_bytes"),
             () if self.resume_window_ms != 0 => Some("resume_window_ms"),
             () => None,
@@ -256,5 +260,9 @@ mod tests {
         assert_eq!(limits.fault(), Some("window"));
         let options = Options { heartbeat: 0, ..Options::default() };
         assert_eq!(options.fault(), Some("heartbeat"));
+        let options = Options { resend_reserve: 16 * 1024 - 1, ..Options::default() };
+        assert_eq!(options.fault(), Some("resend_reserve"));
+        let options = Options { resend_bytes: 272 * 1024 - 1, ..Options::default() };
+        assert_eq!(options.fault(), Some("resend_bytes"));
     }
 }

@@ -6,7 +6,7 @@
 use super::code::Code;
 use super::limits::Options;
 use super::opening_frame::{
-    BootId, Extension, FRAME_VERSIONS, MAX_OPENING_BODY, OPENING_VERSION, OpeningFrame, SessionId, Ticket,
+    BootId, Extension, FRAME_VERSIONS, OPENING_VERSION, OpeningFrame, SessionId, Ticket,
 };
 use super::session::Agreement;
 
@@ -17,7 +17,7 @@ pub enum OpeningStep {
     Wait,
     /// Acceptor: a START arrived; ask `admit`, then call `answer` (RTT-6).
     Asked { boot_id: BootId },
-    /// The session is open on this carrier; `used` bytes of the input belonged to the opening.
+    /// The session is open on this carrier.
     Open(Box<Opened>),
     /// Initiator: the acceptor refused.
     Refused { code: Code, boot_id: BootId, retry_after_ms: u32 },
@@ -94,10 +94,24 @@ impl Opening {
 
     /// Takes in plaintext.
     ///
-    /// An error is a violation by the peer; the caller closes the carrier. A refusal that the specification
-    /// words is written to `out` first.
+    /// An error is a violation by the peer; the caller closes the carrier, and whatever else arrives is ignored. A
+    /// refusal that the specification words is written to `out` first.
     pub fn receive(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<OpeningStep, Code> {
+        if matches!(self.state, State::Done) {
+            return Ok(OpeningStep::Wait);
+        }
         self.pending.extend_from_slice(plaintext);
+        let outcome = self.step(out);
+        if outcome.is_err() {
+            self.state = State::Done;
+        }
+        if matches!(self.state, State::Done) {
+            self.pending = Vec::new();
+        }
+        outcome
+    }
+
+    fn step(&mut self, out: &mut Vec<u8>) -> Result<OpeningStep, Code> {
         if !self.version_seen {
             match self.pending.first() {
                 None => return Ok(OpeningStep::Wait),
@@ -106,10 +120,9 @@ impl Opening {
             };
             self.version_seen = true;
         }
-        if matches!(self.state, State::Deciding { .. } | State::Done) {
+        if matches!(self.state, State::Deciding { .. }) {
             // The initiator has nothing to say until it is answered.
-            let flood = self.pending.len() > MAX_OPENING_BODY as usize;
-            return if flood { Err(Code::OUT_OF_STATE) } else { Ok(OpeningStep::Wait) };
+            return if self.pending.is_empty() { Ok(OpeningStep::Wait) } else { Err(Code::OUT_OF_STATE) };
         }
         let Some((frame, used)) = OpeningFrame::parse(&self.pending)? else { return Ok(OpeningStep::Wait) };
         self.pending.drain(..used);
@@ -129,6 +142,9 @@ impl Opening {
                     limits: self.options.limits.agree(&limits),
                     resume_window_ms: self.options.resume_window_ms.min(resume_window_ms),
                 };
+                if !self.pending.is_empty() {
+                    return Err(Code::OUT_OF_STATE);
+                }
                 self.state = State::Deciding { offer: Offer { boot_id, agreement } };
                 Ok(OpeningStep::Asked { boot_id })
             }

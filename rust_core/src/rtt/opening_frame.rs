@@ -84,9 +84,7 @@ impl OpeningFrame {
         let Some(header) = Header::peek(bytes) else { return Ok(None) };
         match header.kind {
             kind::START..=kind::REFUSED => {}
-            0x07..=0x3f if (kind::OPEN..=kind::CLOSE).contains(&header.kind) => {
-                return Err(Code::OUT_OF_STATE);
-            }
+            kind::OPEN..=kind::SHUTDOWN | kind::CREDIT..=kind::CLOSE => return Err(Code::OUT_OF_STATE),
             _ => return Err(Code::UNKNOWN_FRAME),
         }
         if header.flags != 0 {

@@ -74,11 +74,11 @@ pub struct Unacknowledged {
 
 /// The next piece of a message, ready to be framed.
 #[derive(Debug)]
-pub(crate) struct Fragment {
+pub(crate) struct Fragment<'a> {
     /// The length of the whole message, on its first fragment.
     pub total: Option<u32>,
     pub last: bool,
-    pub payload: Bytes,
+    pub payload: &'a [u8],
 }
 
 #[derive(Debug)]
@@ -183,16 +183,15 @@ impl Outbound {
         let mut outcome = Outcome::Accepted;
         if !self.fits(1, message.len()) {
             stats.overflow_events += 1;
-            // Only what no byte was written of may be evicted (RTT-40), so the head is safe once it started.
-            while self.policy == Policy::DropOldest && !self.fits(1, message.len()) {
+            if self.policy != Policy::DropOldest || !self.fits_beside_started(message.len()) {
+                stats.dropped_newest += 1;
+                return Outcome::DroppedNewest;
+            }
+            while !self.fits(1, message.len()) {
                 let Some(evicted) = self.queue.remove(usize::from(self.started)) else { break };
                 self.queued_bytes -= evicted.message.len();
                 stats.dropped_oldest += 1;
                 outcome = Outcome::EvictedOldest;
-            }
-            if !self.fits(1, message.len()) {
-                stats.dropped_newest += 1;
-                return Outcome::DroppedNewest;
             }
         }
         self.enqueue(message, stats);
@@ -202,6 +201,14 @@ impl Outbound {
     fn fits(&self, messages: usize, bytes: usize) -> bool {
         self.queue.len() + messages <= self.room.messages as usize
             && self.queued_bytes + bytes <= self.room.bytes as usize
+    }
+
+    /// Whether evicting makes enough room. A head of which some byte was written stays (RTT-40), and nothing is
+    /// evicted in vain.
+    fn fits_beside_started(&self, bytes: usize) -> bool {
+        let kept = self.queue.front().filter(|_| self.started).map(|head| head.message.len());
+        usize::from(kept.is_some()) < self.room.messages as usize
+            && kept.unwrap_or(0) + bytes <= self.room.bytes as usize
     }
 
     fn enqueue(&mut self, message: Bytes, stats: &mut ChannelStats) {
@@ -274,12 +281,11 @@ impl Outbound {
 
     /// The next fragment, if there is one and it is worth writing into `space` bytes of a record; `cap` bounds its
     /// payload. A message that fits a fragment is never cut.
-    pub fn next_fragment(&mut self, cap: usize, space: usize, stats: &mut ChannelStats) -> Option<Fragment> {
+    pub fn next_fragment(&self, cap: usize, space: usize) -> Option<Fragment<'_>> {
         if !self.has_fragment() {
             return None;
         }
-        let head = self.queue.front()?;
-        let (message, offset) = (&head.message, self.progress);
+        let (message, offset) = (&self.queue.front()?.message, self.progress);
         let rest = message.len() - offset;
         let room = space.checked_sub(DATA_OVERHEAD)?;
         let length = if rest <= room.min(cap) {
@@ -289,32 +295,39 @@ impl Outbound {
         } else {
             return None;
         };
-        let (total, last) = ((offset == 0).then_some(message.len() as u32), length == rest);
-        let payload = message.slice(offset..offset + length);
+        Some(Fragment {
+            total: (!self.started).then_some(message.len() as u32),
+            last: length == rest,
+            payload: &message[offset..offset + length],
+        })
+    }
+
+    /// The next fragment, of `length` bytes, was written. True when its message is complete with it.
+    pub fn wrote_fragment(&mut self, length: usize, stats: &mut ChannelStats) -> bool {
+        let Some(size) = self.queue.front().map(|head| head.message.len()) else { return false };
         if !self.started {
             self.started = true;
             self.spent.0 += 1;
-            self.spent.1 += message.len() as u64;
+            self.spent.1 += size as u64;
         }
         self.progress += length;
-        if last {
-            self.progress = 0;
-            self.started = false;
-            if let Some(head) = self.queue.pop_front() {
-                self.queued_bytes -= head.message.len();
-                stats.sent += 1;
-                stats.sent_bytes += head.message.len() as u64;
-                self.in_flight.push_back(head);
-            }
+        if self.progress < size {
+            return false;
         }
-        Some(Fragment { total, last, payload })
+        (self.progress, self.started) = (0, false);
+        self.queued_bytes -= size;
+        stats.sent += 1;
+        stats.sent_bytes += size as u64;
+        self.in_flight.extend(self.queue.pop_front());
+        true
     }
 
-    /// The last fragment of the oldest message in flight was acknowledged.
-    pub fn acknowledge(&mut self, stats: &mut ChannelStats) {
-        if self.in_flight.pop_front().is_some() {
-            stats.acknowledged += 1;
-        }
+    /// The last fragments of the `count` oldest messages in flight were acknowledged. Fewer may be left of them: what
+    /// a reset gave up is not acknowledged any more.
+    pub fn acknowledge(&mut self, count: usize, stats: &mut ChannelStats) {
+        let known = count.min(self.in_flight.len());
+        self.in_flight.drain(..known);
+        stats.acknowledged += known as u64;
     }
 
     /// The tickets of flushes that are complete now: everything accepted before them is acknowledged.
@@ -345,6 +358,19 @@ impl Outbound {
 
     fn oldest_outstanding(&self) -> Option<u64> {
         self.in_flight.front().or(self.queue.front()).map(|queued| queued.index)
+    }
+
+    /// Nothing is accepted and unacknowledged.
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// Gives back memory that is not in use.
+    pub fn rest(&mut self) {
+        self.queue.shrink_to_fit();
+        self.in_flight.shrink_to_fit();
+        self.waiters.shrink_to_fit();
+        self.flushes.shrink_to_fit();
     }
 
     /// Ends this half: everything not acknowledged is handed out as lost; `failed` gets the tickets of all waiters.

@@ -1,6 +1,6 @@
 //! From the carrier: plaintext becomes frames, frames change the session (sections 5 to 8, 14).
 
-use super::channel::{CHANNEL_ZERO, Channel, ChannelId};
+use super::channel::{CHANNEL_ZERO, Channel, ChannelId, End};
 use super::code::Code;
 use super::frame::{Frame, HEADER_BYTES, Header, Numbered, decode};
 use super::limits::{Kind, KindLimits, Nanos, Window};
@@ -12,7 +12,7 @@ impl Session {
     /// An error is a violation by the peer (RTT-53): the session is closed, CLOSE with the same code is ready to be
     /// written, and the rest of the input is ignored.
     pub fn receive_plaintext(&mut self, plaintext: &[u8], now: Nanos) -> Result<(), Code> {
-        if self.state == State::Closed {
+        if self.state == State::Closed || plaintext.is_empty() {
             return Ok(());
         }
         self.timing.heard(now, &self.options);
@@ -79,6 +79,7 @@ impl Session {
                     return Err(Code::PING_FLOOD);
                 }
                 self.writing.pong_due(token);
+                self.rest();
                 Ok(())
             }
             Frame::Pong { .. } => Ok(()),
@@ -122,10 +123,7 @@ impl Session {
             }
             Numbered::End { channel } => self.handle_end(channel),
             Numbered::Reset { channel, code } => self.handle_reset(channel, code),
-            Numbered::Shutdown { .. } => {
-                self.handle_shutdown();
-                Ok(())
-            }
+            Numbered::Shutdown { .. } => self.handle_shutdown(),
             Numbered::Unknown => {
                 self.stats.skipped += 1;
                 Ok(())
@@ -143,16 +141,14 @@ impl Session {
         if payload.len() > self.agreement.limits.frame_payload as usize {
             return Err(Code::FRAME_TOO_LARGE);
         }
-        let Some(channel) = self.channels.get_mut(&id) else {
-            // What was under way when we reset the channel; before that, it would have been delivered.
-            return if self.was_used(id) { Ok(()) } else { Err(Code::BAD_CHANNEL) };
-        };
+        // For a channel that is gone: what was under way when we reset it.
+        let Some(channel) = self.known(id)? else { return Ok(()) };
         if channel.reset.is_some() {
             return Ok(());
         }
         let first_waiting = channel.inbound.data(total, last, payload, &mut channel.stats)?;
         if channel.released {
-            channel.inbound.discard();
+            self.discard(id);
         } else if first_waiting {
             self.events.push_back(Event::Readable(id));
         }
@@ -172,8 +168,7 @@ impl Session {
         }
         self.next_remote = id.checked_add(2).ok_or(Code::BAD_CHANNEL)?;
         let Some(kind) = Kind::from_wire(kind) else {
-            self.refuse_channel(id, Kind::Control, name, Code::UNKNOWN_KIND);
-            return Ok(());
+            return self.refuse_channel(id, Kind::Control, Code::UNKNOWN_KIND);
         };
         let agreed = self.agreement.limits.kind(kind);
         if max_message == 0
@@ -181,38 +176,47 @@ impl Session {
             || credit.bytes < max_message
             || credit.messages == 0
         {
-            self.refuse_channel(id, kind, name, Code::BAD_WINDOW);
-            return Ok(());
+            return self.refuse_channel(id, kind, Code::BAD_WINDOW);
         }
-        if self.channels_in_use() >= self.agreement.limits.channels as usize {
-            self.refuse_channel(id, kind, name, Code::TOO_MANY_CHANNELS);
-            return Ok(());
+        if !self.has_room_for_channel() {
+            return self.refuse_channel(id, kind, Code::TOO_MANY_CHANNELS);
         }
         let receive = KindLimits { max_message, window: agreed.window };
-        self.channels.insert(id, Channel::new(kind, name, kind.default_policy(), receive, credit));
+        let mut channel = Channel::new(kind, name, kind.default_policy(), receive, credit);
+        if self.writing.shutdown_written() {
+            channel.end = End::Written;
+        }
+        self.channels.insert(id, Box::new(channel));
         self.events.push_back(Event::ChannelOpened(id));
         Ok(())
     }
 
-    /// Resets a channel that never was; the session goes on (RTT-18, RTT-19).
-    fn refuse_channel(&mut self, id: ChannelId, kind: Kind, name: &str, code: Code) {
+    /// Resets a channel that never was; the session goes on (RTT-18, RTT-19). A peer that keeps to the limits has
+    /// at most as many channels open, so it cannot have this many of its own refused and unanswered.
+    fn refuse_channel(&mut self, id: ChannelId, kind: Kind, code: Code) -> Result<(), Code> {
+        let theirs = |id: ChannelId| (id % 2 == 1) != self.agreement.initiator;
+        let unfinished = self.channels.iter().filter(|(id, channel)| theirs(**id) && !channel.is_over());
+        if unfinished.count() >= 2 * self.agreement.limits.channels as usize {
+            return Err(Code::OPEN_FLOOD);
+        }
         let limits = self.agreement.limits.kind(kind);
-        let mut channel = Channel::new(kind, name, kind.default_policy(), limits, limits.window);
+        let mut channel = Channel::new(kind, "", kind.default_policy(), limits, limits.window);
         (channel.reset_due, channel.reset, channel.released) = (Some(code), Some((code, false)), true);
-        self.channels.insert(id, channel);
+        self.channels.insert(id, Box::new(channel));
         self.schedule(id);
+        Ok(())
     }
 
     fn handle_end(&mut self, id: ChannelId) -> Result<(), Code> {
         if id == CHANNEL_ZERO {
             return Err(Code::BAD_CHANNEL);
         }
-        let Some(channel) = self.channels.get_mut(&id) else { return self.ignore_if_used(id) };
+        let Some(channel) = self.known(id)? else { return Ok(()) };
         if channel.reset.is_some() {
             return Ok(());
         }
         channel.inbound.end()?;
-        if channel.inbound.waiting() == 0 {
+        if channel.inbound.waiting() == 0 && !channel.released {
             self.events.push_back(Event::Readable(id));
         }
         self.forget_if_over(id);
@@ -223,34 +227,44 @@ impl Session {
         if id == CHANNEL_ZERO {
             return Err(Code::BAD_CHANNEL);
         }
-        let Some(channel) = self.channels.get_mut(&id) else { return self.ignore_if_used(id) };
+        let Some(channel) = self.known(id)? else { return Ok(()) };
+        // A reset of ours that still waits to be written has become pointless.
+        channel.reset_due = None;
         if channel.reset.is_none() {
             channel.reset = Some((code, true));
-            channel.announce = false;
+            let released = channel.released;
             self.break_off(id);
-            self.events.push_back(Event::Readable(id));
+            if !released {
+                self.events.push_back(Event::Readable(id));
+            }
         }
         self.forget_if_over(id);
         Ok(())
     }
 
-    fn handle_shutdown(&mut self) {
+    /// Ends the peer's half of every channel at once.
+    fn handle_shutdown(&mut self) -> Result<(), Code> {
         self.peer_shutdown = true;
         // The peer waits for this acknowledgement before it leaves.
         self.writing.ack_due();
         let Session { channels, events, .. } = self;
         for (&id, channel) in channels.iter_mut() {
-            channel.inbound.ended = true;
-            if channel.inbound.waiting() == 0 {
+            if channel.inbound.ended || channel.reset.is_some() {
+                continue;
+            }
+            channel.inbound.end()?;
+            if channel.inbound.waiting() == 0 && !channel.released {
                 events.push_back(Event::Readable(id));
             }
         }
         events.push_back(Event::PeerShutdown);
+        self.forget_all_over();
         self.finish_if_drained();
+        Ok(())
     }
 
     fn handle_credit(&mut self, id: ChannelId, messages: u64, bytes: u64) -> Result<(), Code> {
-        let Some(channel) = self.channels.get_mut(&id) else { return self.ignore_if_used(id) };
+        let Some(channel) = self.known(id)? else { return Ok(()) };
         if !channel.outbound.grant(messages, bytes) {
             return Err(Code::BAD_CREDIT);
         }
@@ -258,13 +272,15 @@ impl Session {
         Ok(())
     }
 
-    /// END, RESET and CREDIT for an unknown channel: ignored if the id was used before, else a violation.
-    fn ignore_if_used(&self, id: ChannelId) -> Result<(), Code> {
-        if self.was_used(id) { Ok(()) } else { Err(Code::BAD_CHANNEL) }
-    }
-
-    fn was_used(&self, id: ChannelId) -> bool {
+    /// The channel a frame names. `None` if it was used before and is gone: such a frame is ignored (section 15).
+    /// One that the peer cannot know of is a violation.
+    fn known(&mut self, id: ChannelId) -> Result<Option<&mut Channel>, Code> {
         let ours = (id % 2 == 1) == self.agreement.initiator;
-        id < if ours { self.next_local } else { self.next_remote }
+        let used = id < if ours { self.next_local } else { self.next_remote };
+        match self.channels.get_mut(&id) {
+            Some(channel) if channel.is_announced() => Ok(Some(channel)),
+            None if used => Ok(None),
+            _ => Err(Code::BAD_CHANNEL),
+        }
     }
 }

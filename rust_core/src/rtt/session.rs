@@ -15,6 +15,9 @@ use super::stats::{ChannelStats, SessionStats};
 use super::timing::Timing;
 use super::writing::Writing;
 
+/// How many times as many channels as agreed may exist, those included that wait for nothing but acknowledgements.
+const LINGERING: usize = 4;
+
 /// What both ends settled when the session opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
@@ -91,11 +94,13 @@ pub struct Session {
     pub(super) options: Options,
     pub(super) state: State,
     pub(super) closed: Option<Closed>,
-    pub(super) channels: BTreeMap<ChannelId, Channel>,
+    /// Boxed, because a map of them makes room for several at once and most sessions have one (RTT-52).
+    pub(super) channels: BTreeMap<ChannelId, Box<Channel>>,
     pub(super) next_local: ChannelId,
     pub(super) next_remote: ChannelId,
     pub(super) events: VecDeque<Event>,
-    pub(super) lost: Vec<Lost>,
+    pub(super) lost: VecDeque<Lost>,
+    pub(super) lost_bytes: usize,
     pub(super) peer_shutdown: bool,
     pub(super) cursor: u64,
     pub(super) partial: Vec<u8>,
@@ -116,11 +121,12 @@ impl Session {
             options: *options,
             state: State::Open,
             closed: None,
-            channels: BTreeMap::from([(CHANNEL_ZERO, zero)]),
+            channels: BTreeMap::from([(CHANNEL_ZERO, Box::new(zero))]),
             next_local,
             next_remote,
             events: VecDeque::new(),
-            lost: Vec::new(),
+            lost: VecDeque::new(),
+            lost_bytes: 0,
             peer_shutdown: false,
             cursor: 0,
             partial: Vec::new(),
@@ -171,8 +177,12 @@ impl Session {
     }
 
     /// What was accepted and never acknowledged, by channel and in order of acceptance; empties the list.
+    ///
+    /// Complete for the channels that lived until the session closed. What resets of channels lost before that is
+    /// kept up to the size of the resend buffer, latest first; `SessionStats::lost_unlisted` counts the rest.
     pub fn take_lost(&mut self) -> Vec<Lost> {
-        std::mem::take(&mut self.lost)
+        self.lost_bytes = 0;
+        std::mem::take(&mut self.lost).into()
     }
 
     /// Opens a channel; the peer learns of it with the next write (RTT-65).
@@ -187,7 +197,7 @@ impl Session {
         if !kind.allows(policy) {
             return Err(OpenError::BadPolicy);
         }
-        if self.channels_in_use() >= self.agreement.limits.channels as usize {
+        if !self.has_room_for_channel() {
             return Err(OpenError::TooManyChannels);
         }
         let id = self.next_local;
@@ -195,7 +205,8 @@ impl Session {
         let limits = self.agreement.limits.kind(kind);
         let mut channel = Channel::new(kind, name, policy, limits, limits.window);
         channel.announce = true;
-        self.channels.insert(id, channel);
+        channel.inbound.ended = self.peer_shutdown;
+        self.channels.insert(id, Box::new(channel));
         self.schedule(id);
         Ok(id)
     }
@@ -227,6 +238,10 @@ impl Session {
             return Err(SendError::ChannelClosed);
         }
         let offered = entry.outbound.offer(messages, wait, ticket, &mut entry.stats)?;
+        if matches!(offered, Offered::Each(_)) {
+            // A flush may have waited for nothing but what was evicted.
+            self.complete_flushes(channel);
+        }
         self.schedule(channel);
         Ok(offered)
     }
@@ -267,8 +282,8 @@ impl Session {
         let entry = self.channels.get_mut(&channel).ok_or(Nothing::Ended)?;
         match entry.inbound.take() {
             Some(message) => {
-                if entry.inbound.credit_due() && entry.reset.is_none() && !closed {
-                    self.writing.credit_due(channel);
+                if !closed {
+                    self.writing.credit_due(channel, entry);
                 }
                 Ok(message)
             }
@@ -286,11 +301,15 @@ impl Session {
         self.channels.get(&channel).map_or(0, |entry| entry.inbound.waiting())
     }
 
-    /// Ends the sending half of a channel, once what was accepted is written.
+    /// Ends the sending half of a channel, once what was accepted is written. Who waits for room there waits in vain.
     pub fn end_channel(&mut self, channel: ChannelId) {
-        let Some(entry) = self.channels.get_mut(&channel) else { return };
+        let Session { channels, events, .. } = self;
+        let Some(entry) = channels.get_mut(&channel) else { return };
         if channel != CHANNEL_ZERO && entry.end == End::Open && entry.reset.is_none() {
             entry.end = End::Asked;
+            entry
+                .outbound
+                .refuse_waiters(&mut entry.stats, |ticket| events.push_back(Event::WaitFailed(ticket)));
             self.schedule(channel);
         }
     }
@@ -303,8 +322,8 @@ impl Session {
         }
         self.end_channel(channel);
         let Some(entry) = self.channels.get_mut(&channel) else { return };
-        entry.inbound.discard();
         (entry.closing, entry.released) = (true, true);
+        self.discard(channel);
         self.schedule(channel);
         self.forget_if_over(channel);
     }
@@ -317,13 +336,23 @@ impl Session {
         let Some(entry) = self.channels.get_mut(&channel) else { return };
         entry.inbound.discard();
         entry.released = true;
-        if entry.reset.is_none() {
+        if !entry.is_over() && entry.reset.is_none() {
             entry.reset_due = Some(code);
             entry.reset = Some((code, false));
             self.break_off(channel);
             self.schedule(channel);
         }
         self.forget_if_over(channel);
+    }
+
+    /// Throws away what waits on a channel that nobody reads any more. That grants credit like reading it: the peer
+    /// must not be held up by messages nobody wants while ours are still on their way.
+    pub(super) fn discard(&mut self, channel: ChannelId) {
+        let Some(entry) = self.channels.get_mut(&channel) else { return };
+        entry.inbound.discard();
+        if self.state != State::Closed {
+            self.writing.credit_due(channel, entry);
+        }
     }
 
     /// The peer's reset or ours: waiters fail, what is unacknowledged is lost, partial messages vanish.
@@ -333,22 +362,32 @@ impl Session {
         let lost = entry
             .outbound
             .abandon(&mut entry.stats, |ticket| self.events.push_back(Event::WaitFailed(ticket)));
-        self.lost.extend(lost.into_iter().map(|message| Lost {
-            channel,
-            name: entry.name.clone(),
-            kind: entry.kind,
-            message,
-        }));
+        for message in lost {
+            self.lost_bytes += message.message.len() + size_of::<Lost>();
+            self.lost.push_back(Lost { channel, name: entry.name.clone(), kind: entry.kind, message });
+        }
+        while self.state != State::Closed && self.lost_bytes > self.options.resend_bytes as usize {
+            let Some(oldest) = self.lost.pop_front() else { break };
+            self.lost_bytes -= oldest.message.message.len() + size_of::<Lost>();
+            self.stats.lost_unlisted += 1;
+        }
     }
 
     /// Removes a channel of which nothing is left to write, read or hold.
     pub(super) fn forget_if_over(&mut self, channel: ChannelId) {
-        let over = |entry: &Channel| {
-            let stats = entry.measure();
-            entry.released && entry.is_over() && stats.queued + stats.in_flight == 0
-        };
-        if channel != CHANNEL_ZERO && self.channels.get(&channel).is_some_and(over) {
+        let closed = self.state == State::Closed;
+        let over =
+            |entry: &Channel| entry.released && (closed || entry.is_over()) && entry.outbound.is_settled();
+        if channel != CHANNEL_ZERO && self.channels.get(&channel).is_some_and(|entry| over(entry)) {
             self.channels.remove(&channel);
+        }
+    }
+
+    /// The same for all channels at once.
+    pub(super) fn forget_all_over(&mut self) {
+        let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
+        for id in ids {
+            self.forget_if_over(id);
         }
     }
 
@@ -377,6 +416,7 @@ impl Session {
     pub fn carrier_lost(&mut self) {
         let reason = if self.state == State::Closing { "local" } else { "connection_lost" };
         self.close(reason, Code::NORMAL, "", false);
+        self.writing.forget_close();
     }
 
     /// The peer has started anew and knows nothing of this session (RTT-35).
@@ -413,13 +453,17 @@ impl Session {
         }
     }
 
-    pub(super) fn channels_in_use(&self) -> usize {
-        self.channels.values().filter(|channel| !channel.is_over()).count()
+    /// Whether one channel more may be opened, by either side. A channel counts until it is over and nobody here
+    /// holds it; one that then only waits for acknowledgements counts against a wider bound.
+    pub(super) fn has_room_for_channel(&self) -> bool {
+        let limit = self.agreement.limits.channels as usize;
+        let in_use = self.channels.values().filter(|channel| !channel.released || !channel.is_over()).count();
+        in_use < limit && self.channels.len() < LINGERING * limit
     }
 
     /// The counters of one channel.
     pub fn channel_stats(&self, channel: ChannelId) -> Option<ChannelStats> {
-        self.channels.get(&channel).map(Channel::measure)
+        self.channels.get(&channel).map(|entry| entry.measure())
     }
 
     /// Kind, name and largest message of one channel.

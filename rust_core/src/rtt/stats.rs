@@ -72,11 +72,13 @@ pub struct SessionStats {
     pub acks_sent: u64,
     pub pings_sent: u64,
     pub resend_bytes: u64,
+    /// Messages lost by resets that are no longer listed by `Session::take_lost`.
+    pub lost_unlisted: u64,
 }
 
 impl SessionStats {
     /// Every field by its name.
-    pub fn fields(&self) -> [(&'static str, u64); 7] {
+    pub fn fields(&self) -> [(&'static str, u64); 8] {
         [
             ("frames_sent", self.frames_sent),
             ("frames_received", self.frames_received),
@@ -85,6 +87,7 @@ impl SessionStats {
             ("acks_sent", self.acks_sent),
             ("pings_sent", self.pings_sent),
             ("resend_bytes", self.resend_bytes),
+            ("lost_unlisted", self.lost_unlisted),
         ]
     }
 }

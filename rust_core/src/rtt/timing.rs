@@ -1,5 +1,7 @@
 //! Everything a session does because time passed: acknowledge, prove life, notice death, stop waiting.
 
+use std::collections::VecDeque;
+
 use super::code::Code;
 use super::limits::{Nanos, Options};
 use super::session::{Event, Session, State};
@@ -7,43 +9,41 @@ use super::session::{Event, Session, State};
 /// Silence of this many heartbeat intervals is death (RTT-44).
 const DEATH: u64 = 3;
 /// More PINGs than this in a second are a violation (RTT-44).
-const PINGS_PER_SECOND: u32 = 20;
+const PINGS_PER_SECOND: usize = 20;
 const SECOND: Nanos = 1_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct Timing {
-    heard: Nanos,
     ping_at: Option<Nanos>,
     death_at: Option<Nanos>,
     ack_at: Option<Nanos>,
     drain_at: Option<Nanos>,
-    ping_window: (Nanos, u32),
+    /// When the peer's PINGs of the last second came.
+    pings: VecDeque<Nanos>,
 }
 
 impl Timing {
     pub fn new(now: Nanos, options: &Options) -> Timing {
         Timing {
-            heard: now,
-            ping_at: Some(now + options.heartbeat),
-            death_at: Some(now + DEATH * options.heartbeat),
+            ping_at: Some(now.saturating_add(options.heartbeat)),
+            death_at: Some(death(now, options)),
             ack_at: None,
             drain_at: None,
-            ping_window: (now, 0),
+            pings: VecDeque::new(),
         }
     }
 
     /// Authenticated bytes from the peer, and only they, prove life (RTT-43).
     pub fn heard(&mut self, now: Nanos, options: &Options) {
-        self.heard = now;
         if self.ping_at.is_some() {
-            self.ping_at = Some(now + options.heartbeat);
-            self.death_at = Some(now + DEATH * options.heartbeat);
+            self.ping_at = Some(now.saturating_add(options.heartbeat));
+            self.death_at = Some(death(now, options));
         }
     }
 
     /// Something waits to be acknowledged.
     pub fn ack_within(&mut self, now: Nanos, options: &Options) {
-        self.ack_at.get_or_insert(now + options.ack_delay);
+        self.ack_at.get_or_insert(now.saturating_add(options.ack_delay));
     }
 
     pub fn acked(&mut self) {
@@ -51,7 +51,7 @@ impl Timing {
     }
 
     pub fn drain_until(&mut self, now: Nanos, options: &Options) {
-        self.drain_at = Some(now + options.drain_timeout);
+        self.drain_at = Some(now.saturating_add(options.drain_timeout));
     }
 
     pub fn stop(&mut self) {
@@ -60,16 +60,23 @@ impl Timing {
 
     /// Counts a PING of the peer; false when it is one too many.
     pub fn allow_ping(&mut self, now: Nanos) -> bool {
-        if now.saturating_sub(self.ping_window.0) >= SECOND {
-            self.ping_window = (now, 0);
+        while self.pings.front().is_some_and(|at| now.saturating_sub(*at) >= SECOND) {
+            self.pings.pop_front();
         }
-        self.ping_window.1 += 1;
-        self.ping_window.1 <= PINGS_PER_SECOND
+        let allowed = self.pings.len() < PINGS_PER_SECOND;
+        if allowed {
+            self.pings.push_back(now);
+        }
+        allowed
     }
 
     fn next(&self) -> Option<Nanos> {
         [self.ping_at, self.death_at, self.ack_at, self.drain_at].into_iter().flatten().min()
     }
+}
+
+fn death(now: Nanos, options: &Options) -> Nanos {
+    now.saturating_add(options.heartbeat.saturating_mul(DEATH))
 }
 
 impl Session {
@@ -88,16 +95,31 @@ impl Session {
         }
         if due(self.timing.death_at) {
             self.events.push_back(Event::HeartbeatTimeout);
-            self.close("heartbeat_timeout", Code::HEARTBEAT_TIMEOUT, "", true);
+            // While closing, a carrier that ends is what was asked for (section 4).
+            let reason = if self.state == State::Closing { "local" } else { "heartbeat_timeout" };
+            self.close(reason, Code::HEARTBEAT_TIMEOUT, "", true);
             return;
         }
         if due(self.timing.ping_at) {
-            self.timing.ping_at = Some(now + self.options.heartbeat);
+            self.timing.ping_at = Some(now.saturating_add(self.options.heartbeat));
             self.writing.ping_due(now);
+            self.rest();
         }
         if due(self.timing.ack_at) {
             self.timing.ack_at = None;
             self.writing.ack_due();
+        }
+    }
+
+    /// Gives back the memory that queues keep from busier times (RTT-52). A heartbeat is the sign of an idle
+    /// session: the end that sends PING heard nothing for an interval, the other one wrote nothing.
+    pub(super) fn rest(&mut self) {
+        self.writing.rest();
+        self.events.shrink_to_fit();
+        self.partial.shrink_to_fit();
+        for channel in self.channels.values_mut() {
+            channel.outbound.rest();
+            channel.inbound.rest();
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::channel::{ChannelId, End};
+use super::channel::{Channel, ChannelId, End};
 use super::code::Code;
 use super::frame::{DATA_OVERHEAD, Frame, Numbered, encode, encode_numbered};
 use super::limits::{Kind, Nanos};
-use super::session::{Event, Session, State};
+use super::outbound::Fragment;
+use super::session::{Agreement, Event, Session, State};
 
 /// The plaintext of one TLS record: a write is cut into pieces of whole frames no longer than this, so that a frame
 /// lies in one record and can be decoded where it was decrypted.
@@ -36,7 +37,7 @@ pub(super) struct Writing {
     acknowledged: u64,
     sent: VecDeque<Sent>,
     sent_bytes: [u64; 2],
-    credits: Vec<ChannelId>,
+    credits: VecDeque<ChannelId>,
     pongs: VecDeque<[u8; 8]>,
     ping: Option<[u8; 8]>,
     unacked: (u32, u64),
@@ -46,9 +47,11 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    pub fn credit_due(&mut self, channel: ChannelId) {
-        if !self.credits.contains(&channel) {
-            self.credits.push(channel);
+    /// Lists a channel for CREDIT if enough of its window is free again.
+    pub fn credit_due(&mut self, id: ChannelId, channel: &mut Channel) {
+        if !channel.credit_listed && channel.reset.is_none() && channel.inbound.credit_due() {
+            channel.credit_listed = true;
+            self.credits.push_back(id);
         }
     }
 
@@ -81,6 +84,20 @@ impl Writing {
         self.close = Some((code, text.to_owned()));
     }
 
+    pub fn forget_close(&mut self) {
+        self.close = None;
+    }
+
+    /// Gives back memory that is not in use.
+    pub fn rest(&mut self) {
+        for ready in &mut self.ready {
+            ready.shrink_to_fit();
+        }
+        self.sent.shrink_to_fit();
+        self.credits.shrink_to_fit();
+        self.pongs.shrink_to_fit();
+    }
+
     pub fn shutdown_written(&self) -> bool {
         self.shutdown
     }
@@ -103,6 +120,50 @@ impl Writing {
         self.written += 1;
         self.written
     }
+
+    /// Writes the next fragment of a channel: whether it completes its message, or nothing if the record has no room.
+    fn write_data(
+        &mut self,
+        id: ChannelId,
+        channel: &mut Channel,
+        out: &mut Vec<u8>,
+        cap: usize,
+        limit: usize,
+    ) -> Option<bool> {
+        let before = out.len();
+        let Fragment { total, last, payload } = channel.outbound.next_fragment(cap, limit - before)?;
+        let length = payload.len();
+        encode_numbered(out, self.next_seq(), &Numbered::Data { channel: id, total, last, payload });
+        self.keep(channel.kind, out.len() - before, last.then_some(id));
+        Some(channel.outbound.wrote_fragment(length, &mut channel.stats))
+    }
+
+    /// Writes the frame that marks the next step in a channel's life.
+    fn write_mark(&mut self, id: ChannelId, channel: &mut Channel, agreement: &Agreement, out: &mut Vec<u8>) {
+        let (lane, before) = (channel.lane(), out.len());
+        let seq = self.next_seq();
+        if channel.announce {
+            channel.announce = false;
+            let limits = agreement.limits.kind(channel.kind);
+            let open = Numbered::Open {
+                channel: id,
+                kind: channel.kind as u8,
+                name: &channel.name,
+                credit: limits.window,
+                max_message: limits.max_message,
+            };
+            encode_numbered(out, seq, &open);
+        } else if let Some(code) = channel.reset_due.take() {
+            encode_numbered(out, seq, &Numbered::Reset { channel: id, code });
+        } else if channel.end_due() {
+            channel.end = End::Written;
+            encode_numbered(out, seq, &Numbered::End { channel: id });
+        } else {
+            channel.reset = Some((Code::CANCELLED, false));
+            encode_numbered(out, seq, &Numbered::Reset { channel: id, code: Code::CANCELLED });
+        }
+        self.keep(lane, out.len() - before, None);
+    }
 }
 
 impl Session {
@@ -113,7 +174,7 @@ impl Session {
             && channel.has_work()
         {
             channel.scheduled = true;
-            self.writing.ready[channel.kind as usize].push_back(id);
+            self.writing.ready[channel.lane() as usize].push_back(id);
         }
     }
 
@@ -140,13 +201,13 @@ impl Session {
         if self.state == State::Closed {
             let Some((code, text)) = self.writing.close.take() else { return false };
             self.write_ack(out);
-            encode(out, &Frame::Close { code, reason: &text });
+            self.write_small(out, &Frame::Close { code, reason: &text });
             return true;
         }
         if !self.wants_write() {
             return false;
         }
-        self.write_unnumbered(out);
+        self.write_unnumbered(out, limit);
         while out.len() + SMALL_FRAME <= limit {
             let Some(kind) = self.next_kind() else { break };
             let before = out.len();
@@ -156,40 +217,58 @@ impl Session {
             self.writing.deficit[kind as usize] -= (out.len() - before) as i64;
         }
         if self.shutdown_due() && out.len() + SMALL_FRAME <= limit {
-            let seq = self.writing.next_seq();
-            let before = out.len();
-            encode_numbered(out, seq, &Numbered::Shutdown { code: Code::NORMAL });
-            self.writing.keep(Kind::Control, out.len() - before, None);
-            self.writing.shutdown = true;
-            self.stats.frames_sent += 1;
+            self.write_shutdown(out);
         }
         out.len() > start
     }
 
-    fn write_unnumbered(&mut self, out: &mut Vec<u8>) {
+    /// SHUTDOWN ends our half of every channel: no END follows it, and none is needed.
+    fn write_shutdown(&mut self, out: &mut Vec<u8>) {
+        let seq = self.writing.next_seq();
+        let before = out.len();
+        encode_numbered(out, seq, &Numbered::Shutdown { code: Code::NORMAL });
+        self.writing.keep(Kind::Control, out.len() - before, None);
+        self.writing.shutdown = true;
+        self.stats.frames_sent += 1;
+        for channel in self.channels.values_mut() {
+            channel.end = End::Written;
+        }
+        let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
+        for id in ids {
+            self.schedule(id);
+        }
+        self.forget_all_over();
+    }
+
+    fn write_unnumbered(&mut self, out: &mut Vec<u8>, limit: usize) {
         self.write_ack(out);
         while let Some(token) = self.writing.pongs.pop_front() {
-            encode(out, &Frame::Pong { token });
+            self.write_small(out, &Frame::Pong { token });
         }
         if let Some(token) = self.writing.ping.take() {
             self.stats.pings_sent += 1;
-            encode(out, &Frame::Ping { token });
+            self.write_small(out, &Frame::Ping { token });
         }
-        for id in std::mem::take(&mut self.writing.credits) {
-            if let Some(channel) = self.channels.get_mut(&id)
-                && channel.inbound.credit_due()
-                && channel.reset.is_none()
-            {
+        while out.len() + SMALL_FRAME <= limit {
+            let Some(id) = self.writing.credits.pop_front() else { break };
+            let Some(channel) = self.channels.get_mut(&id) else { continue };
+            channel.credit_listed = false;
+            if channel.inbound.credit_due() && channel.reset.is_none() {
                 let (messages, bytes) = channel.inbound.grant();
-                encode(out, &Frame::Credit { channel: id, messages, bytes });
+                self.write_small(out, &Frame::Credit { channel: id, messages, bytes });
             }
         }
+    }
+
+    fn write_small(&mut self, out: &mut Vec<u8>, frame: &Frame<'_>) {
+        encode(out, frame);
+        self.stats.frames_sent += 1;
     }
 
     /// An acknowledgement rides on every write while something is unacknowledged.
     fn write_ack(&mut self, out: &mut Vec<u8>) {
         if self.writing.unacked.0 > 0 {
-            encode(out, &Frame::Ack { cursor: self.cursor });
+            self.write_small(out, &Frame::Ack { cursor: self.cursor });
             self.writing.unacked = (0, 0);
             self.stats.acks_sent += 1;
             self.timing.acked();
@@ -197,7 +276,8 @@ impl Session {
         self.writing.ack = false;
     }
 
-    /// Control first; `state` and `knowledge` share the rest in a 2:1 deficit round by bytes.
+    /// Control first; `state` and `knowledge` share the rest in a 2:1 deficit round by bytes. A kind that has the
+    /// wire for itself runs up no debt by it, nor does the other save anything up.
     fn next_kind(&mut self) -> Option<Kind> {
         let waits = |kind: Kind| !self.writing.ready[kind as usize].is_empty() && self.resend_room(kind);
         if waits(Kind::Control) {
@@ -205,9 +285,11 @@ impl Session {
         }
         match (waits(Kind::State), waits(Kind::Knowledge)) {
             (false, false) => None,
-            (true, false) => Some(Kind::State),
-            (false, true) => Some(Kind::Knowledge),
-            (true, true) => {
+            (state, knowledge) if state != knowledge => {
+                self.writing.deficit = [0; 3];
+                Some(if state { Kind::State } else { Kind::Knowledge })
+            }
+            _ => {
                 let writing = &mut self.writing;
                 let pair = [Kind::State, Kind::Knowledge];
                 if writing.deficit[pair[writing.turn] as usize] <= 0 {
@@ -233,83 +315,38 @@ impl Session {
         }
     }
 
-    /// Writes one frame of the first channel of a kind, and sends that channel to the end of its queue. False when
+    /// Writes one frame of the first channel of a lane, and sends that channel to the end of its queue. False when
     /// the record has no room for it.
-    fn write_channel(&mut self, kind: Kind, out: &mut Vec<u8>, limit: usize) -> bool {
-        let Some(&id) = self.writing.ready[kind as usize].front() else { return false };
-        let before = out.len();
-        let wrote = self.write_frame(id, out, limit);
-        let more = self.channels.get(&id).is_some_and(|channel| channel.has_work());
-        if more && !wrote {
-            return false;
-        }
-        self.writing.ready[kind as usize].pop_front();
-        if more {
-            self.writing.ready[kind as usize].push_back(id);
-        } else if let Some(channel) = self.channels.get_mut(&id) {
-            channel.scheduled = false;
-        }
-        if out.len() > before {
-            self.stats.frames_sent += 1;
-        }
-        self.forget_if_over(id);
-        true
-    }
-
-    fn write_frame(&mut self, id: ChannelId, out: &mut Vec<u8>, limit: usize) -> bool {
-        let Some(channel) = self.channels.get_mut(&id) else { return true };
-        let (kind, before) = (channel.kind, out.len());
-        if channel.announce {
-            channel.announce = false;
-            let limits = self.agreement.limits.kind(kind);
-            let open = Numbered::Open {
-                channel: id,
-                kind: kind as u8,
-                name: &channel.name,
-                credit: limits.window,
-                max_message: limits.max_message,
-            };
-            encode_numbered(out, self.writing.next_seq(), &open);
-        } else if let Some(code) = channel.reset_due.take() {
-            encode_numbered(out, self.writing.next_seq(), &Numbered::Reset { channel: id, code });
-        } else if channel.reset.is_some() {
+    fn write_channel(&mut self, lane: Kind, out: &mut Vec<u8>, limit: usize) -> bool {
+        let Session { channels, writing, agreement, events, stats, .. } = self;
+        let ready = &mut writing.ready[lane as usize];
+        let Some(&id) = ready.front() else { return false };
+        let Some(channel) = channels.get_mut(&id) else {
+            ready.pop_front();
             return true;
-        } else if channel.end_due() {
-            channel.end = End::Written;
-            encode_numbered(out, self.writing.next_seq(), &Numbered::End { channel: id });
-        } else if channel.late_reset_due() {
-            channel.reset = Some((Code::CANCELLED, false));
-            encode_numbered(
-                out,
-                self.writing.next_seq(),
-                &Numbered::Reset { channel: id, code: Code::CANCELLED },
-            );
-        } else {
-            return self.write_data(id, out, limit);
+        };
+        let before = out.len();
+        if channel.writes_data() {
+            let cap = (agreement.limits.frame_payload as usize).min(RECORD_BYTES - DATA_OVERHEAD);
+            let Some(complete) = writing.write_data(id, channel, out, cap, limit) else { return false };
+            if complete {
+                let done = |ticket| events.push_back(Event::SendDone(ticket));
+                channel.outbound.admit_waiters(&mut channel.stats, done);
+            }
+        } else if channel.has_work() {
+            writing.write_mark(id, channel, agreement, out);
         }
-        self.writing.keep(kind, out.len() - before, None);
-        true
-    }
-
-    fn write_data(&mut self, id: ChannelId, out: &mut Vec<u8>, limit: usize) -> bool {
-        let Some(channel) = self.channels.get_mut(&id) else { return true };
-        let cap = (self.agreement.limits.frame_payload as usize).min(RECORD_BYTES - DATA_OVERHEAD);
-        let space = limit - out.len();
-        let Some(fragment) = channel.outbound.next_fragment(cap, space, &mut channel.stats) else {
-            return false;
-        };
-        let (before, kind) = (out.len(), channel.kind);
-        let seq = self.writing.next_seq();
-        let data = Numbered::Data {
-            channel: id,
-            total: fragment.total,
-            last: fragment.last,
-            payload: &fragment.payload,
-        };
-        encode_numbered(out, seq, &data);
-        self.writing.keep(kind, out.len() - before, fragment.last.then_some(id));
-        if fragment.last {
-            self.admit_waiters(id);
+        stats.frames_sent += u64::from(out.len() > before);
+        let (next, released) = (channel.lane(), channel.released);
+        channel.scheduled = channel.has_work();
+        if !channel.scheduled {
+            writing.ready[lane as usize].pop_front();
+        } else if next != lane || writing.ready[lane as usize].len() > 1 {
+            writing.ready[lane as usize].pop_front();
+            writing.ready[next as usize].push_back(id);
+        }
+        if released {
+            self.forget_if_over(id);
         }
         true
     }
@@ -324,10 +361,11 @@ impl Session {
         self.schedule(id);
     }
 
+    /// Nothing that is numbered may follow SHUTDOWN but RESET, so everything else must be written.
     fn shutdown_due(&self) -> bool {
         self.state == State::Closing
             && !self.writing.shutdown
-            && self.channels.values().all(|channel| channel.reset.is_some() || channel.outbound.is_drained())
+            && self.channels.values().all(|channel| channel.is_written())
     }
 
     /// The peer has everything up to `cursor`. Beyond what was written, or back: a violation (RTT-29).
@@ -335,31 +373,39 @@ impl Session {
         if cursor > self.writing.written || cursor < self.writing.acknowledged {
             return Err(Code::BAD_CURSOR);
         }
-        let mut touched: Option<ChannelId> = None;
+        // Messages of one channel often lie side by side: they are settled together.
+        let (mut current, mut count) = (None, 0);
         while self.writing.acknowledged < cursor {
             self.writing.acknowledged += 1;
             let Some(sent) = self.writing.sent.pop_front() else { break };
             self.writing.sent_bytes[usize::from(sent.control)] -= u64::from(sent.size);
-            let Some(id) = sent.completes else { continue };
-            if let Some(channel) = self.channels.get_mut(&id) {
-                channel.outbound.acknowledge(&mut channel.stats);
+            if sent.completes.is_none() {
+                continue;
             }
-            if touched != Some(id) {
-                self.acknowledged_some(touched);
-                touched = Some(id);
+            if sent.completes != current {
+                self.acknowledged_some(current, count);
+                (current, count) = (sent.completes, 0);
             }
+            count += 1;
         }
-        self.acknowledged_some(touched);
+        self.acknowledged_some(current, count);
         self.finish_if_drained();
         Ok(())
     }
 
-    fn acknowledged_some(&mut self, channel: Option<ChannelId>) {
+    fn acknowledged_some(&mut self, channel: Option<ChannelId>, count: usize) {
         let Some(id) = channel else { return };
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.outbound.acknowledge(count, &mut channel.stats);
+        }
+        self.complete_flushes(id);
+        self.forget_if_over(id);
+    }
+
+    pub(super) fn complete_flushes(&mut self, id: ChannelId) {
         let Session { channels, events, .. } = self;
         if let Some(channel) = channels.get_mut(&id) {
             channel.outbound.completed_flushes(|ticket| events.push_back(Event::FlushDone(ticket)));
         }
-        self.forget_if_over(id);
     }
 }

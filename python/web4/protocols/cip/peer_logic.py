@@ -61,7 +61,7 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         digest: BLAKE3-256 of the whole envelope, in hex.
         timestamp_ms: Its timestamp.
         handshake: What it means for the handshake, if it does: a HELLO, a VERIFY, or an ERROR about our own.
-        room: Whether the application can take it in now.
+        room: Whether it can be taken in now: by the application, or, an INTENT, whether it can be answered.
         answers_ours: Whether a REPLY answers a message of this node.
         newest_state_ms: Timestamp of the newest STATE_UPDATE heard from this peer (telemetry, REP-2).
         overload_retry_ms: This node is overloaded: when a HELLO may be tried again.
@@ -135,7 +135,7 @@ class PeerOutcome:
 _Decision = Decision[PeerEvent, PeerOutcome]
 _TELEMETRY = "STATE_UPDATE"
 _HANDSHAKE_TYPES = frozenset({"HELLO", "VERIFY", "ERROR"})
-_NEEDS_NO_ROOM = frozenset({"RECEIPT", "STATE_UPDATE", "INTENT"})  # an INTENT is deferred by REPLY (LOOP-1)
+_NEEDS_NO_ROOM = frozenset({"RECEIPT", "STATE_UPDATE"})
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from web4.protocols.fields import Party
 from web4.trust import TrustViolationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Literal
 
     from web4.protocols.cip.context import CipContext, SessionFacts
@@ -53,12 +54,21 @@ class CipSession:
         context: What all sessions of the node share.
         peer: What is held about the session's proven peer.
         facts: What RTT proved.
+        may_answer: Whether one more REPLY could be queued; without, an INTENT is refused as `busy`.
     """
 
-    def __init__(self, context: CipContext, peer: Peer, facts: SessionFacts) -> None:
+    def __init__(
+        self,
+        context: CipContext,
+        peer: Peer,
+        facts: SessionFacts,
+        *,
+        may_answer: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._context = context
         self._peer = peer
         self._facts = facts
+        self._may_answer = may_answer
         self._driver = HandshakeDriver(context, facts)
         self._refusals = Refusals(context, peer, facts, self._sealed)
         self._receiver = Party(agent_id="unknown", fingerprint=facts.peer)
@@ -163,13 +173,19 @@ class CipSession:
             digest=incoming.digest,
             timestamp_ms=incoming.timestamp_ms,
             handshake=self._driver.read(incoming, self.state, at_ms),
-            room=self._context.room(self._facts.peer),
+            room=self._room_for(message),
             answers_ours=answers_ours,
             newest_state_ms=self._peer.newest_state_ms,
             overload_retry_ms=self._context.overload_retry_ms,
             newcomer_retry_ms=(trust.newcomer_retry_ms(at_ms) or None) if stranger else None,
             busy_retry_ms=self._context.options.busy_retry_ms,
         )
+
+    def _room_for(self, message: m.CipMessage) -> bool:
+        """Whether a message can be taken in. An INTENT is deferred by REPLY when the application is full (LOOP-1)."""
+        if isinstance(message, m.IntentEnvelope):
+            return self._may_answer()
+        return self._context.room(self._facts.peer)
 
     def _received(self, incoming: Incoming, outcome: PeerOutcome) -> None:
         message = incoming.message
