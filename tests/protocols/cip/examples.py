@@ -223,6 +223,7 @@ class Node:
                 case Send(channel=channel, sealed=letter):
                     out.append((channel, letter))
                     self.sent.append(letter)
+                    self.session.sent(letter)
                 case Deliver():
                     self.deliveries.append(action)
                 case AskIntent():

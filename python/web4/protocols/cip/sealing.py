@@ -25,6 +25,7 @@ class Sealed:
 
     type: str
     msg_id: str
+    corr_id: str | None
     data: bytes
 
 
@@ -67,4 +68,4 @@ def seal(
     optional = {"corr_id": corr_id, "trust": trust, "state": state}
     unsigned.update({field: value for field, value in optional.items() if value is not None})
     data = envelopes.seal(identity, ENCODER.encode(unsigned), max_bytes=max_bytes)
-    return Sealed(name, msg_id, data)
+    return Sealed(name, msg_id, corr_id, data)

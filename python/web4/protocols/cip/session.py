@@ -108,7 +108,7 @@ class CipSession:
         return self._followed(outcome.handshake, None) if outcome.handshake else []
 
     def closed(self) -> None:
-        """Say that the RTT session has ended; nothing of it is kept but the ids it used."""
+        """Say that the RTT session has ended; nothing of it is kept but the ids it used. Twice is as once."""
         self._over = True
         self._peer.lane.handle(Closed(session_id=self._facts.session_id, at_ms=self._now()))
 
@@ -262,6 +262,20 @@ class CipSession:
             self._peer.sent(sealed.msg_id)
         return sealed, [Send(m.CHANNELS[name], sealed)]
 
+    def sent(self, sealed: Sealed) -> None:
+        """Say that the transport has accepted a message: only then is it reported (RTT-70)."""
+        self._context.emit(
+            "envelope_sent",
+            severity="debug",
+            peer=self._facts.peer,
+            session_id=self._facts.session_id,
+            protocol="cip",
+            msg_id=sealed.msg_id,
+            corr_id=sealed.corr_id,
+            type=sealed.type,
+            digest=blake3_hex(sealed.data),
+        )
+
     def state_update(self) -> list[Action]:
         """Tell the peer how this node is (PACE-3); nothing while the session is not established."""
         if not self.established:
@@ -310,7 +324,7 @@ class CipSession:
         return actions
 
     def _sealed(self, payload: Payload, corr_id: str | None = None) -> Sealed:
-        sealed = seal(
+        return seal(
             self._context.identity,
             payload,
             agent_id=self._context.options.agent_id,
@@ -320,18 +334,6 @@ class CipSession:
             corr_id=corr_id,
             max_bytes=self._context.options.envelope_bytes,
         )
-        self._context.emit(
-            "envelope_sent",
-            severity="debug",
-            peer=self._facts.peer,
-            session_id=self._facts.session_id,
-            protocol="cip",
-            msg_id=sealed.msg_id,
-            corr_id=corr_id,
-            type=sealed.type,
-            digest=blake3_hex(sealed.data),
-        )
-        return sealed
 
     # --- the handshake ----------------------------------------------------------------------------------
 
