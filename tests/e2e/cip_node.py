@@ -19,7 +19,7 @@ from web4.protocols.cip import CipOptions, CipRuntime, Delivery, IntentAnswer, a
 
 
 def say(kind: str, /, **fields: Any) -> None:
-    print(json.dumps({"event": kind, **fields}), flush=True)
+    print(json.dumps({"kind": kind, **fields}), flush=True)
 
 
 async def gladly(_delivery: Delivery) -> IntentAnswer:

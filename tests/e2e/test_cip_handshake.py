@@ -27,18 +27,18 @@ class NodeProcess:
         )
         self.seen: list[dict[str, Any]] = []
 
-    def until(self, event: str) -> dict[str, Any]:
+    def until(self, kind: str) -> dict[str, Any]:
         """Read on to the next event of this type. A process that dies says why."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.seen.append(json.loads(line))
-            if self.seen[-1]["event"] == event:
+            if self.seen[-1]["kind"] == kind:
                 return self.seen[-1]
         _, errors = self.process.communicate()
-        raise AssertionError(f"ended without {event!r}:\n{errors.decode()}")
+        raise AssertionError(f"ended without {kind!r}:\n{errors.decode()}")
 
     def kinds(self, prefix: str) -> list[str]:
-        return [entry["event"] for entry in self.seen if entry["event"].startswith(prefix)]
+        return [entry["kind"] for entry in self.seen if entry["kind"].startswith(prefix)]
 
     def end(self) -> None:
         assert self.process.stdin is not None
@@ -91,7 +91,7 @@ def test_hs_two_processes(scheme: str, tmp_path: Path) -> None:
             "handshake_completed",
         ]
         for node, other in ((ada, place), (bob, ada_listening)):
-            (raised,) = [entry for entry in node.seen if entry["event"] == "trust_transition"]
+            (raised,) = [entry for entry in node.seen if entry["kind"] == "trust_transition"]
             assert (raised["peer"], raised["from"], raised["to"]) == (
                 other["fingerprint"],
                 "unknown",

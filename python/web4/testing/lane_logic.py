@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import subprocess
 import sys
@@ -135,6 +136,9 @@ def _nothing_at_hand() -> Iterator[None]:
         sys.addaudithook(_audit)
         _audit_installed.append(True)
     before = sys.getprofile()
+    # Finalizers of other people's garbage open files and sockets: none may run in between.
+    collecting = gc.isenabled()
+    gc.disable()
     _watching = True
     sys.setprofile(_profile)
     try:
@@ -142,3 +146,5 @@ def _nothing_at_hand() -> Iterator[None]:
     finally:
         sys.setprofile(before)
         _watching = False
+        if collecting:
+            gc.enable()
