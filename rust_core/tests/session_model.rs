@@ -198,9 +198,9 @@ impl Model {
                 }
                 self.sent(side, id).accepted.extend(numbers);
             }
-            Ok(Offered::Each(outcomes)) => {
+            Ok(Offered::Each(ref outcomes)) => {
                 let taken =
-                    numbers.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != Outcome::DroppedNewest);
+                    numbers.iter().zip(outcomes).filter(|(_, outcome)| **outcome != Outcome::DroppedNewest);
                 let taken: Vec<u64> = taken.map(|(number, _)| *number).collect();
                 self.sent(side, id).accepted.extend(taken);
             }

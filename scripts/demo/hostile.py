@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from scripts.demo.child import Setup, run, say, serve
+from scripts.demo.child import Setup, run, serve
 from web4 import rtt
 from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp
@@ -178,7 +178,7 @@ async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
     async with rtt.open_endpoint(setup.identity, ids=setup.ids) as endpoint:
         listener = await endpoint.listen(setup.url, admit=lambda *_: True)
         hostile = Hostile(setup, endpoint)
-        say({"type": "ready", "fingerprint": setup.identity.fingerprint, "url": listener.addresses[0]})
+        setup.emit("ready", fingerprint=setup.identity.fingerprint, url=listener.addresses[0])
         answers = {
             "garbage": hostile.garbage,
             "tamper": hostile.tamper,

@@ -83,7 +83,8 @@ async def start_child(
     It reads its configuration as the first line, says events and answers on its output, and ends when its input
     does; what has not ended two seconds later is killed.
     """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", module], stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True
     )

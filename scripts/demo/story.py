@@ -133,7 +133,7 @@ class Story:
         if self._sabotage == "intent_reply":
             await self._ask("bob", "overload")
         reply = await self._ask("alice", "intent", peer=self._fingerprints["bob"], topic="the weather")
-        if reply.get("status") != "accepted" or reply.get("corr_id") != reply.get("asked_corr_id"):
+        if reply.get("status") != "accepted" or not reply.get("answers_it"):
             raise CheckFailed(f"the answer was {reply.get('status') or reply.get('refused')}")
 
     async def fact_delivered(self) -> None:
@@ -198,7 +198,7 @@ class Story:
         seed = None if self._seed is None else f"{self._seed}/{name}"
         configuration = {"name": name, "url": url, "seed": seed}
         self._children[name] = await stack.enter_async_context(start_child(module, name, configuration, self._on_event))
-        ready = await self._event(name, "ready")
+        ready = (await self._event(name, "ready"))["payload"]
         self._fingerprints[name], self._urls[name] = ready["fingerprint"], ready["url"]
         self._timeline.name(ready["fingerprint"], name)
 

@@ -218,7 +218,8 @@ class Endpoint:
                 address = acceptor.peer_address(stream)
                 tune(stream.socket)
             except OSError:
-                # It went after it was accepted: nobody is left to be counted.
+                # It went before it was looked at, and took its address along.
+                self.hits["accept"] += 1
                 stream.socket.close()
                 continue
             self._arrive(stream, address, admit)
@@ -452,6 +453,7 @@ def _fingerprint_bytes(fingerprint: str) -> bytes:
         raw = bytes.fromhex(fingerprint)
     except ValueError:
         raw = b""
-    if len(raw) != 32 or fingerprint != fingerprint.lower():
+    # `fromhex` skips blanks, and takes capitals.
+    if raw.hex() != fingerprint or len(raw) != 32:
         raise ValueError("a fingerprint is 64 lowercase hexadecimal characters; for anybody pass rtt.ANY")
     return raw
