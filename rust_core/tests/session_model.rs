@@ -275,10 +275,8 @@ impl Model {
                             }
                         }
                     }
-                    Event::Closed => {
-                        if self.session(side).state() != State::Closed {
-                            return Err("Closed, and it is not".into());
-                        }
+                    Event::Closed if self.session(side).state() != State::Closed => {
+                        return Err("Closed, and it is not".into());
                     }
                     _ => {}
                 }
