@@ -17,7 +17,7 @@ from web4.foundation.identity import Identity
 from web4.foundation.ids import SeededIds, SystemIds
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from web4.foundation.events import Event
     from web4.foundation.ids import IdSource
@@ -52,7 +52,7 @@ def _key_seed(seed: str) -> bytes:
     return SeededIds(f"key of {seed}").token(32)
 
 
-async def serve(lines: AsyncIterator[dict[str, Any]], answers: dict[str, Answer]) -> None:
+async def serve(lines: AsyncIterator[dict[str, Any]], answers: Mapping[str, Answer]) -> None:
     """Answer questions until the input ends. A failure is an answer, too."""
     async for question in lines:
         reply: dict[str, Any] = {"type": "reply", "id": question["id"]}

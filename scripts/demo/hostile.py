@@ -140,7 +140,7 @@ class Hostile:
             if isinstance(action, Send) and action.channel == "control":
                 if action.sealed.type == "HELLO":
                     payload = envelopes.parse(action.sealed.data).payload
-                    self._hello = msgspec.json.decode(payload, type=m.Hello)
+                    self._hello = msgspec.json.decode(payload or b"", type=m.Hello)
                 await session.control.send(action.sealed.data)
 
     def _cip(self, session: rtt.RttSession) -> CipSession:
