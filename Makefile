@@ -55,12 +55,12 @@ fuzz-smoke:
 	@$(MAKE) --no-print-directory fuzz FUZZ_ITERATIONS=20000
 
 bench: $(VENV)/.built $(VENV)/.test
-	$(BIN)/python scripts/bench/envelope.py
-	$(BIN)/python scripts/bench/transport.py --rounds 5 --seconds 2 --samples 20000
+	$(BIN)/python -m scripts.bench.envelope
+	$(BIN)/python -m scripts.bench.transport --rounds 5 --seconds 2 --samples 20000
 
 bench-smoke: $(VENV)/.built $(VENV)/.test
-	$(BIN)/python scripts/bench/envelope.py --rounds 3 --repeats 10
-	$(BIN)/python scripts/bench/transport.py --quick
+	$(BIN)/python -m scripts.bench.envelope --rounds 3 --repeats 10
+	$(BIN)/python -m scripts.bench.transport --quick
 
 clean:
 	rm -rf $(VENV) target dist

@@ -52,6 +52,7 @@ class Channel(trio.abc.Channel[bytes]):
         self._session = session
         self._link = session.link
         self._block_timeout = block_timeout
+        self._receiving = False
         self._receiver: trio.lowlevel.Task | None = None
         self._closed = False
         self.id = channel_id
@@ -166,21 +167,33 @@ class Channel(trio.abc.Channel[bytes]):
         return messages[0]
 
     async def receive_many(self, max: int = 256) -> list[bytes]:  # noqa: A002 - the specification's name
-        """Wait for one message and take all that are ready, up to `max`. Otherwise like `receive`."""
+        """Wait for one message and take all that are ready, up to `max`. Otherwise like `receive`.
+
+        Raises:
+            ValueError: `max` is below 1.
+        """
+        if max < 1:
+            raise ValueError(f"max is a number of messages from 1, not {max}")
         await checkpoint_if_cancelled()
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        self._receiving = True
         waited = False
-        while True:
-            got, status = self._link.receive(self.id, max)
-            if status:
-                self._session.react(status)
-            if not isinstance(got, int):
-                if not waited:
-                    await cancel_shielded_checkpoint()
-                return got
-            if got != _NONE_YET:
-                self._raise_nothing(got)
-            await self._park()
-            waited = True
+        try:
+            while True:
+                got, status = self._link.receive(self.id, max)
+                if status:
+                    self._session.react(status)
+                if not isinstance(got, int):
+                    if not waited:
+                        await cancel_shielded_checkpoint()
+                    return got
+                if got != _NONE_YET:
+                    self._raise_nothing(got)
+                await self._park()
+                waited = True
+        finally:
+            self._receiving = False
 
     def receive_nowait(self) -> list[bytes]:
         """Take all messages that are ready, possibly none; never waits.
@@ -188,6 +201,8 @@ class Channel(trio.abc.Channel[bytes]):
         Raises:
             The same as `receive`, when there is nothing and never will be.
         """
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
         got, status = self._link.receive(self.id, 1 << 30)
         if status:
             self._session.react(status)
@@ -198,8 +213,6 @@ class Channel(trio.abc.Channel[bytes]):
         return got
 
     async def _park(self) -> None:
-        if self._receiver is not None:
-            raise trio.BusyResourceError("another task is receiving from this channel")
         self._receiver = trio.lowlevel.current_task()
 
         def abort(_: object) -> trio.lowlevel.Abort:

@@ -16,10 +16,11 @@ from web4.rtt.opening import Expect, open_carrier
 from web4.rtt.options import Options
 from web4.rtt.session import RttSession
 from web4.rtt.timers import Timers
-from web4.rtt.transports import Address, default_registry
+from web4.rtt.transports import Address, default_registry, tune
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from typing import Literal
 
     from web4._core import OpeningLink
     from web4.foundation.events import Emitter
@@ -34,7 +35,7 @@ BUSY_RETRY_MS = 1_000
 
 
 class Listener:
-    """A place where an endpoint accepts carriers."""
+    """A place where an endpoint accepts carriers, until it is closed or the endpoint is left."""
 
     def __init__(self, acceptor: Acceptor, scope: trio.CancelScope) -> None:
         self._acceptor = acceptor
@@ -73,7 +74,8 @@ class Endpoint:
         self.hits: Counter[str] = Counter()
         """How often each limit was hit, by its name (RTT-51)."""
         self.failures: Counter[tuple[str, str]] = Counter()
-        """Openings that failed, by (address, code): before a key is proven nobody else can be blamed (RTT-9)."""
+        """Openings that failed, by (whom it is charged to, code): the fingerprint that was proven, and before one was
+        the address (RTT-9)."""
         self._native = options.build(identity, ids.token(16))
         self._nursery = nursery
         self._transports = transports
@@ -82,8 +84,12 @@ class Endpoint:
         self._admission = Admission(options)
         self._admission.hits = self.hits
         self._timers = Timers()
+        self._serving: set[trio.CancelScope] = set()
+        self._state: Literal["open", "closing", "closed"] = "open"
         self._by_peer: dict[str, dict[RttSession, bytes | None]] = {}
-        self._accepted: deque[RttSession] = deque()
+        self._session_count = 0
+        self._granted: dict[int, str] = {}
+        self._accepted: dict[RttSession, None] = {}
         self._waiting: deque[trio.lowlevel.Task] = deque()
         nursery.start_soon(self._timers.run)
 
@@ -92,8 +98,8 @@ class Endpoint:
 
     @property
     def session_count(self) -> int:
-        """Sessions that are not closed."""
-        return sum(map(len, self._by_peer.values()))
+        """Sessions that are not closed, or that nobody has taken out of `sessions` yet."""
+        return self._session_count
 
     async def listen(self, url: str, *, admit: Admit) -> Listener:
         """Accept carriers at an address such as `tcp://0.0.0.0:7440` or `unix:///run/web4/a.sock`.
@@ -105,12 +111,17 @@ class Endpoint:
 
         Raises:
             TransportUnavailableError: The address cannot be used.
+            trio.ClosedResourceError: The endpoint was left.
         """
+        self._check_open()
         address = Address.parse(url)
         acceptor = await self._transports.create(address.scheme).listen(address)
         scope = trio.CancelScope()
-        for listener in acceptor.listeners:
-            self._nursery.start_soon(self._accept, listener, acceptor, admit, scope)
+        if self._state != "open":
+            await acceptor.aclose()
+            self._check_open()
+        self._serving.add(scope)
+        self._nursery.start_soon(self._serve, acceptor, admit, scope)
         return Listener(acceptor, scope)
 
     @asynccontextmanager
@@ -127,6 +138,7 @@ class Endpoint:
             AuthenticationError: Somebody else does.
             HandshakeError: The peer refused, or the carrier failed; `VersionError`, `ProtocolError`: it speaks
                 otherwise.
+            trio.ClosedResourceError: The endpoint was left.
             SessionLost: On leaving normally, if not everything accepted was acknowledged in time.
         """
         session = await self._dial(url, expect)
@@ -145,46 +157,74 @@ class Endpoint:
                     return trio.lowlevel.Abort.SUCCEEDED
 
                 await trio.lowlevel.wait_task_rescheduled(abort)
-            yield self._accepted.popleft()
+            session = next(iter(self._accepted))
+            del self._accepted[session]
+            if session.ended:
+                self._forget(session)
+            yield session
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise trio.ClosedResourceError("the endpoint was left")
 
     async def _dial(self, url: str, expect: str | Expect) -> RttSession:
+        self._check_open()
         pin = None if isinstance(expect, Expect) else _fingerprint_bytes(expect)
         address = Address.parse(url)
-        with trio.move_on_after(self.options.handshake_timeout):
-            stream = await self._transports.create(address.scheme).connect(address)
-            link = self._native.dial(stream.socket.fileno(), pin)
-            try:
-                await open_carrier(link, stream)
-            except BaseException as error:
-                self._abandon(link, stream)
-                if isinstance(error, RttError):
-                    self._report_failure(error, str(address))
-                raise
-            return self._start_session(link, stream, pinned=pin is not None)
-        raise HandshakeError(
-            f"{address} did not complete the opening within {self.options.handshake_timeout} s",
-            code="handshake_timeout",
-        )
-
-    async def _accept(
-        self, listener: trio.SocketListener, acceptor: Acceptor, admit: Admit, scope: trio.CancelScope
-    ) -> None:
-        with scope:
-            while True:
+        peer = None
+        try:
+            with trio.move_on_after(self.options.handshake_timeout):
+                stream = await self._transports.create(address.scheme).connect(address)
+                link = self._native.dial(stream.socket.fileno(), pin)
                 try:
-                    stream = await listener.accept()
-                    address = acceptor.peer_address(stream)
-                except trio.ClosedResourceError:
-                    return
-                except OSError:
-                    # The peer went before it was accepted, or this process is out of descriptors: either passes.
-                    self.hits["accept"] += 1
-                    await trio.sleep(0.01)
-                    continue
-                self._arrive(stream, address, admit)
+                    await open_carrier(link, stream)
+                    self._check_open()
+                except BaseException:
+                    peer = link.peer
+                    self._abandon(link, stream)
+                    raise
+                return self._start_session(link, stream, pinned=pin is not None)
+            raise HandshakeError(
+                f"{address} did not complete the opening within {self.options.handshake_timeout} s",
+                code="handshake_timeout",
+                peer=peer,
+            )
+        except RttError as error:
+            self._report_failure(error, str(address))
+            raise
+
+    async def _serve(self, acceptor: Acceptor, admit: Admit, scope: trio.CancelScope) -> None:
+        try:
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    for listener in acceptor.listeners:
+                        nursery.start_soon(self._accept, listener, acceptor, admit)
+        finally:
+            self._serving.discard(scope)
+            await acceptor.aclose()
+
+    async def _accept(self, listener: trio.SocketListener, acceptor: Acceptor, admit: Admit) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except trio.ClosedResourceError:
+                return
+            except OSError:
+                # The peer went before it was accepted, or this process is out of descriptors: either passes.
+                self.hits["accept"] += 1
+                await trio.sleep(0.01)
+                continue
+            try:
+                address = acceptor.peer_address(stream)
+                tune(stream.socket)
+            except OSError:
+                # It went before it was looked at, and took its address along.
+                self.hits["accept"] += 1
+                stream.socket.close()
+                continue
+            self._arrive(stream, address, admit)
 
     def _arrive(self, stream: trio.SocketStream, address: str, admit: Admit) -> None:
-        link = self._native.accept(stream.socket.fileno())
         evicted = trio.CancelScope()
         token = self._admission.arrive(
             address,
@@ -193,8 +233,10 @@ class Endpoint:
             evict=evicted.cancel,
         )
         if token is None:
-            self._abandon(link, stream)
+            stream.socket.close()
             return
+        # Not before it was let in: a flood is not worth the beginnings of a handshake each.
+        link = self._native.accept(stream.socket.fileno())
         self._nursery.start_soon(self._open_accepted, link, stream, address, admit, token, evicted)
 
     async def _open_accepted(
@@ -209,31 +251,37 @@ class Endpoint:
         session = None
         try:
             with evicted, trio.fail_after(self.options.handshake_timeout):
-                await open_carrier(link, stream, lambda asked: self._answer(asked, address, admit))
+                await open_carrier(link, stream, lambda asked: self._answer(asked, token, address, admit))
                 session = self._start_session(link, stream, pinned=True)
         except RttError as error:
             self._report_failure(error, address)
         except trio.TooSlowError:
             self._report_failure(
-                HandshakeError("the opening took too long", code="handshake_timeout"), address
+                HandshakeError("the opening took too long", code="handshake_timeout", peer=link.peer), address
             )
         except (OSError, trio.ClosedResourceError):
-            self._report_failure(HandshakeError("the carrier failed", code="unreachable"), address)
+            self._report_failure(
+                HandshakeError("the carrier failed", code="unreachable", peer=link.peer), address
+            )
         finally:
             self._admission.leave(token)
+            self._granted.pop(token, None)
             if session is None:
                 self._abandon(link, stream)
-        if session is not None and session.state == "open":
-            self._accepted.append(session)
+        if session is not None:
+            self._accepted[session] = None
             if self._waiting:
                 trio.lowlevel.reschedule(self._waiting.popleft())
 
-    def _answer(self, link: OpeningLink, address: str, admit: Admit) -> None:
+    def _answer(self, link: OpeningLink, token: int, address: str, admit: Admit) -> None:
         """Decide about a proven peer that asks for a session; tells it no more than section 15 allows."""
         peer = link.peer
         assert peer is not None
         try:
             admitted = admit(peer, address)
+            if not isinstance(admitted, bool):
+                # A coroutine, for one, is true: nobody may come in by such a mistake.
+                raise TypeError("admit returns a bool")
         except Exception as error:
             self._emit("error", severity="error", peer=peer, where="admit", error=type(error).__name__)
             admitted = False
@@ -241,14 +289,18 @@ class Endpoint:
             link.refuse("not_admitted", 0)
             raise HandshakeError("not admitted", code="not_admitted", peer=peer)
         self._end_sessions_of_earlier_boots(peer, link.peer_boot_id)
-        if len(self._by_peer.get(peer, ())) >= self.options.sessions_per_peer:
+        # Sessions that are granted and not confirmed count, or opening many at once would pass every limit.
+        granted = sum(other == peer for other in self._granted.values())
+        if len(self._by_peer.get(peer, ())) + granted >= self.options.sessions_per_peer:
             self.hits["sessions_per_peer"] += 1
             link.refuse("limit", BUSY_RETRY_MS)
             raise HandshakeError("it has as many sessions as it may", code="limit", peer=peer)
-        if self.session_count >= self.options.sessions:
-            self.hits["sessions"] += 1
+        full = self._session_count + len(self._granted) >= self.options.sessions
+        if full or self._state != "open":
+            self.hits["sessions"] += full
             link.refuse("busy", BUSY_RETRY_MS)
             raise HandshakeError("this endpoint is full", code="busy", peer=peer)
+        self._granted[token] = peer
         link.answer(self._ids.token(16), self._ids.token(32))
 
     def _end_sessions_of_earlier_boots(self, peer: str, boot_id: bytes | None) -> None:
@@ -268,6 +320,7 @@ class Endpoint:
             forget=self._forget,
         )
         self._by_peer.setdefault(session.peer, {})[session] = boot_id
+        self._session_count += 1
         self._emit(
             "session_open",
             peer=session.peer,
@@ -278,17 +331,21 @@ class Endpoint:
         return session
 
     def _forget(self, session: RttSession) -> None:
-        sessions = self._by_peer.get(session.peer, {})
-        sessions.pop(session, None)
+        if session in self._accepted:
+            # What arrived on it can still be read by whoever takes it: until then it counts as one of its peer's.
+            return
+        sessions = self._by_peer[session.peer]
+        del sessions[session]
+        self._session_count -= 1
         if not sessions:
-            self._by_peer.pop(session.peer, None)
+            del self._by_peer[session.peer]
 
     def _abandon(self, link: OpeningLink, stream: trio.SocketStream) -> None:
         link.release()
         stream.socket.close()
 
     def _report_failure(self, error: RttError, address: str) -> None:
-        self.failures[address, error.code] += 1
+        self.failures[error.peer or address, error.code] += 1
         if len(self.failures) > 10_000:
             # Counters must not grow with the number of strangers; what is common comes back.
             self.failures = Counter(dict(self.failures.most_common(5_000)))
@@ -302,13 +359,17 @@ class Endpoint:
         )
 
     def abort_all(self) -> None:
-        """Close every session at once."""
+        """Close every session at once, for good."""
+        self._state = "closed"
         for sessions in list(self._by_peer.values()):
             for session in list(sessions):
                 session.abort("endpoint closed")
 
     async def close_all(self) -> None:
-        """Close every session gracefully, all at the same time."""
+        """Let nobody in any more, and close every session gracefully, all at the same time."""
+        self._state = "closing"
+        for scope in self._serving:
+            scope.cancel()
         async with trio.open_nursery() as nursery:
             for sessions in list(self._by_peer.values()):
                 for session in list(sessions):
@@ -344,7 +405,7 @@ async def open_endpoint(
         emit: Gets the events of the transport (OBS-2).
         ids: Where session ids and tickets come from; guessable ones only in tests.
     """
-    failure: BaseException | None = None
+    own: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             endpoint = Endpoint(
@@ -359,16 +420,32 @@ async def open_endpoint(
                 yield endpoint
                 await endpoint.close_all()
             except BaseException as error:
-                failure = error
+                own = error
                 raise
             finally:
-                endpoint.abort_all()
-                nursery.cancel_scope.cancel()
-    except BaseExceptionGroup:
-        # The tasks of an endpoint let nothing escape: what the nursery wrapped is what the block itself raised.
-        if failure is None:
-            raise
-        raise failure from failure.__cause__
+                try:
+                    endpoint.abort_all()
+                finally:
+                    nursery.cancel_scope.cancel()
+        return
+    except BaseExceptionGroup as group:
+        raised = _what_happened(group, own)
+    # Out here, so that the group does not become the context of what was in it.
+    raise raised
+
+
+def _what_happened(group: BaseExceptionGroup, own: BaseException | None) -> BaseException:
+    """What the nursery of an endpoint wrapped: the block's own exception, or what broke a task of the endpoint."""
+    rest = group.split(lambda error: error is own or isinstance(error, trio.Cancelled))[1]
+    foreign: BaseException | None = rest
+    if foreign is None:
+        return group if own is None else own
+    if own is not None and not isinstance(own, trio.Cancelled):
+        return group
+    # Mostly an interrupt from the keyboard, which strikes whatever task runs.
+    while isinstance(foreign, BaseExceptionGroup) and len(foreign.exceptions) == 1:
+        foreign = foreign.exceptions[0]
+    return foreign
 
 
 def _fingerprint_bytes(fingerprint: str) -> bytes:
@@ -376,6 +453,7 @@ def _fingerprint_bytes(fingerprint: str) -> bytes:
         raw = bytes.fromhex(fingerprint)
     except ValueError:
         raw = b""
-    if len(raw) != 32 or fingerprint != fingerprint.lower():
+    # `fromhex` skips blanks, and takes capitals.
+    if raw.hex() != fingerprint or len(raw) != 32:
         raise ValueError("a fingerprint is 64 lowercase hexadecimal characters; for anybody pass rtt.ANY")
     return raw

@@ -32,7 +32,16 @@ class HandshakeError(RttError):
         ErrorCode("ticket_spent", "the resume ticket was used before", "final; open a new session"),
         ErrorCode("ticket_expired", "the resume window is over", "final; open a new session"),
         ErrorCode("stale_epoch", "a newer carrier has the session", "final for this carrier"),
-        ErrorCode("refused", "the acceptor refused for a reason unknown here", "final"),
+        ErrorCode("refused", "the peer refused for a reason unknown here", "final"),
+        ErrorCode("alpn", "the peer did not agree to web4-rtt/1", "the carrier is closed"),
+        ErrorCode("tls_version", "the peer does not speak TLS 1.3", "the carrier is closed"),
+        ErrorCode(
+            "tls_parameters", "no cipher, key exchange or signature in common", "the carrier is closed"
+        ),
+        ErrorCode("no_raw_key", "the dialer does not take part in raw public keys", "the carrier is closed"),
+        ErrorCode("resumption", "the dialer tried a pre-shared key or early data", "the carrier is closed"),
+        ErrorCode("damaged", "what arrived is no TLS, or was altered on the way", "the carrier is closed"),
+        ErrorCode("violation", "the proven peer broke TLS itself", "the carrier is closed"),
     )
 
 
@@ -47,15 +56,10 @@ class AuthenticationError(HandshakeError):
         ErrorCode("bad_key", "the peer presented no sound Ed25519 raw public key", "the carrier is closed"),
         ErrorCode("bad_proof", "the peer's signature does not prove its key", "the carrier is closed"),
         ErrorCode("no_client_key", "the dialer presented no key", "the carrier is closed"),
-        ErrorCode("no_raw_key", "the peer does not take part in raw public keys", "the carrier is closed"),
-        ErrorCode("alpn", "the peer did not agree to web4-rtt/1", "the carrier is closed"),
-        ErrorCode("tls_version", "the peer does not speak TLS 1.3", "the carrier is closed"),
         ErrorCode(
-            "tls_parameters", "no cipher, key exchange or signature in common", "the carrier is closed"
+            "no_raw_key", "the acceptor does not take part in raw public keys", "the carrier is closed"
         ),
-        ErrorCode("resumption", "the dialer tried a pre-shared key or early data", "the carrier is closed"),
         ErrorCode("refused", "the peer does not accept this endpoint's key", "the carrier is closed"),
-        ErrorCode("violation", "the peer broke TLS itself", "the carrier is closed"),
     )
 
 

@@ -56,7 +56,7 @@ async def open_carrier(
         except CoreError as error:
             with trio.move_on_after(1):
                 await _flush(link, stream)
-            raise opening_error(error) from None
+            raise opening_error(error, link.peer) from None
         if progress == _ASKED and answer is not None:
             try:
                 answer(link)
@@ -75,20 +75,24 @@ async def _flush(link: OpeningLink, stream: trio.SocketStream) -> None:
         await trio.lowlevel.wait_writable(stream.socket)
 
 
-def opening_error(error: CoreError) -> RttError:
-    """The error of section 17 for a failure of the native opening, charged to the proven peer only (RTT-9)."""
-    text, peer = str(error), error.proven
+def opening_error(error: CoreError, proven: str | None) -> RttError:
+    """The error of section 17 for a failure of the native opening.
+
+    TLS says itself what it had proven when it failed; everything later is charged to the `proven` peer (RTT-9).
+    """
+    text, peer = str(error), error.proven or proven
+    known = {entry.code for entry in HandshakeError.codes}
     match error.field:
         case "authentication":
-            known = {entry.code for entry in AuthenticationError.codes}
-            return AuthenticationError(text, code=error.code if error.code in known else "bad_key", peer=peer)
+            return AuthenticationError(text, code=error.code, peer=peer)
         case "refused" | "violation" if error.code in ("version", "extension"):
             return VersionError(text, code=error.code, peer=peer)
         case "refused":
-            known = {entry.code for entry in HandshakeError.codes}
             code = error.code if error.code in known else "refused"
             return HandshakeError(text, code=code, peer=peer, retry_after_ms=error.retry_after_ms)
-        case "violation":
+        case "violation" if error.code not in known:
             return ProtocolError(text, peer=peer)
         case _:
-            return HandshakeError(text, code="unreachable", peer=peer)
+            # A stream that ends is a carrier that failed, whatever TLS calls it.
+            code = error.code if error.code in known else "unreachable"
+            return HandshakeError(text, code=code, peer=peer)

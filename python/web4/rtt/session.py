@@ -73,7 +73,7 @@ class RttSession:
         self.binding: bytes = link.binding()
         """Secret of exactly these two endpoints and this session (RTT-8). Never sent, never logged."""
         self.initiator: bool = link.initiator
-        self.armed = math.inf
+        self.armed = self.overtaken = math.inf
         self._stream = stream
         self._nursery = nursery
         self._timers = timers
@@ -86,8 +86,7 @@ class RttSession:
         self._acceptors: deque[trio.lowlevel.Task] = deque()
         self._draining = False
         self._ended = trio.Event()
-        self._error: RttError | None = None
-        self._report: SessionLost | None = None
+        self._lost: list[tuple[int, str, str, int, bool, bytes]] | None = None
         self._peer_shutdown = False
         self.control = Channel(self, 0)
         """Channel 0, which every session has (RTT-18)."""
@@ -102,11 +101,21 @@ class RttSession:
         return self.link.state
 
     @property
+    def ended(self) -> bool:
+        """Whether the session is closed and nothing of it is left but what was received."""
+        return self._ended.is_set()
+
+    @property
     def close_report(self) -> SessionLost | None:
         """After the end: what was accepted and never acknowledged, or None when everything was (RTT-13, RTT-25)."""
-        if self.state == "closed":
-            self.error()
-        return self._report
+        closed = self.link.closed
+        if closed is None:
+            return None
+        if self._lost is None:
+            self._lost = self.link.take_lost()
+        if not self._lost and closed[0] not in _LOSSES:
+            return None
+        return self._make_report(closed[0], self._lost)
 
     async def open_channel(
         self,
@@ -128,9 +137,10 @@ class RttSession:
         Raises:
             ChannelKindError: `unknown_kind`, `bad_policy`.
             LimitError: `too_many_channels`.
-            ValueError: The name.
+            ValueError: The name, or `block_timeout`.
             SessionClosedError, SessionLost, ProtocolError: The session is over.
         """
+        check_block_timeout(block_timeout)
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             channel_id, status = self.link.open_channel(kind, name, policy)
@@ -156,8 +166,10 @@ class RttSession:
         Raises:
             ChannelKindError: `bad_policy`; the channel stays to be accepted.
             trio.EndOfChannel: The peer opens no more channels.
+            ValueError: `block_timeout`.
             SessionClosedError, SessionLost, ProtocolError: The session is over.
         """
+        check_block_timeout(block_timeout)
         await trio.lowlevel.checkpoint()
         while not self._unaccepted:
             if self.state == "closed":
@@ -206,20 +218,20 @@ class RttSession:
         """Close gracefully: take no more sends, deliver what was accepted, and wait for the peer to do the same.
 
         Waits at most `Options.drain_timeout`. Cancelled, it closes at once; nothing is left open either way.
+        Closing a closed session changes nothing.
 
         Raises:
-            SessionLost: Some of what was accepted was not acknowledged in time; the error lists it (RTT-13).
+            SessionLost: Some of what was accepted was not acknowledged, now or when the session ended before; the
+                error lists it (RTT-13).
         """
-        if self.state == "closed":
-            await trio.lowlevel.checkpoint()
-            return
         try:
-            self.react(self.link.shutdown(_now()))
-            self._arm()
+            if self.state != "closed":
+                self.react(self.link.shutdown(_now()))
+                self._arm()
             await self._ended.wait()
         finally:
             self.abort("cancelled")
-        if (report := self.close_report) is not None:
+        if (report := self.close_report) is not None and report.count:
             raise report
 
     async def __aenter__(self) -> Self:
@@ -251,7 +263,12 @@ class RttSession:
                 return trio.lowlevel.Abort.SUCCEEDED
 
             wait.task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(abort)
+            try:
+                await trio.lowlevel.wait_task_rescheduled(abort)
+            except BaseException:
+                # Who stood behind a batch that was taken back may have been let in.
+                self.react(self.link.write())
+                raise
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return bool(wait.result)
@@ -267,33 +284,27 @@ class RttSession:
         self._emit("channel_close", peer=self.peer, session_id=self.session_id.hex(), channel=channel.id)
 
     def error(self) -> RttError:
-        """What every operation raises now that the session is over."""
-        if self._error is None:
-            self._error = self._make_error()
-        return self._error.with_traceback(None)
-
-    def _make_error(self) -> RttError:
+        """What every operation raises now that the session is over, or closing: a new one for each."""
         reason, code, text = self.link.closed or ("local", "normal", "")
-        lost = self.link.take_lost()
-        if lost or reason in _LOSSES:
-            self._report = SessionLost(
-                f"the session with {self.peer[:12]} ended ({reason}); {len(lost)} messages are not acknowledged",
-                reason=reason,
-                peer=self.peer,
-                messages=[
-                    LostMessage(channel, name, kind, index, len(content), "unsent" if unsent else "unknown")
-                    for channel, name, kind, index, unsent, content in lost
-                ],
-                contents=[entry[5] for entry in lost],
-            )
-        if reason in _LOSSES:
-            assert self._report is not None
-            return self._report
+        if reason in _LOSSES and (report := self.close_report) is not None:
+            return report
         if reason == "protocol_error":
             return ProtocolError(f"the peer broke the transport's rules: {code}", peer=self.peer)
         told = f": {text or code}" if text or code != "normal" else ""
         by = "the peer" if reason == "peer" else "this side"
         return SessionClosedError(f"the session was closed by {by}{told}", reason=reason, peer=self.peer)
+
+    def _make_report(self, reason: str, lost: list[tuple[int, str, str, int, bool, bytes]]) -> SessionLost:
+        return SessionLost(
+            f"the session with {self.peer[:12]} ended ({reason}); {len(lost)} messages are not acknowledged",
+            reason=reason,
+            peer=self.peer,
+            messages=[
+                LostMessage(channel, name, kind, index, len(content), "unsent" if unsent else "unknown")
+                for channel, name, kind, index, unsent, content in lost
+            ],
+            contents=[entry[5] for entry in lost],
+        )
 
     async def run(self) -> None:
         """Read until the session ends. The endpoint runs this; nothing escapes but a cancellation."""
@@ -337,11 +348,16 @@ class RttSession:
     async def _drain(self) -> None:
         """Write when the socket takes more again."""
         try:
-            while True:
+            # The session may have ended before this task began, or between the socket's word and ours.
+            while not self._ended.is_set():
                 await trio.lowlevel.wait_writable(self._stream.socket)
                 status = self.link.write()
                 if not status & _BLOCKED:
                     break
+                # Room in the queues is news, even while the socket takes only a little at a time.
+                self.react(status)
+            else:
+                return
         except (trio.ClosedResourceError, OSError):
             return
         finally:
@@ -382,17 +398,16 @@ class RttSession:
             trio.lowlevel.reschedule(self._acceptors.popleft())
 
     def _on_closed(self) -> None:
-        self.error()
         reason, code, _ = self.link.closed or ("local", "normal", "")
         session_id = self.session_id.hex()
-        if self._report is not None:
+        if (report := self.close_report) is not None:
             self._emit(
                 "session_lost",
                 severity="warning",
                 peer=self.peer,
                 session_id=session_id,
                 reason=reason,
-                count=self._report.count,
+                count=report.count,
             )
         severity: Severity = "info" if reason in ("local", "peer") else "warning"
         self._emit(
@@ -417,6 +432,12 @@ class RttSession:
         self.link.release()
         self._stream.socket.close()
         self._forget_session(self)
+
+
+def check_block_timeout(seconds: float | None) -> None:
+    """Refuse a `block_timeout` that nobody can wait for: found out only by a send, it would have queued already."""
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"block_timeout is a number of seconds from 0 or None, not {seconds!r}")
 
 
 def _now() -> int:

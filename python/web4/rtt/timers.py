@@ -18,6 +18,8 @@ class Timed(Protocol):
 
     armed: float
     """When it will be looked at, by Trio's clock; infinity when it will not."""
+    overtaken: float
+    """A later time at which it will be looked at anyway, because it was armed for that first; or infinity."""
 
     def on_time(self) -> None:
         """Its deadline has come, or had come when it was armed: look again, and arm again."""
@@ -35,6 +37,7 @@ class Timers:
     def arm(self, timed: Timed, deadline: float) -> None:
         """Look at `timed` at `deadline`, if not earlier already."""
         if deadline < timed.armed:
+            timed.overtaken = timed.armed
             timed.armed = deadline
             heapq.heappush(self._heap, (deadline, next(self._order), timed))
             self._scope.deadline = min(self._scope.deadline, deadline)
@@ -51,7 +54,8 @@ class Timers:
         now = trio.current_time()
         while self._heap and self._heap[0][0] <= now:
             deadline, _, timed = heapq.heappop(self._heap)
-            # An entry that an earlier one overtook is stale: its object is armed for another time by now.
+            # The entry that this one overtook counts again, or each early deadline would leave a late one behind.
+            # What even that one overtook is stale.
             if timed.armed == deadline:
-                timed.armed = math.inf
+                timed.armed, timed.overtaken = timed.overtaken, math.inf
                 timed.on_time()

@@ -7,9 +7,11 @@ through its descriptor, any other one through its methods.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import stat
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -20,12 +22,15 @@ import trio
 from web4.rtt.errors import TransportUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
 NOT_SENT_LOW_WATER = 128 * 1024
 """Bytes the operating system may hold before it takes more, so that control never waits behind more (RTT-21)."""
 
 BACKLOG = 1024
+
+SOCKET_MODE = 0o600
+LOCK_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +162,11 @@ class _SocketAcceptor:
         return f"uid:{int.from_bytes(credentials[4:8], 'little')}"
 
     async def aclose(self) -> None:
+        # The file first: nobody takes the place of a socket that still answers, so it is still ours.
+        if self.socket_file is not None and self.listeners[0].socket.fileno() >= 0:
+            self.socket_file.remove()
         for listener in self.listeners:
             listener.socket.close()
-        if self.socket_file is not None:
-            self.socket_file.remove()
         await trio.lowlevel.checkpoint()
 
 
@@ -177,6 +183,8 @@ class TcpTransport:
             raise TransportUnavailableError(f"{address} is not tcp://host:port", code="bad_address")
         try:
             stream = await trio.open_tcp_stream(address.host, address.port)
+        except UnicodeError as error:
+            raise TransportUnavailableError(f"{address} names no host", code="bad_address") from error
         except OSError as error:
             raise _unreachable(address, error) from error
         tune(stream.socket)
@@ -188,6 +196,8 @@ class TcpTransport:
             raise TransportUnavailableError(f"{address} is not tcp://host:port", code="bad_address")
         try:
             listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+        except UnicodeError as error:
+            raise TransportUnavailableError(f"{address} names no host", code="bad_address") from error
         except OSError as error:
             raise _not_listening(address, error) from error
         bound = tuple(
@@ -210,6 +220,8 @@ class UnixTransport:
             raise TransportUnavailableError(f"{address} is not unix:///path", code="bad_address")
         try:
             return await trio.open_unix_socket(address.path)
+        except ValueError as error:
+            raise TransportUnavailableError(f"{address} is no path", code="bad_address") from error
         except OSError as error:
             raise _unreachable(address, error) from error
 
@@ -218,64 +230,91 @@ class UnixTransport:
         if address.host or not address.path:
             raise TransportUnavailableError(f"{address} is not unix:///path", code="bad_address")
         try:
-            await self._clear_stale(address)
-            sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                file = await _bind_unix(sock, Path(address.path))
-                sock.listen(BACKLOG)
-            except BaseException:
-                sock.close()
-                raise
-        except OSError as error:
+            async with _locked(Path(address.path).parent, address):
+                sock, file = _listen_unix(address)
+        except (OSError, ValueError) as error:
             raise _not_listening(address, error) from error
-        return _SocketAcceptor([trio.SocketListener(sock)], (str(address),), file)
-
-    async def _clear_stale(self, address: Address) -> None:
-        path = Path(address.path)
-        directory = path.parent.stat()
-        if directory.st_uid != os.geteuid():
-            raise TransportUnavailableError(
-                f"{path.parent} belongs to another user; a socket there is not safe", code="bad_address"
-            )
-        try:
-            if not stat.S_ISSOCK(os.lstat(path).st_mode):
-                raise TransportUnavailableError(f"{path} exists and is not a socket", code="address_in_use")
-        except FileNotFoundError:
-            return
-        try:
-            probe = await trio.open_unix_socket(address.path)
-        except ConnectionRefusedError:
-            os.unlink(path)  # noqa: PTH108 - and the other rule forbids the method here
-        else:
-            await probe.aclose()
-            raise TransportUnavailableError(f"something listens at {address}", code="address_in_use")
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        return _SocketAcceptor([listener], (str(address),), file)
 
 
 @dataclass(frozen=True, slots=True)
 class _SocketFile:
     path: Path
-    inode: int
+    identity: tuple[int, int]
 
     def remove(self) -> None:
-        """Remove the file, unless another endpoint has put its own there since."""
+        """Remove the file, unless something else has been put there since."""
         try:
-            if self.path.lstat().st_ino == self.inode:
+            if _identity(self.path) == self.identity:
                 self.path.unlink()
-        except FileNotFoundError:
-            pass
+        except OSError:
+            # Gone, or not ours to remove any more; a stale file is replaced by whoever listens next.
+            return
 
 
-async def _bind_unix(sock: trio.socket.SocketType, path: Path) -> _SocketFile:
-    # The mask is the process's: no await may stand between the two calls.
-    mask = os.umask(0o177)
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
+
+
+@asynccontextmanager
+async def _locked(directory: Path, address: Address) -> AsyncGenerator[None]:
+    """Keep a second endpoint from replacing the file that a first one has just put in a stale one's place."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os_socket = socket.socket(fileno=os.dup(sock.fileno()))
-        with os_socket:
-            os_socket.bind(str(path))
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise TransportUnavailableError(
+                f"{directory} belongs to another user; a socket there is not safe", code="bad_address"
+            )
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await trio.sleep(0.01)
+        else:
+            raise TransportUnavailableError(
+                f"{directory} is locked: cannot listen at {address}", code="address_in_use"
+            )
+        yield
     finally:
-        os.umask(mask)
-    await trio.lowlevel.checkpoint()
-    return _SocketFile(path, os.lstat(path).st_ino)
+        os.close(descriptor)
+
+
+def _listen_unix(address: Address) -> tuple[socket.socket, _SocketFile]:
+    path = Path(address.path)
+    _clear_stale(path, address)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        # Linux gives the file the mode that the socket has when it is bound.
+        os.fchmod(sock.fileno(), SOCKET_MODE)
+        sock.bind(str(path))
+        sock.listen(BACKLOG)
+        return sock, _SocketFile(path, _identity(path))
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _clear_stale(path: Path, address: Address) -> None:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise TransportUnavailableError(f"{path} exists and is not a socket", code="address_in_use")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:
+            # Its backlog is full: somebody listens.
+            pass
+    raise TransportUnavailableError(f"something listens at {address}", code="address_in_use")
 
 
 def tune(sock: trio.socket.SocketType) -> None:
@@ -289,8 +328,9 @@ def _unreachable(address: Address, error: OSError) -> TransportUnavailableError:
     return TransportUnavailableError(f"{address} cannot be reached: {error}", code="unreachable")
 
 
-def _not_listening(address: Address, error: OSError) -> TransportUnavailableError:
-    code = "address_in_use" if error.errno == errno.EADDRINUSE else "bad_address"
+def _not_listening(address: Address, error: Exception) -> TransportUnavailableError:
+    in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+    code = "address_in_use" if in_use else "bad_address"
     return TransportUnavailableError(f"cannot listen at {address}: {error}", code=code)
 
 

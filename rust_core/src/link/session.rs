@@ -87,10 +87,13 @@ impl SessionLink {
         while !self.blocked && !self.finished && self.encrypt_some() {
             self.blocked = !self.conduit.flush();
         }
-        if !self.blocked && self.session.closed().is_some() && !self.finished {
-            self.conduit.carrier.close();
-            self.finished = self.conduit.flush();
-            self.blocked = !self.finished;
+        if self.session.closed().is_some() && !self.finished {
+            // One attempt (RTT-61). A peer that reads nothing would else hold the socket for as long as it likes.
+            if !self.blocked {
+                self.conduit.carrier.close();
+                self.conduit.flush();
+            }
+            (self.finished, self.blocked) = (true, false);
         }
     }
 
