@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from tests.rtt.arrange import ALICE, BOB, LOOPBACK, SAFETY, Events, anybody, next_session, paired, until
-from tests.rtt.processes import ROOT, peer_process
+from tests.rtt.processes import ROOT, descriptors, peer_process
 from web4 import rtt
 
 if TYPE_CHECKING:
@@ -355,10 +355,6 @@ async def test_leaving_lets_nobody_in() -> None:
         await until(lambda: bool(refused))
         assert refused == ["unreachable"]
         session.abort("done")
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_rtt_no_leaks_1000(tmp_path: Path) -> None:
