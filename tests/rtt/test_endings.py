@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +17,7 @@ from tests.rtt.processes import ROOT, descriptors, peer_process
 from web4 import rtt
 
 if TYPE_CHECKING:
-    from tests.rtt.arrange import Pair
+    from pathlib import Path
 
 ENDINGS = ("heartbeat_timeout", "session_lost", "session_close")
 
@@ -34,7 +32,7 @@ async def test_rtt_heartbeat_dead_peer() -> None:
         rtt.open_endpoint(ALICE, options=options, emit=events) as alice,
     ):
         address = (await bob.ask("listen", url=LOOPBACK))["addresses"][0]
-        with pytest.raises(rtt.SessionLost):
+        with pytest.raises(rtt.SessionLost):  # noqa: PT012 - leaving the block raises
             async with alice.dial(address, expect=BOB.fingerprint) as session:
                 channel = await session.open_channel("knowledge")
                 bob.process.send_signal(signal.SIGSTOP)
@@ -78,6 +76,7 @@ async def test_a_stopped_process_does_not_blame_its_peer() -> None:
             await bob.ask("accept_channel")
             bob.process.send_signal(signal.SIGSTOP)
             await session.control.send(b"while it sleeps")
+            # The other process has a clock of its own, and must miss several of its intervals.
             await trio.sleep(0.3)
             bob.process.send_signal(signal.SIGCONT)
             assert (await bob.ask("failures"))["failures"] == []
@@ -91,7 +90,7 @@ async def test_killed_peer_leaves_an_exact_report(url: str) -> None:
     events = Events()
     async with peer_process("bob") as bob, rtt.open_endpoint(ALICE, emit=events) as alice:
         address = (await bob.ask("listen", url=url))["addresses"][0]
-        with pytest.raises(rtt.SessionLost):
+        with pytest.raises(rtt.SessionLost):  # noqa: PT012 - leaving the block raises
             async with alice.dial(address, expect=BOB.fingerprint) as session:
                 facts = await session.open_channel("knowledge", name="facts")
                 news = await session.open_channel("state", name="news")
@@ -247,7 +246,7 @@ async def test_exceptions_come_out_as_they_are(layer: str) -> None:
     own = TestError("own")
     async with rtt.open_endpoint(BOB) as bob:
         address = (await bob.listen(LOOPBACK, admit=anybody)).addresses[0]
-        with pytest.raises(TestError) as caught:
+        with pytest.raises(TestError) as caught:  # noqa: PT012 - the whole block raises
             async with rtt.open_endpoint(ALICE, emit=events) as alice:
                 if layer == "endpoint":
                     raise own
@@ -287,7 +286,7 @@ async def test_a_broken_task_of_the_endpoint_comes_out() -> None:
         if name == "carrier_failed":
             raise TypeError("not JSON")
 
-    with pytest.raises(TypeError, match="not JSON"):
+    with pytest.raises(TypeError, match="not JSON"):  # noqa: PT012 - the whole block raises
         async with rtt.open_endpoint(BOB, emit=emit) as bob:
             listener = await bob.listen(LOOPBACK, admit=anybody)
             stream = await trio.open_tcp_stream("127.0.0.1", int(listener.addresses[0].rsplit(":", 1)[1]))
