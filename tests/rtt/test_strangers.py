@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import resource
 import socket
 import ssl
 import struct
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,10 +20,12 @@ from cryptography.x509.oid import NameOID
 from tests.rtt import foreign
 from tests.rtt.arrange import ALICE, BOB, LOOPBACK, SAFETY, Events, anybody, next_session, until
 from tests.rtt.foreign import Foreigner
+from tests.rtt.processes import memory
 from web4 import rtt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 SEED = b"stranger".ljust(32, b"\0")
 ADDRESS = "127.0.0.1"
@@ -274,11 +274,6 @@ for _ in range(count):
     if len(held) > hard - 100:
         held.pop(0).close()
 """
-
-
-def memory() -> int:
-    """Resident bytes of this process."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
 
 GARBAGE = {

@@ -113,6 +113,7 @@ class Endpoint:
             TransportUnavailableError: The address cannot be used.
             trio.ClosedResourceError: The endpoint was left.
         """
+        await trio.lowlevel.checkpoint()
         self._check_open()
         address = Address.parse(url)
         acceptor = await self._transports.create(address.scheme).listen(address)
