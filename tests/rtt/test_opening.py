@@ -219,7 +219,7 @@ async def test_sessions_granted_at_once_count() -> None:
                 connection.close()
             return answers
 
-        assert await trio.to_thread.run_sync(open_three) == [0x02, 0x02, 0x06]
+        assert await trio.to_thread.run_sync(open_three, abandon_on_cancel=True) == [0x02, 0x02, 0x06]
         assert bob.hits["sessions_per_peer"] == 1
         # What was granted and never confirmed is forgotten (RTT-37).
         await until(lambda: sum(bob.failures.values()) == 3)
@@ -258,15 +258,17 @@ async def test_peer_restarted() -> None:
             first.dial(address, expect=BOB.fingerprint) as dialled,
         ):
             earlier = await next_session(bob)
-            async with rtt.open_endpoint(ALICE, options=options) as second:
-                async with second.dial(address, expect=BOB.fingerprint) as session:
-                    with pytest.raises(rtt.SessionLost) as caught:
-                        await earlier.control.receive()
-                    assert caught.value.reason == "peer_restarted"
-                    assert events.names("session_lost", "session_close") == ["session_lost", "session_close"]
-                    later = await next_session(bob)
-                    assert later.state == "open"
-                    session.abort("done")
+            async with (
+                rtt.open_endpoint(ALICE, options=options) as second,
+                second.dial(address, expect=BOB.fingerprint) as session,
+            ):
+                with pytest.raises(rtt.SessionLost) as caught:
+                    await earlier.control.receive()
+                assert caught.value.reason == "peer_restarted"
+                assert events.names("session_lost", "session_close") == ["session_lost", "session_close"]
+                later = await next_session(bob)
+                assert later.state == "open"
+                session.abort("done")
             dialled.abort("done")
 
 
@@ -308,7 +310,7 @@ async def test_wrong_openings_are_charged_to_the_proven_key(
                 foreigner.write(said)
                 return foreigner.read_to_the_end()
 
-        said_back = await trio.to_thread.run_sync(attack)
+        said_back = await trio.to_thread.run_sync(attack, abandon_on_cancel=True)
         if answer is None:
             assert said_back == b""
         else:

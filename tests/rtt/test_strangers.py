@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +185,7 @@ async def test_an_acceptor_that_is_no_peer(tmp_path: Path) -> None:
             (lambda connection: None, rtt.HandshakeError, "unreachable"),
         ):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.to_thread.run_sync, serve, speak)
+                nursery.start_soon(partial(trio.to_thread.run_sync, serve, speak, abandon_on_cancel=True))
                 with pytest.raises(error) as caught:
                     async with alice.dial(url, expect=BOB.fingerprint):
                         pytest.fail("it opened")
@@ -322,7 +323,7 @@ async def test_a_violation_ends_the_session_with_its_code(case: str) -> None:
         answers: list[tuple[int, bytes]] = []
 
         async def run() -> None:
-            answers.extend(await trio.to_thread.run_sync(attack))
+            answers.extend(await trio.to_thread.run_sync(attack, abandon_on_cancel=True))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
@@ -369,7 +370,7 @@ async def test_a_peer_that_reads_nothing_cannot_hold_a_dead_session() -> None:
                 trio.from_thread.run(until, lambda: bool(ended))
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, attack)
+            nursery.start_soon(partial(trio.to_thread.run_sync, attack, abandon_on_cancel=True))
             session = await next_session(bob)
             channel = await session.accept_channel()
             while not session._draining:
@@ -400,7 +401,7 @@ async def test_a_blocked_session_may_end_at_once() -> None:
                 trio.from_thread.run(over.wait)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, attack)
+            nursery.start_soon(partial(trio.to_thread.run_sync, attack, abandon_on_cancel=True))
             session = await next_session(bob)
             channel = await session.accept_channel()
             while not session._draining:

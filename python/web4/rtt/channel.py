@@ -188,7 +188,7 @@ class Channel(trio.abc.Channel[bytes]):
                     if not waited:
                         await cancel_shielded_checkpoint()
                     return got
-                if got != _NONE_YET:
+                if got != _NONE_YET or self._closed:
                     self._raise_nothing(got)
                 await self._park()
                 waited = True
@@ -207,7 +207,7 @@ class Channel(trio.abc.Channel[bytes]):
         if status:
             self._session.react(status)
         if isinstance(got, int):
-            if got != _NONE_YET:
+            if got != _NONE_YET or self._closed:
                 self._raise_nothing(got)
             return []
         return got

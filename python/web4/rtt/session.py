@@ -221,16 +221,19 @@ class RttSession:
         Closing a closed session changes nothing.
 
         Raises:
-            SessionLost: Some of what was accepted was not acknowledged, now or when the session ended before; the
-                error lists it (RTT-13).
+            SessionLost: Some of what was accepted was not acknowledged, now or, unless this side aborted the session,
+                when it ended before; the error lists it (RTT-13).
         """
+        closed = self.link.closed
         try:
-            if self.state != "closed":
+            if closed is None:
                 self.react(self.link.shutdown(_now()))
                 self._arm()
             await self._ended.wait()
         finally:
             self.abort("cancelled")
+        if closed is not None and closed[0] == "local":
+            return
         if (report := self.close_report) is not None and report.count:
             raise report
 
