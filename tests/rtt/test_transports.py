@@ -8,7 +8,7 @@ import os
 import resource
 import socket
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -18,6 +18,9 @@ from tests.rtt.arrange import ALICE, BOB, LOOPBACK, anybody, next_session
 from tests.rtt.processes import descriptors
 from web4 import rtt
 from web4.rtt.transports import Address, TcpTransport, UnixTransport
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_xport_registry() -> None:
