@@ -1,14 +1,17 @@
-"""Write the reference pages that follow from the code: `python -m scripts.reference` (ERR-1)."""
+"""Write the reference pages that follow from the code: `python -m scripts.reference` (ERR-1, ENV-1)."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 from pathlib import Path
+from typing import Any
 
 import web4
 from web4.foundation.errors import Web4Error
+from web4.protocols.cip.schemas import json_schemas as cip_schemas
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -56,15 +59,21 @@ def cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
+def schema_page(schema: dict[str, Any]) -> str:
+    """Write a JSON Schema as its file has it (ENV-1)."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
 def pages() -> dict[str, str]:
     """Make every page; name and content."""
-    return {"errors.md": errors_page()}
+    schemas = {f"schemas/cip/{name}.json": schema_page(schema) for name, schema in cip_schemas().items()}
+    return {"errors.md": errors_page(), **schemas}
 
 
 def main() -> None:
     """Write the pages."""
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
     for name, content in pages().items():
+        (DIRECTORY / name).parent.mkdir(parents=True, exist_ok=True)
         (DIRECTORY / name).write_text(content, encoding="utf-8")
         print(f"wrote docs/reference/{name}")
 

@@ -24,46 +24,24 @@ fn main() {
     ] {
         for record in [RECORD_PAYLOAD, 1 << 10] {
             let what = format!("bare {name}, {} KiB records", record >> 10);
-            report(&format!("{what}, seal"), seal, || {
-                seal_with(algorithm, record)
-            });
-            report(&format!("{what}, open"), open, || {
-                open_with(algorithm, record)
-            });
+            report(&format!("{what}, seal"), seal, || seal_with(algorithm, record));
+            report(&format!("{what}, open"), open, || open_with(algorithm, record));
         }
     }
     for write in [1 << 10, 16 << 10, 64 << 10] {
-        report(
-            &format!("carrier send, {} KiB writes", write >> 10),
-            seal,
-            || send(write),
-        );
+        report(&format!("carrier send, {} KiB writes", write >> 10), seal, || send(write));
     }
-    report(
-        "carrier send, 64 B frames, 1024 to a write",
-        seal,
-        send_coalesced,
-    );
+    report("carrier send, 64 B frames, 1024 to a write", seal, send_coalesced);
     for record in [1 << 10, 16 << 10] {
         for feed in [16 << 10, 64 << 10, 256 << 10] {
             let what = format!("{} KiB records, {} KiB at once", record >> 10, feed >> 10);
-            report(&format!("carrier receive, {what}"), open, || {
-                receive(record, feed)
-            });
+            report(&format!("carrier receive, {what}"), open, || receive(record, feed));
         }
     }
-    let mut handshakes: Vec<_> = (0..RUNS * 4)
-        .map(|_| timed(|| drop(black_box(open_pair()))))
-        .collect();
+    let mut handshakes: Vec<_> = (0..RUNS * 4).map(|_| timed(|| drop(black_box(open_pair())))).collect();
     handshakes.sort();
-    println!(
-        "handshake, both sides, median: {:?}",
-        handshakes[handshakes.len() / 2]
-    );
-    println!(
-        "size of a carrier: {} B and what rustls allocates",
-        size_of::<Carrier>()
-    );
+    println!("handshake, both sides, median: {:?}", handshakes[handshakes.len() / 2]);
+    println!("size of a carrier: {} B and what rustls allocates", size_of::<Carrier>());
 }
 
 fn report(name: &str, reference: impl Fn() -> Duration, case: impl Fn() -> Duration) {
@@ -118,8 +96,7 @@ fn seal_with(algorithm: &'static Algorithm, record: usize) -> Duration {
 fn open_with(algorithm: &'static Algorithm, record: usize) -> Duration {
     let key = key(algorithm);
     let mut sealed = vec![0; record];
-    key.seal_in_place_append_tag(nonce(), Aad::empty(), &mut sealed)
-        .expect("seal");
+    key.seal_in_place_append_tag(nonce(), Aad::empty(), &mut sealed).expect("seal");
     let mut buffer = sealed.clone();
     timed(|| {
         for _ in 0..VOLUME / record {
@@ -131,15 +108,12 @@ fn open_with(algorithm: &'static Algorithm, record: usize) -> Duration {
 
 fn open_pair() -> (Carrier, Carrier) {
     let (one, two) = (identity(1), identity(2));
-    let mut dialer =
-        Carrier::dial(one, Expect::Fingerprint(two.fingerprint())).expect("randomness");
+    let mut dialer = Carrier::dial(one, Expect::Fingerprint(two.fingerprint())).expect("randomness");
     let mut acceptor = Carrier::accept(two).expect("randomness");
     let mut wire = Vec::new();
     while dialer.is_handshaking() || acceptor.is_handshaking() {
         dialer.transmit_into(&mut wire);
-        acceptor
-            .receive(&std::mem::take(&mut wire))
-            .expect("honest");
+        acceptor.receive(&std::mem::take(&mut wire)).expect("honest");
         acceptor.transmit_into(&mut wire);
         dialer.receive(&std::mem::take(&mut wire)).expect("honest");
     }
@@ -147,9 +121,8 @@ fn open_pair() -> (Carrier, Carrier) {
 }
 
 fn identity(number: usize) -> &'static TlsConfig {
-    static IDENTITIES: std::sync::LazyLock<[TlsConfig; 3]> = std::sync::LazyLock::new(|| {
-        [0, 1, 2].map(|seed| TlsConfig::from_seed(&[seed; 32]).expect("valid"))
-    });
+    static IDENTITIES: std::sync::LazyLock<[TlsConfig; 3]> =
+        std::sync::LazyLock::new(|| [0, 1, 2].map(|seed| TlsConfig::from_seed(&[seed; 32]).expect("valid")));
     &IDENTITIES[number]
 }
 
@@ -211,10 +184,7 @@ fn receive(write: usize, feed: usize) -> Duration {
             dialer.send(&plaintext).expect("open");
             dialer.transmit_into(&mut wire);
         }
-        total += timed(|| {
-            wire.chunks(feed)
-                .for_each(|part| read_all(&mut acceptor, part))
-        });
+        total += timed(|| wire.chunks(feed).for_each(|part| read_all(&mut acceptor, part)));
     }
     total
 }

@@ -97,9 +97,7 @@ pub(crate) fn compare_written_keys(a: &[u8], b: &[u8]) -> Ordering {
 
 fn unescape_key(written: &[u8]) -> String {
     let terminated = format!("{}\"", String::from_utf8_lossy(written));
-    unescape(&terminated)
-        .map(Cow::into_owned)
-        .unwrap_or_default()
+    unescape(&terminated).map(Cow::into_owned).unwrap_or_default()
 }
 
 /// The order of keys: by UTF-16 code units, computed on UTF-8.
@@ -154,11 +152,7 @@ mod tests {
         ];
         for a in samples {
             for b in samples {
-                assert_eq!(
-                    compare_keys(a.as_bytes(), b.as_bytes()),
-                    utf16(a).cmp(&utf16(b)),
-                    "{a:?} {b:?}"
-                );
+                assert_eq!(compare_keys(a.as_bytes(), b.as_bytes()), utf16(a).cmp(&utf16(b)), "{a:?} {b:?}");
             }
         }
     }

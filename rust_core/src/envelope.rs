@@ -45,9 +45,7 @@ impl Protocol {
     }
 
     fn from_key(key: &[u8]) -> Option<Self> {
-        [Self::Cip, Self::Hcp, Self::Lip]
-            .into_iter()
-            .find(|protocol| protocol.name().as_bytes() == key)
+        [Self::Cip, Self::Hcp, Self::Lip].into_iter().find(|protocol| protocol.name().as_bytes() == key)
     }
 }
 
@@ -141,8 +139,7 @@ impl<B: AsRef<[u8]>> Envelope<B> {
     fn from_members(bytes: B, members: Vec<Member>) -> Result<Self, EnvelopeError> {
         let data = bytes.as_ref();
         let mut discriminator = None;
-        let (mut kind, mut msg_id, mut payload, mut sign, mut timestamp) =
-            (None, None, None, None, None);
+        let (mut kind, mut msg_id, mut payload, mut sign, mut timestamp) = (None, None, None, None, None);
         for member in members {
             match &data[member.key.clone()] {
                 b"type" => kind = Some(member.value),
@@ -165,16 +162,7 @@ impl<B: AsRef<[u8]>> Envelope<B> {
             return Err(EnvelopeError::Version(protocol));
         }
         let kind = kind.filter(is_string).ok_or(EnvelopeError::Type)?;
-        let envelope = Self {
-            protocol,
-            version,
-            kind,
-            msg_id,
-            payload,
-            sign,
-            timestamp,
-            bytes,
-        };
+        let envelope = Self { protocol, version, kind, msg_id, payload, sign, timestamp, bytes };
         envelope.domain_version()?;
         Ok(envelope)
     }
@@ -218,9 +206,7 @@ impl<B: AsRef<[u8]>> Envelope<B> {
     /// The timestamp, if there is one and it is a string.
     #[must_use]
     pub fn timestamp(&self) -> Option<Cow<'_, str>> {
-        self.timestamp
-            .as_ref()
-            .and_then(|member| self.text(&member.value))
+        self.timestamp.as_ref().and_then(|member| self.text(&member.value))
     }
 
     /// The canonical bytes of the payload, if there is one.
@@ -248,16 +234,9 @@ impl<B: AsRef<[u8]>> Envelope<B> {
     ///
     /// # Errors
     /// `Field` if `sign` is missing or not written in the one right way.
-    pub fn signature_check(
-        &self,
-        public_key: &[u8; KEY_LEN],
-    ) -> Result<SignatureCheck, EnvelopeError> {
+    pub fn signature_check(&self, public_key: &[u8; KEY_LEN]) -> Result<SignatureCheck, EnvelopeError> {
         let signature = self.signature()?;
-        Ok(SignatureCheck {
-            public_key: *public_key,
-            signed_bytes: self.signed_bytes()?,
-            signature,
-        })
+        Ok(SignatureCheck { public_key: *public_key, signed_bytes: self.signed_bytes()?, signature })
     }
 
     fn signature(&self) -> Result<[u8; SIGNATURE_LEN], EnvelopeError> {
@@ -324,11 +303,7 @@ impl<B: AsRef<[u8]>> Envelope<B> {
 /// # Errors
 /// As [`Envelope::parse`], but never `NotCanonical`; `Field` if there is a `sign` already; `TooLarge` also if
 /// only the signed envelope is longer than `max_len`.
-pub fn seal(
-    identity: &Identity,
-    unsigned: &[u8],
-    max_len: usize,
-) -> Result<Vec<u8>, EnvelopeError> {
+pub fn seal(identity: &Identity, unsigned: &[u8], max_len: usize) -> Result<Vec<u8>, EnvelopeError> {
     let limit = max_len.min(MAX_ENVELOPE_LEN);
     if unsigned.len() > limit {
         return Err(EnvelopeError::TooLarge { limit });
@@ -349,23 +324,14 @@ pub fn seal(
     }
     let signature = identity.sign_bytes(&envelope.signed_bytes()?);
     let sealed = insert_sign(&canonical, at, &Base64::encode_string(&signature));
-    if sealed.len() > limit {
-        Err(EnvelopeError::TooLarge { limit })
-    } else {
-        Ok(sealed)
-    }
+    if sealed.len() > limit { Err(EnvelopeError::TooLarge { limit }) } else { Ok(sealed) }
 }
 
 /// Where the last member ends whose key sorts before `key`: behind the opening brace if there is none.
 fn end_of_members_before(canonical: &[u8], members: &[Member], key: &[u8]) -> usize {
-    let sorts_before = |member: &&Member| {
-        canonical::compare_written_keys(&canonical[member.key.clone()], key).is_lt()
-    };
-    members
-        .iter()
-        .take_while(sorts_before)
-        .last()
-        .map_or(1, |member| member.value.end)
+    let sorts_before =
+        |member: &&Member| canonical::compare_written_keys(&canonical[member.key.clone()], key).is_lt();
+    members.iter().take_while(sorts_before).last().map_or(1, |member| member.value.end)
 }
 
 fn insert_sign(canonical: &[u8], at: usize, signature: &str) -> Vec<u8> {
@@ -375,8 +341,7 @@ fn insert_sign(canonical: &[u8], at: usize, signature: &str) -> Vec<u8> {
     let before = if is_first { "" } else { "," };
     let after = if is_first { "," } else { "" };
     let sign = [before, "\"sign\":", SIGN_HEAD, signature, SIGN_TAIL, after];
-    let mut sealed =
-        Vec::with_capacity(canonical.len() + sign.iter().map(|part| part.len()).sum::<usize>());
+    let mut sealed = Vec::with_capacity(canonical.len() + sign.iter().map(|part| part.len()).sum::<usize>());
     sealed.extend_from_slice(head);
     for part in sign {
         sealed.extend_from_slice(part.as_bytes());

@@ -72,16 +72,10 @@ impl<'a> Domain<'a> {
     pub fn new(protocol: &'a str, version: &'a str, purpose: &'a str) -> Result<Self, BadDomain> {
         let fits = |part: &str| {
             (1..=32).contains(&part.len())
-                && part
-                    .bytes()
-                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+                && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
         };
         if [protocol, version, purpose].into_iter().all(fits) {
-            Ok(Self {
-                protocol,
-                version,
-                purpose,
-            })
+            Ok(Self { protocol, version, purpose })
         } else {
             Err(BadDomain)
         }
@@ -93,11 +87,7 @@ impl<'a> Domain<'a> {
         message: impl IntoIterator<Item = &'b [u8]>,
         message_len: usize,
     ) -> Vec<u8> {
-        let Self {
-            protocol,
-            version,
-            purpose,
-        } = self;
+        let Self { protocol, version, purpose } = self;
         let head = protocol.len() + version.len() + purpose.len() + b"web4:::\0".len();
         let mut bytes = Vec::with_capacity(head + message_len);
         for part in ["web4:", protocol, ":", version, ":", purpose, "\0"] {
@@ -123,9 +113,7 @@ impl Identity {
     /// `NoRandomness` if there is none.
     pub fn generate() -> Result<Self, IdentityError> {
         let mut seed = Zeroizing::new([0; KEY_LEN]);
-        SystemRandom::new()
-            .fill(seed.as_mut())
-            .map_err(|_| IdentityError::NoRandomness)?;
+        SystemRandom::new().fill(seed.as_mut()).map_err(|_| IdentityError::NoRandomness)?;
         Ok(Self::from_seed(&seed))
     }
 
@@ -140,9 +128,7 @@ impl Identity {
     /// # Errors
     /// `Malformed` if it is anything else, or names a public key that does not belong to the private one.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
-        SigningKey::from_pkcs8_pem(pem)
-            .map(Self::new)
-            .map_err(|_| IdentityError::Malformed)
+        SigningKey::from_pkcs8_pem(pem).map(Self::new).map_err(|_| IdentityError::Malformed)
     }
 
     fn new(key: SigningKey) -> Self {
@@ -153,26 +139,18 @@ impl Identity {
     /// The private key as a PKCS#8 PEM document, wiped when dropped.
     #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
-        self.key_document()
-            .to_pkcs8_pem(LineEnding::LF)
-            .expect("an Ed25519 key always encodes")
+        self.key_document().to_pkcs8_pem(LineEnding::LF).expect("an Ed25519 key always encodes")
     }
 
     /// The private key as a PKCS#8 DER document, for the TLS stack.
     #[must_use]
     pub fn pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
-        self.key_document()
-            .to_pkcs8_der()
-            .expect("an Ed25519 key always encodes")
-            .to_bytes()
+        self.key_document().to_pkcs8_der().expect("an Ed25519 key always encodes").to_bytes()
     }
 
     /// Version 1 of the document, without the public key: every reader in use understands it.
     fn key_document(&self) -> KeypairBytes {
-        KeypairBytes {
-            secret_key: self.key.to_bytes(),
-            public_key: None,
-        }
+        KeypairBytes { secret_key: self.key.to_bytes(), public_key: None }
     }
 
     /// The raw public key.
@@ -227,8 +205,7 @@ impl SignatureCheck {
         }
         let key = VerifyingKey::from_bytes(&self.public_key).map_err(|_| BadSignature)?;
         let signature = Signature::from_bytes(&self.signature);
-        key.verify_strict(&self.signed_bytes, &signature)
-            .map_err(|_| BadSignature)
+        key.verify_strict(&self.signed_bytes, &signature).map_err(|_| BadSignature)
     }
 }
 
@@ -250,12 +227,7 @@ pub fn verify(
     signature: &[u8; SIGNATURE_LEN],
 ) -> Result<(), BadSignature> {
     let signed_bytes = domain.signed_bytes([message], message.len());
-    SignatureCheck {
-        public_key: *public_key,
-        signed_bytes,
-        signature: *signature,
-    }
-    .verify()
+    SignatureCheck { public_key: *public_key, signed_bytes, signature: *signature }.verify()
 }
 
 /// Verifies each of `checks` strictly and by itself, spread over the cores; the results are in order.

@@ -12,11 +12,7 @@ fn number() -> impl Strategy<Value = Value> {
     let float = any::<f64>()
         .prop_filter("in range", |x| x.is_finite() && x.abs() <= MAX_SAFE as f64)
         .prop_map(|x| Value::Number(Number::from_f64(x).unwrap()));
-    prop_oneof![
-        (-MAX_SAFE..=MAX_SAFE).prop_map(Value::from),
-        float,
-        (-1000.0..1000.0).prop_map(Value::from)
-    ]
+    prop_oneof![(-MAX_SAFE..=MAX_SAFE).prop_map(Value::from), float, (-1000.0..1000.0).prop_map(Value::from)]
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -50,13 +46,9 @@ fn value() -> impl Strategy<Value = Value> {
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
-        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len()
-                && a.iter()
-                    .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
         }
         _ => a == b,
     }

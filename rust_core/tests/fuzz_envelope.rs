@@ -92,10 +92,7 @@ impl Mutation {
         match *self {
             Self::Insert { at, token } => {
                 let at = place(at, len + 1);
-                data.splice(
-                    at..at,
-                    TOKENS[usize::from(token) % TOKENS.len()].iter().copied(),
-                );
+                data.splice(at..at, TOKENS[usize::from(token) % TOKENS.len()].iter().copied());
             }
             _ if data.is_empty() => {}
             Self::Flip { at, bit } => data[place(at, len)] ^= 1 << (bit % 8),
@@ -104,11 +101,7 @@ impl Mutation {
                 let at = place(at, len);
                 data.drain(at..(at + usize::from(count)).min(len));
             }
-            Self::Repeat {
-                at,
-                len: count,
-                times,
-            } => {
+            Self::Repeat { at, len: count, times } => {
                 let at = place(at, len);
                 let part = data[at..(at + usize::from(count)).min(len)].repeat(usize::from(times));
                 data.splice(at..at, part);
@@ -132,21 +125,14 @@ fn corpus(identity: &Identity) -> Vec<Vec<u8>> {
         br#"{"cip":"1.0","payload":{"a":[[[[[[[[[[{"b":{"c":{"d":{}}}}]]]]]]]]]]},"type":"INTENT"}"#,
         br#"{"cip":"1.0","payload":[0,9007199254740991,-9007199254740991,5e-324,0.1],"type":"T","zz":"\\\"\t"}"#,
     ];
-    unsigned
-        .into_iter()
-        .map(|unsigned| seal(identity, unsigned, MAX_LEN).unwrap())
-        .collect()
+    unsigned.into_iter().map(|unsigned| seal(identity, unsigned, MAX_LEN).unwrap()).collect()
 }
 
 /// What must hold for any bytes.
 fn check(data: &[u8], identity: &Identity, genuine: &[Vec<u8>]) -> bool {
     let tree = canonical::canonicalize(data);
     match canonical::validate(data) {
-        Ok(_) => assert_eq!(
-            tree.as_deref(),
-            Ok(data),
-            "accepted, but not its own canonical form"
-        ),
+        Ok(_) => assert_eq!(tree.as_deref(), Ok(data), "accepted, but not its own canonical form"),
         Err(CanonicalError::NotCanonical) => assert_ne!(tree.expect("it is strict JSON"), data),
         Err(error) => assert_eq!(tree, Err(error)),
     }
@@ -157,10 +143,7 @@ fn check(data: &[u8], identity: &Identity, genuine: &[Vec<u8>]) -> bool {
     let digest = envelope.content_digest();
     let verified = envelope.verify(&identity.public_key());
     if verified.is_ok() {
-        assert!(
-            genuine.iter().any(|sealed| sealed == data),
-            "accepted a forgery"
-        );
+        assert!(genuine.iter().any(|sealed| sealed == data), "accepted a forgery");
     }
     // Signing anew what was signed badly gives an envelope of the same content.
     match seal(identity, data, MAX_LEN) {
@@ -183,10 +166,7 @@ fn from_environment(name: &str, default: impl FnOnce() -> u64) -> u64 {
 fn env_fuzz() {
     let iterations = from_environment("WEB4_FUZZ_ITERATIONS", || 20_000);
     let seed = from_environment("WEB4_FUZZ_SEED", || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_nanos() as u64
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
     });
     println!("WEB4_FUZZ_SEED={seed} WEB4_FUZZ_ITERATIONS={iterations}");
     let mut random = Random(seed);

@@ -17,44 +17,18 @@ fn both_prove_their_keys_and_agree_on_bindings() {
     let pair = Pair::open();
     assert_eq!(pair.dialer.role(), Role::Dialer);
     assert_eq!(pair.acceptor.role(), Role::Acceptor);
-    assert_eq!(
-        pair.dialer.peer_public_key(),
-        Some(&identity(2).public_key())
-    );
-    assert_eq!(
-        pair.acceptor.peer_public_key(),
-        Some(&identity(1).public_key())
-    );
-    assert_eq!(
-        pair.dialer.peer_fingerprint(),
-        Some(&identity(2).fingerprint())
-    );
-    assert_eq!(
-        pair.acceptor.peer_fingerprint(),
-        Some(&identity(1).fingerprint())
-    );
+    assert_eq!(pair.dialer.peer_public_key(), Some(&identity(2).public_key()));
+    assert_eq!(pair.acceptor.peer_public_key(), Some(&identity(1).public_key()));
+    assert_eq!(pair.dialer.peer_fingerprint(), Some(&identity(2).fingerprint()));
+    assert_eq!(pair.acceptor.peer_fingerprint(), Some(&identity(1).fingerprint()));
 
     let binding = pair.dialer.export_binding(CONTEXT).expect("open");
-    assert_eq!(
-        pair.acceptor.export_binding(CONTEXT).expect("open"),
-        binding
-    );
-    let other = pair
-        .dialer
-        .export_binding(b"another 16 bytes")
-        .expect("open");
+    assert_eq!(pair.acceptor.export_binding(CONTEXT).expect("open"), binding);
+    let other = pair.dialer.export_binding(b"another 16 bytes").expect("open");
     assert_ne!(other, binding);
-    assert_eq!(
-        pair.acceptor
-            .export_binding(b"another 16 bytes")
-            .expect("open"),
-        other
-    );
+    assert_eq!(pair.acceptor.export_binding(b"another 16 bytes").expect("open"), other);
     let elsewhere = Pair::open().dialer.export_binding(CONTEXT).expect("open");
-    assert_ne!(
-        elsewhere, binding,
-        "another carrier of the same two endpoints has another binding"
-    );
+    assert_ne!(elsewhere, binding, "another carrier of the same two endpoints has another binding");
 }
 
 /// RTT-3: the fingerprint is the BLAKE3-256 of the raw Ed25519 public key, however the private key came.
@@ -64,18 +38,11 @@ fn fingerprint_is_blake3_of_the_raw_key() {
     let public_key = signing.verifying_key().to_bytes();
     let from_seed = identity(7);
     assert_eq!(from_seed.public_key(), public_key);
-    assert_eq!(
-        from_seed.fingerprint(),
-        *blake3::hash(&public_key).as_bytes()
-    );
+    assert_eq!(from_seed.fingerprint(), *blake3::hash(&public_key).as_bytes());
     let der = ed25519_dalek::pkcs8::EncodePrivateKey::to_pkcs8_der(&signing).expect("DER");
     let from_der = TlsConfig::from_pkcs8(der.as_bytes()).expect("the same key");
     assert_eq!(from_der.public_key(), public_key);
-    for bad in [
-        &b""[..],
-        b"junk",
-        &der.as_bytes()[..der.as_bytes().len() - 1],
-    ] {
+    for bad in [&b""[..], b"junk", &der.as_bytes()[..der.as_bytes().len() - 1]] {
         assert!(TlsConfig::from_pkcs8(bad).is_err());
     }
 }
@@ -83,36 +50,18 @@ fn fingerprint_is_blake3_of_the_raw_key() {
 /// RTT-5: another key than the pinned one ends the dial before anything can be sent; both sides know why.
 #[test]
 fn wrong_pin_ends_the_dial_before_the_first_application_byte() {
-    let mut pair = Pair::new(
-        &identity(1),
-        &identity(2),
-        Expect::Fingerprint(identity(3).fingerprint()),
-    );
+    let mut pair = Pair::new(&identity(1), &identity(2), Expect::Fingerprint(identity(3).fingerprint()));
     let (dialer, acceptor) = pair.exchange();
     let error = dialer.expect_err("the pin");
     assert_eq!(error.code(), Code::WrongKey);
     assert!(error.is_authentication());
-    assert_eq!(
-        error.proven(),
-        Some(&identity(2).fingerprint()),
-        "the other key was proven"
-    );
-    assert_eq!(
-        pair.dialer.send(b"START").expect_err("no").code(),
-        Code::WrongKey
-    );
+    assert_eq!(error.proven(), Some(&identity(2).fingerprint()), "the other key was proven");
+    assert_eq!(pair.dialer.send(b"START").expect_err("no").code(), Code::WrongKey);
     assert!(pair.dialer.export_binding(CONTEXT).is_err());
 
     let refused = acceptor.expect_err("told by an alert");
-    assert_eq!(
-        (refused.code(), refused.alert()),
-        (Code::Refused, Some(46)),
-        "certificate_unknown"
-    );
-    assert!(
-        !refused.is_authentication(),
-        "nobody proved anything to the acceptor"
-    );
+    assert_eq!((refused.code(), refused.alert()), (Code::Refused, Some(46)), "certificate_unknown");
+    assert!(!refused.is_authentication(), "nobody proved anything to the acceptor");
     assert_eq!(refused.proven(), None);
     assert!(pair.acceptor.plaintext().is_empty() && pair.acceptor.is_handshaking());
 }
@@ -123,10 +72,7 @@ fn any_accepts_whoever_answers() {
     let mut pair = Pair::new(&identity(1), &identity(9), Expect::Any);
     let (dialer, acceptor) = pair.exchange();
     assert!(dialer.is_ok() && acceptor.is_ok());
-    assert_eq!(
-        pair.dialer.peer_fingerprint(),
-        Some(&identity(9).fingerprint())
-    );
+    assert_eq!(pair.dialer.peer_fingerprint(), Some(&identity(9).fingerprint()));
 }
 
 /// RTT-7: an endpoint does not talk to itself, pinned or not.
@@ -163,10 +109,7 @@ fn byte_by_byte_is_the_same() {
         }
     }
     let (seen_at, first_flight) = hello_seen_at.expect("a hello");
-    assert_eq!(
-        seen_at, first_flight,
-        "the hello is whole with its last byte and not before"
-    );
+    assert_eq!(seen_at, first_flight, "the hello is whole with its last byte and not before");
 
     let message: Vec<u8> = (0..40_000_u32).map(|i| i as u8).collect();
     assert_eq!(pair.dialer.send(&message).expect("open"), message.len());
@@ -181,14 +124,7 @@ fn byte_by_byte_is_the_same() {
 #[test]
 fn sizes_around_the_record_survive() {
     let mut pair = Pair::open();
-    for size in [
-        0,
-        1,
-        RECORD_PAYLOAD - 1,
-        RECORD_PAYLOAD,
-        RECORD_PAYLOAD + 1,
-        3 * RECORD_PAYLOAD + 7,
-    ] {
+    for size in [0, 1, RECORD_PAYLOAD - 1, RECORD_PAYLOAD, RECORD_PAYLOAD + 1, 3 * RECORD_PAYLOAD + 7] {
         let message: Vec<u8> = (0..size).map(|i| (i * 31) as u8).collect();
         assert_eq!(pair.dialer.send(&message).expect("open"), size);
         assert_eq!(pair.acceptor.send(&message).expect("open"), size);
@@ -205,10 +141,7 @@ fn sending_is_bounded() {
     let mut accepted = pair.dialer.send(&flood).expect("open");
     assert!(accepted > SEND_LIMIT / 2 && accepted.is_multiple_of(RECORD_PAYLOAD));
     assert_eq!(pair.dialer.send(&flood).expect("open"), 0);
-    assert!(
-        !transmitted(&mut pair.acceptor).iter().any(|_| true),
-        "the acceptor has nothing to say"
-    );
+    assert!(!transmitted(&mut pair.acceptor).iter().any(|_| true), "the acceptor has nothing to say");
 
     let mut wire = Vec::new();
     let written = pair.dialer.transmit(|slices| {
@@ -216,18 +149,9 @@ fn sending_is_bounded() {
         Ok(100)
     });
     assert_eq!(written.expect("a partial write"), 100);
-    assert_eq!(
-        pair.dialer.send(&flood).expect("open"),
-        0,
-        "not yet room for a record"
-    );
-    let blocked = pair
-        .dialer
-        .transmit(|_| Err(io::ErrorKind::WouldBlock.into()));
-    assert_eq!(
-        blocked.expect_err("blocked").kind(),
-        io::ErrorKind::WouldBlock
-    );
+    assert_eq!(pair.dialer.send(&flood).expect("open"), 0, "not yet room for a record");
+    let blocked = pair.dialer.transmit(|_| Err(io::ErrorKind::WouldBlock.into()));
+    assert_eq!(blocked.expect_err("blocked").kind(), io::ErrorKind::WouldBlock);
     pair.dialer.transmit_into(&mut wire);
     assert!(!pair.dialer.wants_transmit() && wire.len() <= SEND_LIMIT + 1024);
     accepted += pair.dialer.send(&flood).expect("open");
@@ -244,11 +168,7 @@ fn receiving_is_bounded() {
     let wire = transmitted(&mut pair.dialer);
     let mut taken = pair.acceptor.receive(&wire).expect("open");
     assert!(taken < 3 * (RECORD_PAYLOAD + 256));
-    assert_eq!(
-        pair.acceptor.receive(&wire[taken..]).expect("open"),
-        0,
-        "nothing was read"
-    );
+    assert_eq!(pair.acceptor.receive(&wire[taken..]).expect("open"), 0, "nothing was read");
     let mut received = Vec::new();
     while taken < wire.len() {
         read_into(&mut pair.acceptor, &mut received);
@@ -266,18 +186,9 @@ fn nothing_is_sent_or_exported_while_handshaking() {
         Carrier::accept(&identity(1)).expect("randomness"),
     ] {
         assert!(carrier.is_handshaking());
-        assert_eq!(
-            carrier.send(b"early").expect_err("early").code(),
-            Code::Handshaking
-        );
-        assert_eq!(
-            carrier.export_binding(CONTEXT).expect_err("early").code(),
-            Code::Handshaking
-        );
-        assert_eq!(
-            carrier.refresh_traffic_keys().expect_err("early").code(),
-            Code::Handshaking
-        );
+        assert_eq!(carrier.send(b"early").expect_err("early").code(), Code::Handshaking);
+        assert_eq!(carrier.export_binding(CONTEXT).expect_err("early").code(), Code::Handshaking);
+        assert_eq!(carrier.refresh_traffic_keys().expect_err("early").code(), Code::Handshaking);
         assert_eq!(carrier.peer_public_key(), None);
     }
 }
@@ -298,11 +209,7 @@ fn key_updates_do_not_disturb_the_stream() {
         assert!(out.expect("open") == [&message[..], &message].concat());
         assert!(back.expect("open") == message);
     }
-    assert_eq!(
-        pair.dialer.export_binding(CONTEXT).expect("open"),
-        binding,
-        "RTT-8: it stays constant"
-    );
+    assert_eq!(pair.dialer.export_binding(CONTEXT).expect("open"), binding, "RTT-8: it stays constant");
 }
 
 /// RTT-49: an orderly end is not a cut, and a cut is not an orderly end.
@@ -312,29 +219,16 @@ fn close_and_truncation_are_told_apart() {
     pair.dialer.send(b"last words").expect("open");
     pair.dialer.close();
     pair.dialer.close();
-    assert_eq!(
-        pair.dialer.send(b"more").expect_err("closed").code(),
-        Code::Closed
-    );
+    assert_eq!(pair.dialer.send(b"more").expect_err("closed").code(), Code::Closed);
     let wire = transmitted(&mut pair.dialer);
     assert_eq!(pair.acceptor.receive(&wire).expect("orderly"), wire.len());
     assert!(pair.acceptor.peer_closed());
-    assert_eq!(
-        pair.acceptor
-            .receive(b"junk after the end")
-            .expect("ignored"),
-        18
-    );
+    assert_eq!(pair.acceptor.receive(b"junk after the end").expect("ignored"), 18);
     pair.acceptor.receive_end().expect("orderly");
     assert_eq!(pair.acceptor.plaintext(), b"last words");
     pair.acceptor.consume(10);
     assert!(pair.acceptor.plaintext().is_empty());
-    assert_eq!(
-        pair.acceptor
-            .send(b"goodbye")
-            .expect("the other direction is open"),
-        7
-    );
+    assert_eq!(pair.acceptor.send(b"goodbye").expect("the other direction is open"), 7);
 
     let length = wire.len();
     for cut in 0..length {

@@ -23,19 +23,11 @@ impl Damaged {
     fn run(flight: usize, damage: impl FnOnce(&mut Vec<u8>)) -> Self {
         let expect = Expect::Fingerprint(identity_2().fingerprint());
         let pair = Pair::new(identity_1(), identity_2(), expect);
-        let mut run = Self {
-            pair,
-            dialer: Ok(()),
-            acceptor: Ok(()),
-        };
+        let mut run = Self { pair, dialer: Ok(()), acceptor: Ok(()) };
         let mut damage = Some(damage);
         for current in 0.. {
             let from_dialer = current % 2 == 0;
-            let sender = if from_dialer {
-                &mut run.pair.dialer
-            } else {
-                &mut run.pair.acceptor
-            };
+            let sender = if from_dialer { &mut run.pair.dialer } else { &mut run.pair.acceptor };
             let mut wire = transmitted(sender);
             if current == flight {
                 damage.take().expect("once")(&mut wire);
@@ -67,31 +59,14 @@ impl Damaged {
 
     /// What holds whatever the damage was.
     fn check(&self, what: &str) {
-        for (result, code_set) in [
-            (&self.dialer, DIALER_CODES),
-            (&self.acceptor, ACCEPTOR_CODES),
-        ] {
+        for (result, code_set) in [(&self.dialer, DIALER_CODES), (&self.acceptor, ACCEPTOR_CODES)] {
             let Err(error) = result else { continue };
-            assert!(
-                !error.is_authentication(),
-                "{what}: damage is no authentication failure: {error}"
-            );
-            assert!(
-                code_set.contains(&error.code()),
-                "{what}: {:?}: {error}",
-                error.code()
-            );
+            assert!(!error.is_authentication(), "{what}: damage is no authentication failure: {error}");
+            assert!(code_set.contains(&error.code()), "{what}: {:?}: {error}", error.code());
         }
-        for (carrier, peer) in [
-            (&self.pair.dialer, identity_2()),
-            (&self.pair.acceptor, identity_1()),
-        ] {
+        for (carrier, peer) in [(&self.pair.dialer, identity_2()), (&self.pair.acceptor, identity_1())] {
             if let Some(proven) = carrier.peer_fingerprint() {
-                assert_eq!(
-                    *proven,
-                    peer.fingerprint(),
-                    "{what}: the wrong peer was proven"
-                );
+                assert_eq!(*proven, peer.fingerprint(), "{what}: the wrong peer was proven");
             }
         }
         if self.opened() {
@@ -110,14 +85,8 @@ impl Damaged {
 }
 
 /// What damage may look like to either side.
-const DIALER_CODES: &[Code] = &[
-    Code::Damaged,
-    Code::Truncated,
-    Code::Refused,
-    Code::Alpn,
-    Code::TlsVersion,
-    Code::TlsParameters,
-];
+const DIALER_CODES: &[Code] =
+    &[Code::Damaged, Code::Truncated, Code::Refused, Code::Alpn, Code::TlsVersion, Code::TlsParameters];
 const ACCEPTOR_CODES: &[Code] = &[
     Code::Damaged,
     Code::Truncated,
@@ -188,11 +157,7 @@ fn every_truncation_of_a_handshake_is_a_failed_carrier() {
             let run = Damaged::run(flight, |wire| wire.truncate(length)).end();
             run.check(&format!("flight {flight} cut to {length} bytes"));
             assert!(!run.opened());
-            let cut_off = if flight == 1 {
-                &run.dialer
-            } else {
-                &run.acceptor
-            };
+            let cut_off = if flight == 1 { &run.dialer } else { &run.acceptor };
             assert_eq!(cut_off.as_ref().expect_err("cut").code(), Code::Truncated);
         }
     }
@@ -262,49 +227,17 @@ fn altered_repeated_reordered_and_missing_records_end_the_carrier() {
         assert!(!error.is_authentication());
         assert_eq!(error.proven(), Some(&identity_1().fingerprint()));
     };
-    refused(
-        "repeated",
-        b"firstsecond",
-        damaged_records(|records| records.insert(2, records[1].clone())),
-    );
-    refused(
-        "reordered",
-        b"first",
-        damaged_records(|records| records.swap(1, 2)),
-    );
-    refused(
-        "missing",
-        b"first",
-        damaged_records(|records| drop(records.remove(1))),
-    );
-    refused(
-        "byte missing",
-        b"first",
-        damaged_records(|records| records[1].truncate(20)),
-    );
-    refused(
-        "byte inserted",
-        b"firstsecond",
-        damaged_records(|records| records[1].push(0)),
-    );
+    refused("repeated", b"firstsecond", damaged_records(|records| records.insert(2, records[1].clone())));
+    refused("reordered", b"first", damaged_records(|records| records.swap(1, 2)));
+    refused("missing", b"first", damaged_records(|records| drop(records.remove(1))));
+    refused("byte missing", b"first", damaged_records(|records| records[1].truncate(20)));
+    refused("byte inserted", b"firstsecond", damaged_records(|records| records[1].push(0)));
     let alert = vec![21, 3, 3, 0, 2, 1, 0];
-    refused(
-        "plaintext close_notify",
-        b"first",
-        damaged_records(|records| records.insert(1, alert)),
-    );
+    refused("plaintext close_notify", b"first", damaged_records(|records| records.insert(1, alert)));
     let cipher_change = vec![20, 3, 3, 0, 1, 1];
-    refused(
-        "cipher change",
-        b"first",
-        damaged_records(|records| records.insert(1, cipher_change)),
-    );
+    refused("cipher change", b"first", damaged_records(|records| records.insert(1, cipher_change)));
     let plaintext = vec![23, 3, 3, 0, 5, b'd', b'a', b't', b'a', b'!'];
-    refused(
-        "plaintext data",
-        b"first",
-        damaged_records(|records| records.insert(1, plaintext)),
-    );
+    refused("plaintext data", b"first", damaged_records(|records| records.insert(1, plaintext)));
 }
 
 #[test]
@@ -335,9 +268,7 @@ fn a_forged_alert_is_a_failed_carrier() {
     for alert in 1..=u8::MAX {
         let mut dialer = Carrier::dial(identity_1(), Expect::Any).expect("randomness");
         transmitted(&mut dialer);
-        let error = dialer
-            .receive(&[21, 3, 3, 0, 2, 2, alert])
-            .expect_err("fatal");
+        let error = dialer.receive(&[21, 3, 3, 0, 2, 2, alert]).expect_err("fatal");
         assert!(!error.is_authentication(), "alert {alert}");
         assert_eq!((error.alert(), error.proven()), (Some(alert), None));
     }
@@ -376,37 +307,25 @@ fn an_endless_handshake_is_refused() {
     assert_eq!((error.code(), error.proven()), (Code::Damaged, None));
     // To an acceptor only a hello can come first.
     let mut acceptor = Carrier::accept(identity_2()).expect("randomness");
-    assert_eq!(
-        acceptor.receive(&first).expect_err("not a hello").code(),
-        Code::Damaged
-    );
+    assert_eq!(acceptor.receive(&first).expect_err("not a hello").code(), Code::Damaged);
 }
 
 /// A failed carrier stays failed, with the same error, and is silent after its alert.
 #[test]
 fn failures_are_final() {
     let mut pair = Pair::open();
-    let error = pair
-        .acceptor
-        .receive(&[23, 3, 3, 0, 17].repeat(8))
-        .expect_err("no record");
+    let error = pair.acceptor.receive(&[23, 3, 3, 0, 17].repeat(8)).expect_err("no record");
     pair.dialer.send(b"honest").expect("open");
     let honest = transmitted(&mut pair.dialer);
     assert_eq!(pair.acceptor.receive(&honest).expect_err("final"), error);
     assert_eq!(pair.acceptor.receive_end().expect_err("final"), error);
     assert_eq!(pair.acceptor.send(b"more").expect_err("final"), error);
-    assert_eq!(
-        pair.acceptor.export_binding(CONTEXT).expect_err("final"),
-        error
-    );
+    assert_eq!(pair.acceptor.export_binding(CONTEXT).expect_err("final"), error);
     assert_eq!(pair.acceptor.failure(), Some(&error));
     assert!(pair.acceptor.plaintext().is_empty());
     let alert = transmitted(&mut pair.acceptor);
     let told = deliver(&mut pair.dialer, &alert).expect_err("an alert");
-    assert_eq!(
-        (told.code(), told.alert(), told.is_authentication()),
-        (Code::Damaged, Some(20), false)
-    );
+    assert_eq!((told.code(), told.alert(), told.is_authentication()), (Code::Damaged, Some(20), false));
     pair.acceptor.close();
     assert!(!pair.acceptor.wants_transmit());
 }
@@ -416,9 +335,7 @@ fn failures_are_final() {
 #[test]
 fn random_damage_never_authenticates_wrongly() {
     let number = |name: &str, default: u64| match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is not a number")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is not a number")),
         Err(_) => default,
     };
     let seed = number("WEB4_FUZZ_SEED", 0x5eed);
@@ -443,10 +360,7 @@ fn random_damage_never_authenticates_wrongly() {
                     }
                 }
             }
-            assert!(
-                message.starts_with(&received),
-                "{what}: other bytes than those sent"
-            );
+            assert!(message.starts_with(&received), "{what}: other bytes than those sent");
         }
         let mut junk = vec![0; random.below(2000)];
         junk.fill_with(|| random.below(256) as u8);
@@ -460,10 +374,7 @@ fn random_damage_never_authenticates_wrongly() {
         ] {
             for fragment in random.fragments(&junk) {
                 if let Err(error) = deliver(&mut carrier, fragment) {
-                    assert!(
-                        !error.is_authentication() && error.proven().is_none(),
-                        "{what}: {error}"
-                    );
+                    assert!(!error.is_authentication() && error.proven().is_none(), "{what}: {error}");
                     break;
                 }
             }

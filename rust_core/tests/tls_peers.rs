@@ -6,9 +6,7 @@ mod pair;
 
 use std::sync::Arc;
 
-use foreign::{
-    Forger, OtherScheme, Peer, connect, ed25519, foreign_receive, foreign_transmitted, talk,
-};
+use foreign::{Forger, OtherScheme, Peer, connect, ed25519, foreign_receive, foreign_transmitted, talk};
 use pair::{identity, transmitted};
 use rustls::crypto::ring::{cipher_suite, kx_group};
 use rustls::pki_types::CertificateDer;
@@ -36,8 +34,8 @@ fn accept(client: &Peer) -> (CarrierError, Result<(), Error>) {
 /// The matrix is worth something only if the peer it varies is accepted.
 #[test]
 fn the_honest_foreign_peer_is_accepted() {
-    let mut carrier = Carrier::dial(&identity(1), Expect::Fingerprint(identity(2).fingerprint()))
-        .expect("randomness");
+    let mut carrier =
+        Carrier::dial(&identity(1), Expect::Fingerprint(identity(2).fingerprint())).expect("randomness");
     let (ours, theirs) = talk(&mut carrier, &mut Peer::honest(2).server());
     assert!(ours.is_ok() && theirs.is_ok() && !carrier.is_handshaking());
 
@@ -49,21 +47,12 @@ fn the_honest_foreign_peer_is_accepted() {
 
 #[test]
 fn tls_1_2_is_refused() {
-    let old = Peer {
-        versions: vec![&rustls::version::TLS12],
-        ..Peer::x509()
-    };
+    let old = Peer { versions: vec![&rustls::version::TLS12], ..Peer::x509() };
     let (error, theirs) = accept(&old);
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::TlsVersion, false)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::TlsVersion, false));
     assert_eq!(theirs, Err(Error::AlertReceived(Alert::ProtocolVersion)));
     let (error, _) = dial(&old);
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::TlsVersion, false)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::TlsVersion, false));
     assert_eq!(error.alert(), Some(70));
 }
 
@@ -76,24 +65,14 @@ fn a_tls_1_2_answer_is_refused() {
     hello.extend([0x44; 32]);
     hello.extend([0, 0xc0, 0x2b, 0]);
     let error = carrier.receive(&hello).expect_err("TLS 1.2");
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::TlsVersion, false)
-    );
-    assert_eq!(
-        transmitted(&mut carrier),
-        [21, 3, 3, 0, 2, 2, 70],
-        "alert protocol_version"
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::TlsVersion, false));
+    assert_eq!(transmitted(&mut carrier), [21, 3, 3, 0, 2, 2, 70], "alert protocol_version");
 }
 
 #[test]
 fn x509_only_is_refused() {
     let (error, theirs) = accept(&Peer::x509());
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::NoRawKey, false)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::NoRawKey, false));
     assert_eq!(error.proven(), None);
     assert_eq!(theirs, Err(Error::AlertReceived(Alert::HandshakeFailure)));
 
@@ -105,21 +84,12 @@ fn x509_only_is_refused() {
 
 #[test]
 fn a_certificate_in_place_of_the_raw_key_is_refused() {
-    let swindle = Peer {
-        chain: Peer::x509().chain,
-        ..Peer::honest(2)
-    };
+    let swindle = Peer { chain: Peer::x509().chain, ..Peer::honest(2) };
     let (error, theirs) = accept(&swindle);
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::BadKey, true)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::BadKey, true));
     assert_eq!(theirs, Err(Error::AlertReceived(Alert::BadCertificate)));
     let (error, theirs) = dial(&swindle);
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::BadKey, true)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::BadKey, true));
     assert_eq!(theirs, Err(Error::AlertReceived(Alert::BadCertificate)));
 }
 
@@ -144,16 +114,10 @@ fn unsound_keys_are_refused() {
         vec![spki(no_point)],
     ];
     for chain in chains {
-        let peer = Peer {
-            chain,
-            ..Peer::honest(2)
-        };
+        let peer = Peer { chain, ..Peer::honest(2) };
         let ((dialer, _), (acceptor, _)) = (dial(&peer), accept(&peer));
         for error in [dialer, acceptor] {
-            assert_eq!(
-                (error.code(), error.is_authentication()),
-                (Code::BadKey, true)
-            );
+            assert_eq!((error.code(), error.is_authentication()), (Code::BadKey, true));
             assert_eq!(error.proven(), None);
         }
     }
@@ -161,52 +125,27 @@ fn unsound_keys_are_refused() {
 
 #[test]
 fn a_dialer_without_a_key_is_refused() {
-    let (error, theirs) = accept(&Peer {
-        present: false,
-        ..Peer::honest(2)
-    });
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::NoClientKey, true)
-    );
+    let (error, theirs) = accept(&Peer { present: false, ..Peer::honest(2) });
+    assert_eq!((error.code(), error.is_authentication()), (Code::NoClientKey, true));
     assert_eq!(error.proven(), None);
-    assert_eq!(
-        theirs,
-        Err(Error::AlertReceived(Alert::CertificateRequired))
-    );
+    assert_eq!(theirs, Err(Error::AlertReceived(Alert::CertificateRequired)));
     // One that does not even say that it knows raw public keys.
-    let (error, _) = accept(&Peer {
-        present: false,
-        raw: false,
-        ..Peer::honest(2)
-    });
+    let (error, _) = accept(&Peer { present: false, raw: false, ..Peer::honest(2) });
     assert_eq!(error.code(), Code::NoRawKey);
 }
 
 /// A key that is presented but not proven names nobody (RTT-9), whoever is expected.
 #[test]
 fn a_wrong_proof_is_refused() {
-    let forger = Peer {
-        key: Arc::new(Forger),
-        ..Peer::honest(2)
-    };
-    let borrowed = Peer {
-        key: ed25519(9),
-        ..Peer::honest(2)
-    };
-    let renamed = Peer {
-        key: Arc::new(OtherScheme(ed25519(2))),
-        ..Peer::honest(2)
-    };
+    let forger = Peer { key: Arc::new(Forger), ..Peer::honest(2) };
+    let borrowed = Peer { key: ed25519(9), ..Peer::honest(2) };
+    let renamed = Peer { key: Arc::new(OtherScheme(ed25519(2))), ..Peer::honest(2) };
     for peer in [forger, borrowed, renamed] {
         for expect in [Expect::Any, Expect::Fingerprint(identity(2).fingerprint())] {
             let mut carrier = Carrier::dial(&identity(1), expect).expect("randomness");
             let (ours, theirs) = talk(&mut carrier, &mut peer.server());
             let error = ours.expect_err("no proof");
-            assert_eq!(
-                (error.code(), error.is_authentication()),
-                (Code::BadProof, true)
-            );
+            assert_eq!((error.code(), error.is_authentication()), (Code::BadProof, true));
             assert_eq!(error.proven(), None);
             assert_eq!(theirs, Err(Error::AlertReceived(Alert::DecryptError)));
         }
@@ -224,10 +163,7 @@ fn wrong_key_means_a_proven_other_key() {
     let mut carrier = Carrier::dial(&identity(1), expect).expect("randomness");
     let (ours, theirs) = talk(&mut carrier, &mut Peer::honest(9).server());
     let error = ours.expect_err("the pin");
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::WrongKey, true)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::WrongKey, true));
     assert_eq!(error.proven(), Some(&identity(9).fingerprint()));
     assert_eq!(theirs, Err(Error::AlertReceived(Alert::CertificateUnknown)));
 }
@@ -236,35 +172,20 @@ fn wrong_key_means_a_proven_other_key() {
 #[test]
 fn the_acceptor_refuses_its_own_key() {
     let (error, theirs) = accept(&Peer::honest(1));
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::SelfConnection, true)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::SelfConnection, true));
     assert_eq!(theirs, Err(Error::AlertReceived(Alert::CertificateUnknown)));
 }
 
 #[test]
 fn no_and_other_alpn_are_refused() {
-    let silent = Peer {
-        alpn: vec![],
-        ..Peer::honest(2)
-    };
-    let other = Peer {
-        alpn: vec![b"h2".to_vec()],
-        ..Peer::honest(2)
-    };
+    let silent = Peer { alpn: vec![], ..Peer::honest(2) };
+    let other = Peer { alpn: vec![b"h2".to_vec()], ..Peer::honest(2) };
     let (error, theirs) = accept(&silent);
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::Alpn, false)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::Alpn, false));
     assert_eq!(theirs, Err(Error::AlertReceived(Alert::AccessDenied)));
     let (error, theirs) = accept(&other);
     assert_eq!(error.code(), Code::Alpn);
-    assert_eq!(
-        theirs,
-        Err(Error::AlertReceived(Alert::NoApplicationProtocol))
-    );
+    assert_eq!(theirs, Err(Error::AlertReceived(Alert::NoApplicationProtocol)));
 
     let (error, _) = dial(&other);
     assert_eq!((error.code(), error.alert()), (Code::Alpn, Some(120)));
@@ -273,10 +194,7 @@ fn no_and_other_alpn_are_refused() {
     let mut server = silent.server();
     let (ours, _) = talk(&mut carrier, &mut server);
     let error = ours.expect_err("no protocol");
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::Alpn, false)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::Alpn, false));
     assert_eq!(error.proven(), Some(&identity(2).fingerprint()));
     assert!(server.is_handshaking() && server.peer_certificates().is_none());
 }
@@ -286,10 +204,7 @@ fn other_parameters_are_refused() {
     let mut p256 = Peer::honest(2);
     p256.provider.kx_groups = vec![kx_group::SECP256R1];
     let (error, theirs) = accept(&p256);
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::TlsParameters, false)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::TlsParameters, false));
     assert_eq!(theirs, Err(Error::AlertReceived(Alert::HandshakeFailure)));
     let (error, _) = dial(&p256);
     assert_eq!((error.code(), error.alert()), (Code::Refused, Some(40)));
@@ -314,10 +229,7 @@ fn every_suite_is_spoken() {
 /// A ticket from a peer is not used; a resumption or early data from a peer is refused.
 #[test]
 fn tickets_and_early_data_lead_nowhere() {
-    let generous = Peer {
-        tickets: 2,
-        ..Peer::honest(2)
-    };
+    let generous = Peer { tickets: 2, ..Peer::honest(2) };
     for _ in 0..2 {
         let mut carrier = Carrier::dial(&identity(1), Expect::Any).expect("randomness");
         let mut server = generous.server();
@@ -336,21 +248,12 @@ fn tickets_and_early_data_lead_nowhere() {
         foreign_receive(&mut client, &foreign_transmitted(&mut server)).expect("honest");
     }
     let mut client = connect(&config);
-    let Connection::Client(early) = &mut client else {
-        unreachable!("a client")
-    };
-    let mut writer = early
-        .early_data()
-        .expect("it has a ticket that allows early data");
+    let Connection::Client(early) = &mut client else { unreachable!("a client") };
+    let mut writer = early.early_data().expect("it has a ticket that allows early data");
     std::io::Write::write_all(&mut writer, b"early").expect("room");
     let mut carrier = Carrier::accept(&identity(1)).expect("randomness");
-    let error = carrier
-        .receive(&foreign_transmitted(&mut client))
-        .expect_err("resumption");
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::Resumption, false)
-    );
+    let error = carrier.receive(&foreign_transmitted(&mut client)).expect_err("resumption");
+    assert_eq!((error.code(), error.is_authentication()), (Code::Resumption, false));
     assert!(carrier.plaintext().is_empty());
 }
 
@@ -359,35 +262,15 @@ fn tickets_and_early_data_lead_nowhere() {
 #[test]
 fn a_late_refusal_by_the_acceptor_is_an_authentication_failure() {
     let mut carrier = Carrier::dial(&identity(1), Expect::Any).expect("randomness");
-    let (ours, theirs) = talk(
-        &mut carrier,
-        &mut Peer {
-            refuses: true,
-            ..Peer::honest(2)
-        }
-        .server(),
-    );
+    let (ours, theirs) = talk(&mut carrier, &mut Peer { refuses: true, ..Peer::honest(2) }.server());
     let error = ours.expect_err("refused");
-    assert_eq!(
-        (error.code(), error.is_authentication()),
-        (Code::Refused, true)
-    );
+    assert_eq!((error.code(), error.is_authentication()), (Code::Refused, true));
     assert_eq!(error.alert(), Some(49), "access_denied");
     assert_eq!(error.proven(), Some(&identity(2).fingerprint()));
     assert!(theirs.is_err());
     // Told by a dialer, the same is no proof of anything.
     let mut carrier = Carrier::accept(&identity(1)).expect("randomness");
-    let (ours, _) = talk(
-        &mut carrier,
-        &mut Peer {
-            refuses: true,
-            ..Peer::honest(2)
-        }
-        .client(),
-    );
+    let (ours, _) = talk(&mut carrier, &mut Peer { refuses: true, ..Peer::honest(2) }.client());
     let error = ours.expect_err("refused");
-    assert_eq!(
-        (error.code(), error.is_authentication(), error.proven()),
-        (Code::Refused, false, None)
-    );
+    assert_eq!((error.code(), error.is_authentication(), error.proven()), (Code::Refused, false, None));
 }

@@ -6,10 +6,7 @@ use web4_core::envelope::{Envelope, EnvelopeError, seal};
 use web4_core::identity::{Domain, Identity, SignatureCheck, fingerprint, verify, verify_many};
 
 fn file(name: &str) -> Value {
-    let path = format!(
-        "{}/../tests/vectors/{name}.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let path = format!("{}/../tests/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -20,17 +17,12 @@ fn list<'a>(document: &'a Value, key: &str) -> &'a [Value] {
 }
 
 fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
-    entry[key]
-        .as_str()
-        .unwrap_or_else(|| panic!("{key} of {entry}"))
+    entry[key].as_str().unwrap_or_else(|| panic!("{key} of {entry}"))
 }
 
 fn bytes(entry: &Value, key: &str) -> Vec<u8> {
     let hex = text(entry, key);
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 fn array<const N: usize>(entry: &Value, key: &str) -> [u8; N] {
@@ -53,23 +45,11 @@ fn env_canonical_vectors_accepted() {
     for entry in list(&document, "accepted") {
         let (input, canonical) = (bytes(entry, "input"), bytes(entry, "canonical"));
         let name = text(entry, "name");
-        assert_eq!(
-            canonicalize(&input).as_deref(),
-            Ok(canonical.as_slice()),
-            "{name}"
-        );
-        assert_eq!(
-            canonicalize(&canonical).as_deref(),
-            Ok(canonical.as_slice()),
-            "{name}"
-        );
+        assert_eq!(canonicalize(&input).as_deref(), Ok(canonical.as_slice()), "{name}");
+        assert_eq!(canonicalize(&canonical).as_deref(), Ok(canonical.as_slice()), "{name}");
         assert!(validate(&canonical).is_ok(), "{name}");
         if input != canonical {
-            assert_eq!(
-                validate(&input),
-                Err(CanonicalError::NotCanonical),
-                "{name}"
-            );
+            assert_eq!(validate(&input), Err(CanonicalError::NotCanonical), "{name}");
         }
     }
 }
@@ -96,13 +76,7 @@ fn members_are_reported_where_they_lie() {
     let members = validate(&canonical).unwrap().unwrap();
     let found: Vec<_> = members
         .iter()
-        .map(|m| {
-            (
-                &canonical[m.key.clone()],
-                &canonical[m.value.clone()],
-                &canonical[m.span()],
-            )
-        })
+        .map(|m| (&canonical[m.key.clone()], &canonical[m.value.clone()], &canonical[m.span()]))
         .collect();
     let expected: [(&[u8], &[u8], &[u8]); 3] = [
         (b"", b"[]", br#""":[]"#),
@@ -124,10 +98,7 @@ fn identities_agree() {
         assert_eq!(identity.to_pem().as_str(), text(entry, "pem"));
         let read = Identity::from_pem(text(entry, "pem")).unwrap();
         assert_eq!(read.public_key(), identity.public_key());
-        assert_eq!(
-            format!("{read:?}"),
-            format!("Identity({:?})", identity.fingerprint())
-        );
+        assert_eq!(format!("{read:?}"), format!("Identity({:?})", identity.fingerprint()));
     }
 }
 
@@ -156,12 +127,8 @@ fn right_signatures_verify() {
     let identities = file("identities");
     let document = file("signatures");
     for entry in list(&document, "accepted") {
-        let domain = Domain::new(
-            text(entry, "protocol"),
-            text(entry, "version"),
-            text(entry, "purpose"),
-        )
-        .unwrap();
+        let domain =
+            Domain::new(text(entry, "protocol"), text(entry, "version"), text(entry, "purpose")).unwrap();
         let (key, message) = (array(entry, "public_key"), bytes(entry, "message"));
         verify(&key, &domain, &message, &array(entry, "signature")).unwrap();
         let signer = list(&identities, "identities")
@@ -180,23 +147,12 @@ fn checks() -> Vec<(SignatureCheck, bool)> {
     for (kind, right) in [("accepted", true), ("refused", false)] {
         for entry in list(&document, kind) {
             let message = bytes(entry, "message");
-            let domain = Domain::new(
-                text(entry, "protocol"),
-                text(entry, "version"),
-                text(entry, "purpose"),
-            )
-            .unwrap();
+            let domain =
+                Domain::new(text(entry, "protocol"), text(entry, "version"), text(entry, "purpose")).unwrap();
             let signed_bytes = domain.signed_bytes([message.as_slice()], message.len());
             let (key, signature) = (bytes(entry, "public_key"), bytes(entry, "signature"));
             if let (Ok(public_key), Ok(signature)) = (key.try_into(), signature.try_into()) {
-                checks.push((
-                    SignatureCheck {
-                        public_key,
-                        signed_bytes,
-                        signature,
-                    },
-                    right,
-                ));
+                checks.push((SignatureCheck { public_key, signed_bytes, signature }, right));
             }
         }
     }
@@ -211,12 +167,7 @@ fn sig_batch_equals_single() {
     }
     // The shares of the threads fall differently with each length.
     for len in (0..=20).chain([checks.len() - 1, checks.len()]) {
-        let batch: Vec<_> = checks
-            .iter()
-            .rev()
-            .take(len)
-            .map(|(check, _)| check.clone())
-            .collect();
+        let batch: Vec<_> = checks.iter().rev().take(len).map(|(check, _)| check.clone()).collect();
         let single: Vec<_> = batch.iter().map(SignatureCheck::verify).collect();
         assert_eq!(verify_many(&batch), single);
     }
@@ -233,11 +184,7 @@ fn envelopes_are_sealed_parsed_and_verified() {
         assert_eq!(seal(&identity, &unsigned, max).unwrap(), expected, "{name}");
         let spaced = [b" ".as_slice(), &unsigned, b"\n"].concat();
         assert_eq!(seal(&identity, &spaced, max).unwrap(), expected, "{name}");
-        assert_eq!(
-            seal(&identity, &expected, max),
-            Err(EnvelopeError::Field("sign")),
-            "{name}"
-        );
+        assert_eq!(seal(&identity, &expected, max), Err(EnvelopeError::Field("sign")), "{name}");
 
         let envelope = Envelope::parse(expected.as_slice(), max).unwrap();
         envelope.verify(&identity.public_key()).unwrap();
@@ -249,9 +196,7 @@ fn envelopes_are_sealed_parsed_and_verified() {
         assert_eq!(digest, text(entry, "content_digest"), "{name}");
         // The digest does not depend on signature or time.
         assert_eq!(
-            Envelope::parse(unsigned.as_slice(), max)
-                .unwrap()
-                .content_digest(),
+            Envelope::parse(unsigned.as_slice(), max).unwrap().content_digest(),
             envelope.content_digest()
         );
     }
@@ -268,12 +213,7 @@ fn env_reject_matrix_of_the_generic_envelope() {
             .and_then(|envelope| envelope.verify(&identity.public_key()));
         let error = result.expect_err(text(entry, "name"));
         assert_eq!(error.code(), text(entry, "code"), "{}", text(entry, "name"));
-        assert_eq!(
-            error.field(),
-            entry["field"].as_str(),
-            "{}",
-            text(entry, "name")
-        );
+        assert_eq!(error.field(), entry["field"].as_str(), "{}", text(entry, "name"));
     }
 }
 
@@ -283,26 +223,13 @@ fn sizes_are_checked_to_the_byte() {
     let unsigned = br#"{"cip":"1.0","type":"T"}"#;
     let len = seal(&identity, unsigned, 4096).unwrap().len();
     assert_eq!(seal(&identity, unsigned, len).unwrap().len(), len);
-    assert_eq!(
-        seal(&identity, unsigned, len - 1),
-        Err(EnvelopeError::TooLarge { limit: len - 1 })
-    );
+    assert_eq!(seal(&identity, unsigned, len - 1), Err(EnvelopeError::TooLarge { limit: len - 1 }));
     let sealed = seal(&identity, unsigned, len).unwrap();
     assert!(Envelope::parse(sealed.as_slice(), len).is_ok());
-    assert_eq!(
-        Envelope::parse(sealed.as_slice(), len - 1)
-            .unwrap_err()
-            .code(),
-        "too_large"
-    );
+    assert_eq!(Envelope::parse(sealed.as_slice(), len - 1).unwrap_err().code(), "too_large");
     // Whatever a node allows, 256 KiB is the end (ENV-3).
     let huge = vec![b'x'; 256 * 1024 + 1];
-    assert_eq!(
-        Envelope::parse(huge.as_slice(), usize::MAX)
-            .unwrap_err()
-            .code(),
-        "too_large"
-    );
+    assert_eq!(Envelope::parse(huge.as_slice(), usize::MAX).unwrap_err().code(), "too_large");
 }
 
 #[test]

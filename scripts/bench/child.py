@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
-from figures import Task
-from link import Side
-from loads import drive, serve
+from scripts.bench.figures import Task
+from scripts.bench.link import Side
+from scripts.bench.loads import drive, serve
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from link import Peer
+    from scripts.bench.link import Peer
 
 
 async def converse(peer: Peer, side: Side) -> None:

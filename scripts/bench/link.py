@@ -22,12 +22,19 @@ T = TypeVar("T")
 
 
 class Link(Protocol):
-    """Whole messages over one connection, in order. `receive_many` waits for one and returns all it has."""
+    """Whole messages over one connection, in order."""
 
-    async def send(self, message: bytes) -> None: ...
-    async def send_many(self, messages: list[bytes]) -> None: ...
-    async def receive(self) -> bytes: ...
-    async def receive_many(self) -> list[bytes]: ...
+    async def send(self, message: bytes) -> None:
+        """Hand over one message."""
+
+    async def send_many(self, messages: list[bytes]) -> None:
+        """Hand over a batch by one call."""
+
+    async def receive(self) -> bytes:
+        """Wait for the next message."""
+
+    async def receive_many(self) -> list[bytes]:
+        """Wait for one message and return every one that is here."""
 
 
 class Side:
@@ -76,4 +83,5 @@ class Peer(Protocol):
     ENCRYPTED: bool
 
     @staticmethod
-    def open_link(side: Side) -> AbstractAsyncContextManager[Link]: ...
+    def open_link(side: Side) -> AbstractAsyncContextManager[Link]:
+        """Connect this side, authenticated if the peer is; leaving the block disconnects."""

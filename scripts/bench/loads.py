@@ -8,12 +8,12 @@ from array import array
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from figures import END, Figure, Measurement, Task
+from scripts.bench.figures import END, Figure, Measurement, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from link import Link
+    from scripts.bench.link import Link
 
 
 class _Meter:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
-from figures import Measurement, Task
+from scripts.bench.disturbance import Watch
+from scripts.bench.figures import Measurement, Task
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-_HERE = Path(__file__).parent
+_ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 
 
@@ -27,14 +28,18 @@ def cores() -> tuple[int, int] | None:
 
 class _Child:
     def __init__(self, peer: str, role: str, credentials: Path, cpu: int | None, path: list[str]) -> None:
-        command = [sys.executable, str(_HERE / "child.py"), "--peer", peer, "--role", role]
+        command = [sys.executable, "-m", "scripts.bench.child", "--peer", peer, "--role", role]
         command += ["--credentials", str(credentials)]
         if cpu is not None:
             command += ["--cpu", str(cpu)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_HERE), *path])}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), *path])}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
         )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def write(self, value: object) -> None:
         assert self._process.stdin is not None
@@ -83,11 +88,13 @@ class Pair:
             self._end(kill=True)
             raise
 
-    def measure(self, task: Task) -> dict[str, Measurement]:
-        """Run one figure; what each side saw, by role."""
+    def measure(self, task: Task) -> tuple[dict[str, Measurement], float]:
+        """Run one figure: what each side saw, by role, and how many cores others kept busy meanwhile."""
+        watch = Watch([self._server.pid, self._client.pid])
         self._server.write(task)
         self._client.write(task)
-        return {"client": self._client.read(Measurement), "server": self._server.read(Measurement)}
+        seen = {"client": self._client.read(Measurement), "server": self._server.read(Measurement)}
+        return seen, watch.cores()
 
     def _end(self, *, kill: bool) -> None:
         self._client.end(kill=kill)

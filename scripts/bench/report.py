@@ -10,13 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from figures import FIGURES
+from scripts.bench.figures import FIGURES
 from web4 import _core
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rounds import Results, Spread
+    from scripts.bench.rounds import Results, Spread
 
 
 def machine() -> dict[str, object]:

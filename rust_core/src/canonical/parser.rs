@@ -17,27 +17,18 @@ pub(super) enum Value<'a> {
 
 /// Reads exactly one value.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value<'_>, CanonicalError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| CanonicalError::Syntax {
-        what: "invalid UTF-8",
-        offset: error.valid_up_to(),
-    })?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| CanonicalError::Syntax { what: "invalid UTF-8", offset: error.valid_up_to() })?;
     let mut parser = Parser { text, at: 0 };
     parser.skip_space();
     let value = parser.value(0)?;
     parser.skip_space();
-    if parser.at == text.len() {
-        Ok(value)
-    } else {
-        parser.fail("bytes after the value")
-    }
+    if parser.at == text.len() { Ok(value) } else { parser.fail("bytes after the value") }
 }
 
 /// See [`super::unescape`].
 pub(super) fn unescape(terminated: &str) -> Option<Cow<'_, str>> {
-    let mut parser = Parser {
-        text: terminated,
-        at: 0,
-    };
+    let mut parser = Parser { text: terminated, at: 0 };
     let text = parser.string().ok()?;
     (parser.at == terminated.len()).then_some(text)
 }
@@ -51,10 +42,7 @@ type Parsed<T> = Result<T, CanonicalError>;
 
 impl<'a> Parser<'a> {
     fn fail<T>(&self, what: &'static str) -> Parsed<T> {
-        Err(CanonicalError::Syntax {
-            what,
-            offset: self.at,
-        })
+        Err(CanonicalError::Syntax { what, offset: self.at })
     }
 
     fn peek(&self) -> Option<u8> {
@@ -154,10 +142,7 @@ impl<'a> Parser<'a> {
         }
         members.sort_by(|(a, _), (b, _)| compare_keys(a.as_bytes(), b.as_bytes()));
         if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return Err(CanonicalError::Syntax {
-                what: "duplicate key in the object",
-                offset: start,
-            });
+            return Err(CanonicalError::Syntax { what: "duplicate key in the object", offset: start });
         }
         Ok(Value::Object(members))
     }
@@ -263,10 +248,7 @@ impl<'a> Parser<'a> {
         }
         match self.text[start..self.at].parse::<f64>() {
             Ok(number) if in_range(number) => Ok(Value::Number(number)),
-            _ => Err(CanonicalError::Syntax {
-                what: "number out of range",
-                offset: start,
-            }),
+            _ => Err(CanonicalError::Syntax { what: "number out of range", offset: start }),
         }
     }
 
@@ -275,10 +257,6 @@ impl<'a> Parser<'a> {
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at == start {
-            self.fail("no digit")
-        } else {
-            Ok(())
-        }
+        if self.at == start { self.fail("no digit") } else { Ok(()) }
     }
 }

@@ -57,9 +57,7 @@ impl Walker<'_> {
     }
 
     fn literal(&mut self, word: &[u8]) -> Option<()> {
-        self.bytes[self.at..]
-            .starts_with(word)
-            .then(|| self.at += word.len())
+        self.bytes[self.at..].starts_with(word).then(|| self.at += word.len())
     }
 
     fn array(&mut self, depth: usize) -> Option<()> {
@@ -102,10 +100,7 @@ impl Walker<'_> {
             let start = self.at;
             self.value(depth)?;
             previous = Some(key.clone());
-            found(Member {
-                key,
-                value: start..self.at,
-            });
+            found(Member { key, value: start..self.at });
             let next = self.peek()?;
             self.at += 1;
             match next {
@@ -153,22 +148,17 @@ impl Walker<'_> {
     fn number(&mut self) -> Option<()> {
         let rest = &self.bytes[self.at..];
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e');
-        let len = rest
-            .iter()
-            .take(MAX_NUMBER_LEN + 1)
-            .take_while(|byte| is_part(byte))
-            .count();
+        let len = rest.iter().take(MAX_NUMBER_LEN + 1).take_while(|byte| is_part(byte)).count();
         if len > MAX_NUMBER_LEN {
             return None;
         }
         let token = &rest[..len];
         let digits = token.strip_prefix(b"-").unwrap_or(token);
-        let canonical =
-            if digits.len() <= MAX_INTEGER_DIGITS && digits.iter().all(u8::is_ascii_digit) {
-                is_canonical_integer(digits, token.len() > digits.len())
-            } else {
-                is_canonical_number(token)
-            };
+        let canonical = if digits.len() <= MAX_INTEGER_DIGITS && digits.iter().all(u8::is_ascii_digit) {
+            is_canonical_integer(digits, token.len() > digits.len())
+        } else {
+            is_canonical_number(token)
+        };
         canonical.then(|| self.at += len)
     }
 }
@@ -179,18 +169,14 @@ fn is_canonical_integer(digits: &[u8], negative: bool) -> bool {
         [b'0'] => !negative,
         [b'0', ..] => false,
         _ => {
-            let value = digits
-                .iter()
-                .fold(0_u64, |value, digit| value * 10 + u64::from(digit - b'0'));
+            let value = digits.iter().fold(0_u64, |value, digit| value * 10 + u64::from(digit - b'0'));
             value < 1 << 53
         }
     }
 }
 
 fn is_canonical_number(token: &[u8]) -> bool {
-    let number = std::str::from_utf8(token)
-        .ok()
-        .and_then(|text| text.parse::<f64>().ok());
+    let number = std::str::from_utf8(token).ok().and_then(|text| text.parse::<f64>().ok());
     number.is_some_and(|number| {
         in_range(number) && ryu_js::Buffer::new().format_finite(number).as_bytes() == token
     })
@@ -213,9 +199,6 @@ fn plain_len(bytes: &[u8]) -> usize {
             return index * 8 + (special.trailing_zeros() / 8) as usize;
         }
     }
-    let plain = tail
-        .iter()
-        .take_while(|byte| **byte >= 0x20 && !matches!(byte, b'"' | b'\\'))
-        .count();
+    let plain = tail.iter().take_while(|byte| **byte >= 0x20 && !matches!(byte, b'"' | b'\\')).count();
     words.len() * 8 + plain
 }

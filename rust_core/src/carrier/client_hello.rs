@@ -28,8 +28,7 @@ impl HelloCheck {
     /// `resumption` for one that offers a pre-shared key or early data.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<bool, CarrierErrorCode> {
         let wanted = RECORD_HEADER + LONGEST - self.record.len();
-        self.record
-            .extend_from_slice(&bytes[..bytes.len().min(wanted)]);
+        self.record.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
         let Some((header, body)) = self.record.split_at_checked(RECORD_HEADER) else {
             return match self.record.first() {
                 Some(22) | None => Ok(false),
@@ -86,11 +85,7 @@ mod tests {
     fn hello(extensions: &[u8]) -> Vec<u8> {
         let mut body = vec![3; 34];
         body.extend([2, 9, 9, 0, 2, 0x13, 1, 1, 0]);
-        body.extend(
-            u16::try_from(extensions.len())
-                .expect("short")
-                .to_be_bytes(),
-        );
+        body.extend(u16::try_from(extensions.len()).expect("short").to_be_bytes());
         body.extend(extensions);
         let length = u16::try_from(body.len()).expect("short");
         let mut record = vec![22, 3, 1];
@@ -107,16 +102,9 @@ mod tests {
         let record = hello(&[0, 16, 0, 1, 7, 0, 43, 0, 0]);
         let mut check = HelloCheck::default();
         for (index, byte) in record.iter().enumerate() {
-            assert_eq!(
-                check.advance(&[*byte]),
-                Ok(index + 1 == record.len()),
-                "byte {index}"
-            );
+            assert_eq!(check.advance(&[*byte]), Ok(index + 1 == record.len()), "byte {index}");
         }
-        assert_eq!(
-            HelloCheck::default().advance(&[&record[..], b"more"].concat()),
-            Ok(true)
-        );
+        assert_eq!(HelloCheck::default().advance(&[&record[..], b"more"].concat()), Ok(true));
     }
 
     /// RTT-4: pre-shared keys and early data are refused wherever they stand.
@@ -124,10 +112,7 @@ mod tests {
     fn resumption_is_refused() {
         for kind in [41, 42] {
             let record = hello(&[0, 16, 0, 1, 7, 0, kind, 0, 0]);
-            assert_eq!(
-                HelloCheck::default().advance(&record),
-                Err(CarrierErrorCode::Resumption)
-            );
+            assert_eq!(HelloCheck::default().advance(&record), Err(CarrierErrorCode::Resumption));
         }
     }
 
@@ -146,11 +131,7 @@ mod tests {
             &[22, 3, 1, 0, 4, 1, 0, 0, 1],
             &[22, 3, 1, 0, 0],
         ] {
-            assert_eq!(
-                HelloCheck::default().advance(junk),
-                Err(CarrierErrorCode::Damaged),
-                "{junk:?}"
-            );
+            assert_eq!(HelloCheck::default().advance(junk), Err(CarrierErrorCode::Damaged), "{junk:?}");
         }
     }
 }

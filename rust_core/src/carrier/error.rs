@@ -118,19 +118,9 @@ impl CarrierError {
         use CarrierErrorCode as Code;
         let authentication = matches!(
             code,
-            Code::WrongKey
-                | Code::SelfConnection
-                | Code::BadKey
-                | Code::BadProof
-                | Code::NoClientKey
+            Code::WrongKey | Code::SelfConnection | Code::BadKey | Code::BadProof | Code::NoClientKey
         );
-        Self {
-            code,
-            authentication,
-            proven,
-            alert: None,
-            detail: None,
-        }
+        Self { code, authentication, proven, alert: None, detail: None }
     }
 
     pub(super) fn with_detail(mut self, detail: impl Into<String>) -> Self {
@@ -171,9 +161,7 @@ impl CarrierError {
             CertificateError::BadSignature => Self::new(Code::BadProof, None),
             CertificateError::Other(other) => match other.0.downcast_ref::<KeyRefused>() {
                 Some(KeyRefused::WrongKey(peer)) => Self::new(Code::WrongKey, Some(*peer)),
-                Some(KeyRefused::SelfConnection(own)) => {
-                    Self::new(Code::SelfConnection, Some(*own))
-                }
+                Some(KeyRefused::SelfConnection(own)) => Self::new(Code::SelfConnection, Some(*own)),
                 None => Self::new(Code::BadKey, None),
             },
             _ => Self::new(Code::BadKey, None),
@@ -290,10 +278,7 @@ mod tests {
     /// What a bystander can cause with one plaintext record is never charged to the proven peer as a violation.
     #[test]
     fn misbehaviour_that_anybody_can_cause_is_damage() {
-        for why in [
-            PeerMisbehaved::IllegalMiddleboxChangeCipherSpec,
-            PeerMisbehaved::TooManyEmptyFragments,
-        ] {
+        for why in [PeerMisbehaved::IllegalMiddleboxChangeCipherSpec, PeerMisbehaved::TooManyEmptyFragments] {
             let error = CarrierError::from_tls(&Error::from(why), Role::Acceptor, Some([1; 32]));
             assert_eq!(error.code(), CarrierErrorCode::Damaged);
         }

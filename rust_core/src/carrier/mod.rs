@@ -94,12 +94,8 @@ impl Carrier {
         Self::new(config.serve().map(Connection::Server), Role::Acceptor)
     }
 
-    fn new(
-        connection: Result<Connection, rustls::Error>,
-        role: Role,
-    ) -> Result<Self, CarrierError> {
-        let mut connection =
-            connection.map_err(|error| CarrierError::from_tls(&error, role, None))?;
+    fn new(connection: Result<Connection, rustls::Error>, role: Role) -> Result<Self, CarrierError> {
+        let mut connection = connection.map_err(|error| CarrierError::from_tls(&error, role, None))?;
         // `send` keeps the bound itself: it prefers whole records, which rustls' own limit would cut.
         connection.set_buffer_limit(None);
         Ok(Self {
@@ -204,10 +200,7 @@ impl Carrier {
         if self.peer.is_none() {
             return &[];
         }
-        self.connection
-            .reader()
-            .into_first_chunk()
-            .unwrap_or_default()
+        self.connection.reader().into_first_chunk().unwrap_or_default()
     }
 
     /// Release the first `length` bytes of [`Carrier::plaintext`].
@@ -269,10 +262,7 @@ impl Carrier {
     ///
     /// # Errors
     /// What `write` returns, or an error if it claims more than it was shown.
-    pub fn transmit(
-        &mut self,
-        write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    pub fn transmit(&mut self, write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
         let written = self.connection.write_tls(&mut VectoredWrite(write))?;
         self.released(written);
         Ok(written)
@@ -288,11 +278,7 @@ impl Carrier {
     }
 
     fn released(&mut self, written: usize) {
-        self.outgoing = if self.connection.wants_write() {
-            self.outgoing.saturating_sub(written)
-        } else {
-            0
-        };
+        self.outgoing = if self.connection.wants_write() { self.outgoing.saturating_sub(written) } else { 0 };
     }
 
     /// The binding of this carrier (RTT-8): 32 bytes that both ends, and nobody else, compute from the same
@@ -329,9 +315,7 @@ impl Carrier {
     fn check_open(&self) -> Result<(), CarrierError> {
         match &self.failure {
             Some(failure) => Err(failure.clone()),
-            None if self.is_handshaking() => {
-                Err(CarrierError::new(CarrierErrorCode::Handshaking, None))
-            }
+            None if self.is_handshaking() => Err(CarrierError::new(CarrierErrorCode::Handshaking, None)),
             None => Ok(()),
         }
     }
@@ -395,10 +379,7 @@ impl Carrier {
             // Only an acceptor can do this: it picked no protocol. What waits to be transmitted would tell it
             // our key; it gets nothing.
             while self.connection.wants_write() {
-                let dropped = self
-                    .connection
-                    .write_tls(&mut io::sink())
-                    .unwrap_or_default();
+                let dropped = self.connection.write_tls(&mut io::sink()).unwrap_or_default();
                 self.released(dropped);
             }
             let error = CarrierError::new(CarrierErrorCode::Alpn, Some(fingerprint));
@@ -416,9 +397,7 @@ impl Carrier {
 
 impl fmt::Debug for Carrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peer = self
-            .peer_fingerprint()
-            .map(|peer| blake3::Hash::from_bytes(*peer).to_hex());
+        let peer = self.peer_fingerprint().map(|peer| blake3::Hash::from_bytes(*peer).to_hex());
         f.debug_struct("Carrier")
             .field("role", &self.role)
             .field("peer", &peer.as_deref())

@@ -12,9 +12,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
-use rustls::{
-    ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection, SignatureScheme,
-};
+use rustls::{ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection, SignatureScheme};
 use zeroize::Zeroizing;
 
 use super::verifier::{KeyVerifier, SPKI_PREFIX, ed25519_key, fingerprint};
@@ -23,9 +21,8 @@ use super::verifier::{KeyVerifier, SPKI_PREFIX, ed25519_key, fingerprint};
 pub const ALPN: &[u8] = b"web4-rtt/1";
 
 /// PKCS#8 version 1 of an Ed25519 private key up to its 32-byte seed (RFC 8410).
-const PKCS8_PREFIX: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
+const PKCS8_PREFIX: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// Whom a dial wants to reach (RTT-5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +70,8 @@ impl TlsConfig {
     /// # Errors
     /// [`PrivateKeyError`] if it is anything else, or if its public part does not belong to its private part.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, PrivateKeyError> {
-        let signing_key = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der))
-            .map_err(|_| PrivateKeyError)?;
+        let signing_key =
+            ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der)).map_err(|_| PrivateKeyError)?;
         let spki = signing_key.public_key().ok_or(PrivateKeyError)?;
         let certificate = CertificateDer::from(spki.as_ref().to_vec());
         debug_assert!(certificate.as_ref().starts_with(&SPKI_PREFIX));
@@ -83,19 +80,10 @@ impl TlsConfig {
 
         let provider = Arc::new(provider());
         let algorithms = provider.signature_verification_algorithms;
-        let verifier = KeyVerifier {
-            own,
-            expected: None,
-            algorithms,
-        };
-        let client =
-            client_config(&provider, &certified, &verifier).map_err(|_| PrivateKeyError)?;
+        let verifier = KeyVerifier { own, expected: None, algorithms };
+        let client = client_config(&provider, &certified, &verifier).map_err(|_| PrivateKeyError)?;
         let server = server_config(&provider, certified, &verifier).map_err(|_| PrivateKeyError)?;
-        Ok(Self {
-            client: Arc::new(client),
-            server: Arc::new(server),
-            verifier,
-        })
+        Ok(Self { client: Arc::new(client), server: Arc::new(server), verifier })
     }
 
     /// Raw public key of the endpoint.
@@ -113,14 +101,9 @@ impl TlsConfig {
             Expect::Fingerprint(expected) => Some(expected),
             Expect::Any => None,
         };
-        let verifier = KeyVerifier {
-            expected,
-            ..self.verifier.clone()
-        };
+        let verifier = KeyVerifier { expected, ..self.verifier.clone() };
         let mut config = ClientConfig::clone(&self.client);
-        config
-            .dangerous()
-            .set_certificate_verifier(Arc::new(verifier));
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
         // rustls wants a name to file sessions under; none is sent, and no session is filed.
         let name = ServerName::from(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         ClientConnection::new(Arc::new(config), name)
@@ -134,9 +117,7 @@ impl TlsConfig {
 impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fingerprint = blake3::Hash::from_bytes(self.fingerprint());
-        f.debug_struct("TlsConfig")
-            .field("fingerprint", &fingerprint.to_hex().as_str())
-            .finish()
+        f.debug_struct("TlsConfig").field("fingerprint", &fingerprint.to_hex().as_str()).finish()
     }
 }
 
@@ -156,15 +137,9 @@ fn provider() -> CryptoProvider {
 }
 
 fn ed25519_only(every: WebPkiSupportedAlgorithms) -> WebPkiSupportedAlgorithms {
-    let at = every
-        .mapping
-        .iter()
-        .position(|(scheme, _)| *scheme == SignatureScheme::ED25519);
+    let at = every.mapping.iter().position(|(scheme, _)| *scheme == SignatureScheme::ED25519);
     let mapping = at.map_or(&[][..], |at| &every.mapping[at..=at]);
-    WebPkiSupportedAlgorithms {
-        all: mapping.first().map_or(&[], |(_, algorithms)| algorithms),
-        mapping,
-    }
+    WebPkiSupportedAlgorithms { all: mapping.first().map_or(&[], |(_, algorithms)| algorithms), mapping }
 }
 
 fn client_config(
@@ -176,9 +151,7 @@ fn client_config(
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier.clone()))
-        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
-            Arc::clone(certified),
-        )));
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::clone(certified))));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;

@@ -12,24 +12,20 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError,
-    PeerIncompatible, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible,
+    SignatureScheme,
 };
 
 /// `SubjectPublicKeyInfo` of an Ed25519 key up to the 32 bytes of the key (RFC 8410).
-pub(super) const SPKI_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
+pub(super) const SPKI_PREFIX: [u8; 12] =
+    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// The peer's key as a raw public key certificate carries it, or `BadEncoding`.
 ///
 /// Refuses keys of small order: for those a signature proves nothing, because anybody can make one.
 pub(super) fn ed25519_key(certificate: &CertificateDer<'_>) -> Result<[u8; 32], Error> {
     let bad = || Error::InvalidCertificate(CertificateError::BadEncoding);
-    let raw = certificate
-        .as_ref()
-        .strip_prefix(&SPKI_PREFIX)
-        .ok_or_else(bad)?;
+    let raw = certificate.as_ref().strip_prefix(&SPKI_PREFIX).ok_or_else(bad)?;
     let key = <[u8; 32]>::try_from(raw).map_err(|_| bad())?;
     match ed25519_dalek::VerifyingKey::from_bytes(&key) {
         Ok(point) if !point.is_weak() => Ok(key),
@@ -91,18 +87,15 @@ impl KeyVerifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         let key = ed25519_key(certificate)?;
         let spki = SubjectPublicKeyInfoDer::from(certificate.as_ref());
-        let valid =
-            verify_tls13_signature_with_raw_key(message, &spki, signature, &self.algorithms)
-                .map_err(|_| Error::InvalidCertificate(CertificateError::BadSignature))?;
+        let valid = verify_tls13_signature_with_raw_key(message, &spki, signature, &self.algorithms)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::BadSignature))?;
         let peer = fingerprint(&key);
         let refused = match self.expected {
             _ if key == self.own => KeyRefused::SelfConnection(peer),
             Some(expected) if expected != peer => KeyRefused::WrongKey(peer),
             _ => return Ok(valid),
         };
-        Err(Error::InvalidCertificate(CertificateError::Other(
-            OtherError(Arc::new(refused)),
-        )))
+        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused)))))
     }
 
     fn refuse_tls12() -> Error {

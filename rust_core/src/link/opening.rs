@@ -49,7 +49,13 @@ pub struct OpeningLink {
 
 impl OpeningLink {
     /// A carrier that was dialled (`dialer`) or accepted.
-    pub fn new(carrier: Carrier, wire: Wire, dialer: bool, options: &Options, boot_id: BootId) -> OpeningLink {
+    pub fn new(
+        carrier: Carrier,
+        wire: Wire,
+        dialer: bool,
+        options: &Options,
+        boot_id: BootId,
+    ) -> OpeningLink {
         OpeningLink {
             conduit: Conduit::new(carrier, wire),
             options: *options,

@@ -28,10 +28,7 @@ pub(super) fn canonicalize<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<
 #[pyo3(signature = (data, /))]
 pub(super) fn blake3<'py>(py: Python<'py>, data: &Bound<'py, PyBytes>) -> Bound<'py, PyBytes> {
     let bytes = data.as_bytes();
-    let digest = if bytes.len() < LONG_INPUT {
-        hash::blake3(bytes)
-    } else {
-        py.detach(|| hash::blake3(bytes))
-    };
+    let digest =
+        if bytes.len() < LONG_INPUT { hash::blake3(bytes) } else { py.detach(|| hash::blake3(bytes)) };
     PyBytes::new(py, &digest)
 }

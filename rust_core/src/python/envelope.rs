@@ -45,17 +45,13 @@ impl Envelope {
     /// The timestamp as it is written, if there is one and it is a string.
     #[getter]
     fn timestamp(&self) -> Option<String> {
-        self.inner
-            .timestamp()
-            .map(|timestamp| timestamp.into_owned())
+        self.inner.timestamp().map(|timestamp| timestamp.into_owned())
     }
 
     /// The canonical bytes of the payload, if there is one.
     #[getter]
     fn payload<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        self.inner
-            .payload()
-            .map(|payload| PyBytes::new(py, payload))
+        self.inner.payload().map(|payload| PyBytes::new(py, payload))
     }
 
     /// The canonical bytes of the whole envelope: the object that was parsed, not a copy.
@@ -80,11 +76,7 @@ impl Envelope {
     }
 
     fn __repr__(&self) -> String {
-        format!(
-            "<Envelope {}, {} bytes>",
-            self.inner.protocol().name(),
-            self.inner.bytes().len()
-        )
+        format!("<Envelope {}, {} bytes>", self.inner.protocol().name(), self.inner.bytes().len())
     }
 }
 
@@ -124,10 +116,8 @@ pub(super) fn verify_envelopes<'py>(
     pairs: Vec<(Bound<'py, Envelope>, Bound<'py, PyBytes>)>,
 ) -> Vec<usize> {
     let checks = pairs.iter().map(|(envelope, public_key)| {
-        let key: &[u8; KEY_LEN] = public_key
-            .as_bytes()
-            .try_into()
-            .map_err(|_| EnvelopeError::from(BadSignature))?;
+        let key: &[u8; KEY_LEN] =
+            public_key.as_bytes().try_into().map_err(|_| EnvelopeError::from(BadSignature))?;
         envelope.get().inner.signature_check(key)
     });
     refused_positions(py, checks.collect())

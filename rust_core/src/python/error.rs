@@ -11,18 +11,10 @@ pyo3::create_exception!(
 );
 
 /// A `CoreError` with its attributes. If even that cannot be made, the error that prevented it.
-pub(super) fn core_error(
-    py: Python<'_>,
-    code: &str,
-    field: Option<&str>,
-    message: String,
-) -> PyErr {
+pub(super) fn core_error(py: Python<'_>, code: &str, field: Option<&str>, message: String) -> PyErr {
     let error = CoreError::new_err(message);
     let value = error.value(py);
-    match value
-        .setattr("code", code)
-        .and_then(|()| value.setattr("field", field))
-    {
+    match value.setattr("code", code).and_then(|()| value.setattr("field", field)) {
         Ok(()) => error,
         Err(cause) => cause,
     }

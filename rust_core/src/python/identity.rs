@@ -20,30 +20,22 @@ impl Identity {
     /// A new identity from the operating system's randomness.
     #[staticmethod]
     fn generate(py: Python<'_>) -> PyResult<Self> {
-        identity::Identity::generate()
-            .map(|inner| Self { inner })
-            .map_err(|error| refuse_key(py, error))
+        identity::Identity::generate().map(|inner| Self { inner }).map_err(|error| refuse_key(py, error))
     }
 
     /// The identity that belongs to a seed of 32 bytes.
     #[staticmethod]
     #[pyo3(signature = (seed, /))]
     fn from_seed(seed: &[u8]) -> PyResult<Self> {
-        let seed = seed
-            .try_into()
-            .map_err(|_| PyValueError::new_err("a seed has 32 bytes"))?;
-        Ok(Self {
-            inner: identity::Identity::from_seed(seed),
-        })
+        let seed = seed.try_into().map_err(|_| PyValueError::new_err("a seed has 32 bytes"))?;
+        Ok(Self { inner: identity::Identity::from_seed(seed) })
     }
 
     /// Reads a PKCS#8 PEM document.
     #[staticmethod]
     #[pyo3(signature = (pem, /))]
     fn from_pem(py: Python<'_>, pem: &str) -> PyResult<Self> {
-        identity::Identity::from_pem(pem)
-            .map(|inner| Self { inner })
-            .map_err(|error| refuse_key(py, error))
+        identity::Identity::from_pem(pem).map(|inner| Self { inner }).map_err(|error| refuse_key(py, error))
     }
 
     /// The private key as a PKCS#8 PEM document: handle with care.
@@ -86,9 +78,7 @@ impl Identity {
 #[pyfunction]
 #[pyo3(signature = (public_key, /))]
 pub(super) fn fingerprint(public_key: &[u8]) -> PyResult<String> {
-    let key = public_key
-        .try_into()
-        .map_err(|_| PyValueError::new_err("a public key has 32 bytes"))?;
+    let key = public_key.try_into().map_err(|_| PyValueError::new_err("a public key has 32 bytes"))?;
     Ok(identity::fingerprint(key))
 }
 
@@ -116,11 +106,7 @@ pub(super) fn verify(
 #[pyo3(signature = (checks, /, *, protocol, version, purpose))]
 pub(super) fn verify_many<'py>(
     py: Python<'py>,
-    checks: Vec<(
-        Bound<'py, PyBytes>,
-        Bound<'py, PyBytes>,
-        Bound<'py, PyBytes>,
-    )>,
+    checks: Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>)>,
     protocol: &str,
     version: &str,
     purpose: &str,
@@ -129,22 +115,14 @@ pub(super) fn verify_many<'py>(
     let checks: Vec<_> = checks
         .iter()
         .map(|(key, message, signature)| {
-            signature_check(
-                key.as_bytes(),
-                &domain,
-                message.as_bytes(),
-                signature.as_bytes(),
-            )
+            signature_check(key.as_bytes(), &domain, message.as_bytes(), signature.as_bytes())
         })
         .collect();
     Ok(refused_positions(py, checks))
 }
 
 /// Runs the checks that could be made, and gives the positions of all that do not verify.
-pub(super) fn refused_positions<E>(
-    py: Python<'_>,
-    checks: Vec<Result<SignatureCheck, E>>,
-) -> Vec<usize> {
+pub(super) fn refused_positions<E>(py: Python<'_>, checks: Vec<Result<SignatureCheck, E>>) -> Vec<usize> {
     let mut refused = Vec::new();
     let (positions, checks): (Vec<_>, Vec<_>) = checks
         .into_iter()
@@ -159,10 +137,7 @@ pub(super) fn refused_positions<E>(
         .unzip();
     // One verification is too short to let other threads have the interpreter, many are not.
     let results = py.detach(|| identity::verify_many(&checks));
-    let failed = positions
-        .into_iter()
-        .zip(results)
-        .filter(|(_, result)| result.is_err());
+    let failed = positions.into_iter().zip(results).filter(|(_, result)| result.is_err());
     refused.extend(failed.map(|(position, _)| position));
     refused.sort_unstable();
     refused
@@ -178,11 +153,7 @@ fn signature_check(
     let public_key: [u8; KEY_LEN] = public_key.try_into().map_err(|_| BadSignature)?;
     let signature: [u8; SIGNATURE_LEN] = signature.try_into().map_err(|_| BadSignature)?;
     let signed_bytes = domain.signed_bytes([message], message.len());
-    Ok(SignatureCheck {
-        public_key,
-        signed_bytes,
-        signature,
-    })
+    Ok(SignatureCheck { public_key, signed_bytes, signature })
 }
 
 pub(super) fn refuse_signature(py: Python<'_>, error: BadSignature) -> PyErr {

@@ -23,20 +23,16 @@ mod _core {
     #[pymodule_export]
     use super::error::CoreError;
     #[pymodule_export]
+    use super::identity::{Identity, fingerprint, verify, verify_many};
+    #[pymodule_export]
     use super::opening_link::{Endpoint, OpeningLink};
     #[pymodule_export]
     use super::session_link::SessionLink;
-    #[pymodule_export]
-    use super::identity::{Identity, fingerprint, verify, verify_many};
 
     /// Version and build profile of the native core.
     #[pyfunction]
     fn build_info() -> (&'static str, &'static str) {
-        let profile = if cfg!(debug_assertions) {
-            "debug"
-        } else {
-            "release"
-        };
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
         (env!("CARGO_PKG_VERSION"), profile)
     }
 }

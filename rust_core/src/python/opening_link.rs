@@ -42,7 +42,10 @@ impl Endpoint {
         resend_bytes: u32,
         resend_reserve: u32,
     ) -> PyResult<Self> {
-        let kinds = kinds.map(|(max_message, messages, bytes)| KindLimits { max_message, window: Window { messages, bytes } });
+        let kinds = kinds.map(|(max_message, messages, bytes)| KindLimits {
+            max_message,
+            window: Window { messages, bytes },
+        });
         let options = Options {
             limits: Limits { frame_payload, channels, kinds },
             heartbeat: heartbeat_ns,
@@ -95,7 +98,10 @@ pub(super) struct OpeningLink {
 impl OpeningLink {
     fn with<R>(&self, work: impl FnOnce(&mut link::OpeningLink) -> R) -> PyResult<R> {
         let mut guard = lock(&self.inner);
-        guard.as_mut().map(work).ok_or_else(|| PyRuntimeError::new_err("the carrier has become a session, or is released"))
+        guard
+            .as_mut()
+            .map(work)
+            .ok_or_else(|| PyRuntimeError::new_err("the carrier has become a session, or is released"))
     }
 }
 
@@ -132,9 +138,11 @@ impl OpeningLink {
 
     /// The session. This object is of no use afterwards.
     #[pyo3(signature = (now, /))]
-    fn into_session(&self, now: Nanos) -> PyResult<SessionLink> {
+    fn open_session(&self, now: Nanos) -> PyResult<SessionLink> {
         let mut guard = lock(&self.inner);
-        let link = guard.take().ok_or_else(|| PyRuntimeError::new_err("the carrier has become a session already"))?;
+        let link = guard
+            .take()
+            .ok_or_else(|| PyRuntimeError::new_err("the carrier has become a session already"))?;
         match link.into_session(now) {
             Ok(session) => Ok(SessionLink::new(session)),
             Err(link) => {
@@ -190,7 +198,8 @@ fn opening_error(py: Python<'_>, error: &OpeningError) -> PyErr {
     let raised = core_error(py, code, Some(family), text);
     if raised.is_instance_of::<CoreError>(py) {
         let value = raised.value(py);
-        let outcome = value.setattr("proven", proven).and_then(|()| value.setattr("retry_after_ms", retry_after_ms));
+        let outcome =
+            value.setattr("proven", proven).and_then(|()| value.setattr("retry_after_ms", retry_after_ms));
         if let Err(cause) = outcome {
             return cause;
         }
@@ -204,5 +213,7 @@ pub(super) fn exactly<const N: usize>(bytes: &[u8], name: &str) -> PyResult<[u8;
 
 pub(super) fn code_of(word: &str) -> PyResult<Code> {
     let known = Code::ALL.iter().find(|(_, known)| *known == word);
-    known.map(|(code, _)| *code).ok_or_else(|| PyValueError::new_err(format!("no RTT code is called {word:?}")))
+    known
+        .map(|(code, _)| *code)
+        .ok_or_else(|| PyValueError::new_err(format!("no RTT code is called {word:?}")))
 }

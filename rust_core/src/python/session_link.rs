@@ -13,7 +13,8 @@ use super::opening_link::code_of;
 use crate::hash;
 use crate::link;
 use crate::rtt::{
-    ChannelId, Code, Event, Kind, Nanos, Nothing, Offered, OpenError, Outcome, Policy, SendError, State, Ticket,
+    ChannelId, Code, Event, Kind, Nanos, Nothing, Offered, OpenError, Outcome, Policy, SendError, State,
+    Ticket,
 };
 
 /// What the driver has to look at after a call: bits of the status that most calls return.
@@ -125,7 +126,8 @@ impl SessionLink {
         match offered {
             Offered::AllAccepted => (0, status).into_pyobject(py),
             Offered::Each(outcomes) => {
-                let numbers: Vec<u16> = outcomes.into_iter().map(|outcome| outcome_number(outcome).into()).collect();
+                let numbers: Vec<u16> =
+                    outcomes.into_iter().map(|outcome| outcome_number(outcome).into()).collect();
                 (numbers, status).into_pyobject(py)
             }
             Offered::Waiting => (3, status).into_pyobject(py),
@@ -135,7 +137,12 @@ impl SessionLink {
     /// Takes up to `most` messages out of a channel and grants what that frees; returns (messages, status), or
     /// (why there is none, status): 0 none yet, 1 the peer ended, 2 reset by the peer, 3 reset here, 4 closed.
     #[pyo3(signature = (channel, most, /))]
-    fn receive<'py>(&self, py: Python<'py>, channel: ChannelId, most: usize) -> PyResult<Bound<'py, PyTuple>> {
+    fn receive<'py>(
+        &self,
+        py: Python<'py>,
+        channel: ChannelId,
+        most: usize,
+    ) -> PyResult<Bound<'py, PyTuple>> {
         let mut link = lock(&self.inner);
         let messages = PyList::empty(py);
         let mut nothing = Nothing::Yet;
@@ -174,12 +181,21 @@ impl SessionLink {
 
     /// Opens a channel and writes; returns (its id, status).
     #[pyo3(signature = (kind, name, policy, /))]
-    fn open_channel(&self, py: Python<'_>, kind: &str, name: &str, policy: Option<&str>) -> PyResult<(ChannelId, u8)> {
+    fn open_channel(
+        &self,
+        py: Python<'_>,
+        kind: &str,
+        name: &str,
+        policy: Option<&str>,
+    ) -> PyResult<(ChannelId, u8)> {
         let Some(kind) = Kind::from_name(kind) else {
             return Err(core_error(py, "unknown_kind", None, format!("no channel kind is called {kind:?}")));
         };
         let policy = policy_of(py, kind, policy)?;
-        let id = lock(&self.inner).session().open_channel(kind, name, policy).map_err(|error| open_error(py, error))?;
+        let id = lock(&self.inner)
+            .session()
+            .open_channel(kind, name, policy)
+            .map_err(|error| open_error(py, error))?;
         Ok((id, self.write(py)))
     }
 
@@ -314,7 +330,11 @@ impl SessionLink {
     /// The peer's fingerprint.
     #[getter]
     fn peer(&self) -> String {
-        lock(&self.inner).carrier().peer_fingerprint().map(|fingerprint| hash::hex(fingerprint)).unwrap_or_default()
+        lock(&self.inner)
+            .carrier()
+            .peer_fingerprint()
+            .map(|fingerprint| hash::hex(fingerprint))
+            .unwrap_or_default()
     }
 
     /// The peer's raw public key.
@@ -341,7 +361,11 @@ impl SessionLink {
 
     /// The counters of a channel, or None.
     #[pyo3(signature = (channel, /))]
-    fn channel_stats<'py>(&self, py: Python<'py>, channel: ChannelId) -> PyResult<Option<Bound<'py, PyDict>>> {
+    fn channel_stats<'py>(
+        &self,
+        py: Python<'py>,
+        channel: ChannelId,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let stats = lock(&self.inner).session().channel_stats(channel);
         stats.map(|stats| dict(py, &stats.fields())).transpose()
     }
@@ -352,7 +376,14 @@ impl SessionLink {
         let list = PyList::empty(py);
         for lost in lock(&self.inner).session().take_lost() {
             let content = PyBytes::new(py, &lost.message.message);
-            list.append((lost.channel, lost.name, lost.kind.name(), lost.message.index, lost.message.unsent, content))?;
+            list.append((
+                lost.channel,
+                lost.name,
+                lost.kind.name(),
+                lost.message.index,
+                lost.message.unsent,
+                content,
+            ))?;
         }
         Ok(list)
     }
@@ -397,13 +428,16 @@ fn outcome_number(outcome: Outcome) -> u8 {
 
 fn policy_of(py: Python<'_>, kind: Kind, name: Option<&str>) -> PyResult<Policy> {
     let Some(name) = name else { return Ok(kind.default_policy()) };
-    Policy::from_name(name).ok_or_else(|| core_error(py, "bad_policy", None, format!("no policy is called {name:?}")))
+    Policy::from_name(name)
+        .ok_or_else(|| core_error(py, "bad_policy", None, format!("no policy is called {name:?}")))
 }
 
 fn open_error(py: Python<'_>, error: OpenError) -> PyErr {
     let (code, text) = match error {
         OpenError::SessionClosed => ("session_closed", "the session opens no more channels"),
-        OpenError::BadName => return PyValueError::new_err("a channel name is 1 to 64 printable ASCII characters"),
+        OpenError::BadName => {
+            return PyValueError::new_err("a channel name is 1 to 64 printable ASCII characters");
+        }
         OpenError::BadPolicy => ("bad_policy", "the kind of the channel does not allow this policy"),
         OpenError::TooManyChannels => ("too_many_channels", "as many channels are open as were agreed"),
     };

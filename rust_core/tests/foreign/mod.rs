@@ -60,12 +60,7 @@ impl Peer {
         let made = rcgen::generate_simple_self_signed(vec!["web4.example".into()]).expect("made");
         let der = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let key = ring::sign::any_supported_type(&der.into()).expect("ECDSA");
-        Self {
-            chain: vec![made.cert.der().clone()],
-            key,
-            raw: false,
-            ..Self::honest(0)
-        }
+        Self { chain: vec![made.cert.der().clone()], key, raw: false, ..Self::honest(0) }
     }
 
     pub fn client(&self) -> Connection {
@@ -78,10 +73,7 @@ impl Peer {
             .with_protocol_versions(&self.versions)
             .expect("versions")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Judgement {
-                raw: self.raw,
-                refuses: self.refuses,
-            }))
+            .with_custom_certificate_verifier(Arc::new(Judgement { raw: self.raw, refuses: self.refuses }))
             .with_client_cert_resolver(Arc::new(self.clone()));
         config.alpn_protocols.clone_from(&self.alpn);
         config.resumption = self.resumption.clone();
@@ -93,18 +85,13 @@ impl Peer {
         let mut config = ServerConfig::builder_with_provider(Arc::new(self.provider.clone()))
             .with_protocol_versions(&self.versions)
             .expect("versions")
-            .with_client_cert_verifier(Arc::new(Judgement {
-                raw: self.raw,
-                refuses: self.refuses,
-            }))
+            .with_client_cert_verifier(Arc::new(Judgement { raw: self.raw, refuses: self.refuses }))
             .with_cert_resolver(Arc::new(self.clone()));
         config.alpn_protocols.clone_from(&self.alpn);
         config.send_tls13_tickets = self.tickets;
         config.max_early_data_size = 1024;
         config.session_storage = ServerSessionMemoryCache::new(8);
-        rustls::ServerConnection::new(Arc::new(config))
-            .expect("a server")
-            .into()
+        rustls::ServerConnection::new(Arc::new(config)).expect("a server").into()
     }
 
     /// A store for tickets.
@@ -114,8 +101,7 @@ impl Peer {
     }
 
     fn certified(&self) -> Option<Arc<CertifiedKey>> {
-        self.present
-            .then(|| Arc::new(CertifiedKey::new(self.chain.clone(), Arc::clone(&self.key))))
+        self.present.then(|| Arc::new(CertifiedKey::new(self.chain.clone(), Arc::clone(&self.key))))
     }
 }
 
@@ -196,10 +182,7 @@ impl SigningKey for OtherScheme {
 
 impl Signer for OtherScheme {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        self.0
-            .choose_scheme(&[SignatureScheme::ED25519])
-            .expect("Ed25519")
-            .sign(message)
+        self.0.choose_scheme(&[SignatureScheme::ED25519]).expect("Ed25519").sign(message)
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -210,9 +193,7 @@ impl Signer for OtherScheme {
 /// A client connection of `config`.
 pub fn connect(config: &Arc<ClientConfig>) -> Connection {
     let name = ServerName::try_from("web4.example").expect("a name");
-    rustls::ClientConnection::new(Arc::clone(config), name)
-        .expect("a client")
-        .into()
+    rustls::ClientConnection::new(Arc::clone(config), name).expect("a client").into()
 }
 
 /// A verifier that accepts everything, or nothing.
@@ -225,18 +206,14 @@ struct Judgement {
 impl Judgement {
     fn proof(&self) -> Result<HandshakeSignatureValid, Error> {
         if self.refuses {
-            return Err(Error::InvalidCertificate(
-                CertificateError::ApplicationVerificationFailure,
-            ));
+            return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
         }
         Ok(HandshakeSignatureValid::assertion())
     }
 }
 
 fn every_scheme() -> Vec<SignatureScheme> {
-    ring::default_provider()
-        .signature_verification_algorithms
-        .supported_schemes()
+    ring::default_provider().signature_verification_algorithms.supported_schemes()
 }
 
 impl ServerCertVerifier for Judgement {

@@ -56,11 +56,7 @@ impl Pair {
 
     /// An open pair of identities 1 and 2.
     pub fn open() -> Self {
-        let mut pair = Self::new(
-            &identity(1),
-            &identity(2),
-            Expect::Fingerprint(identity(2).fingerprint()),
-        );
+        let mut pair = Self::new(&identity(1), &identity(2), Expect::Fingerprint(identity(2).fingerprint()));
         let (dialer, acceptor) = pair.exchange();
         dialer.expect("the dialer opens");
         acceptor.expect("the acceptor opens");

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use web4_core::rtt::frame::{self, Frame, HEADER_BYTES, Header, Numbered};
 use web4_core::rtt::{
-    Agreement, ChannelId, Code, Event, Kind, Limits, MILLISECOND, Nanos, Nothing, Offered, Opening,
-    OpeningStep, Options, Policy, Session, Window,
+    Agreement, ChannelId, Code, Event, Kind, MILLISECOND, Nanos, Nothing, Offered, Opening, OpeningStep,
+    Options, Policy, Session, Window,
 };
 
 /// A small generator of reproducible numbers (splitmix64).
@@ -59,6 +59,15 @@ pub struct Side {
     in_transit: VecDeque<(Nanos, Vec<u8>)>,
     /// Nothing of what this end wrote arrives while this is set.
     pub held: bool,
+}
+
+impl Side {
+    /// Forgets what it wrote and told, and the memory of it.
+    pub fn forget_history(&mut self) {
+        self.events = Vec::new();
+        self.written = Vec::new();
+        self.in_transit = VecDeque::new();
+    }
 }
 
 /// The initiator is side 0, the acceptor side 1.
@@ -317,7 +326,7 @@ impl Scripted {
     }
 
     pub fn open(&mut self, channel: u32, kind: Kind) -> Result<(), Code> {
-        let limits = Limits::default().kind(kind);
+        let limits = self.session.agreement().limits.kind(kind);
         self.numbered(Numbered::Open {
             channel,
             kind: kind as u8,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from credentials import SERVER_NAME, tls_context
-from peers.raw_tcp import blocking_link, connect
+from scripts.bench.credentials import SERVER_NAME, tls_context
+from scripts.bench.peers.raw_tcp import blocking_link, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from link import Link, Side
+    from scripts.bench.link import Link, Side
 
 LOOP = "blocking"
 ENCRYPTED = True

@@ -6,12 +6,12 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from framing import READ_SIZE, FramedLink
+from scripts.bench.framing import READ_SIZE, FramedLink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from link import Link, Side
+    from scripts.bench.link import Link, Side
 
 LOOP = "blocking"
 ENCRYPTED = False

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from framing import READ_SIZE, FramedLink
-from peers import raw_tcp
+from scripts.bench.framing import READ_SIZE, FramedLink
+from scripts.bench.peers import raw_tcp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from link import Link, Side
+    from scripts.bench.link import Link, Side
 
 LOOP = "trio"
 ENCRYPTED = False

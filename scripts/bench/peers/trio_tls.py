@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from credentials import SERVER_NAME, tls_context
-from peers.trio_tcp import connect, stream_link
+from scripts.bench.credentials import SERVER_NAME, tls_context
+from scripts.bench.peers.trio_tcp import connect, stream_link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from link import Link, Side
+    from scripts.bench.link import Link, Side
 
 LOOP = "trio"
 ENCRYPTED = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,15 +12,15 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, wait_readable, wait_writable
 
-from framing import READ_SIZE
-from peers import raw_tcp
-from shapes import InLoop, IoThread
+from scripts.bench.peers import raw_tcp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from link import Link, Side
+    from scripts.bench.link import Link, Side
+
+_NATIVE = importlib.import_module("shapes")  # built by build.sh; the parent puts its directory on the path
 
 INBOX_MESSAGES = 1024
 """Messages a pump keeps ready before it stops reading."""
@@ -30,8 +31,11 @@ COALESCED = 16 * 1024
 class Native(Protocol):
     """What both shapes offer to Python."""
 
-    def receive(self) -> list[bytes]: ...
-    def send(self, messages: list[bytes], first: int) -> tuple[int, bool]: ...
+    def receive(self) -> list[bytes]:
+        """Return every complete message that has arrived; never waits."""
+
+    def send(self, messages: list[bytes], first: int) -> tuple[int, bool]:
+        """Take messages from `first` on: how many are taken in all, and whether to wait and call again."""
 
 
 class DirectLink:
@@ -59,9 +63,11 @@ class DirectLink:
         self._ready: deque[bytes] = deque()
 
     async def send(self, message: bytes) -> None:
+        """Hand over one message."""
         await self.send_many([message])
 
     async def send_many(self, messages: list[bytes]) -> None:
+        """Hand over a batch; wait until all of it is written or queued."""
         await checkpoint_if_cancelled()
         taken, wait = self._native.send(messages, 0)
         if not wait:
@@ -71,6 +77,7 @@ class DirectLink:
             taken, wait = self._native.send(messages, taken)
 
     async def receive(self) -> bytes:
+        """Return the next message."""
         if self._ready:
             await checkpoint_if_cancelled()
             await cancel_shielded_checkpoint()
@@ -79,6 +86,7 @@ class DirectLink:
         return self._ready.popleft()
 
     async def receive_many(self) -> list[bytes]:
+        """Return every message that is here; wait for one."""
         if not self._ready:
             return await self._fetch()
         messages = list(self._ready)
@@ -123,10 +131,12 @@ class PumpedLink(DirectLink):
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def receive(self) -> bytes:
+        """Return the next message."""
         await self._park()
         return self._ready.popleft()
 
     async def receive_many(self) -> list[bytes]:
+        """Return every message that is here; wait for one."""
         await self._park()
         messages = list(self._ready)
         self._ready.clear()
@@ -156,11 +166,21 @@ class CoalescingLink(DirectLink, trio.abc.Instrument):
     That write happens when a TLS record is full, or when the loop has nothing left to run and would sleep.
     """
 
-    _queue: list[bytes]
-    _queued = 0
-    _flowing = False
+    def __init__(
+        self,
+        native: Native,
+        wait_receive: Callable[[], Awaitable[None]],
+        wait_send: Callable[[], Awaitable[None]],
+        *,
+        try_first: bool = True,
+    ) -> None:
+        super().__init__(native, wait_receive, wait_send, try_first=try_first)
+        self._queue: list[bytes] = []
+        self._queued = 0
+        self._flowing = False
 
     async def send(self, message: bytes) -> None:
+        """Hand over one message."""
         await checkpoint_if_cancelled()
         self._queue.append(message)
         self._queued += len(message)
@@ -171,6 +191,7 @@ class CoalescingLink(DirectLink, trio.abc.Instrument):
         await self._write()
 
     async def send_many(self, messages: list[bytes]) -> None:
+        """Hand over a batch; wait until all of it is written or queued."""
         self._queue += messages
         await self._write()
 
@@ -185,7 +206,9 @@ class CoalescingLink(DirectLink, trio.abc.Instrument):
             if self._queue:
                 taken, wait = self._native.send(self._queue, 0)
                 if wait or taken < len(self._queue):
-                    raise RuntimeError("the prototype has no writer for a socket that fills at the end of a burst")
+                    raise RuntimeError(
+                        "the prototype has no writer for a socket that fills at the end of a burst"
+                    )
                 self._queue, self._queued = [], 0
 
 
@@ -201,7 +224,9 @@ async def open_in_loop(
     certificate, key = _credentials(side)
     with await raw_tcp.connect(side) as connection:
         connection.setblocking(False)
-        native = InLoop(connection.fileno(), certificate, key, adaptive=adaptive, read_size=256 * 1024)
+        native = _NATIVE.InLoop(
+            connection.fileno(), certificate, key, adaptive=adaptive, read_size=256 * 1024
+        )
         native.send([], 0)
         while native.handshaking:
             await wait_readable(connection)
@@ -216,7 +241,6 @@ async def open_in_loop(
 
         link = kind(native, readable, writable, try_first=try_first)
         if isinstance(link, CoalescingLink):
-            link._queue = []
             trio.lowlevel.add_instrument(link)
         async with _pumping(link):
             yield link
@@ -228,7 +252,7 @@ async def open_io_thread(side: Side, *, kind: type[DirectLink] = DirectLink) -> 
     certificate, key = _credentials(side)
     with await raw_tcp.connect(side) as connection:
         connection.setblocking(False)
-        native = IoThread(connection.fileno(), certificate, key)
+        native = _NATIVE.IoThread(connection.fileno(), certificate, key)
 
         room = trio.lowlevel.ParkingLot()
 

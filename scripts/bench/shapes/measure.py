@@ -1,6 +1,6 @@
 """Measure the shapes of decision record 0002 beside the baselines, in one run.
 
-    python scripts/bench/shapes/measure.py [--rounds N] [--no-pin]
+    python -m scripts.bench.shapes.measure [--rounds N] [--no-pin]
 
 Builds the prototypes into a temporary directory first; `--built DIRECTORY` reuses one.
 """
@@ -17,12 +17,11 @@ from pathlib import Path
 import msgspec
 import trio
 
+from scripts.bench.report import machine, table
+from scripts.bench.rounds import Results, Settings, run
+
+_FACE = "scripts.bench.shapes.face"
 _HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(_HERE.parent))
-
-from report import machine, table  # noqa: E402 - found through the line above
-from rounds import Settings, run  # noqa: E402
-
 BASELINES = {
     "raw_tcp": "blocking, plain",
     "blocking_tls": "blocking, encrypted",
@@ -46,12 +45,13 @@ async def trio_costs(count: int = 50_000) -> dict[str, float]:
     """Return what Trio itself takes, in microseconds: the floor of everything that awaits once a message."""
     costs = {}
     ready, other = trio.socket.socketpair()
+
+    async def wait_ready() -> None:
+        await trio.lowlevel.wait_readable(ready)
+
     with ready, other:
         await other.send(b"x")
-        for name, call in (
-            ("checkpoint", trio.lowlevel.checkpoint),
-            ("wait_readable, ready", lambda: trio.lowlevel.wait_readable(ready)),
-        ):
+        for name, call in (("checkpoint", trio.lowlevel.checkpoint), ("wait_readable, ready", wait_ready)):
             begin = time.perf_counter()
             for _ in range(count):
                 await call()
@@ -61,7 +61,9 @@ async def trio_costs(count: int = 50_000) -> dict[str, float]:
 
 def main() -> None:
     """Read the command line, build, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warm-up", type=float, default=0.3)
     parser.add_argument("--seconds", type=float, default=1.0)
@@ -72,30 +74,40 @@ def main() -> None:
     parser.add_argument("--built", type=Path, help="where build.sh has put the prototypes")
     options = parser.parse_args()
     settings = Settings(
-        options.rounds, options.warm_up, options.seconds, options.samples, options.figures, not options.no_pin
+        rounds=options.rounds,
+        warm_up=options.warm_up,
+        seconds=options.seconds,
+        samples=options.samples,
+        figures=options.figures,
+        pin=not options.no_pin,
+        quiet=True,
     )
     kinds = {name: kind for name, kind in {**BASELINES, **SHAPES}.items() if name in options.peers}
     with tempfile.TemporaryDirectory(prefix="web4-shapes-") as directory:
         built = options.built or Path(directory)
         subprocess.run([_HERE / "build.sh", built, sys.executable], check=True)
-        peers = {name: f"face:{name}" if name in SHAPES else f"peers.{name}" for name in kinds}
+        peers = {
+            name: f"{_FACE}:{name}" if name in SHAPES else f"scripts.bench.peers.{name}" for name in kinds
+        }
         where = {**machine(), "trio_us": trio.run(trio_costs)}
-        results = run(peers, settings, path=[str(_HERE), str(built)])
+        results = run(peers, settings, path=[str(built)])
     report = {"benchmark": "shapes", "machine": where, "settings": settings, "results": results}
     print(msgspec.json.encode(report).decode())
     print(table(results, settings.figures, kinds))
     print(cpu_table(results, settings.figures))
 
 
-def cpu_table(results: dict[str, dict[str, dict[str, object]]], figures: list[str]) -> str:
+def cpu_table(results: Results, figures: list[str]) -> str:
     """Return the CPU time per message: all of a process, and its Python thread alone."""
-    lines = ["", "CPU us per message: client process (its Python thread) / server process (its Python thread)"]
+    lines = [
+        "",
+        "CPU us per message: client process (its Python thread) / server process (its Python thread)",
+    ]
     for peer, found in results.items():
         cells = []
         for figure in figures:
-            value = msgspec.to_builtins(found[figure])
             client, client_main, server, server_main = (
-                value[f"{role}_{name}"]["median"]
+                found[figure][f"{role}_{name}"].median
                 for role in ("client", "server")
                 for name in ("cpu_us", "cpu_main_us")
             )

@@ -1,0 +1,86 @@
+"""What a `CipSession` asks its runtime to do, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from web4.protocols.cip.agreement import Agreement
+    from web4.protocols.cip.messages import ChannelKind, CipMessage, IntentEnvelope
+    from web4.protocols.cip.sealing import Sealed
+    from web4.protocols.gates import Admission
+    from web4.trust import TrustState
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message for the application: verified, never heard before, and let in by the gate.
+
+    Its text is the peer's: data, never instructions (LIP-7).
+
+    Args:
+        peer: Fingerprint of the sender, proven by the session.
+        trust: How far it was trusted when the message came.
+        admission: How the gate lets it in: a fact of a probing peer `enters as pending` (TRUST-6).
+        message: The typed envelope.
+        digest: BLAKE3-256 of the envelope as received, in hex.
+        received_ms: Time of arrival here, Unix milliseconds.
+    """
+
+    peer: str
+    trust: TrustState
+    admission: Admission
+    message: CipMessage
+    digest: str
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send these bytes on the channel of this kind. `urgent` ones are dropped rather than waited for."""
+
+    channel: ChannelKind
+    sealed: Sealed
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Give a message to the application. Room for it was found before, except for an `optional` one."""
+
+    delivery: Delivery
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AskIntent:
+    """Let the application accept or refuse an INTENT, and say so by `CipSession.answer_intent`."""
+
+    delivery: Delivery
+    intent: IntentEnvelope
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Call `CipSession.deadline(step)` after this many milliseconds; forget any earlier deadline."""
+
+    step: int
+    after_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """The session is established: open or accept its channels, and read them."""
+
+    agreement: Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the session with this reason; whatever was asked for before has been done."""
+
+    reason: str
+
+
+Action = Send | Deliver | AskIntent | Arm | Established | Close

@@ -1,0 +1,49 @@
+"""How the application answers an INTENT at once (LOOP-5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from web4.protocols.cip.actions import Delivery
+
+    AcceptIntent = Callable[[Delivery], Awaitable["IntentAnswer"]]
+    """Asked once for each INTENT that was let in. What it accepts is put into the inbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntentAnswer:
+    """The first answer to an INTENT. `accept`, `defer` and `refuse` make it.
+
+    Args:
+        status: What the peer is told.
+        reason: Why, in words or a code, for the peer.
+        retry_after_ms: With `deferred`: when a new message of the same conversation may ask again.
+    """
+
+    status: Literal["accepted", "deferred", "refused"]
+    reason: str
+    retry_after_ms: int | None = None
+
+
+def accept(reason: str = "") -> IntentAnswer:
+    """Take the INTENT on: it is put into the inbox, and owes the peer a REPLY(done or failed)."""
+    return IntentAnswer("accepted", reason)
+
+
+def defer(retry_after_ms: int, reason: str = "") -> IntentAnswer:
+    """Ask for patience (CIP-4)."""
+    return IntentAnswer("deferred", reason, retry_after_ms)
+
+
+def refuse(reason: str) -> IntentAnswer:
+    """Decline."""
+    return IntentAnswer("refused", reason)
+
+
+async def refuse_all(_delivery: Delivery) -> IntentAnswer:
+    """Answer for a node whose application takes no INTENTs."""
+    return refuse("unhandled")

@@ -1,0 +1,308 @@
+"""One CIP session on Trio: reads the channels, does what `CipSession` asks for, keeps its deadline."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import trio
+
+from web4.protocols.cip.actions import Arm, AskIntent, Close, Deliver, Established, Send
+from web4.protocols.cip.context import SessionFacts
+from web4.protocols.cip.intents import IntentAnswer, defer, refuse
+from web4.protocols.cip.messages import CHANNELS, type_of
+from web4.protocols.cip.session import CipSession
+from web4.protocols.errors import NotConnectedError
+from web4.rtt import BackpressureError, ChannelClosedError, ChannelResetError, RttError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from web4.protocols.cip.actions import Action, Delivery
+    from web4.protocols.cip.agreement import Agreement
+    from web4.protocols.cip.context import CipContext
+    from web4.protocols.cip.inbox import Inbox
+    from web4.protocols.cip.messages import ChannelKind, Payload
+    from web4.protocols.cip.peer import Peer
+    from web4.protocols.cip.sealing import Sealed
+    from web4.rtt import Channel, RttSession
+
+    AcceptIntent = Callable[[Delivery], Awaitable[IntentAnswer]]
+
+CHANNEL_NAME: Final = "web4"
+Opened = Literal["state", "knowledge"]
+_OPENED: Final[tuple[Opened, ...]] = get_args(Opened)
+"""What the initiator opens; control is channel 0 (CIP-1)."""
+_BATCH: Final = 32
+_ANSWERS: Final = 256
+"""REPLYs that may wait for the peer to read; beyond, its INTENTs are refused as `busy`."""
+
+
+class Link:
+    """A session that is being served, with its tasks."""
+
+    def __init__(
+        self,
+        rtt: RttSession,
+        *,
+        context: CipContext,
+        peer: Peer,
+        inbox: Inbox,
+        accept_intent: AcceptIntent,
+        on_established: Callable[[Link], None],
+    ) -> None:
+        self.rtt = rtt
+        self.agreement: Agreement | None = None
+        self.reason: str | None = None
+        """Why this side closed the session, if it did."""
+        self.settled = trio.Event()
+        """Set once the handshake has succeeded, or the session is over."""
+        self.session = CipSession(
+            context,
+            peer,
+            SessionFacts(
+                session_id=rtt.session_id.hex(),
+                peer=rtt.peer,
+                public_key=rtt.peer_public_key,
+                binding=rtt.binding,
+                initiator=rtt.initiator,
+            ),
+            may_answer=lambda: len(self._answers) < _ANSWERS,
+        )
+        self._context = context
+        self._inbox = inbox
+        self._accept_intent = accept_intent
+        self._on_established = on_established
+        self._channels: dict[ChannelKind, Channel] = {"control": rtt.control}
+        self._ready: dict[Opened, trio.Event] = {kind: trio.Event() for kind in _OPENED}
+        self._answers: deque[Sealed] = deque()
+        self._answers_wait = trio.Event()
+        self._timer: trio.CancelScope | None = None
+        self._opened = False
+        self._peer_ended = False
+
+    def __repr__(self) -> str:
+        return f"<Link {self.rtt.session_id.hex()[:8]} with {self.rtt.peer[:12]}>"
+
+    @property
+    def established(self) -> bool:
+        """Whether messages may be sent."""
+        return self.session.established and self.rtt.state == "open"
+
+    def close(self, reason: str) -> None:
+        """Close the session at once; the peer is told `reason`. A closed one stays as it is."""
+        if self.reason is None:
+            self.reason = reason
+        self.rtt.abort(self.reason)
+
+    async def run(self) -> None:
+        """Serve the session until it ends. Only a cancellation or a mistake in the program escapes."""
+        try:
+            if self.reason is None:
+                async with trio.open_nursery() as self._nursery:
+                    await self._perform(self.session.start())
+                    self._nursery.start_soon(self._read, "control")
+            self.session.closed()
+            if self._peer_ended:
+                await self._end_gracefully()
+        finally:
+            self.session.closed()
+            self.rtt.abort(self.reason or "cip ended")
+            self.settled.set()
+            for ready in self._ready.values():
+                ready.set()  # who waits to send must learn that it never will
+
+    async def _end_gracefully(self) -> None:
+        """The peer says nothing more: let it have what was accepted for it (RTT-13)."""
+        try:
+            await self.rtt.aclose()
+        except RttError as error:
+            self._context.emit(
+                "error", severity="warning", peer=self.rtt.peer, where="aclose", error=type(error).__name__
+            )
+
+    async def send(self, payload: Payload, *, corr_id: str | None = None) -> str:
+        """Send a message of the application; its msg_id.
+
+        Raises:
+            NotConnectedError, TrustViolationError, PayloadSchemaError, InvalidEnvelopeError: See `CipSession.send`.
+            RttError: The session ended, or the message is too large for its channel.
+        """
+        kind = CHANNELS[type_of(payload)]
+        if kind == "control" or not self.established:
+            raise NotConnectedError("the session is not established", peer=self.rtt.peer)
+        await self._ready[kind].wait()
+        sealed, _ = self.session.send(payload, corr_id=corr_id)
+        await self._channels[kind].send(sealed.data)
+        self.session.sent(sealed)
+        return sealed.msg_id
+
+    def tell_state(self) -> None:
+        """Tell the peer how this node is, if the session is established."""
+        for action in self.session.state_update():
+            if isinstance(action, Send):
+                self._send(action)
+
+    def verify_again(self) -> None:
+        """Say HELLO once more (HS-8)."""
+        self._nursery.start_soon(self._perform, self.session.verify_again())
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    async def _read(self, kind: ChannelKind) -> None:
+        """Read one channel to its end. The end of the control channel is that of the session."""
+        channel = self._channels[kind]
+        try:
+            while True:
+                for data in await channel.receive_many(max=_BATCH):
+                    await self._perform(self.session.receive(data, kind))
+        except (trio.EndOfChannel, ChannelResetError, ChannelClosedError):
+            if kind == "control":
+                self._peer_ended = True
+                self._nursery.cancel_scope.cancel()
+        except RttError:
+            self._nursery.cancel_scope.cancel()
+
+    async def _perform(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send():
+                    self._send(action)
+                case Deliver(delivery=delivery):
+                    self._inbox.put(delivery)
+                case AskIntent(delivery=delivery):
+                    await self._perform(await self._decide_intent(delivery))
+                case Established(agreement=agreement):
+                    await self._establish(agreement)
+                case Arm(step=step, after_ms=after_ms):
+                    self._arm(step, after_ms)
+                case Close(reason=reason):
+                    self._end(reason)
+
+    # --- doing ------------------------------------------------------------------------------------------
+
+    def _send(self, action: Send) -> None:
+        """Hand over what the session says, without waiting.
+
+        A reader that waited for its peer to read, while that one waited for this one, would wait for ever.
+        """
+        if action.channel == "knowledge":
+            self._answers.append(action.sealed)
+            self._answers_wait.set()
+        elif action.channel == "state":
+            self._nursery.start_soon(self._send_state, action.sealed)
+        else:
+            self._send_control(action)
+
+    def _send_control(self, action: Send) -> None:
+        try:
+            self.rtt.control.send_nowait(action.sealed.data)
+        except BackpressureError:
+            # The peer has not read 256 messages. It can do without an ERROR, not without the handshake.
+            if not action.urgent:
+                self._end("control_blocked")
+        except RttError:
+            self._nursery.cancel_scope.cancel()
+        else:
+            self.session.sent(action.sealed)
+
+    async def _send_state(self, sealed: Sealed) -> None:
+        await self._ready["state"].wait()
+        await self._send_on("state", sealed)
+
+    async def _send_answers(self) -> None:
+        while True:
+            while self._answers:
+                await self._send_on("knowledge", self._answers.popleft())
+            self._answers_wait = trio.Event()
+            await self._answers_wait.wait()
+
+    async def _send_on(self, kind: ChannelKind, sealed: Sealed) -> None:
+        try:
+            await self._channels[kind].send(sealed.data)
+        except RttError:
+            self._nursery.cancel_scope.cancel()
+        else:
+            self.session.sent(sealed)
+
+    async def _decide_intent(self, delivery: Delivery) -> list[Action]:
+        """Ask the application, which may fail or hang: that is its own trouble, not the session's (ROUTE-5)."""
+        options = self._context.options
+        answer = defer(options.busy_retry_ms, "slow")
+        try:
+            with trio.move_on_after(options.intent_deadline_ms / 1_000):
+                answer = await self._accept_intent(delivery)
+        except Exception as error:
+            self._context.emit(
+                "error",
+                severity="error",
+                peer=delivery.peer,
+                where="accept_intent",
+                error=type(error).__name__,
+            )
+            answer = refuse("handler_failed")
+        if answer.status == "accepted" and not self._inbox.room(delivery.peer):
+            answer = defer(options.busy_retry_ms, "busy")
+        return self.session.answer_intent(delivery, answer.status, answer.reason, answer.retry_after_ms)
+
+    # --- channels ---------------------------------------------------------------------------------------
+
+    async def _establish(self, agreement: Agreement) -> None:
+        """Open the channels, or expect them, and begin to read (CIP-1, HS-3)."""
+        self.agreement = agreement
+        if not self._opened:
+            self._opened = True
+            if self.rtt.initiator:
+                await self._open_channels()
+            else:
+                self._nursery.start_soon(self._accept_channels)
+        self.settled.set()
+        self._on_established(self)
+
+    async def _open_channels(self) -> None:
+        try:
+            for kind in _OPENED:
+                self._use(kind, await self.rtt.open_channel(kind, name=CHANNEL_NAME))
+        except RttError:
+            self._nursery.cancel_scope.cancel()
+
+    async def _accept_channels(self) -> None:
+        try:
+            while True:
+                channel = await self.rtt.accept_channel()
+                kind = next((kind for kind in _OPENED if kind == channel.kind), None)
+                if kind is None or channel.name != CHANNEL_NAME or kind in self._channels:
+                    await channel.aclose()  # nobody would read it
+                else:
+                    self._use(kind, channel)
+        except trio.EndOfChannel:
+            return
+        except RttError:
+            self._nursery.cancel_scope.cancel()
+
+    def _use(self, kind: Opened, channel: Channel) -> None:
+        self._channels[kind] = channel
+        self._ready[kind].set()
+        self._nursery.start_soon(self._read, kind)
+        if kind == "knowledge":
+            self._nursery.start_soon(self._send_answers)
+
+    # --- time -------------------------------------------------------------------------------------------
+
+    def _arm(self, step: int, after_ms: int | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if after_ms is not None:
+            self._timer = trio.CancelScope()
+            self._nursery.start_soon(self._expire, self._timer, step, after_ms / 1_000)
+
+    async def _expire(self, scope: trio.CancelScope, step: int, seconds: float) -> None:
+        with scope:
+            await trio.sleep(seconds)
+        if not scope.cancelled_caught:
+            await self._perform(self.session.deadline(step))
+
+    def _end(self, reason: str) -> None:
+        self.close(reason)
+        self._nursery.cancel_scope.cancel()

@@ -1,0 +1,69 @@
+"""The numbers and names of a node's CIP, checked when they are set (LIM-1, section 22)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from web4.foundation.codec import AgentId
+from web4.foundation.envelope import DEFAULT_MAX_BYTES, LARGEST_MAX_BYTES
+from web4.protocols.cip.agreement import Offer
+from web4.protocols.cip.replay import ReplayLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CipOptions:
+    """How a node speaks CIP.
+
+    Args:
+        agent_id: The node's name, without authority (ID-3).
+        offer: Protocols, capabilities and features of its HELLO.
+        skew_ms: How far timestamps may differ from the time here.
+        envelope_bytes: How long a canonical envelope may be; 256 KiB at most (ENV-3).
+        replay_ids: Ids held per peer (REP-1).
+        step_deadline_ms: How long one step of a handshake may take (HS-3).
+        overload_retry_ms: The patience asked for while this node is overloaded (HS-5, CIP-4).
+        busy_retry_ms: The patience asked for while the application has no room.
+        messages_per_second, message_burst: What one peer may send (LIM-2).
+        errors_per_second: ERRORs sent to one peer (CIP-2).
+        faults_per_minute: Faulty envelopes borne before the session is closed (VAL-4).
+        handshakes_per_second, handshake_burst: Per network address.
+        inbox_per_peer, inbox_total: Messages that wait for the application (LOOP-1).
+        intent_deadline_ms: How long the application may take to accept or refuse an INTENT.
+        recent_bytes: Bytes of envelopes held per peer, so that equivocation can be shown with both.
+    """
+
+    agent_id: str
+    offer: Offer = field(default_factory=Offer)
+    skew_ms: int = 120_000
+    envelope_bytes: int = DEFAULT_MAX_BYTES
+    replay_ids: int = 150_000
+    step_deadline_ms: int = 5_000
+    overload_retry_ms: int = 5_000
+    busy_retry_ms: int = 1_000
+    messages_per_second: float = 500
+    message_burst: float = 1_000
+    errors_per_second: float = 10
+    faults_per_minute: int = 20
+    handshakes_per_second: float = 5
+    handshake_burst: float = 20
+    inbox_per_peer: int = 256
+    inbox_total: int = 4_096
+    intent_deadline_ms: int = 5_000
+    recent_bytes: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        msgspec.convert(self.agent_id, AgentId)
+        msgspec.convert(msgspec.to_builtins(self.offer), Offer)
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and value <= 0:
+                raise ValueError(f"{name} must be positive, not {value}")
+        if self.envelope_bytes > LARGEST_MAX_BYTES:
+            raise ValueError(f"envelope_bytes must not exceed {LARGEST_MAX_BYTES}")
+
+    @property
+    def replay(self) -> ReplayLimits:
+        """The limits of the replay window that follow."""
+        return ReplayLimits(skew_ms=self.skew_ms, ids=self.replay_ids)

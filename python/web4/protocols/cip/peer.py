@@ -1,0 +1,150 @@
+"""What a node holds in memory about one peer: its lane, and telemetry that no replay needs (WEB-1, WEB-3)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
+
+from web4.foundation.logic import replay
+from web4.protocols.cip.meters import FaultWindow, TokenBucket
+from web4.protocols.cip.peer_logic import IdHeard, PeerLogic, PeerState
+from web4.trust import TrustEvent, TrustLogic
+
+if TYPE_CHECKING:
+    from web4.foundation.events import Emitter, Severity
+    from web4.protocols.cip.handshake import HandshakeStep, Phase
+    from web4.protocols.cip.messages import StateUpdate
+    from web4.protocols.cip.options import CipOptions
+    from web4.protocols.cip.peer_logic import PeerCommand, PeerEvent, PeerOutcome
+    from web4.trust import TrustRegistry
+
+_LOG_EVENTS: Final = 1_024
+_SENT_IDS: Final = 4_096
+_STEP_EVENTS: Final[dict[Phase, tuple[str, Severity]]] = {
+    "idle": ("handshake_started", "info"),
+    "hello_sent": ("handshake_step", "debug"),
+    "hello_received": ("handshake_step", "debug"),
+    "verifying": ("handshake_step", "debug"),
+    "established": ("handshake_completed", "info"),
+    "deferred": ("handshake_deferred", "info"),
+    "failed": ("handshake_failed", "warning"),
+}
+
+
+class PeerLane:
+    """The single writer of lane `peer:<fingerprint>`, in memory: decide, keep the events, apply (WEB-1).
+
+    Trust events are kept by the peer's `TrustFSM` in the registry, all others here. As there, the older half
+    of a full log is folded into a base, so that base and log together rebuild the state. The journal's actor
+    will run the same `PeerLogic` in this place.
+    """
+
+    def __init__(self, peer: str, *, trust: TrustRegistry, options: CipOptions, emit: Emitter) -> None:
+        self.peer = peer
+        self.logic = PeerLogic(trust=TrustLogic(trust.limits), replay=options.replay)
+        self.base = self.logic.initial
+        self.log: list[PeerEvent] = []
+        self._trust = trust
+        self._emit = emit
+        self._state = self.base
+
+    @property
+    def state(self) -> PeerState:
+        """The lane's state, trust included."""
+        return PeerState(self._trust.record(self.peer), self._state.replay, self._state.handshakes)
+
+    def handle(self, command: PeerCommand) -> PeerOutcome:
+        """Decide `command` and commit the events; the caller does what the outcome asks for."""
+        decision = self.logic.decide(self.state, command)
+        for event in decision.events:
+            if isinstance(event, TrustEvent):
+                self._trust.commit(self.peer, event)
+            else:
+                self._commit(event)
+        return decision.reply
+
+    def _commit(self, event: IdHeard | HandshakeStep) -> None:
+        self._state = self.logic.apply(self._state, event)
+        self.log.append(event)
+        if len(self.log) > _LOG_EVENTS:
+            half = len(self.log) // 2
+            self.base = replay(self.logic, self.log[:half], base=self.base)
+            del self.log[:half]
+        if not isinstance(event, IdHeard) and event.to is not None:
+            self._report(event, event.to)
+
+    def _report(self, step: HandshakeStep, to: Phase) -> None:
+        kind, severity = _STEP_EVENTS[to]
+        optional: dict[str, Any] = {
+            "reason": step.reason,
+            "retry_after_ms": step.retry_after_ms,
+            "detail": step.detail,
+        }
+        self._emit(
+            kind,
+            severity=severity,
+            peer=self.peer,
+            session_id=step.session_id,
+            protocol="cip",
+            state=to,
+            role=step.role,
+            **{name: value for name, value in optional.items() if value is not None},
+        )
+
+
+class RecentEnvelopes:
+    """The newest envelopes of one peer, by msg_id, within a bound in bytes.
+
+    Any of them may turn out to be one half of an equivocation. Their ids are remembered elsewhere and longer.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def put(self, msg_id: str, envelope: bytes) -> None:
+        """Hold `envelope`; the oldest give way."""
+        if msg_id in self._held or len(envelope) > self._max_bytes:
+            return
+        self._held[msg_id] = envelope
+        self._bytes += len(envelope)
+        while self._bytes > self._max_bytes:
+            _, dropped = self._held.popitem(last=False)
+            self._bytes -= len(dropped)
+
+    def get(self, msg_id: str) -> bytes | None:
+        """The envelope that came under `msg_id`, if it is still held."""
+        return self._held.get(msg_id)
+
+
+class Peer:
+    """One peer's lane and its telemetry."""
+
+    def __init__(self, fingerprint: str, *, trust: TrustRegistry, options: CipOptions, emit: Emitter) -> None:
+        self.fingerprint = fingerprint
+        self.lane = PeerLane(fingerprint, trust=trust, options=options, emit=emit)
+        self.messages = TokenBucket(options.messages_per_second, options.message_burst)
+        self.errors = TokenBucket(options.errors_per_second, options.errors_per_second)
+        self.rate_reports = TokenBucket(1, 1)
+        self.faults = FaultWindow(options.faults_per_minute)
+        self.dropped = 0
+        self.recent = RecentEnvelopes(options.recent_bytes)
+        self.newest_state: StateUpdate | None = None
+        self.newest_state_ms = 0
+        self._sent: OrderedDict[str, None] = OrderedDict()
+
+    def sent(self, msg_id: str) -> None:
+        """Remember a message of ours that the peer may answer; the oldest are forgotten beyond 4 096."""
+        self._sent[msg_id] = None
+        if len(self._sent) > _SENT_IDS:
+            self._sent.popitem(last=False)
+
+    def was_sent(self, msg_id: str) -> bool:
+        """Whether `msg_id` is a message of ours to this peer."""
+        return msg_id in self._sent
+
+    def idle(self, at_ms: int) -> bool:
+        """Whether nothing is held that still matters: no session, and no id that could be replayed."""
+        state = self.lane.state
+        return not state.handshakes and state.replay.is_stale(at_ms, self.lane.logic.replay)

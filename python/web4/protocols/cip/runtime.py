@@ -1,0 +1,390 @@
+"""CIP on a node: serves sessions, hands messages to the application, sends what it says (WEB-6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
+
+import msgspec
+import trio
+from msgspec import UNSET
+
+from web4.foundation.clock import SystemClock
+from web4.foundation.events import no_events
+from web4.foundation.ids import SystemIds
+from web4.protocols.cip import messages as m
+from web4.protocols.cip.context import CipContext
+from web4.protocols.cip.inbox import Inbox
+from web4.protocols.cip.intents import refuse_all
+from web4.protocols.cip.link import Link
+from web4.protocols.cip.meters import AddressMeters
+from web4.protocols.cip.peer import Peer
+from web4.protocols.errors import HandshakeFailed, NotConnectedError
+from web4.protocols.fields import StateClaim
+from web4.trust import TrustRegistry
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from web4.foundation.clock import Clock
+    from web4.foundation.events import Emitter
+    from web4.foundation.identity import Identity
+    from web4.foundation.ids import IdSource
+    from web4.protocols.cip.actions import Delivery
+    from web4.protocols.cip.agreement import Agreement
+    from web4.protocols.cip.intents import AcceptIntent
+    from web4.protocols.cip.options import CipOptions
+    from web4.protocols.fields import JsonObject, Presence
+    from web4.rtt import RttSession
+    from web4.trust import EvidenceStore, TrustEvent
+
+_SWEEP_MS = 60_000
+
+
+class CipRuntime:
+    """Speaks CIP over RTT sessions.
+
+        async with CipRuntime(identity, options=CipOptions(agent_id="ada")) as cip:
+            nursery.start_soon(cip.serve, session)
+            await cip.established(session)
+            await cip.send_intent(session.peer, goal="ask", topic="weather")
+            async for delivery in cip.inbox: ...
+
+    Leaving the block closes every session that is being served.
+
+    Args:
+        identity: Who this node is.
+        options: See `CipOptions`.
+        trust: The node's trust in its peers; a new registry when left out.
+        accept_intent: Asked about each INTENT that was let in, within `CipOptions.intent_deadline_ms`; what it
+            accepts comes into the inbox. Without it every INTENT is refused as `unhandled`.
+        emit: Gets the events (OBS-2).
+        clock: Where time comes from.
+        ids: Where ids, nonces and challenges come from; guessable ones only in tests.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        options: CipOptions,
+        trust: TrustRegistry | None = None,
+        accept_intent: AcceptIntent = refuse_all,
+        emit: Emitter = no_events,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+    ) -> None:
+        self.inbox = Inbox(per_peer=options.inbox_per_peer, total=options.inbox_total)
+        """What waits for the application: every message that was let in but telemetry and the handshake's."""
+        self.trust = TrustRegistry(emit=emit) if trust is None else trust
+        self._context = CipContext(
+            identity=identity,
+            options=options,
+            clock=SystemClock() if clock is None else clock,
+            ids=SystemIds() if ids is None else ids,
+            emit=emit,
+            trust=self.trust,
+            room=self.inbox.room,
+        )
+        self._accept_intent = accept_intent
+        self._peers: dict[str, Peer] = {}
+        self._links: dict[str, list[Link]] = {}
+        self._served: WeakKeyDictionary[RttSession, Link] = WeakKeyDictionary()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._addresses = AddressMeters(options.handshakes_per_second, options.handshake_burst)
+        self._swept_ms = 0
+        self._entered = False
+        self._unobserve = self.trust.observe(self._on_trust)
+
+    async def __aenter__(self) -> Self:
+        self._entered = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._entered = False
+        self._unobserve()
+        self.inbox.close()
+        for links in list(self._links.values()):
+            for link in list(links):
+                link.close("shutdown")
+
+    # --- how this node is, and how others are -----------------------------------------------------------
+
+    @property
+    def evidence(self) -> EvidenceStore:
+        """The envelopes that trust events cite."""
+        return self._context.evidence
+
+    @property
+    def state(self) -> StateClaim:
+        """How this node is, as STATE_UPDATE says it."""
+        return self._context.state
+
+    def set_state(
+        self,
+        *,
+        presence: Presence | None = None,
+        lri: int | None = None,
+        kernel_signals: tuple[str, ...] | None = None,
+        intent: str | None = None,
+    ) -> None:
+        """Say how this node is now; what is left out stays. `overloaded` defers HELLO and INTENT from now on.
+
+        Raises:
+            msgspec.ValidationError: A value is outside its range.
+        """
+        given = {"presence": presence, "lri": lri, "kernel_signals": kernel_signals, "intent": intent}
+        now = msgspec.to_builtins(self._context.state)
+        now.update({name: value for name, value in given.items() if value is not None})
+        self._context.state = msgspec.convert(now, StateClaim)
+
+    def peer_state(self, peer: str) -> m.StateUpdate | None:
+        """The newest STATE_UPDATE of a peer, if there was one (WEB-3)."""
+        known = self._peers.get(peer)
+        return None if known is None else known.newest_state
+
+    def peers(self) -> list[str]:
+        """The peers with an established session."""
+        return [peer for peer, links in self._links.items() if any(link.established for link in links)]
+
+    # --- sessions ---------------------------------------------------------------------------------------
+
+    def admit(self, fingerprint: str, address: str) -> bool:
+        """Say whether a proven peer may have a session; for `Endpoint.listen(admit=...)` (RTT-6).
+
+        Refuses the blacklisted (HS-6) and more handshakes of one address than allowed (section 22).
+        """
+        if self.trust.state(fingerprint) == "blacklisted":
+            self._report_blacklisted(fingerprint)
+            return False
+        return self._addresses.take(address.rpartition(":")[0] or address, self._context.clock.monotonic_ns())
+
+    async def serve(self, session: RttSession) -> None:
+        """Handshake, then read the session's channels until it ends. Run it as a task of its own.
+
+        Whatever the peer does, this returns and never raises; `established` tells whether the handshake
+        succeeded, events tell the rest. Cancelled, it closes the session at once.
+
+        Raises:
+            RuntimeError: The runtime's block was not entered, or was left.
+        """
+        if not self._entered:
+            raise RuntimeError("serve sessions inside the runtime's block")
+        self._sweep()
+        link = self._link(session)
+        links = self._links.setdefault(session.peer, [])
+        links.append(link)
+        if self.trust.state(session.peer) == "blacklisted":
+            self._report_blacklisted(session.peer, session.session_id.hex())
+            link.close("blacklisted")
+        try:
+            await link.run()
+        finally:
+            links.remove(link)
+            if not links:
+                self._links.pop(session.peer, None)
+            self._changed.unpark_all()
+
+    async def established(self, session: RttSession) -> Agreement:
+        """Wait until the session's handshake has succeeded; what was agreed.
+
+        `serve` has to run, or be started soon. If the session is closed as a duplicate because both nodes dialled
+        each other (HS-7), the one that was kept counts.
+
+        Raises:
+            HandshakeFailed: Why it did not.
+        """
+        link = self._link(session)
+        await link.settled.wait()
+        if link.agreement is not None:
+            return link.agreement
+        # Closed in favour of a session that the other side dialled? Then that one tells.
+        for rival in [other for other in self._links.get(session.peer, ()) if self._yields(link, other)]:
+            await rival.settled.wait()
+            if rival.agreement is not None:
+                return rival.agreement
+        raise _handshake_failed(link)
+
+    async def connected(self, peer: str) -> Agreement:
+        """Wait until there is an established session with `peer`, whoever dialled it; what was agreed."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            link = self._best(peer)
+            if link is not None and link.agreement is not None:
+                return link.agreement
+            await self._changed.park()
+
+    # --- sending ----------------------------------------------------------------------------------------
+
+    async def send(self, peer: str, payload: m.Payload, *, corr_id: str | None = None) -> str:
+        """Send any message of the state or knowledge channel; its msg_id.
+
+        It is sent once: until the durable outbox is there, what a session loses is reported by the transport and
+        not repeated. Cancelled, it was not sent.
+
+        Raises:
+            NotConnectedError: There is no established session with the peer.
+            TrustViolationError: `capability`: what the type needs was not agreed.
+            PayloadSchemaError: The payload does not fit its schema.
+            InvalidEnvelopeError: `too_large`, or `syntax` for what has no canonical form.
+            RttError: The session ended meanwhile, or the message is too large for its channel.
+        """
+        link = self._best(peer)
+        if link is None:
+            raise NotConnectedError("no established session with this peer", peer=peer)
+        return await link.send(payload, corr_id=corr_id)
+
+    async def send_intent(
+        self,
+        peer: str,
+        *,
+        goal: Literal["verify_knowledge", "ask", "learn", "propose_solution", "test_hypothesis"],
+        topic: str,
+        priority: Literal["low", "normal", "high"] = "normal",
+        context: JsonObject | None = None,
+        corr_id: str | None = None,
+    ) -> str:
+        """Ask a peer for something; its REPLYs come into the inbox under the same `corr_id`.
+
+        Args:
+            peer: Fingerprint.
+            goal: What the asking is for.
+            topic: What it is about.
+            priority: How much it matters to the asker.
+            context: Whatever the peer needs to know; an empty object when left out.
+            corr_id: The conversation it belongs to; a new one when left out.
+
+        Returns:
+            The msg_id, which every REPLY names in `in_reply_to`.
+
+        Raises:
+            Everything that `send` raises.
+        """
+        intent = m.Intent(goal=goal, topic=topic, priority=priority, context=context or {})
+        return await self.send(peer, intent, corr_id=corr_id or self._context.ids.uuid4())
+
+    async def reply(
+        self,
+        delivery: Delivery,
+        status: m.ReplyStatus,
+        *,
+        reason: str = "",
+        content: JsonObject | None = None,
+        retry_after_ms: int | None = None,
+    ) -> str:
+        """Conclude an INTENT that was accepted: REPLY(done or failed) in its conversation (LOOP-5).
+
+        Raises:
+            Everything that `send` raises.
+        """
+        reply = m.Reply(
+            in_reply_to=delivery.message.msg_id,
+            status=status,
+            reason=reason,
+            retry_after_ms=UNSET if retry_after_ms is None else retry_after_ms,
+            content=UNSET if content is None else content,
+        )
+        corr_id = delivery.message.corr_id
+        return await self.send(delivery.peer, reply, corr_id=None if corr_id is UNSET else corr_id)
+
+    async def propose_fact(
+        self, peer: str, fact: m.Fact, dmp_trace: m.DmpTrace, *, causal_links: tuple[str, ...] = ()
+    ) -> str:
+        """Propose a fact to a peer; its msg_id, by which votes refer to it.
+
+        Raises:
+            Everything that `send` raises.
+        """
+        return await self.send(peer, m.FactPropose(fact=fact, dmp_trace=dmp_trace, causal_links=causal_links))
+
+    def tell_state(self) -> None:
+        """Tell every established peer how this node is (PACE-3). When to is the pacing's business."""
+        for links in self._links.values():
+            for link in links:
+                link.tell_state()
+
+    async def verify_again(self, peer: str) -> None:
+        """Let a peer whose session this node dialled prove itself anew (HS-8). Does not wait for the outcome.
+
+        Raises:
+            NotConnectedError: There is no established session with the peer that this node dialled.
+        """
+        await trio.lowlevel.checkpoint()
+        links = self._links.get(peer, ())
+        link = next((link for link in links if link.established and link.rtt.initiator), None)
+        if link is None:
+            raise NotConnectedError("no established session that was dialled from here", peer=peer)
+        link.verify_again()
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _link(self, session: RttSession) -> Link:
+        link = self._served.get(session)
+        if link is None:
+            peer = self._peers.get(session.peer)
+            if peer is None:
+                peer = self._peers[session.peer] = Peer(
+                    session.peer, trust=self.trust, options=self._context.options, emit=self._context.emit
+                )
+            link = self._served[session] = Link(
+                session,
+                context=self._context,
+                peer=peer,
+                inbox=self.inbox,
+                accept_intent=self._accept_intent,
+                on_established=self._on_established,
+            )
+        return link
+
+    def _best(self, peer: str) -> Link | None:
+        """The session over which to send: an established one, of two the one that HS-7 keeps, else the newest."""
+        established = [link for link in self._links.get(peer, ()) if link.established]
+        kept = [link for link in established if not any(self._yields(link, other) for other in established)]
+        return kept[-1] if kept else None
+
+    def _yields(self, link: Link, other: Link) -> bool:
+        """Whether `link` gives way to `other`: both nodes dialled, and `other` was by the lower fingerprint."""
+        ours_is_lower = self._context.identity.fingerprint < link.rtt.peer
+        return link.rtt.initiator != other.rtt.initiator and other.rtt.initiator == ours_is_lower
+
+    def _on_established(self, link: Link) -> None:
+        links = self._links.get(link.rtt.peer, [])
+        for one in list(links):
+            if any(other.established and self._yields(one, other) for other in links):
+                one.close("duplicate")
+        self._changed.unpark_all()
+
+    def _on_trust(self, peer: str, event: TrustEvent) -> None:
+        """Blacklisting closes a peer's sessions and drops what waits of it (TRUST-8)."""
+        if event.moved and event.to == "blacklisted":
+            self.inbox.purge(peer)
+            for link in list(self._links.get(peer, ())):
+                link.close("blacklisted")
+
+    def _report_blacklisted(self, peer: str, session_id: str | None = None) -> None:
+        self._context.emit(
+            "handshake_failed",
+            severity="warning",
+            peer=peer,
+            session_id=session_id,
+            protocol="cip",
+            state="failed",
+            reason="blacklisted",
+        )
+
+    def _sweep(self) -> None:
+        """Let go, once a minute, what is held of peers of whom nothing can be replayed any more."""
+        at_ms = self._context.clock.wall_ms()
+        if abs(at_ms - self._swept_ms) < _SWEEP_MS:
+            return
+        self._swept_ms = at_ms
+        for fingerprint, peer in list(self._peers.items()):
+            if fingerprint not in self._links and peer.idle(at_ms):
+                del self._peers[fingerprint]
+
+
+def _handshake_failed(link: Link) -> HandshakeFailed:
+    known = {entry.code for entry in HandshakeFailed.codes}
+    reason = link.reason if link.reason in known else "closed"
+    reason = "bad_response" if link.reason == "auth_failure" else reason
+    return HandshakeFailed(f"the handshake did not succeed: {reason}", code=reason, peer=link.rtt.peer)

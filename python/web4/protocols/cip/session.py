@@ -1,0 +1,412 @@
+"""One CIP session without I/O: bytes and time go in, actions come out.
+
+The session validates, asks the peer's lane, and seals what has to be said. Its runtime reads and writes the
+channels, keeps the deadline, and runs the application's code. So a handshake can be played in memory, byte
+for byte the same each time (HS-9).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET
+
+from web4.foundation.digest import blake3_hex
+from web4.foundation.errors import EnvelopeError
+from web4.protocols.cip import messages as m
+from web4.protocols.cip.actions import Action, Arm, AskIntent, Close, Deliver, Delivery, Established, Send
+from web4.protocols.cip.handshake import (
+    Closed,
+    DeadlinePassed,
+    HelloAnswered,
+    HelloPrepared,
+    Opened,
+    VerifySent,
+    waits_ms,
+)
+from web4.protocols.cip.handshake_driver import HandshakeDriver
+from web4.protocols.cip.peer_logic import Arrived
+from web4.protocols.cip.refusals import Refusals
+from web4.protocols.cip.sealing import Sealed, seal
+from web4.protocols.cip.validation import Reception, validate
+from web4.protocols.errors import NotConnectedError
+from web4.protocols.fields import Party
+from web4.trust import TrustViolationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal
+
+    from web4.protocols.cip.context import CipContext, SessionFacts
+    from web4.protocols.cip.handshake import HandshakeOutcome, HandshakeState
+    from web4.protocols.cip.messages import ChannelKind, Payload
+    from web4.protocols.cip.peer import Peer
+    from web4.protocols.cip.peer_logic import PeerOutcome
+    from web4.protocols.cip.proof import HelloFacts
+    from web4.protocols.cip.validation import Incoming
+
+
+class CipSession:
+    """The CIP side of one RTT session. Every method returns what the runtime has to do, in order.
+
+    Args:
+        context: What all sessions of the node share.
+        peer: What is held about the session's proven peer.
+        facts: What RTT proved.
+        may_answer: Whether one more REPLY could be queued; without, an INTENT is refused as `busy`.
+    """
+
+    def __init__(
+        self,
+        context: CipContext,
+        peer: Peer,
+        facts: SessionFacts,
+        *,
+        may_answer: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._context = context
+        self._peer = peer
+        self._facts = facts
+        self._may_answer = may_answer
+        self._driver = HandshakeDriver(context, facts)
+        self._refusals = Refusals(context, peer, facts, self._sealed)
+        self._receiver = Party(agent_id="unknown", fingerprint=facts.peer)
+        self._over = False
+        self._armed_step = 0
+
+    @property
+    def state(self) -> HandshakeState | None:
+        """Where the handshake stands; None before `start` and after `closed`."""
+        return self._peer.lane.state.handshakes.get(self._facts.session_id)
+
+    @property
+    def established(self) -> bool:
+        """Whether messages other than the handshake's may flow."""
+        state = self.state
+        return state is not None and state.established and not self._over
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    def start(self) -> list[Action]:
+        """Begin: the initiator says HELLO, the responder waits for it."""
+        role = self._driver.role
+        self._peer.lane.handle(Opened(session_id=self._facts.session_id, at_ms=self._now(), role=role))
+        return self._say_hello() if self._facts.initiator else self._rearmed([])
+
+    def verify_again(self) -> list[Action]:
+        """Say HELLO once more on an established session (HS-8). Only the initiator can; nothing otherwise."""
+        state = self.state
+        if state is None or state.phase != "established" or not self._facts.initiator:
+            return []
+        return self._say_hello()
+
+    def deadline(self, step: int) -> list[Action]:
+        """Say that the time that was armed for `step` is over."""
+        command = DeadlinePassed(session_id=self._facts.session_id, at_ms=self._now(), step=step)
+        outcome = self._peer.lane.handle(command)
+        return self._followed(outcome.handshake, None) if outcome.handshake else []
+
+    def closed(self) -> None:
+        """Say that the RTT session has ended; nothing of it is kept but the ids it used. Twice is as once."""
+        self._over = True
+        self._peer.lane.handle(Closed(session_id=self._facts.session_id, at_ms=self._now()))
+
+    # --- what arrives -----------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, channel: ChannelKind) -> list[Action]:
+        """Take in one message, in the order of VAL-1."""
+        if self._over:
+            return []
+        now_ns = self._context.clock.monotonic_ns()
+        if not self._peer.messages.take(now_ns):
+            return self._refusals.rate_limited(now_ns)
+        at_ms = self._now()
+        try:
+            incoming = validate(data, self._reception(channel, at_ms))
+        except EnvelopeError as error:
+            return self._ending(self._refusals.faulty(error, data, at_ms))
+        return self._decided(incoming, self._peer.lane.handle(self._arrived(incoming, at_ms)), at_ms)
+
+    def _decided(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
+        """Do what the peer's lane decided about a message."""
+        if outcome.refusal is not None:
+            return self._ending(self._refusals.refused(outcome.refusal, incoming))
+        if outcome.status == "duplicate":
+            self._refusals.duplicate(incoming)
+            return []
+        self._peer.recent.put(incoming.message.msg_id, incoming.envelope.data)
+        self._receiver = Party(agent_id=incoming.message.sender.agent_id, fingerprint=self._facts.peer)
+        if outcome.handshake is not None and outcome.handshake.code == "bad_response":
+            self._refusals.bad_response(incoming)
+        else:
+            self._received(incoming, outcome)
+        if outcome.handshake is not None:
+            return self._followed(outcome.handshake, incoming.message.msg_id)
+        return self._taken(incoming, outcome, at_ms)
+
+    def _reception(self, channel: ChannelKind, at_ms: int) -> Reception:
+        return Reception(
+            local=self._context.identity.fingerprint,
+            peer=self._facts.peer,
+            public_key=self._facts.public_key,
+            channel=channel,
+            now_ms=at_ms,
+            skew_ms=self._context.options.skew_ms,
+            max_bytes=self._context.options.envelope_bytes,
+        )
+
+    def _arrived(self, incoming: Incoming, at_ms: int) -> Arrived:
+        """Gather what the lane has to know: digests, verdicts, and what other lanes say (ACT-1)."""
+        message = incoming.message
+        trust = self._context.trust
+        stranger = trust.state(self._facts.peer) == "unknown"
+        answers_ours = not isinstance(message, m.ReplyEnvelope) or self._peer.was_sent(
+            message.payload.in_reply_to
+        )
+        return Arrived(
+            session_id=self._facts.session_id,
+            at_ms=at_ms,
+            type=message.type,
+            msg_id=message.msg_id,
+            content_digest=incoming.content_digest,
+            digest=incoming.digest,
+            timestamp_ms=incoming.timestamp_ms,
+            handshake=self._driver.read(incoming, self.state, at_ms),
+            room=self._room_for(message),
+            answers_ours=answers_ours,
+            newest_state_ms=self._peer.newest_state_ms,
+            overload_retry_ms=self._context.overload_retry_ms,
+            newcomer_retry_ms=(trust.newcomer_retry_ms(at_ms) or None) if stranger else None,
+            busy_retry_ms=self._context.options.busy_retry_ms,
+        )
+
+    def _room_for(self, message: m.CipMessage) -> bool:
+        """Whether a message can be taken in. An INTENT is deferred by REPLY when the application is full (LOOP-1)."""
+        if isinstance(message, m.IntentEnvelope):
+            return self._may_answer()
+        return self._context.room(self._facts.peer)
+
+    def _received(self, incoming: Incoming, outcome: PeerOutcome) -> None:
+        message = incoming.message
+        self._context.emit(
+            "envelope_received",
+            peer=self._facts.peer,
+            session_id=self._facts.session_id,
+            protocol="cip",
+            msg_id=message.msg_id,
+            corr_id=None if message.corr_id is UNSET else message.corr_id,
+            severity="debug",
+            type=message.type,
+            digest=incoming.digest,
+            admission=outcome.admission,
+        )
+
+    def _taken(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
+        """Say where a message goes that was let in."""
+        message = incoming.message
+        if isinstance(message, m.StateUpdateEnvelope):
+            self._heed(message.payload, incoming.timestamp_ms)
+            return []
+        if isinstance(message, m.ReceiptEnvelope) or outcome.admission is None:
+            return []  # nothing of ours waits for a receipt until the outbox is there
+        delivery = Delivery(
+            peer=self._facts.peer,
+            trust=self._context.trust.state(self._facts.peer),
+            admission=outcome.admission,
+            message=message,
+            digest=incoming.digest,
+            received_ms=at_ms,
+        )
+        if not isinstance(message, m.IntentEnvelope):
+            return [Deliver(delivery, optional=isinstance(message, m.ErrorEnvelope))]
+        if self._context.overload_retry_ms is not None:
+            return self.answer_intent(delivery, "deferred", "overloaded", self._context.overload_retry_ms)
+        if not self._context.room(self._facts.peer):
+            return self.answer_intent(delivery, "deferred", "busy", self._context.options.busy_retry_ms)
+        return [AskIntent(delivery, message)]
+
+    def _heed(self, update: m.StateUpdate, timestamp_ms: int) -> None:
+        self._peer.newest_state = update
+        self._peer.newest_state_ms = timestamp_ms
+        self._context.emit(
+            "state_update",
+            severity="debug",
+            peer=self._facts.peer,
+            session_id=self._facts.session_id,
+            protocol="cip",
+            presence=update.presence,
+            lri=update.lri,
+            kernel_signals=list(update.kernel_signals),
+        )
+
+    # --- what is said -----------------------------------------------------------------------------------
+
+    def send(self, payload: Payload, *, corr_id: str | None = None) -> tuple[Sealed, list[Action]]:
+        """Seal a message to the peer.
+
+        Raises:
+            NotConnectedError: The session is not established.
+            TrustViolationError: `capability`: what the type needs was not agreed.
+            PayloadSchemaError: The payload does not fit its schema.
+            InvalidEnvelopeError: `too_large`, or `syntax` for what has no canonical form.
+        """
+        state = self.state
+        name = m.type_of(payload)
+        if not self.established or state is None or state.agreement is None:
+            raise NotConnectedError("the session is not established", peer=self._facts.peer)
+        if not state.agreement.allows(name):
+            raise TrustViolationError(f"{name} was not agreed", code="capability", peer=self._facts.peer)
+        sealed = self._sealed(payload, corr_id)
+        if m.CHANNELS[name] == "knowledge":
+            self._peer.sent(sealed.msg_id)
+        return sealed, [Send(m.CHANNELS[name], sealed)]
+
+    def sent(self, sealed: Sealed) -> None:
+        """Say that the transport has accepted a message: only then is it reported (RTT-70)."""
+        self._context.emit(
+            "envelope_sent",
+            severity="debug",
+            peer=self._facts.peer,
+            session_id=self._facts.session_id,
+            protocol="cip",
+            msg_id=sealed.msg_id,
+            corr_id=sealed.corr_id,
+            type=sealed.type,
+            digest=blake3_hex(sealed.data),
+        )
+
+    def state_update(self) -> list[Action]:
+        """Tell the peer how this node is (PACE-3); nothing while the session is not established."""
+        if not self.established:
+            return []
+        view = self._context.trust.state(self._facts.peer)
+        now = self._context.state
+        payload = m.StateUpdate(
+            presence=now.presence,
+            lri=now.lri,
+            ltppeerstate="untrusted" if view == "unknown" else view,
+            kernel_signals=now.kernel_signals,
+            intent=now.intent,
+        )
+        return self.send(payload)[1]
+
+    def answer_intent(
+        self,
+        delivery: Delivery,
+        status: Literal["accepted", "deferred", "refused"],
+        reason: str,
+        retry_after_ms: int | None = None,
+    ) -> list[Action]:
+        """Answer an INTENT at once (LOOP-5); an accepted one goes on to the application."""
+        reply = m.Reply(
+            in_reply_to=delivery.message.msg_id,
+            status=status,
+            reason=reason,
+            retry_after_ms=UNSET if retry_after_ms is None else retry_after_ms,
+        )
+        if not self.established:
+            return []
+        corr_id = delivery.message.corr_id
+        _, actions = self.send(reply, corr_id=None if corr_id is UNSET else corr_id)
+        if status != "refused":
+            self._context.emit(
+                f"intent_{status}",
+                peer=self._facts.peer,
+                session_id=self._facts.session_id,
+                protocol="cip",
+                msg_id=delivery.message.msg_id,
+                corr_id=None if corr_id is UNSET else corr_id,
+                reason=reason,
+            )
+        if status == "accepted":
+            actions.append(Deliver(delivery))
+        return actions
+
+    def _sealed(self, payload: Payload, corr_id: str | None = None) -> Sealed:
+        return seal(
+            self._context.identity,
+            payload,
+            agent_id=self._context.options.agent_id,
+            receiver=self._receiver,
+            msg_id=self._context.ids.uuid4(),
+            now_ms=self._now(),
+            corr_id=corr_id,
+            max_bytes=self._context.options.envelope_bytes,
+        )
+
+    # --- the handshake ----------------------------------------------------------------------------------
+
+    def _say_hello(self) -> list[Action]:
+        own = self._driver.fresh()
+        sealed = self._sealed(self._driver.hello(own))
+        self._driver.sent(sealed.msg_id)
+        hello = msgspec.structs.replace(own, digest=blake3_hex(sealed.data))
+        self._peer.lane.handle(
+            HelloPrepared(session_id=self._facts.session_id, at_ms=self._now(), hello=hello)
+        )
+        return self._rearmed([Send("control", sealed)])
+
+    def _followed(self, outcome: HandshakeOutcome, cause: str | None) -> list[Action]:
+        """Do what the handshake asks for next. `cause` is the msg_id of the message that led here."""
+        actions: list[Action] = []
+        match outcome.action:
+            case "answer":
+                actions = self._answer_hello()
+            case "verify":
+                actions = self._verify()
+            case "established":
+                actions = self._announce()
+            case "retry":
+                return self._say_hello()
+            case "deferred" | "failed" if outcome.tell and outcome.code is not None:
+                actions = self._refusals.tell(outcome.code, cause, outcome.retry_after_ms)
+        if outcome.action == "failed":
+            actions.append(Close(outcome.code or "failed"))
+        return self._ending(self._rearmed(actions))
+
+    def _answer_hello(self) -> list[Action]:
+        own, peer = self._hellos()
+        sealed = self._sealed(self._driver.answering_hello(own, peer))
+        self._driver.sent(sealed.msg_id)
+        self._peer.lane.handle(
+            HelloAnswered(
+                session_id=self._facts.session_id, at_ms=self._now(), digest=blake3_hex(sealed.data)
+            )
+        )
+        return [Send("control", sealed)]
+
+    def _verify(self) -> list[Action]:
+        own, peer = self._hellos()
+        sealed = self._sealed(self._driver.verify(own, peer))
+        self._driver.sent(sealed.msg_id)
+        self._peer.lane.handle(VerifySent(session_id=self._facts.session_id, at_ms=self._now()))
+        return [Send("control", sealed), *self._announce()]
+
+    def _announce(self) -> list[Action]:
+        state = self.state
+        if state is None or state.agreement is None:
+            return []
+        return [Established(state.agreement), *self.state_update()]
+
+    def _hellos(self) -> tuple[HelloFacts, HelloFacts]:
+        state = self.state
+        if state is None or state.own is None or state.peer is None:
+            raise RuntimeError("the handshake asked for an answer before both HELLOs were there")
+        return state.own, state.peer
+
+    def _rearmed(self, actions: list[Action]) -> list[Action]:
+        """Set the deadline of a step once, when it is reached: nothing that is said later prolongs it."""
+        state = self.state
+        if state is not None and state.step != self._armed_step:
+            self._armed_step = state.step
+            actions.append(Arm(state.step, waits_ms(state, self._context.options.step_deadline_ms)))
+        return actions
+
+    def _ending(self, actions: list[Action]) -> list[Action]:
+        """Take nothing more in once the session is being closed."""
+        self._over = self._over or any(isinstance(action, Close) for action in actions)
+        return actions
+
+    def _now(self) -> int:
+        return self._context.clock.wall_ms()

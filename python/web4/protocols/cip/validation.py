@@ -1,0 +1,211 @@
+"""From bytes to a typed, verified message: VAL-1, steps 1 to 9, cheapest first. Nothing is changed here."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import msgspec
+from msgspec import UNSET
+
+from web4.foundation import envelope as envelopes
+from web4.foundation.clock import parse_timestamp
+from web4.foundation.digest import blake3_hex
+from web4.foundation.errors import InvalidEnvelopeError, SignatureMismatchError
+from web4.protocols.cip.messages import (
+    CHANNELS,
+    ENVELOPES,
+    VERSION,
+    ChannelKind,
+    CipEnvelope,
+    CipMessage,
+)
+from web4.protocols.errors import PayloadSchemaError, TimestampError
+
+if TYPE_CHECKING:
+    from web4.foundation.envelope import Envelope
+
+DEFAULT_SKEW_MS: Final = 120_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reception:
+    """Where and when bytes arrived.
+
+    Args:
+        local: Fingerprint of this node.
+        peer: The session's proven fingerprint.
+        public_key: The session's proven raw public key, 32 bytes.
+        channel: Kind of the channel they came on.
+        now_ms: Time here, Unix milliseconds.
+        skew_ms: How far a timestamp may differ from it, bounds included.
+        max_bytes: How long a canonical envelope may be.
+    """
+
+    local: str
+    peer: str
+    public_key: bytes
+    channel: ChannelKind
+    now_ms: int
+    skew_ms: int = DEFAULT_SKEW_MS
+    max_bytes: int = envelopes.DEFAULT_MAX_BYTES
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A message whose sender is proven. Whether it may do anything is decided by the peer's lane."""
+
+    message: CipMessage
+    envelope: Envelope
+    timestamp_ms: int
+
+    @cached_property
+    def content_digest(self) -> str:
+        """BLAKE3-256 of what the sender said, without `sign` and `timestamp` (SIG-5)."""
+        return self.envelope.content_digest
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE3-256 of the whole envelope as received."""
+        return blake3_hex(self.envelope.data)
+
+
+class _Common(CipEnvelope, frozen=True, kw_only=True):
+    """Any CIP envelope, its payload unseen: tells a bad field of step 4 from a bad payload of step 5."""
+
+    type: str
+    payload: dict[str, msgspec.Raw]
+
+
+_DECODERS: Final = {name: msgspec.json.Decoder(kind) for name, kind in ENVELOPES.items()}
+_COMMON_DECODER: Final = msgspec.json.Decoder(_Common)
+
+
+def validate(data: bytes, reception: Reception) -> Incoming:
+    """Check `data` in the order of VAL-1, steps 1 to 9, and give the typed message.
+
+    Raises:
+        InvalidEnvelopeError: `too_large`, `syntax`, `not_canonical`, `discriminator`, `version`,
+            `unknown_type`, `field`, `misaddressed`, `wrong_channel`.
+        PayloadSchemaError: Step 5.
+        SignatureMismatchError: `identity` (step 7), `signature` (step 9).
+        TimestampError: Step 8.
+    """
+    try:
+        return _validated(data, reception)
+    except InvalidEnvelopeError as error:
+        error.peer = reception.peer
+        raise
+
+
+def _validated(data: bytes, reception: Reception) -> Incoming:
+    envelope = envelopes.parse(data, max_bytes=reception.max_bytes)  # steps 1 to 3
+    msg_id = envelope.msg_id
+    if envelope.protocol != "cip":
+        raise InvalidEnvelopeError("not an envelope of cip", code="discriminator", field=envelope.protocol)
+    if envelope.version != VERSION:
+        raise InvalidEnvelopeError("only cip 1.0 is spoken here", code="version", msg_id=msg_id, field="cip")
+    if envelope.type not in ENVELOPES:
+        raise InvalidEnvelopeError("no type of cip", code="unknown_type", msg_id=msg_id, field="type")
+    message, timestamp_ms = _decoded(envelope, reception.peer)  # steps 4 and 5
+    _check_address(message, reception)  # step 6
+    _check_identity(message, reception)  # step 7
+    if abs(timestamp_ms - reception.now_ms) > reception.skew_ms:  # step 8
+        raise TimestampError(
+            "the timestamp is too far from the time here",
+            msg_id=message.msg_id,
+            peer=reception.peer,
+            field="timestamp",
+        )
+    envelopes.verify(envelope, reception.public_key, peer=reception.peer)  # step 9
+    return Incoming(message, envelope, timestamp_ms)
+
+
+def _decoded(envelope: Envelope, peer: str) -> tuple[CipMessage, int]:
+    try:
+        message: CipMessage = _DECODERS[envelope.type].decode(envelope.data)
+    except msgspec.ValidationError as error:
+        _refuse_fields(envelope, peer, error)
+    try:
+        return message, parse_timestamp(message.timestamp)
+    except ValueError as error:
+        raise InvalidEnvelopeError(
+            str(error), code="field", msg_id=message.msg_id, field="timestamp"
+        ) from None
+
+
+def _refuse_fields(envelope: Envelope, peer: str, error: msgspec.ValidationError) -> NoReturn:
+    """Say which step refuses: step 4 comes first, though the decoder may have met the payload before."""
+    msg_id = envelope.msg_id if _is_msg_id(envelope.msg_id) else None
+    try:
+        common = _COMMON_DECODER.decode(envelope.data)
+        parse_timestamp(common.timestamp)
+        if envelope.type == "HELLO" and common.sender.pubkey is UNSET:
+            raise InvalidEnvelopeError(
+                "required in HELLO", code="field", msg_id=msg_id, field="sender.pubkey"
+            )
+    except msgspec.ValidationError as fault:
+        raise InvalidEnvelopeError(
+            "a field is not what the schema prescribes", code="field", msg_id=msg_id, field=_field(fault)
+        ) from None
+    except ValueError as fault:
+        raise InvalidEnvelopeError(str(fault), code="field", msg_id=msg_id, field="timestamp") from None
+    raise PayloadSchemaError(
+        "the payload is not what the schema prescribes", msg_id=msg_id, peer=peer, field=_field(error)
+    ) from None
+
+
+def _check_address(message: CipMessage, reception: Reception) -> None:
+    if message.receiver.fingerprint != reception.local:
+        raise InvalidEnvelopeError(
+            "meant for another node", code="misaddressed", msg_id=message.msg_id, field="receiver.fingerprint"
+        )
+    if CHANNELS[message.type] != reception.channel:
+        raise InvalidEnvelopeError(
+            f"{message.type} does not travel on a {reception.channel} channel",
+            code="wrong_channel",
+            msg_id=message.msg_id,
+            field="type",
+        )
+
+
+def _check_identity(message: CipMessage, reception: Reception) -> None:
+    """Check that the sender is the session's peer, whatever name the bytes give (VAL-4, WEB-4)."""
+    field = None
+    if message.sender.fingerprint != reception.peer:
+        field = "sender.fingerprint"
+    elif (
+        message.sender.pubkey is not UNSET and base64.b64decode(message.sender.pubkey) != reception.public_key
+    ):
+        field = "sender.pubkey"
+    if field is not None:
+        raise SignatureMismatchError(
+            "the sender is not the session's peer",
+            code="identity",
+            msg_id=message.msg_id,
+            peer=reception.peer,
+            field=field,
+        )
+
+
+_MSG_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+_MISSING: Final = re.compile(r"missing required field `(\w+)`")
+
+
+def _is_msg_id(text: str | None) -> bool:
+    return text is not None and _MSG_ID.fullmatch(text) is not None
+
+
+def _field(error: msgspec.ValidationError) -> str | None:
+    """Give the dotted path that the decoder names; an unknown field's name is the sender's word: left out."""
+    text = str(error)
+    path = _PATH.search(text)
+    parts = [path.group(1)] if path and path.group(1) else []
+    missing = _MISSING.search(text)
+    if missing:
+        parts.append(missing.group(1))
+    return ".".join(parts).replace("[...]", "") or None

@@ -1,0 +1,44 @@
+"""What the TrustFSM records: one event per command that concerned a record (TRUST-7)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from web4.trust.table import TrustEventName, TrustState
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What an event rests on: a stored envelope by BLAKE3 and `msg_id`, or a claim by its key (KNOW-1)."""
+
+    blake3: str
+    kind: Literal["envelope", "claim"] = "envelope"
+    msg_id: str | None = None
+
+
+class TrustEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One entry of a peer's trust log. Applying the entries in order rebuilds the record.
+
+    `from` is spelled `from_` in Python and `from` in every encoding. `at_ms` is the time that came with the
+    command, never below that of the entry before it. The last four fields carry what the guards worked out,
+    so that replay needs no limits: None means unchanged.
+    """
+
+    seq: int
+    from_: TrustState = msgspec.field(name="from")
+    to: TrustState
+    event: TrustEventName
+    reason: str
+    actor: str
+    at_ms: int
+    evidence: tuple[Evidence, ...] = ()
+    cooldown_until_ms: int | None = None
+    demotions: int | None = None
+    unverifiable_at_ms: tuple[int, ...] | None = None
+    grave_conflicts: int | None = None
+
+    @property
+    def moved(self) -> bool:
+        """Whether the trust state changed."""
+        return self.from_ != self.to

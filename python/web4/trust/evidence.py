@@ -1,0 +1,37 @@
+"""The envelopes that trust events cite, kept under their BLAKE3."""
+
+from __future__ import annotations
+
+
+class EvidenceStore:
+    """Envelopes kept as evidence, in memory and bounded.
+
+    What does not fit is not kept, and counted in `refused`: an event cites the digest either way, and whoever
+    floods the store cannot push out what it held before. The journal's blobs (JRN-8) will take this place.
+
+    Args:
+        max_bytes: Bytes held in all.
+    """
+
+    def __init__(self, *, max_bytes: int = 16 * 1024 * 1024) -> None:
+        if max_bytes <= 0:
+            raise ValueError("max_bytes must be positive")
+        self._max_bytes = max_bytes
+        self._held: dict[str, bytes] = {}
+        self._bytes = 0
+        self.refused = 0
+
+    def put(self, blake3: str, envelope: bytes) -> bool:
+        """Keep `envelope` under its digest; say whether it is held."""
+        if blake3 in self._held:
+            return True
+        if self._bytes + len(envelope) > self._max_bytes:
+            self.refused += 1
+            return False
+        self._held[blake3] = envelope
+        self._bytes += len(envelope)
+        return True
+
+    def get(self, blake3: str) -> bytes | None:
+        """The envelope under this digest, or None when it is not held."""
+        return self._held.get(blake3)

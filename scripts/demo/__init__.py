@@ -1,0 +1,1 @@
+"""The parts of the demo: processes, timeline, checks, and the story that ties them together."""

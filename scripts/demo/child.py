@@ -1,0 +1,81 @@
+"""What the processes of the demo have in common: events and answers on their output, questions on their input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from scripts.demo.lines import read_lines, to_line
+from web4.foundation.clock import SystemClock
+from web4.foundation.errors import Web4Error
+from web4.foundation.events import EventSource, encode_event
+from web4.foundation.identity import Identity
+from web4.foundation.ids import SeededIds, SystemIds
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from web4.foundation.events import Event
+    from web4.foundation.ids import IdSource
+
+    Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+def say(message: dict[str, Any]) -> None:
+    """Write one line to whoever started this process."""
+    os.write(1, to_line(message))
+
+
+class Setup:
+    """What a process of the demo is told by its first line."""
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        self.name: str = configuration["name"]
+        self.url: str = configuration["url"]
+        seed: str | None = configuration["seed"]
+        self.identity = Identity.generate() if seed is None else Identity.from_seed(_key_seed(seed))
+        self.ids: IdSource = SystemIds() if seed is None else SeededIds(seed)
+        self.clock = SystemClock()
+        # Event ids have a source of their own, so that they do not shift those of a seeded run.
+        self.emit = EventSource(self.name, clock=self.clock, ids=SystemIds(), sink=_say_event)
+
+
+def _say_event(event: Event) -> None:
+    say({**msgspec.json.decode(encode_event(event)), "pid": os.getpid()})
+
+
+def _key_seed(seed: str) -> bytes:
+    return SeededIds(f"key of {seed}").token(32)
+
+
+async def serve(lines: AsyncIterator[dict[str, Any]], answers: Mapping[str, Answer]) -> None:
+    """Answer questions until the input ends. A failure is an answer, too."""
+    async for question in lines:
+        reply: dict[str, Any] = {"type": "reply", "id": question["id"]}
+        arguments = {name: value for name, value in question.items() if name not in ("id", "do")}
+        try:
+            reply |= await answers[question["do"]](arguments)
+        except Web4Error as error:
+            reply |= {"refused": error.code, "class": type(error).__name__}
+        except (OSError, trio.TooSlowError, trio.EndOfChannel) as error:
+            reply["error"] = f"{type(error).__name__}: {error}"
+        say(reply)
+
+
+def run(main: Callable[[Setup, AsyncIterator[dict[str, Any]]], Awaitable[None]]) -> None:
+    """Run a process of the demo: read the configuration, then live until the input ends."""
+
+    async def lifetime() -> None:
+        lines = read_lines(trio.lowlevel.FdStream(os.dup(0)))
+        configuration = await anext(lines, None)
+        if configuration is not None:  # else whoever started it thought better of it
+            await main(Setup(configuration), lines)
+
+    try:
+        trio.run(lifetime)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,140 @@
+"""The demo as a user runs it: as a program, in processes of its own (DEMO-1, DEMO-3 to DEMO-5)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.demo.checks import CHECKS
+
+DEMO = Path(__file__).parents[2] / "scripts" / "web4_demo.py"
+PATIENCE = 90
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(DEMO), *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def objects(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.split("\n") if line]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("transport", ["tcp", "unix"])
+def test_demo_exit_codes(transport: str) -> None:
+    """DEMO-4: all checks pass with 0, every event has its node and pid, and no process is left."""
+    done = run("--json", "--transport", transport)
+    assert done.returncode == 0, done.stderr
+    *events, summary = objects(done.stdout)
+    assert summary["type"] == "summary"
+    assert summary["ok"] is True
+    assert [check["name"] for check in summary["checks"]] == list(CHECKS)
+    assert {check["status"] for check in summary["checks"]} == {"passed"}
+    pids = {event["node"]: event["pid"] for event in events}
+    assert set(pids) == {"alice", "bob", "mallory"}
+    assert len(set(pids.values())) == 3
+    assert not any(alive(pid) for pid in pids.values())
+
+
+def test_demo_refusals_carry_their_code() -> None:
+    """The five things a hostile process tries: each refused with its code, by the node it was tried on."""
+    *events, _ = objects(run("--json").stdout)
+    refused = [(event["node"], event["code"]) for event in events if event.get("outcome") == "refused"]
+    assert refused == [
+        ("bob", "gate"),
+        ("bob", "damaged"),
+        ("alice", "wrong_key"),
+        ("bob", "signature"),
+        ("bob", "nonce_replayed"),
+        ("bob", "identity"),
+    ]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_demo_sabotage(check: str) -> None:
+    """DEMO-3: a sabotaged step makes exactly its own check fail, so no check passes by itself."""
+    done = run("--json", "--sabotage", check)
+    assert done.returncode == 1, done.stderr
+    statuses = {entry["name"]: entry["status"] for entry in objects(done.stdout)[-1]["checks"]}
+    assert [name for name, status in statuses.items() if status == "failed"] == [check]
+
+
+def test_demo_exit_codes_usage_environment_timeout(tmp_path: Path) -> None:
+    """DEMO-4: 2 for usage, 3 for the environment, 4 for the timeout, each with a word and no traceback."""
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    cases = [
+        (2, ["--transport", "pigeon"]),
+        (2, ["--sabotage", "nothing"]),
+        (2, ["--timeout", "0"]),
+        (3, ["--keep", str(in_the_way / "below")]),
+        (4, ["--timeout", "0.05"]),
+    ]
+    for code, arguments in cases:
+        done = run(*arguments)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_demo_without_web4_says_how_to_get_it(tmp_path: Path) -> None:
+    """DEMO-4: in an environment without Web4 the demo says what to do."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", str(DEMO)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 3
+    assert "make demo" in done.stderr
+
+
+def test_demo_seed_repeats_identities() -> None:
+    """DEMO-3: the same seed gives the same identities; without one they differ."""
+
+    def fingerprints(*arguments: str) -> list[str]:
+        events = objects(run("--json", *arguments).stdout)
+        return [event["payload"]["fingerprint"] for event in events if event["type"] == "ready"]
+
+    assert fingerprints("--seed", "7") == fingerprints("--seed", "7")
+    assert fingerprints() != fingerprints()
+
+
+def test_demo_list() -> None:
+    """DEMO-3: `--list` names every check and what it claims, and starts nothing."""
+    done = run("--list")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(CHECKS)
+
+
+def test_demo_clean_interrupt() -> None:
+    """DEMO-4: Ctrl-C ends it with 130, and no process is left."""
+    process = subprocess.Popen(
+        [sys.executable, str(DEMO), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    pids = {first["pid"], *(event["pid"] for event in objects(output) if "pid" in event)}
+    assert not any(alive(pid) for pid in pids)

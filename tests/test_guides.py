@@ -1,0 +1,44 @@
+"""The programs of the guides run as they stand."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+GUIDES = Path(__file__).parents[1] / "docs" / "guides"
+
+
+def extract(guide: str, directory: Path) -> None:
+    text = (GUIDES / guide).read_text()
+    for name, program in re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", text, flags=re.DOTALL):
+        (directory / name).write_text(program)
+
+
+def test_docs_examples_run_two_agents(tmp_path: Path) -> None:
+    """Two programs, two processes: the question is asked, taken on, and answered."""
+    extract("two-agents.md", tmp_path)
+    bob = subprocess.Popen([sys.executable, "bob.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        assert bob.stdout is not None
+        address, fingerprint = bob.stdout.readline().split()
+        ada = subprocess.run(
+            [sys.executable, "ada.py", address, fingerprint],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ada.returncode == 0, ada.stderr
+        assert ada.stdout.splitlines() == ["accepted on it ", "done  {'forecast': 'dry'}"]
+        assert bob.stdout.readline() == "asked about the weather by a peer held probing\n"
+        bob.send_signal(signal.SIGINT)
+        assert bob.wait(timeout=30) == 0
+    finally:
+        bob.kill()
+        bob.wait()
+        assert bob.stdout is not None
+        bob.stdout.close()
