@@ -106,13 +106,14 @@ async def until(condition: Callable[[], bool]) -> None:
 @asynccontextmanager
 async def nodes(tmp_path: Path, **of: dict[str, Any]) -> AsyncIterator[tuple[Node, Node]]:
     """Ada and Bob, listening."""
-    async with (
-        trio.open_nursery() as nursery,
-        Node(ADA, nursery, tmp_path, "ada", **of.get("ada", {})) as ada,
-        Node(BOB, nursery, tmp_path, "bob", **of.get("bob", {})) as bob,
-    ):
-        yield ada, bob
-        nursery.cancel_scope.cancel()
+    with trio.fail_after(600):  # of mocked time: a test that waits in vain ends
+        async with (
+            trio.open_nursery() as nursery,
+            Node(ADA, nursery, tmp_path, "ada", **of.get("ada", {})) as ada,
+            Node(BOB, nursery, tmp_path, "bob", **of.get("bob", {})) as bob,
+        ):
+            yield ada, bob
+            nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
@@ -254,6 +255,33 @@ async def test_one_peers_full_inbox_is_not_anothers(clock: MockClock, tmp_path: 
         await eve.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
         peers = {(await anext(bob.cip.inbox)).peer for _ in range(2)}
         assert peers == {ADA.fingerprint, EVE.fingerprint}
+
+
+async def test_room_that_was_taken_meanwhile(clock: MockClock, tmp_path: Path) -> None:
+    """An INTENT that is accepted when the room for it has gone is deferred: the inbox keeps its bound."""
+    asked, filled = trio.Event(), trio.Event()
+
+    async def slowly(_delivery: Delivery) -> IntentAnswer:
+        asked.set()
+        await filled.wait()
+        return accept()
+
+    of_bob = {"accept_intent": slowly, "options": {"inbox_total": 1}}
+    async with (
+        nodes(tmp_path, bob=of_bob) as (ada, bob),
+        Node(EVE, ada.nursery, tmp_path, "eve") as eve,
+    ):
+        await ada.cip.established(await ada.dial(bob))
+        await eve.cip.established(await eve.dial(bob))
+        await ada.cip.send_intent(BOB.fingerprint, goal="ask", topic="?")
+        await asked.wait()
+        await eve.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await bob.event("envelope_received", type="FACT_PROPOSE")
+        filled.set()
+        answer = (await anext(ada.cip.inbox)).message
+        assert isinstance(answer, m.ReplyEnvelope)
+        assert (answer.payload.status, answer.payload.reason) == ("deferred", "busy")
+        assert len(bob.cip.inbox) == 1
 
 
 async def test_hs_timeouts_over_rtt(clock: MockClock, tmp_path: Path) -> None:
