@@ -20,13 +20,19 @@ class Inbox:
     Args:
         per_peer: Deliveries of one peer that may wait.
         total: Deliveries that may wait in all.
+        bytes_per_peer: Bytes of one peer's envelopes beyond which no more of them may wait.
+        bytes_total: The same for all peers together.
     """
 
-    def __init__(self, *, per_peer: int, total: int) -> None:
+    def __init__(self, *, per_peer: int, total: int, bytes_per_peer: int, bytes_total: int) -> None:
         self._per_peer = per_peer
         self._total = total
+        self._bytes_per_peer = bytes_per_peer
+        self._bytes_total = bytes_total
         self._waiting: deque[Delivery] = deque()
         self._count: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._all_bytes = 0
         self._readers = trio.lowlevel.ParkingLot()
         self._closed = False
 
@@ -44,12 +50,18 @@ class Inbox:
                 raise StopAsyncIteration
             await self._readers.park()
         delivery = self._waiting.popleft()
-        self._uncount(delivery.peer)
+        self._left(delivery)
         return delivery
 
     def room(self, peer: str) -> bool:
         """Whether one more delivery of `peer` may wait."""
-        return not self._closed and self._count[peer] < self._per_peer and len(self._waiting) < self._total
+        return (
+            not self._closed
+            and self._count[peer] < self._per_peer
+            and len(self._waiting) < self._total
+            and self._bytes[peer] < self._bytes_per_peer
+            and self._all_bytes < self._bytes_total
+        )
 
     def put(self, delivery: Delivery) -> bool:
         """Let a delivery wait if there is room; say whether it does."""
@@ -57,23 +69,25 @@ class Inbox:
             return False
         self._waiting.append(delivery)
         self._count[delivery.peer] += 1
+        self._bytes[delivery.peer] += delivery.size
+        self._all_bytes += delivery.size
         self._readers.unpark()
         return True
 
-    def purge(self, peer: str) -> int:
-        """Drop what waits of a peer that was blacklisted (TRUST-8); how many that were."""
-        kept = [delivery for delivery in self._waiting if delivery.peer != peer]
-        dropped = len(self._waiting) - len(kept)
-        self._waiting = deque(kept)
-        del self._count[peer]
-        return dropped
+    def purge(self, peer: str) -> None:
+        """Drop what waits of a peer that was blacklisted (TRUST-8)."""
+        self._waiting = deque(delivery for delivery in self._waiting if delivery.peer != peer)
+        self._all_bytes -= self._bytes[peer]
+        del self._count[peer], self._bytes[peer]
 
     def close(self) -> None:
         """Take nothing more; what waits can still be read."""
         self._closed = True
         self._readers.unpark_all()
 
-    def _uncount(self, peer: str) -> None:
-        self._count[peer] -= 1
-        if not self._count[peer]:
-            del self._count[peer]
+    def _left(self, delivery: Delivery) -> None:
+        self._count[delivery.peer] -= 1
+        self._bytes[delivery.peer] -= delivery.size
+        self._all_bytes -= delivery.size
+        if not self._count[delivery.peer]:
+            del self._count[delivery.peer], self._bytes[delivery.peer]

@@ -74,7 +74,12 @@ class CipRuntime:
         clock: Clock | None = None,
         ids: IdSource | None = None,
     ) -> None:
-        self.inbox = Inbox(per_peer=options.inbox_per_peer, total=options.inbox_total)
+        self.inbox = Inbox(
+            per_peer=options.inbox_per_peer,
+            total=options.inbox_total,
+            bytes_per_peer=options.inbox_bytes_per_peer,
+            bytes_total=options.inbox_bytes_total,
+        )
         """What waits for the application: every message that was let in but telemetry and the handshake's."""
         self.trust = TrustRegistry(emit=emit) if trust is None else trust
         self._context = CipContext(
@@ -157,7 +162,7 @@ class CipRuntime:
         if self.trust.state(fingerprint) == "blacklisted":
             self._report_blacklisted(fingerprint)
             return False
-        return self._addresses.take(address.rpartition(":")[0] or address, self._context.clock.monotonic_ns())
+        return self._addresses.take(address, self._context.clock.monotonic_ns())
 
     async def serve(self, session: RttSession) -> None:
         """Handshake, then read the session's channels until it ends. Run it as a task of its own.

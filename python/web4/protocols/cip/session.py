@@ -216,6 +216,7 @@ class CipSession:
             admission=outcome.admission,
             message=message,
             digest=incoming.digest,
+            size=len(incoming.envelope.data),
             received_ms=at_ms,
         )
         if not isinstance(message, m.IntentEnvelope):
