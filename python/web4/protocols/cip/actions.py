@@ -26,6 +26,7 @@ class Delivery:
         message: The typed envelope.
         digest: BLAKE3-256 of the envelope as received, in hex.
         received_ms: Time of arrival here, Unix milliseconds.
+        size: Length of the envelope as received, in bytes.
     """
 
     peer: str
@@ -34,6 +35,7 @@ class Delivery:
     message: CipMessage
     digest: str
     received_ms: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,17 @@ class Inbox:
     Args:
         per_peer: Deliveries of one peer that may wait.
         total: Deliveries that may wait in all.
+        bytes_per_peer: Beyond as many bytes of envelopes of one peer it has no room, whatever their number.
+        bytes_total: The same for all peers together.
     """
 
-    def __init__(self, *, per_peer: int, total: int) -> None:
+    def __init__(self, *, per_peer: int, total: int, bytes_per_peer: int, bytes_total: int) -> None:
         self._per_peer = per_peer
         self._total = total
+        self._bytes_per_peer = bytes_per_peer
+        self._bytes_total = bytes_total
+        self._bytes: Counter[str] = Counter()
+        self._bytes_held = 0
         self._waiting: deque[Delivery] = deque()
         self._count: Counter[str] = Counter()
         self._readers = trio.lowlevel.ParkingLot()
@@ -44,12 +50,18 @@ class Inbox:
                 raise StopAsyncIteration
             await self._readers.park()
         delivery = self._waiting.popleft()
-        self._uncount(delivery.peer)
+        self._uncount(delivery)
         return delivery
 
     def room(self, peer: str) -> bool:
         """Whether one more delivery of `peer` may wait."""
-        return not self._closed and self._count[peer] < self._per_peer and len(self._waiting) < self._total
+        return (
+            not self._closed
+            and self._count[peer] < self._per_peer
+            and len(self._waiting) < self._total
+            and self._bytes[peer] < self._bytes_per_peer
+            and self._bytes_held < self._bytes_total
+        )
 
     def put(self, delivery: Delivery) -> bool:
         """Let a delivery wait if there is room; say whether it does."""
@@ -57,6 +69,8 @@ class Inbox:
             return False
         self._waiting.append(delivery)
         self._count[delivery.peer] += 1
+        self._bytes[delivery.peer] += delivery.size
+        self._bytes_held += delivery.size
         self._readers.unpark()
         return True
 
@@ -65,7 +79,8 @@ class Inbox:
         kept = [delivery for delivery in self._waiting if delivery.peer != peer]
         dropped = len(self._waiting) - len(kept)
         self._waiting = deque(kept)
-        del self._count[peer]
+        self._bytes_held -= self._bytes[peer]
+        del self._count[peer], self._bytes[peer]
         return dropped
 
     def close(self) -> None:
@@ -73,7 +88,10 @@ class Inbox:
         self._closed = True
         self._readers.unpark_all()
 
-    def _uncount(self, peer: str) -> None:
+    def _uncount(self, delivery: Delivery) -> None:
+        peer = delivery.peer
         self._count[peer] -= 1
+        self._bytes[peer] -= delivery.size
+        self._bytes_held -= delivery.size
         if not self._count[peer]:
-            del self._count[peer]
+            del self._count[peer], self._bytes[peer]

@@ -26,10 +26,11 @@ class CipOptions:
         overload_retry_ms: The patience asked for while this node is overloaded (HS-5, CIP-4).
         busy_retry_ms: The patience asked for while the application has no room.
         messages_per_second, message_burst: What one peer may send (LIM-2).
-        errors_per_second: ERRORs sent to one peer (CIP-2).
+        errors_per_second: ERRORs sent to one peer within any second (CIP-2).
         faults_per_minute: Faulty envelopes borne before the session is closed (VAL-4).
         handshakes_per_second, handshake_burst: Per network address.
         inbox_per_peer, inbox_total: Messages that wait for the application (LOOP-1).
+        inbox_bytes_per_peer, inbox_bytes_total: Bytes of envelopes that wait; parsed they take up many times that.
         intent_deadline_ms: How long the application may take to accept or refuse an INTENT.
         recent_bytes: Bytes of envelopes held per peer, so that equivocation can be shown with both.
     """
@@ -44,12 +45,14 @@ class CipOptions:
     busy_retry_ms: int = 1_000
     messages_per_second: float = 500
     message_burst: float = 1_000
-    errors_per_second: float = 10
+    errors_per_second: int = 10
     faults_per_minute: int = 20
     handshakes_per_second: float = 5
     handshake_burst: float = 20
     inbox_per_peer: int = 256
     inbox_total: int = 4_096
+    inbox_bytes_per_peer: int = 4 * 1024 * 1024
+    inbox_bytes_total: int = 32 * 1024 * 1024
     intent_deadline_ms: int = 5_000
     recent_bytes: int = 1024 * 1024
 

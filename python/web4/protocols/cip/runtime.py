@@ -74,7 +74,12 @@ class CipRuntime:
         clock: Clock | None = None,
         ids: IdSource | None = None,
     ) -> None:
-        self.inbox = Inbox(per_peer=options.inbox_per_peer, total=options.inbox_total)
+        self.inbox = Inbox(
+            per_peer=options.inbox_per_peer,
+            total=options.inbox_total,
+            bytes_per_peer=options.inbox_bytes_per_peer,
+            bytes_total=options.inbox_bytes_total,
+        )
         """What waits for the application: every message that was let in but telemetry and the handshake's."""
         self.trust = TrustRegistry(emit=emit) if trust is None else trust
         self._context = CipContext(
@@ -378,8 +383,10 @@ class CipRuntime:
         if abs(at_ms - self._swept_ms) < _SWEEP_MS:
             return
         self._swept_ms = at_ms
+        # A link that is not served yet holds its peer already; a second one would have a replay window of its own.
+        linked = {link.rtt.peer for link in self._served.values()}
         for fingerprint, peer in list(self._peers.items()):
-            if fingerprint not in self._links and peer.idle(at_ms):
+            if fingerprint not in linked and peer.idle(at_ms):
                 del self._peers[fingerprint]
 
 
