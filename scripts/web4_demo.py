@@ -9,6 +9,7 @@ Exit codes: 0 all checks passed, 1 a check failed, 2 usage, 3 environment, 4 tim
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -86,6 +87,11 @@ async def _tell(timeline: Timeline, checks: Checks, options: argparse.Namespace,
             with trio.move_on_after(options.timeout) as scope:
                 failure = await story.tell()
             nursery.cancel_scope.cancel()
+    if timeline.lost is not None:
+        print(f"the output cannot be written: {timeline.lost}", file=sys.stderr)
+        # Python writes out what is left at its end, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return ENVIRONMENT
     if interrupted:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

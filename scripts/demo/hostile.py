@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
+
+from scripts.demo.child import Setup, run, serve
+from web4 import rtt
+from web4.foundation import envelope as envelopes
+from web4.foundation.clock import format_timestamp
+from web4.foundation.codec import ENCODER
 from web4.protocols.cip import CipOptions
 from web4.protocols.cip import messages as m
 from web4.protocols.cip.actions import Established, Send
@@ -21,12 +27,6 @@ from web4.protocols.cip.sealing import seal
 from web4.protocols.cip.session import CipSession
 from web4.protocols.fields import Party
 from web4.trust import TrustRegistry
-
-from scripts.demo.child import Setup, run, serve
-from web4 import rtt
-from web4.foundation import envelope as envelopes
-from web4.foundation.clock import format_timestamp
-from web4.foundation.codec import ENCODER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -78,6 +78,8 @@ class Story:
 
     async def _take_steps(self) -> None:
         for name, step in self._steps():
+            if self._timeline.lost is not None:
+                return
             try:
                 await step()
             except (CheckFailedError, ChildError) as error:
@@ -221,7 +223,7 @@ class Story:
         seed = None if self._seed is None else f"{self._seed}/{name}"
         configuration = {"name": name, "url": url, "seed": seed}
         self._children[name] = await stack.enter_async_context(
-            start_child(module, name, configuration, self._on_event, nursery)
+            start_child(module, name, configuration, self._on_event, self._wake, nursery)
         )
         ready = (await self._event(name, "ready"))["payload"]
         self._fingerprints[name], self._urls[name] = ready["fingerprint"], ready["url"]
@@ -229,6 +231,9 @@ class Story:
 
     def _on_event(self, event: Event) -> None:
         self._timeline.event(event)
+        self._wake()
+
+    def _wake(self) -> None:
         self._said.set()
         self._said = trio.Event()
 
@@ -248,6 +253,8 @@ class Story:
                     if fits and (fingerprint is None or event.get("peer") == fingerprint):
                         event["seen"] = True
                         return event
+                if self._children[node].ended:
+                    raise ChildError(f"{node} has ended")
                 await said.wait()
         about = "" if peer is None else f" about {peer}"
         raise CheckFailedError(f"{node} said no {' or '.join(sorted(kinds))}{about} within {patience} s")

@@ -138,3 +138,35 @@ def test_demo_clean_interrupt() -> None:
     assert "Traceback" not in errors
     pids = {first["pid"], *(event["pid"] for event in objects(output) if "pid" in event)}
     assert not any(alive(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("json_lines", [True, False])
+def test_demo_whose_output_nobody_reads(json_lines: bool) -> None:
+    """DEMO-4: piped into `head`, or onto a full disk, it ends with a word and leaves nothing."""
+    command = [sys.executable, str(DEMO), *(["--json"] if json_lines else [])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    first = process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(PATIENCE) == 3, errors
+    assert "cannot be written" in errors
+    assert len(errors.splitlines()) == 1, errors
+    assert not json_lines or not alive(json.loads(first)["pid"])
+
+
+def test_demo_whose_processes_cannot_start(tmp_path: Path) -> None:
+    """DEMO-4: a socket path longer than the system takes is the environment's trouble, told at once and in a word."""
+    done = run("--transport", "unix", "--keep", str(tmp_path / ("k" * 120)))
+    assert done.returncode == 3, done.stderr
+    assert "alice" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_demo_json_lines_have_one_shape() -> None:
+    """DEMO-3: every line, the summary included, says its type, its node and its process."""
+    for line in objects(run("--json").stdout):
+        assert isinstance(line["type"], str)
+        assert isinstance(line["node"], str)
+        assert isinstance(line["pid"], int)
