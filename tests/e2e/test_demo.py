@@ -125,19 +125,27 @@ def test_demo_list() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(CHECKS)
 
 
-def test_demo_clean_interrupt() -> None:
-    """DEMO-4: Ctrl-C ends it with 130, and no process is left."""
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_demo_clean_interrupt(tmp_path: Path, signal_number: signal.Signals) -> None:
+    """DEMO-4: Ctrl-C ends it with 130, however often; no process and no file is left."""
     process = subprocess.Popen(
-        [sys.executable, str(DEMO), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(DEMO), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     assert process.stdout is not None
     first = json.loads(process.stdout.readline())
-    process.send_signal(signal.SIGINT)
+    assert list(tmp_path.iterdir())
+    for _ in range(5):
+        process.send_signal(signal_number)
     output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     pids = {first["pid"], *(event["pid"] for event in objects(output) if "pid" in event)}
     assert not any(alive(pid) for pid in pids)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("json_lines", [True, False])
