@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _HOUR_MS = 3_600_000
 _OPERATOR_ACTS = frozenset({"operator_promote", "operator_block", "manual_override"})
+_OPERATORS_WORD = _OPERATOR_ACTS | {"anchored"}
+"""What makes records that TRUST-10 does not count: an operator's own. An introducer's count."""
 
 
 class TrustRegistry:
@@ -105,7 +107,7 @@ class TrustRegistry:
         fsm = self._peers.get(peer) or TrustFSM(peer, limits=self.limits)
         fsm.commit(event)
         self._peers[peer] = fsm
-        if event.from_ == "unknown" and event.actor == "node":
+        if event.from_ == "unknown" and event.event not in _OPERATORS_WORD:
             self._newcomers.append(event.at_ms)
         self._report(peer, event)
         for observer in tuple(self._observers):

@@ -45,7 +45,7 @@ class CipOptions:
     busy_retry_ms: int = 1_000
     messages_per_second: float = 500
     message_burst: float = 1_000
-    errors_per_second: float = 10
+    errors_per_second: int = 10
     faults_per_minute: int = 20
     handshakes_per_second: float = 5
     handshake_burst: float = 20
