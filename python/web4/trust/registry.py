@@ -96,11 +96,15 @@ class TrustRegistry:
         allowed = fsm.state != "unknown" or self.newcomer_allowed(command.at_ms)
         decision = fsm.decide(msgspec.structs.replace(command, newcomer_allowed=allowed))
         raise_refusal(decision.reply, peer)
-        if not decision.events:
-            self.unrecorded[command.event] += 1
+        self.count(decision.reply)
         for event in decision.events:
             self.commit(peer, event)
         return decision.reply
+
+    def count(self, outcome: TrustOutcome) -> None:
+        """Count an event that left no record: a stranger's leaves this number and nothing else (TRUST-1)."""
+        if outcome.unrecorded is not None:
+            self.unrecorded[outcome.unrecorded] += 1
 
     def commit(self, peer: str, event: TrustEvent) -> None:
         """Take in and report an event that was decided on the peer's present record."""

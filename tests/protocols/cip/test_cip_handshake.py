@@ -124,6 +124,7 @@ def assert_failed(node: Node, reason: str = "bad_response") -> None:
     """HS-6: failed, closed, an auth failure of the peer, no promotion, one event for the envelope."""
     assert (phase(node), node.closed) == ("failed", reason)
     assert node.trust_of_other() in {"unknown", "untrusted"}
+    assert node.trust.unrecorded == ({"auth_failure": 1} if reason == "bad_response" else {})
     assert "handshake_ok" not in trust_events(node)
     assert node.kinds("auth_failure", "handshake_failed", "envelope_rejected") == [
         "handshake_failed",

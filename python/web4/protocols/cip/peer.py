@@ -56,6 +56,8 @@ class PeerLane:
     def handle(self, command: PeerCommand) -> PeerOutcome:
         """Decide `command` and commit the events; the caller does what the outcome asks for."""
         decision = self.logic.decide(self.state, command)
+        if decision.reply.trust is not None:
+            self._trust.count(decision.reply.trust)
         for event in decision.events:
             if isinstance(event, TrustEvent):
                 self._trust.commit(self.peer, event)
