@@ -6,8 +6,8 @@ use bytes::Bytes;
 use session_pair::*;
 use web4_core::rtt::frame::{Frame, NUMBERED, Numbered};
 use web4_core::rtt::{
-    CHANNEL_ZERO, Code, Event, Kind, Nothing, Offered, OpenError, Options, Outcome, Policy, RECORD_BYTES,
-    SendError, State, Window,
+    CHANNEL_ZERO, Code, Event, Kind, MILLISECOND, Nothing, Offered, OpenError, Options, Outcome, Policy,
+    RECORD_BYTES, SendError, State, Window,
 };
 
 /// RTT-16: unknown optional frames are skipped by their length and, if numbered, acknowledged; an unknown core frame,
@@ -153,6 +153,48 @@ fn rtt_credit_counts_empty_messages() {
     peer.message(1, &[0; 1000]).unwrap();
     peer.message(1, b"").unwrap();
     assert_eq!(peer.message(1, b""), Err(Code::CREDIT_OVERRUN));
+}
+
+/// RTT-38: a small message that was taken leaves less credit than the largest message needs, and far less than half a
+/// window is free again. The sender must not wait for ever; a grant rides on the acknowledgement if one is due.
+#[test]
+fn rtt_credit_is_enough_for_the_largest_message_once_all_is_taken() {
+    for (small, large) in [(1, 1024 * 1024), (400_000, 1024 * 1024), (1024 * 1024, 1)] {
+        let mut pair = Pair::new(&Options::default());
+        let id = pair.channel(INITIATOR, Kind::Knowledge, Policy::Block);
+        pair.settle();
+        let mut taken = 0;
+        for size in [small, large, small, large] {
+            pair.send(INITIATOR, id, &vec![7; size]);
+            pair.settle();
+            // Time enough for an acknowledgement, far too little for a heartbeat.
+            pair.advance(25 * MILLISECOND);
+            pair.settle();
+            taken += pair.receive_all(ACCEPTOR, id).len();
+            pair.settle();
+        }
+        pair.advance(50 * MILLISECOND);
+        taken += pair.receive_all(ACCEPTOR, id).len();
+        assert_eq!(taken, 4, "{small} {large}");
+    }
+    let mut options = small();
+    options.limits.kinds[Kind::Knowledge as usize].window.bytes = 1100;
+    let mut peer = Scripted::new(&options);
+    peer.open(1, Kind::Knowledge).unwrap();
+    peer.message(1, &[0; 100]).unwrap();
+    let credit = |messages, bytes| Wrote::Credit { channel: 1, messages, bytes };
+    assert_eq!(peer.wrote(), []);
+    peer.session.receive(1).unwrap();
+    assert!(!peer.session.grants_credit(), "an acknowledgement is due anyway");
+    peer.pass(25 * MILLISECOND);
+    assert_eq!(peer.wrote(), [Wrote::Ack { cursor: 2 }, credit(5, 1200)]);
+    peer.message(1, &[0; 100]).unwrap();
+    peer.pass(25 * MILLISECOND);
+    assert_eq!(peer.wrote(), [Wrote::Ack { cursor: 3 }], "it was not taken yet");
+    peer.session.receive(1).unwrap();
+    assert!(peer.session.grants_credit(), "nothing else is due");
+    assert_eq!(peer.wrote(), [credit(6, 1300)]);
+    assert!(!peer.session.grants_credit());
 }
 
 /// RTT-38: a sender starts a message only if the whole of it fits the credit.

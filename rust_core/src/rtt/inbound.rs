@@ -162,6 +162,14 @@ impl Inbound {
                 || (free.1 - self.granted.1) * 2 >= u64::from(self.window.bytes))
     }
 
+    /// Whether everything was taken, and the credit that is left is less than the largest message: the peer may wait
+    /// for more with a message that needs it, and a window smaller than two of them would never be half free.
+    pub fn credit_low(&self) -> bool {
+        let left = self.granted.1 - self.received.1;
+        let idle = self.messages.is_empty() && self.assembly.is_none();
+        idle && !self.ended && left < u64::from(self.max_message) && self.grantable().1 > self.granted.1
+    }
+
     /// Grants all that is free, and says the new totals.
     pub fn grant(&mut self) -> (u64, u64) {
         self.granted = self.grantable();
@@ -230,5 +238,21 @@ mod tests {
         assert!(inbound.credit_due());
         assert_eq!(inbound.grant(), (6, 22));
         assert!(!inbound.credit_due());
+    }
+
+    #[test]
+    fn credit_is_low_when_the_largest_message_does_not_fit_what_is_left() {
+        let mut stats = ChannelStats::default();
+        let mut inbound = Inbound::new(10, Window { messages: 8, bytes: 12 });
+        assert!(!inbound.credit_low());
+        inbound.data(Some(2), true, b"xx", &mut stats).unwrap();
+        inbound.take();
+        assert!(!inbound.credit_low(), "10 are left");
+        inbound.data(Some(1), true, b"x", &mut stats).unwrap();
+        assert!(!inbound.credit_low(), "one waits: taking it will say more");
+        inbound.take();
+        assert!(inbound.credit_low() && !inbound.credit_due());
+        assert_eq!(inbound.grant(), (10, 15));
+        assert!(!inbound.credit_low());
     }
 }

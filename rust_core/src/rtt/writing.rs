@@ -38,6 +38,8 @@ pub(super) struct Writing {
     sent: VecDeque<Sent>,
     sent_bytes: [u64; 2],
     credits: VecDeque<ChannelId>,
+    /// Some of `credits` is worth a write of its own.
+    credit_now: bool,
     pongs: VecDeque<[u8; 8]>,
     ping: Option<[u8; 8]>,
     unacked: (u32, u64),
@@ -47,16 +49,22 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    /// Lists a channel for CREDIT if enough of its window is free again.
+    /// Lists a channel for CREDIT if enough of its window is free again. Low credit alone waits for the
+    /// acknowledgement that is due soon, so that the usual round trip costs no write more; without one it goes now.
     pub fn credit_due(&mut self, id: ChannelId, channel: &mut Channel) {
-        if !channel.credit_listed && channel.reset.is_none() && channel.inbound.credit_due() {
+        let (due, low) = (channel.inbound.credit_due(), channel.inbound.credit_low());
+        if channel.reset.is_some() || !(due || low) {
+            return;
+        }
+        if !channel.credit_listed {
             channel.credit_listed = true;
             self.credits.push_back(id);
         }
+        self.credit_now |= due || self.unacked.0 == 0;
     }
 
     pub fn grants_credit(&self) -> bool {
-        !self.credits.is_empty()
+        self.credit_now
     }
 
     pub fn ack_due(&mut self) {
@@ -187,7 +195,7 @@ impl Session {
         writing.ack
             || writing.ping.is_some()
             || !writing.pongs.is_empty()
-            || !writing.credits.is_empty()
+            || writing.credit_now
             || self.shutdown_due()
             || Kind::ALL
                 .into_iter()
@@ -253,11 +261,13 @@ impl Session {
             let Some(id) = self.writing.credits.pop_front() else { break };
             let Some(channel) = self.channels.get_mut(&id) else { continue };
             channel.credit_listed = false;
-            if channel.inbound.credit_due() && channel.reset.is_none() {
+            let wanted = channel.inbound.credit_due() || channel.inbound.credit_low();
+            if wanted && channel.reset.is_none() {
                 let (messages, bytes) = channel.inbound.grant();
                 self.write_small(out, &Frame::Credit { channel: id, messages, bytes });
             }
         }
+        self.writing.credit_now = !self.writing.credits.is_empty();
     }
 
     fn write_small(&mut self, out: &mut Vec<u8>, frame: &Frame<'_>) {
