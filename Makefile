@@ -46,13 +46,17 @@ test-wheel: $(VENV)/.venv
 	@target/wheel-env/bin/python -m pip install --quiet --disable-pip-version-check --group test
 	@target/wheel-env/bin/python -m pytest $(PYTEST_FLAGS)
 
-# Fuzz targets run on the stable toolchain; a failure prints the seed that repeats it.
+# Fuzz targets run on the stable toolchain; a failure prints the seed that repeats it. `cargo test` runs a few thousand
+# inputs of each; this runs as many as you want.
 FUZZ_ITERATIONS ?= 1000000
+FUZZ_TARGETS := --test fuzz_envelope --test fuzz_frames
 fuzz:
-	WEB4_FUZZ_ITERATIONS=$(FUZZ_ITERATIONS) cargo test --release --workspace fuzz -- --nocapture
+	WEB4_FUZZ_ITERATIONS=$(FUZZ_ITERATIONS) cargo test --profile fuzz $(FUZZ_TARGETS) -- --nocapture
+	WEB4_FUZZ_ITERATIONS=$$(( $(FUZZ_ITERATIONS) / 50 )) cargo test --profile fuzz --test tls_damage fuzz -- --nocapture
 
+# Without a build of its own.
 fuzz-smoke:
-	@$(MAKE) --no-print-directory fuzz FUZZ_ITERATIONS=20000
+	WEB4_FUZZ_ITERATIONS=20000 cargo test --quiet $(FUZZ_TARGETS) -- --nocapture
 
 bench: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m scripts.bench.envelope

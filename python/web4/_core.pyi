@@ -243,7 +243,7 @@ class OpeningLink:
     def refuse(self, code: str, retry_after_ms: int, /) -> None:
         """Refuse it, with the word of a code."""
 
-    def into_session(self, now: int, /) -> SessionLink:
+    def open_session(self, now: int, /) -> SessionLink:
         """The session, once open. This object is of no use afterwards."""
 
     def release(self) -> None:

@@ -11,41 +11,19 @@
 //! the input is cut; nothing is delivered but the contents of sound frames, judged by a second decoder in this file;
 //! nothing opens but a sound opening.
 
+mod counting;
 mod session_pair;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
+use counting::Counting;
 use session_pair::*;
 use web4_core::rtt::frame::{self, FIRST, Frame, LAST, NUMBERED, Numbered};
 use web4_core::rtt::opening_frame::OpeningFrame;
 use web4_core::rtt::{
     Agreement, Code, Event, Kind, Opening, OpeningStep, Options, Policy, Session, State, Window,
 };
-
-/// The system's allocator, with a count of the bytes that are in use.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came; counting touches nothing else.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = IN_USE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(now, Relaxed);
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise about `pointer` and `layout` is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -56,10 +34,7 @@ const FIXED_MEMORY: usize = 512 * 1024;
 const MEMORY_PER_BYTE: usize = 8;
 
 fn bounded<R>(input: usize, what: &dyn Fn() -> String, work: impl FnOnce() -> R) -> R {
-    let before = IN_USE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let outcome = work();
-    let used = PEAK.load(Relaxed).saturating_sub(before);
+    let (outcome, used) = counting::peak(work);
     assert!(used <= FIXED_MEMORY + MEMORY_PER_BYTE * input, "{used} bytes for {input}: {}", what());
     outcome
 }

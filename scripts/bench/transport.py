@@ -42,12 +42,15 @@ def main() -> None:
         "--figures", nargs="+", choices=list(FIGURES), default=DEFAULT_FIGURES, metavar="FIGURE"
     )
     parser.add_argument("--no-pin", action="store_true", help="let the scheduler place both processes")
+    parser.add_argument(
+        "--quiet", action="store_true", help="wait for a quiet machine, take disturbed figures again"
+    )
     parser.add_argument("--json", action="store_true", help="print the JSON object alone")
     options = parser.parse_args()
     settings = Settings(options.rounds, 1.0, options.seconds, options.samples, options.figures)
     if options.quick:
         settings = msgspec.structs.replace(QUICK, figures=options.figures)
-    settings = msgspec.structs.replace(settings, pin=not options.no_pin)
+    settings = msgspec.structs.replace(settings, pin=not options.no_pin, quiet=options.quiet)
     where = machine()
     results = run({peer: f"scripts.bench.peers.{peer}" for peer in options.peers}, settings)
     report = {"benchmark": "transport", "machine": where, "settings": settings, "results": results}

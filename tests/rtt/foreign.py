@@ -216,7 +216,12 @@ class Foreigner:
 # --- frames (the wire reference) --------------------------------------------------------------------
 
 VERSION = b"\x01"
-LIMITS = struct.pack(">11I", 16384, 64, 65536, 256, 262144, 65536, 64, 262144, 1048576, 1024, 1048576)
+
+
+def limits(window: int) -> bytes:
+    """Those of section 15, but for the bytes of a knowledge channel's window."""
+    kinds = (65536, 256, 262144, 65536, 64, 262144, 1048576, 1024, window)
+    return struct.pack(">11I", 16384, 64, *kinds)
 
 
 def frame(kind: int, body: bytes, *, flags: int = 0) -> bytes:
@@ -227,8 +232,8 @@ def numbered(kind: int, seq: int, body: bytes, *, flags: int = 0) -> bytes:
     return frame(kind, struct.pack(">Q", seq) + body, flags=0x80 | flags)
 
 
-def start(*, versions: bytes = b"\x01", boot_id: bytes = bytes(16), extensions: bytes = b"\0") -> bytes:
-    body = u8(versions) + boot_id + LIMITS + struct.pack(">I", 0) + extensions
+def start(*, versions: bytes = b"\x01", extensions: bytes = b"\0", window: int = 1 << 20) -> bytes:
+    body = u8(versions) + bytes(16) + limits(window) + struct.pack(">I", 0) + extensions
     return frame(0x01, body)
 
 
@@ -252,19 +257,28 @@ def message(seq: int, channel: int, payload: bytes) -> bytes:
     return numbered(0x11, seq, struct.pack(">II", channel, len(payload)) + payload, flags=0x03)
 
 
-def frames(data: bytes) -> list[tuple[int, bytes]]:
-    """The whole frames in `data`: type and body each, without its sequence number."""
+def split(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """The whole frames at the front of `data`, type and body each without its sequence number; and the rest."""
     found = []
     while len(data) >= 6:
         kind, flags, length = struct.unpack_from(">BBI", data)
+        if len(data) < 6 + length:
+            break
         body, data = data[6 : 6 + length], data[6 + length :]
         found.append((kind, body[8:] if flags & 0x80 else body))
+    return found, data
+
+
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    """The frames in `data`, which are whole."""
+    found, rest = split(data)
+    assert not rest
     return found
 
 
-def open_session(foreigner: Foreigner) -> bytes:
+def open_session(foreigner: Foreigner, *, window: int = 1 << 20) -> bytes:
     """START to CONFIRM; the session's id."""
-    foreigner.write(VERSION + start())
+    foreigner.write(VERSION + start(window=window))
     answer = foreigner.read()
     assert answer[:1] == VERSION
     kind, body = frames(answer[1:])[0]

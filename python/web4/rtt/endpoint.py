@@ -113,6 +113,7 @@ class Endpoint:
             TransportUnavailableError: The address cannot be used.
             trio.ClosedResourceError: The endpoint was left.
         """
+        await trio.lowlevel.checkpoint()
         self._check_open()
         address = Address.parse(url)
         acceptor = await self._transports.create(address.scheme).listen(address)
@@ -311,7 +312,7 @@ class Endpoint:
     def _start_session(self, link: OpeningLink, stream: trio.SocketStream, *, pinned: bool) -> RttSession:
         boot_id = link.peer_boot_id
         session = RttSession(
-            link.into_session(int(trio.current_time() * 1e9)),
+            link.open_session(int(trio.current_time() * 1e9)),
             stream,
             nursery=self._nursery,
             timers=self._timers,

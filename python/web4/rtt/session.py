@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from web4.rtt.errors import (
     SessionClosedError,
     SessionLost,
 )
+from web4.rtt.timers import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,10 +73,10 @@ class RttSession:
         self.binding: bytes = link.binding()
         """Secret of exactly these two endpoints and this session (RTT-8). Never sent, never logged."""
         self.initiator: bool = link.initiator
-        self.armed = self.overtaken = math.inf
         self._stream = stream
         self._nursery = nursery
         self._timers = timers
+        self._alarm = Alarm(self._on_time)
         self._emit = emit
         self._forget_session = forget
         self._tickets = itertools.count(1)
@@ -326,8 +326,7 @@ class RttSession:
         self.react(self.link.advance(_now()))
         self._arm()
 
-    def on_time(self) -> None:
-        """For the timers."""
+    def _on_time(self) -> None:
         if not self._ended.is_set():
             self.advance()
 
@@ -335,7 +334,7 @@ class RttSession:
         deadline = self.link.deadline
         if deadline is not None and not self._ended.is_set():
             # A microsecond later, so that rounding never wakes it just too early.
-            self._timers.arm(self, deadline / 1e9 + 1e-6)
+            self._timers.arm(self._alarm, deadline / 1e9 + 1e-6)
 
     def react(self, status: int) -> None:
         """Do what the status of a native call asks for."""
@@ -430,6 +429,7 @@ class RttSession:
         if self._ended.is_set():
             return
         self._ended.set()
+        self._alarm.cancel()
         if self.link.closed is None:
             self.react(self.link.carrier_lost() & ~_FINISHED)
         self.link.release()

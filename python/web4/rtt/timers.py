@@ -5,41 +5,51 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 
-class Timed(Protocol):
-    """Something with a deadline."""
+class Alarm:
+    """A moving deadline of one session. `wake` is called when it has come, or had come when it was armed.
 
-    armed: float
-    """When it will be looked at, by Trio's clock; infinity when it will not."""
-    overtaken: float
-    """A later time at which it will be looked at anyway, because it was armed for that first; or infinity."""
+    At most two entries in the timers' heap count: the next one, and a later one that it overtook. Without the second,
+    every acknowledgement that is due soon would leave a heartbeat behind that is due late.
+    """
 
-    def on_time(self) -> None:
-        """Its deadline has come, or had come when it was armed: look again, and arm again."""
-        ...
+    __slots__ = ("at", "overtaken", "wake")
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.wake: Callable[[], None] | None = wake
+        self.at = math.inf
+        self.overtaken = math.inf
+
+    def cancel(self) -> None:
+        """Never wake anybody again, and let go of whom it would have woken."""
+        self.wake = None
 
 
 class Timers:
     """Wakes what is due. Deadlines that move later cost nothing until the earlier one has come."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timed]] = []
+        self._heap: list[tuple[float, int, Alarm]] = []
         self._order = itertools.count()
         self._scope = trio.CancelScope()
 
-    def arm(self, timed: Timed, deadline: float) -> None:
-        """Look at `timed` at `deadline`, if not earlier already."""
-        if deadline < timed.armed:
-            timed.overtaken = timed.armed
-            timed.armed = deadline
-            heapq.heappush(self._heap, (deadline, next(self._order), timed))
+    def __len__(self) -> int:
+        """How many entries wait, those included that nothing will come of."""
+        return len(self._heap)
+
+    def arm(self, alarm: Alarm, deadline: float) -> None:
+        """Wake `alarm` at `deadline` (Trio's clock), if not earlier already."""
+        if deadline < alarm.at and alarm.wake is not None:
+            alarm.overtaken, alarm.at = alarm.at, deadline
+            heapq.heappush(self._heap, (deadline, next(self._order), alarm))
             self._scope.deadline = min(self._scope.deadline, deadline)
 
     async def run(self) -> NoReturn:
@@ -53,9 +63,8 @@ class Timers:
     def _wake(self) -> None:
         now = trio.current_time()
         while self._heap and self._heap[0][0] <= now:
-            deadline, _, timed = heapq.heappop(self._heap)
-            # The entry that this one overtook counts again, or each early deadline would leave a late one behind.
-            # What even that one overtook is stale.
-            if timed.armed == deadline:
-                timed.armed, timed.overtaken = timed.overtaken, math.inf
-                timed.on_time()
+            deadline, _, alarm = heapq.heappop(self._heap)
+            # An entry that is neither the next nor the one it overtook was overtaken twice: nothing comes of it.
+            if alarm.at == deadline and alarm.wake is not None:
+                alarm.at, alarm.overtaken = alarm.overtaken, math.inf
+                alarm.wake()

@@ -138,7 +138,7 @@ impl OpeningLink {
 
     /// The session. This object is of no use afterwards.
     #[pyo3(signature = (now, /))]
-    fn into_session(&self, now: Nanos) -> PyResult<SessionLink> {
+    fn open_session(&self, now: Nanos) -> PyResult<SessionLink> {
         let mut guard = lock(&self.inner);
         let link = guard
             .take()

@@ -13,6 +13,22 @@ struct Assembly {
     bytes: Vec<u8>,
 }
 
+/// A message being put together takes at most this many times the memory of what has arrived of it.
+const GROWTH: usize = 4;
+
+impl Assembly {
+    /// Grows by what arrived, in few steps, and never beyond the declared length: an honest message is copied about
+    /// once, and a declared length that never arrives costs nothing (RTT-17).
+    fn append(&mut self, payload: &[u8]) {
+        let length = self.bytes.len() + payload.len();
+        if length > self.bytes.capacity() {
+            let capacity = (length * GROWTH).min(self.total).max(length);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(payload);
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Inbound {
     max_message: u32,
@@ -61,11 +77,10 @@ impl Inbound {
                         false => Err(Code::BAD_FRAGMENT),
                     };
                 }
-                // Grown by what arrives, never by what was declared (RTT-17).
                 Assembly { total: total as usize, bytes: payload.to_vec() }
             }
             (None, Some(mut assembly)) => {
-                assembly.bytes.extend_from_slice(payload);
+                assembly.append(payload);
                 assembly
             }
             _ => return Err(Code::BAD_FRAGMENT),

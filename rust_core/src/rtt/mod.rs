@@ -6,6 +6,7 @@
 
 mod channel;
 mod code;
+mod ending;
 pub mod frame;
 mod inbound;
 mod limits;

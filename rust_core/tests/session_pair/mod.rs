@@ -61,6 +61,15 @@ pub struct Side {
     pub held: bool,
 }
 
+impl Side {
+    /// Forgets what it wrote and told, and the memory of it.
+    pub fn forget_history(&mut self) {
+        self.events = Vec::new();
+        self.written = Vec::new();
+        self.in_transit = VecDeque::new();
+    }
+}
+
 /// The initiator is side 0, the acceptor side 1.
 #[derive(Debug)]
 pub struct Pair {

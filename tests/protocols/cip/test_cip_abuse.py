@@ -150,7 +150,7 @@ async def test_a_peer_keeps_one_lane_while_any_of_its_sessions_is_known(
         ada.nursery.start_soon(_fails_in_the_end, ada, waiting)
         await trio.testing.wait_all_tasks_blocked()
         before = ada.cip._peers[BOB.fingerprint]
-        await trio.sleep(1_000)
+        await trio.sleep(100)
         await ada.dial(eve)
         await until(lambda: bool(ada.cip.peers()))
         gc.collect()

@@ -71,7 +71,7 @@ async def test_the_inbox_is_bounded_in_bytes() -> None:
     await anext(inbox)
     assert inbox.room("a")
     assert inbox.room("c")
-    assert inbox.purge("b") == 1
+    inbox.purge("b")
     assert inbox.put(delivery("c", 1_000))
     assert inbox.put(delivery("a", 499))
     assert not inbox.room("b")

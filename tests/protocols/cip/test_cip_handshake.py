@@ -419,6 +419,24 @@ def test_newcomers_wait_while_the_hour_is_full() -> None:
     assert (len(pair.bob.trust), pair.bob.trust_of_other()) == (1, "unknown")
 
 
+def test_newcomers_wait_at_the_initiator_too() -> None:
+    """TRUST-10: the responder proved itself, but one more record may not be made: told, and tried again."""
+    pair = Pair()
+    trust = TrustRegistry(limits=TrustLimits(newcomers_per_hour=1), emit=pair.ada.emit)
+    pair.ada.trust = pair.ada.context.trust = trust
+    pair.ada.peers.clear()
+    pair.ada.open(BOB, initiator=True)
+    trust.handle("c" * 64, HandshakeOk(at_ms=START_MS))
+    pair.start()
+    assert (phase(pair.ada), phase(pair.bob), len(trust)) == ("deferred", "deferred", 1)
+    pair.wait(pair.ada)
+    assert (phase(pair.ada), phase(pair.bob), trust.state(BOB.fingerprint)) == (
+        "established",
+        "established",
+        "probing",
+    )
+
+
 @pytest.mark.parametrize(
     ("offer", "code"),
     [

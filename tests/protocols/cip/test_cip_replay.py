@@ -190,6 +190,21 @@ def test_stale_state_updates_are_dropped() -> None:
     assert "ERROR" not in [letter.type for letter in pair.bob.sent]
 
 
+def test_a_state_update_from_before_the_handshake_is_dropped() -> None:
+    """REP-2: nothing was heard of Ada's state yet, and still what she said before this session does not count."""
+    pair = Pair()
+    pair.lose = lambda sealed: sealed.type == "STATE_UPDATE"
+    pair.start()
+    peer = pair.bob.peer(ADA.fingerprint)
+    recorded = state_update(START_MS - 1, "00000000-0000-4000-8000-000000000001")
+    pair.bob.do(pair.bob.session.receive(recorded, "state"))
+    assert peer.newest_state is None
+    now = state_update(START_MS, "00000000-0000-4000-8000-000000000002", lri=9)
+    pair.bob.do(pair.bob.session.receive(now, "state"))
+    assert peer.newest_state is not None
+    assert peer.newest_state.lri == 9
+
+
 def test_a_clock_set_back_lets_nothing_in_again() -> None:
     """What may have been heard and let go stays refused, even if the clock returns to where it would pass."""
     limits = ReplayLimits(skew_ms=120_000)

@@ -157,10 +157,37 @@ async def test_one_peers_full_inbox_is_not_anothers(clock: MockClock, tmp_path: 
         assert peers == {ADA.fingerprint, EVE.fingerprint}
 
 
+async def test_room_that_was_taken_meanwhile(clock: MockClock, tmp_path: Path) -> None:
+    """An INTENT that is accepted when the room for it has gone is deferred: the inbox keeps its bound."""
+    asked, filled = trio.Event(), trio.Event()
+
+    async def slowly(_delivery: Delivery) -> IntentAnswer:
+        asked.set()
+        await filled.wait()
+        return accept()
+
+    of_bob = {"accept_intent": slowly, "options": {"inbox_total": 1}}
+    async with (
+        nodes(tmp_path, bob=of_bob) as (ada, bob),
+        Node(EVE, ada.nursery, tmp_path, "eve") as eve,
+    ):
+        await ada.cip.established(await ada.dial(bob))
+        await eve.cip.established(await eve.dial(bob))
+        await ada.cip.send_intent(BOB.fingerprint, goal="ask", topic="?")
+        await asked.wait()
+        await eve.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await bob.event("envelope_received", type="FACT_PROPOSE")
+        filled.set()
+        answer = (await anext(ada.cip.inbox)).message
+        assert isinstance(answer, m.ReplyEnvelope)
+        assert (answer.payload.status, answer.payload.reason) == ("deferred", "busy")
+        assert len(bob.cip.inbox) == 1
+
+
 async def test_hs_timeouts_over_rtt(clock: MockClock, tmp_path: Path) -> None:
     """HS-3: a dialler that says nothing is given up after the deadline; no trust event."""
     async with nodes(tmp_path) as (ada, bob):
-        async with ada.endpoint.dial(bob.url, expect=BOB.fingerprint) as session:
+        async with ada.dialled(bob.url, BOB) as session:
             started = trio.current_time()
             with pytest.raises(rtt.SessionClosedError):
                 await session.control.receive()
@@ -175,7 +202,7 @@ async def test_a_silent_responder_times_out(clock: MockClock, tmp_path: Path) ->
         url = f"unix://{tmp_path}/mute.sock"
         async with rtt.open_endpoint(EVE) as mute:
             await mute.listen(url, admit=lambda _peer, _address: True)
-            async with ada.endpoint.dial(url, expect=EVE.fingerprint) as session:
+            async with ada.dialled(url, EVE) as session:
                 ada.nursery.start_soon(ada.cip.serve, session)
                 with pytest.raises(HandshakeFailed) as failed:
                     await ada.cip.established(session)
@@ -201,6 +228,30 @@ async def test_hs_both_dialled(clock: MockClock, tmp_path: Path) -> None:
         await low.cip.connected(high.identity.fingerprint)
         await dial_and_wait(low, high)
         await only_one_is_left(low, high)
+
+
+async def test_hs_both_dialled_while_one_waits(clock: MockClock, tmp_path: Path) -> None:
+    """HS-7: who dialled the session that gives way is told of the one that was kept."""
+    async with nodes(tmp_path) as (ada, bob):
+        low, high = sorted((ada, bob), key=lambda node: node.identity.fingerprint)
+        low.cip.set_state(presence="overloaded")
+        deferred = await high.dial(low)
+        await high.event("handshake_deferred")
+        agreements = []
+
+        async def wait() -> None:
+            agreements.append(await high.cip.established(deferred))
+
+        async def connected() -> None:
+            agreements.append(await high.cip.connected(low.identity.fingerprint))
+
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(wait)
+            waiting.start_soon(connected)
+            await dial_and_wait(low, high)
+        await only_one_is_left(low, high)
+        assert len(agreements) == 2
+        assert deferred.state == "closed"
 
 
 async def dial_and_wait(node: Node, other: Node) -> None:
@@ -244,11 +295,11 @@ async def test_blacklisting_closes_sessions_and_bars_admission(clock: MockClock,
 async def test_handshakes_per_address_are_limited(clock: MockClock, tmp_path: Path) -> None:
     """Section 22: five a second, twenty at once."""
     async with nodes(tmp_path) as (ada, _bob):
-        admitted = [ada.cip.admit("0" * 64, f"192.0.2.1:{port}") for port in range(30)]
+        admitted = [ada.cip.admit("0" * 64, "2001:db8::1") for _ in range(30)]
         assert admitted == [True] * 20 + [False] * 10
-        assert ada.cip.admit("0" * 64, "192.0.2.2:1")
+        assert ada.cip.admit("0" * 64, "2001:db8::2")
         await trio.sleep(1)
-        assert [ada.cip.admit("0" * 64, "192.0.2.1:9") for _ in range(6)] == [True] * 5 + [False]
+        assert [ada.cip.admit("0" * 64, "2001:db8::1") for _ in range(6)] == [True] * 5 + [False]
 
 
 async def test_what_the_gate_refuses_comes_back_as_an_error(clock: MockClock, tmp_path: Path) -> None:
@@ -360,3 +411,78 @@ async def test_two_nodes_that_flood_each_other_do_not_lock_up(clock: MockClock, 
             nursery.start_soon(read, ada, of_ada)
             nursery.start_soon(read, bob, of_bob)
         assert len(of_ada) == len(of_bob) == number
+
+
+async def test_a_peer_that_never_reads_control_costs_nothing(clock: MockClock, tmp_path: Path) -> None:
+    """CIP-2: ERRORs that the peer does not read are dropped, and not reported as sent; the session is served on."""
+    options = {
+        "messages_per_second": 1e6,
+        "message_burst": 1e6,
+        "errors_per_second": 1_000_000,
+        "faults_per_minute": 10**6,
+    }
+    async with (
+        nodes(tmp_path, bob={"options": options}) as (ada, bob),
+        ada.dialled(bob.url, BOB) as session,
+    ):
+        for _ in range(2_000):
+            await session.control.send(b"junk")
+        await until(lambda: bob.count("envelope_rejected") == 2_000)
+        assert 256 <= bob.count("envelope_sent") < 2_000
+        assert bob.endpoint.session_count == 1
+        assert bob.count("handshake_failed") == 0
+        session.abort("enough")
+
+
+async def test_other_channels_are_closed(clock: MockClock, tmp_path: Path) -> None:
+    """CIP-1: a channel that nobody agreed on is closed unread; the session goes on."""
+    async with nodes(tmp_path) as (ada, bob):
+        session = await ada.dial(bob)
+        await ada.cip.established(session)
+        for kind, name in (("knowledge", "web4"), ("knowledge", "relay"), ("control", "web4")):
+            channel = await session.open_channel(kind, name=name)
+            with pytest.raises(trio.EndOfChannel):
+                await channel.receive()
+        await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        assert (await anext(bob.cip.inbox)).peer == ADA.fingerprint
+
+
+async def test_leaving_the_dial_ends_the_session_gracefully(clock: MockClock, tmp_path: Path) -> None:
+    """RTT-13: what was said before the dialler left is still delivered."""
+    async with nodes(tmp_path) as (ada, bob):
+        async with ada.dialled(bob.url, BOB) as session:
+            ada.nursery.start_soon(ada.cip.serve, session)
+            await ada.cip.established(session)
+            sent = [await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE) for _ in range(20)]
+        taken = [(await anext(bob.cip.inbox)).message.msg_id for _ in range(20)]
+        assert taken == sent
+        await until(lambda: not bob.cip.peers() and not ada.cip.peers())
+        assert bob.count("handshake_failed") == 0
+
+
+async def test_a_cancelled_serve_closes_its_session(clock: MockClock, tmp_path: Path) -> None:
+    async with nodes(tmp_path) as (ada, bob):
+        async with ada.dialled(bob.url, BOB) as session:
+            with trio.CancelScope() as serving:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(ada.cip.serve, session)
+                    await ada.cip.established(session)
+                    serving.cancel()
+            assert session.state == "closed"
+        assert ada.cip.peers() == []
+        await until(lambda: bob.cip.peers() == [])
+
+
+async def test_silent_peers_are_let_go(clock: MockClock, tmp_path: Path) -> None:
+    """What is held of a peer goes once nothing of it can be replayed any more; its trust stays."""
+    async with nodes(tmp_path) as (ada, bob):
+        async with ada.dialled(bob.url, BOB) as session:
+            ada.nursery.start_soon(ada.cip.serve, session)
+            await ada.cip.established(session)
+        await until(lambda: not bob.cip.peers())
+        assert ADA.fingerprint in bob.cip._peers
+        await trio.sleep(300)
+        async with Node(EVE, ada.nursery, tmp_path, "eve") as eve:
+            await eve.cip.established(await eve.dial(bob))
+        assert list(bob.cip._peers) == [EVE.fingerprint]
+        assert bob.cip.trust.state(ADA.fingerprint) == "probing"

@@ -379,8 +379,9 @@ def test_blame_is_the_session_peers(data: bytes, trust: str, kind: str) -> None:
     pair = Pair().start()
     pair.bob.trust.anchor([EVE.fingerprint], at_ms=START_MS)
     eve = pair.bob.trust.record(EVE.fingerprint)
-    pair.bob.do(pair.bob.session.receive(data, "knowledge"))
+    told = pair.bob.do(pair.bob.session.receive(data, "knowledge"))
     assert pair.bob.trust.state(ADA.fingerprint) == trust
+    assert len(told) == (0 if trust == "blacklisted" else 1), "the blacklisted hear nothing (CIP-2)"
     assert pair.bob.trust.record(EVE.fingerprint) == eve
     fsm = pair.bob.trust.fsm(ADA.fingerprint)
     assert fsm is not None

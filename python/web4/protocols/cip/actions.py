@@ -25,8 +25,8 @@ class Delivery:
         admission: How the gate lets it in: a fact of a probing peer `enters as pending` (TRUST-6).
         message: The typed envelope.
         digest: BLAKE3-256 of the envelope as received, in hex.
+        size: Its length in bytes.
         received_ms: Time of arrival here, Unix milliseconds.
-        size: Length of the envelope as received, in bytes.
     """
 
     peer: str
@@ -34,8 +34,8 @@ class Delivery:
     admission: Admission
     message: CipMessage
     digest: str
-    received_ms: int
     size: int
+    received_ms: int
 
 
 @dataclass(frozen=True, slots=True)

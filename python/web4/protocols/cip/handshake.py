@@ -363,7 +363,7 @@ def _deadline_passed(state: HandshakeState, command: DeadlinePassed) -> _Decisio
 
 
 def _hello_answered(state: HandshakeState, command: HelloAnswered) -> _Decision:
-    if state.phase != "hello_received" or state.own is None:
+    if state.role != "responder" or state.phase != "hello_received" or state.own is None:
         return Decision((), _NOTHING)
     own = msgspec.structs.replace(state.own, digest=command.digest)
     return _step(state, command, to="verifying", own=own)

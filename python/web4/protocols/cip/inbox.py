@@ -20,7 +20,7 @@ class Inbox:
     Args:
         per_peer: Deliveries of one peer that may wait.
         total: Deliveries that may wait in all.
-        bytes_per_peer: Beyond as many bytes of envelopes of one peer it has no room, whatever their number.
+        bytes_per_peer: Bytes of one peer's envelopes beyond which no more of them may wait.
         bytes_total: The same for all peers together.
     """
 
@@ -29,10 +29,10 @@ class Inbox:
         self._total = total
         self._bytes_per_peer = bytes_per_peer
         self._bytes_total = bytes_total
-        self._bytes: Counter[str] = Counter()
-        self._bytes_held = 0
         self._waiting: deque[Delivery] = deque()
         self._count: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._all_bytes = 0
         self._readers = trio.lowlevel.ParkingLot()
         self._closed = False
 
@@ -50,7 +50,7 @@ class Inbox:
                 raise StopAsyncIteration
             await self._readers.park()
         delivery = self._waiting.popleft()
-        self._uncount(delivery)
+        self._left(delivery)
         return delivery
 
     def room(self, peer: str) -> bool:
@@ -60,7 +60,7 @@ class Inbox:
             and self._count[peer] < self._per_peer
             and len(self._waiting) < self._total
             and self._bytes[peer] < self._bytes_per_peer
-            and self._bytes_held < self._bytes_total
+            and self._all_bytes < self._bytes_total
         )
 
     def put(self, delivery: Delivery) -> bool:
@@ -70,28 +70,24 @@ class Inbox:
         self._waiting.append(delivery)
         self._count[delivery.peer] += 1
         self._bytes[delivery.peer] += delivery.size
-        self._bytes_held += delivery.size
+        self._all_bytes += delivery.size
         self._readers.unpark()
         return True
 
-    def purge(self, peer: str) -> int:
-        """Drop what waits of a peer that was blacklisted (TRUST-8); how many that were."""
-        kept = [delivery for delivery in self._waiting if delivery.peer != peer]
-        dropped = len(self._waiting) - len(kept)
-        self._waiting = deque(kept)
-        self._bytes_held -= self._bytes[peer]
+    def purge(self, peer: str) -> None:
+        """Drop what waits of a peer that was blacklisted (TRUST-8)."""
+        self._waiting = deque(delivery for delivery in self._waiting if delivery.peer != peer)
+        self._all_bytes -= self._bytes[peer]
         del self._count[peer], self._bytes[peer]
-        return dropped
 
     def close(self) -> None:
         """Take nothing more; what waits can still be read."""
         self._closed = True
         self._readers.unpark_all()
 
-    def _uncount(self, delivery: Delivery) -> None:
-        peer = delivery.peer
-        self._count[peer] -= 1
-        self._bytes[peer] -= delivery.size
-        self._bytes_held -= delivery.size
-        if not self._count[peer]:
-            del self._count[peer], self._bytes[peer]
+    def _left(self, delivery: Delivery) -> None:
+        self._count[delivery.peer] -= 1
+        self._bytes[delivery.peer] -= delivery.size
+        self._all_bytes -= delivery.size
+        if not self._count[delivery.peer]:
+            del self._count[delivery.peer], self._bytes[delivery.peer]

@@ -57,6 +57,8 @@ class Link:
         self.agreement: Agreement | None = None
         self.reason: str | None = None
         """Why this side closed the session, if it did."""
+        self.over = False
+        """Whether it was served, and is no more."""
         self.settled = trio.Event()
         """Set once the handshake has succeeded, or the session is over."""
         self.session = CipSession(
@@ -112,6 +114,7 @@ class Link:
                 await self._end_gracefully()
         finally:
             self.session.closed()
+            self.over = True
             self.rtt.abort(self.reason or "cip ended")
             self.settled.set()
             for ready in self._ready.values():

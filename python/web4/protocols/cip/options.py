@@ -30,7 +30,7 @@ class CipOptions:
         faults_per_minute: Faulty envelopes borne before the session is closed (VAL-4).
         handshakes_per_second, handshake_burst: Per network address.
         inbox_per_peer, inbox_total: Messages that wait for the application (LOOP-1).
-        inbox_bytes_per_peer, inbox_bytes_total: Bytes of envelopes that wait; parsed they take up many times that.
+        inbox_bytes_per_peer, inbox_bytes_total: And their bytes, exceeded by one message at most.
         intent_deadline_ms: How long the application may take to accept or refuse an INTENT.
         recent_bytes: Bytes of envelopes held per peer, so that equivocation can be shown with both.
     """
@@ -52,7 +52,7 @@ class CipOptions:
     inbox_per_peer: int = 256
     inbox_total: int = 4_096
     inbox_bytes_per_peer: int = 4 * 1024 * 1024
-    inbox_bytes_total: int = 32 * 1024 * 1024
+    inbox_bytes_total: int = 64 * 1024 * 1024
     intent_deadline_ms: int = 5_000
     recent_bytes: int = 1024 * 1024
 

@@ -162,7 +162,7 @@ class CipRuntime:
         if self.trust.state(fingerprint) == "blacklisted":
             self._report_blacklisted(fingerprint)
             return False
-        return self._addresses.take(address.rpartition(":")[0] or address, self._context.clock.monotonic_ns())
+        return self._addresses.take(address, self._context.clock.monotonic_ns())
 
     async def serve(self, session: RttSession) -> None:
         """Handshake, then read the session's channels until it ends. Run it as a task of its own.
@@ -384,7 +384,7 @@ class CipRuntime:
             return
         self._swept_ms = at_ms
         # A link that is not served yet holds its peer already; a second one would have a replay window of its own.
-        linked = {link.rtt.peer for link in self._served.values()}
+        linked = {link.rtt.peer for link in self._served.values() if not link.over}
         for fingerprint, peer in list(self._peers.items()):
             if fingerprint not in linked and peer.idle(at_ms):
                 del self._peers[fingerprint]

@@ -216,8 +216,8 @@ class CipSession:
             admission=outcome.admission,
             message=message,
             digest=incoming.digest,
-            received_ms=at_ms,
             size=len(incoming.envelope.data),
+            received_ms=at_ms,
         )
         if not isinstance(message, m.IntentEnvelope):
             return [Deliver(delivery, optional=isinstance(message, m.ErrorEnvelope))]

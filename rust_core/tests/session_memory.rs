@@ -1,0 +1,64 @@
+//! What a session costs while nothing happens (RTT-52).
+
+mod counting;
+mod session_pair;
+
+use counting::Counting;
+use session_pair::*;
+use web4_core::rtt::{Agreement, CHANNEL_ZERO, Kind, Options, Policy, Session};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// RTT-52: limits are ceilings. An idle session is small when it opens, and again after it was busy.
+#[test]
+fn rtt_idle_session_memory() {
+    let options = Options::default();
+    let agreement = Agreement { initiator: true, limits: options.limits, resume_window_ms: 0 };
+    let before = counting::in_use();
+    let session = Box::new(Session::new([7; 16], agreement, &options, 0));
+    let fresh = counting::in_use() - before;
+    println!("a fresh session: {fresh} bytes");
+    assert!(fresh <= 2048, "{fresh}");
+    drop(session);
+
+    let mut pair = Pair::new(&options);
+    pair.advance(20 * SECOND);
+    for side in &mut pair.sides {
+        side.forget_history();
+    }
+    let before = counting::in_use();
+    let ids = Kind::ALL.map(|kind| pair.channel(INITIATOR, kind, Policy::Error));
+    for round in 0..200 {
+        for id in ids.into_iter().chain([CHANNEL_ZERO]) {
+            for side in [INITIATOR, ACCEPTOR] {
+                for size in 0..60 {
+                    pair.send(side, id, &vec![7; size * (round % 7)]);
+                }
+            }
+        }
+        // Everything is written before anything is acknowledged or read.
+        pair.transmit();
+        pair.settle();
+        for id in ids.into_iter().chain([CHANNEL_ZERO]) {
+            assert_eq!(pair.receive_all(INITIATOR, id).len(), 60);
+            assert_eq!(pair.receive_all(ACCEPTOR, id).len(), 60);
+        }
+        pair.settle();
+        pair.advance(30_000_000);
+    }
+    for side in [INITIATOR, ACCEPTOR] {
+        for id in ids {
+            pair.session(side).release_channel(id);
+        }
+    }
+    pair.advance(60 * SECOND);
+    pair.events(INITIATOR);
+    pair.events(ACCEPTOR);
+    for side in &mut pair.sides {
+        side.forget_history();
+    }
+    let kept = counting::in_use().saturating_sub(before);
+    println!("two idle sessions keep {kept} bytes of busier times");
+    assert!(kept <= 2048, "{kept}");
+}
