@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -17,6 +18,9 @@ from tests.rtt.arrange import ALICE, BOB, LOOPBACK, SAFETY, anybody, next_sessio
 from tests.rtt.foreign import Foreigner
 from tests.rtt.processes import memory, peer_process
 from web4 import rtt
+
+if TYPE_CHECKING:
+    from tests.rtt.arrange import Pair
 
 PATIENT = rtt.Options(heartbeat=600.0)
 

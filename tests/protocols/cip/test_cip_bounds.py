@@ -7,12 +7,25 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.protocols.cip.examples import ADA, BOB, EVERYTHING, HELLO, INTENT, PAYLOADS, RESPONSE, Pair, sealed
+from tests.protocols.cip.examples import (
+    ADA,
+    BOB,
+    EVE,
+    EVERYTHING,
+    HELLO,
+    INTENT,
+    PAYLOADS,
+    RESPONSE,
+    Pair,
+    sealed,
+)
 from web4.foundation.errors import InvalidEnvelopeError
 from web4.protocols.cip import Delivery, Inbox
+from web4.protocols.cip import messages as m
 from web4.protocols.cip.handshake import HandshakeStep
 from web4.protocols.cip.meters import SlidingWindow
 from web4.protocols.cip.options import CipOptions
+from web4.trust import HandshakeOk, OperatorBlock
 
 MANY = tuple(f"c{number}" for number in range(5_000))
 
@@ -139,3 +152,40 @@ def test_a_flood_of_errors_causes_none(name: str) -> None:
     assert len(pair.bob.sent) == before
     limited = [fields for _, fields in pair.bob.events if fields.get("code") == "rate_limited"]
     assert len(limited) == 1, "the event is there all the same"
+
+
+@pytest.mark.parametrize("what", ["foreign_sender", "equivocation"])
+def test_malice_of_newcomers_beyond_the_hour_leaves_no_record(what: str) -> None:
+    """TRUST-10: a thousand keys are enough for an hour, also of those that come only to be blacklisted."""
+    pair = Pair()
+    pair.bob.do(pair.bob.session.start())
+    for number in range(pair.bob.trust.limits.newcomers_per_hour):
+        pair.bob.trust.handle(f"{number:064x}", HandshakeOk(at_ms=pair.clock.wall_ms()))
+    before = len(pair.bob.trust)
+    if what == "foreign_sender":
+        pair.bob.do(pair.bob.session.receive(sealed(INTENT, sender=EVE), "knowledge"))
+    else:
+        for code in ("gate", "busy"):
+            pair.bob.do(pair.bob.session.receive(sealed(m.Error(code=code)), "control"))
+    assert pair.bob.closed in {"auth_failure", "blacklisted"}
+    assert (len(pair.bob.trust), pair.bob.trust.state(ADA.fingerprint)) == (before, "unknown")
+    assert pair.bob.context.evidence._held == {}
+
+
+def test_a_blacklisted_peer_is_told_nothing() -> None:
+    """CIP-2: ERRORs never go to blacklisted peers, whatever they send before their session is gone."""
+    pair = Pair().start()
+    pair.bob.trust.handle(ADA.fingerprint, OperatorBlock(at_ms=0, human="bob", reason="enough"))
+    sent = len(pair.bob.sent)
+    for data in (b"{", sealed(INTENT, now_ms=0), sealed(INTENT, receiver=ADA)):
+        pair.bob.do(pair.bob.session.receive(data, "knowledge"))
+    assert len(pair.bob.sent) == sent
+
+
+def test_a_peer_with_a_session_is_not_idle() -> None:
+    """REP-1: however long it is silent, its lane stays while a handshake of it is held."""
+    pair = Pair().start()
+    peer = pair.bob.peer(ADA.fingerprint)
+    assert not peer.idle(pair.clock.wall_ms() + 10**9)
+    pair.bob.session.closed()
+    assert peer.idle(pair.clock.wall_ms() + 10**9)

@@ -20,11 +20,7 @@ from web4.trust import OperatorBlock, OperatorPromote, TrustViolationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@pytest.fixture
-def clock() -> MockClock:
-    """Time that jumps once nothing has happened for a moment: the kernel's sockets are not part of the mock."""
-    return MockClock(autojump_threshold=0.02)
+    from trio.testing import MockClock
 
 
 async def test_a_handshake_over_tls(clock: MockClock, tmp_path: Path) -> None:

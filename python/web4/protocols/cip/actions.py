@@ -26,7 +26,6 @@ class Delivery:
         message: The typed envelope.
         digest: BLAKE3-256 of the envelope as received, in hex.
         received_ms: Time of arrival here, Unix milliseconds.
-        size: Length of the envelope as received, in bytes.
     """
 
     peer: str

@@ -57,6 +57,8 @@ class Link:
         self.agreement: Agreement | None = None
         self.reason: str | None = None
         """Why this side closed the session, if it did."""
+        self.over = False
+        """Whether it was served, and is no more."""
         self.settled = trio.Event()
         """Set once the handshake has succeeded, or the session is over."""
         self.over = False
@@ -114,6 +116,7 @@ class Link:
                 await self._end_gracefully()
         finally:
             self.session.closed()
+            self.over = True
             self.rtt.abort(self.reason or "cip ended")
             self.over = True
             self.settled.set()

@@ -63,6 +63,7 @@ class CipOptions:
             value = getattr(self, name)
             if isinstance(value, int | float) and value <= 0:
                 raise ValueError(f"{name} must be positive, not {value}")
+        _ = self.replay  # checks its own limits
         if self.envelope_bytes > LARGEST_MAX_BYTES:
             raise ValueError(f"envelope_bytes must not exceed {LARGEST_MAX_BYTES}")
 
