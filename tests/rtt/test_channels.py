@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,27 @@ async def test_windows_below_a_message_are_refused() -> None:
             async with rtt.open_endpoint(BOB, options=rtt.Options(**options)):
                 pytest.fail("it opened")
         assert caught.value.code == "bad_option"
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e300, -1.0, 0.0, 2**70])
+@pytest.mark.parametrize("name", ["heartbeat", "drain_timeout", "ack_delay", "handshake_timeout"])
+def test_times_that_cannot_be(name: str, value: float) -> None:
+    """RTT-51: checked at construction, by name."""
+    with pytest.raises(rtt.LimitError) as caught:
+        rtt.Options(**{name: value})  # type: ignore[arg-type]
+    assert (caught.value.code, caught.value.field) == ("bad_option", name)
+
+
+@pytest.mark.parametrize("value", [-1, 0, 1.5, 1 << 32, math.inf, None])
+@pytest.mark.parametrize("name", ["channels", "resend_bytes", "sessions", "half_open", "carriers_burst"])
+def test_counts_that_cannot_be(name: str, value: Any) -> None:
+    """RTT-51."""
+    with pytest.raises(rtt.LimitError) as caught:
+        rtt.Options(**{name: value})
+    assert (caught.value.code, caught.value.field) == ("bad_option", name)
+    with pytest.raises(rtt.LimitError) as caught:
+        rtt.Options(state=rtt.ChannelLimits(1024, value, 1024))
+    assert caught.value.field == "state.messages"
 
 
 async def test_what_the_peer_may_not_open_is_reset() -> None:

@@ -9,7 +9,18 @@ import pytest
 import trio
 
 from tests.rtt import foreign
-from tests.rtt.arrange import ALICE, BOB, CAROL, LOOPBACK, Events, anybody, next_session, paired, until
+from tests.rtt.arrange import (
+    ALICE,
+    BOB,
+    CAROL,
+    LOOPBACK,
+    SAFETY,
+    Events,
+    anybody,
+    next_session,
+    paired,
+    until,
+)
 from tests.rtt.foreign import Foreigner
 from tests.rtt.processes import peer_process
 from web4 import rtt
@@ -364,3 +375,23 @@ async def test_a_left_endpoint_opens_nothing() -> None:
     with pytest.raises(trio.ClosedResourceError):
         async with alice.dial("tcp://127.0.0.1:1", expect=BOB.fingerprint):
             pytest.fail("it opened")
+
+
+async def test_leaving_ends_who_waits_for_sessions() -> None:
+    """RTT-61: nobody waits for ever for sessions of an endpoint that was left."""
+    with trio.fail_after(SAFETY):
+        await _leave_with_two_waiting()
+
+
+async def _leave_with_two_waiting() -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def wait(endpoint: rtt.Endpoint) -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await next_session(endpoint)
+
+        async with rtt.open_endpoint(BOB) as bob:
+            nursery.start_soon(wait, bob)
+            nursery.start_soon(wait, bob)
+            await trio.testing.wait_all_tasks_blocked()
+        await wait(bob)

@@ -71,13 +71,43 @@ def test_addresses_read_back(url: str) -> None:
     assert str(Address.parse(url)) == url
 
 
-@pytest.mark.parametrize(
-    "url", ["tcp://", "tcp://127.0.0.1:0/path", "tcp://a..b:0", "unix://", "unix://host/path", "unix:///\0x"]
-)
+NOT_A_SOCKET_FILE = [
+    "unix://",
+    "unix://host/path",
+    "unix:///\0x",
+    "unix:\0x",
+    "unix:relative",
+    "unix:///tmp/",
+]
+
+
+@pytest.mark.parametrize("url", ["tcp://", "tcp://127.0.0.1:0/path", "tcp://a..b:0", *NOT_A_SOCKET_FILE])
 async def test_where_nobody_can_listen(url: str) -> None:
     async with rtt.open_endpoint(BOB) as bob:
         with pytest.raises(rtt.TransportUnavailableError):
             await bob.listen(url, admit=anybody)
+
+
+@pytest.mark.parametrize("url", NOT_A_SOCKET_FILE)
+async def test_what_is_no_socket_file_is_not_dialled(url: str) -> None:
+    """RTT-67: never the abstract namespace, and nothing that depends on the directory the process is in."""
+    async with rtt.open_endpoint(ALICE) as alice:
+        with pytest.raises(rtt.TransportUnavailableError) as caught:
+            async with alice.dial(url, expect=BOB.fingerprint):
+                pytest.fail("it opened")
+        assert caught.value.code == "bad_address"
+
+
+async def test_a_path_that_is_too_long(tmp_path: Path) -> None:
+    url = f"unix://{tmp_path}/{'x' * 108}"
+    async with rtt.open_endpoint(BOB) as bob:
+        with pytest.raises(rtt.TransportUnavailableError) as caught:
+            await bob.listen(url, admit=anybody)
+        assert caught.value.code == "bad_address"
+        with pytest.raises(rtt.TransportUnavailableError) as caught:
+            async with bob.dial(url, expect=ALICE.fingerprint):
+                pytest.fail("it opened")
+        assert caught.value.code == "unreachable"
 
 
 async def test_an_address_in_use_says_so(tmp_path: Path) -> None:

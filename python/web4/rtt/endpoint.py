@@ -147,10 +147,16 @@ class Endpoint:
             yield session
 
     async def sessions(self) -> AsyncIterator[RttSession]:
-        """The sessions that peers opened, as they come, without end. Whoever takes one out closes it."""
+        """The sessions that peers opened, as they come. Whoever takes one out closes it.
+
+        Raises:
+            trio.ClosedResourceError: The endpoint was left.
+        """
         while True:
             await trio.lowlevel.checkpoint()
             while not self._accepted:
+                if self._state == "closed":
+                    self._check_open()
                 self._waiting.append(task := trio.lowlevel.current_task())
 
                 def abort(_: object, task: trio.lowlevel.Task = task) -> trio.lowlevel.Abort:
@@ -362,6 +368,8 @@ class Endpoint:
     def abort_all(self) -> None:
         """Close every session at once, for good."""
         self._state = "closed"
+        while self._waiting:
+            trio.lowlevel.reschedule(self._waiting.popleft())
         for sessions in list(self._by_peer.values()):
             for session in list(sessions):
                 session.abort("endpoint closed")

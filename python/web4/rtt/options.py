@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from web4._core import CoreError
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from web4.foundation.identity import Identity
 
 KIB = 1024
+LONGEST = 366 * 86_400.0
+"""The largest time that an option may name, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,12 @@ class ChannelLimits:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of an endpoint. Times are in seconds; the defaults are those of section 15."""
+    """The options of an endpoint. Times are in seconds; the defaults are those of section 15.
+
+    Raises:
+        LimitError: `bad_option`, with the field: no finite time above 0, or no whole number above 0. What depends on
+            several fields is found when the endpoint is opened, and raises the same.
+    """
 
     frame_payload: int = 16 * KIB
     channels: int = 64
@@ -53,17 +60,17 @@ class Options:
     carriers_burst: int = 400
 
     def __post_init__(self) -> None:
-        for name in (
-            "handshake_timeout",
-            "sessions_per_peer",
-            "sessions",
-            "half_open",
-            "half_open_per_address",
-            "carriers_per_second",
-            "carriers_burst",
-        ):
-            if not getattr(self, name) > 0:
-                raise LimitError(f"the option {name} must be above 0", code="bad_option", field=name)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, ChannelLimits):
+                for part in fields(value):
+                    _check_count(f"{entry.name}.{part.name}", getattr(value, part.name))
+            elif isinstance(entry.default, float):
+                # So that it can be told in nanoseconds, and added to a clock; NaN is in no range.
+                if not 0 < value <= LONGEST:
+                    raise _bad_option(entry.name, f"is above 0 and at most {LONGEST:.0f} s")
+            else:
+                _check_count(entry.name, value)
 
     def build(self, identity: Identity, boot_id: bytes) -> NativeEndpoint:
         """The native endpoint with these options.
@@ -88,5 +95,12 @@ class Options:
             return NativeEndpoint(identity, boot_id, **arguments)
         except CoreError as error:
             raise LimitError(str(error), code="bad_option", field=error.field) from None
-        except OverflowError:
-            raise LimitError("an option is negative or too large", code="bad_option") from None
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or not 0 < value < 1 << 32:
+        raise _bad_option(name, "is a whole number from 1 to 2**32 - 1")
+
+
+def _bad_option(name: str, rule: str) -> LimitError:
+    return LimitError(f"the option {name} {rule}", code="bad_option", field=name)

@@ -1,7 +1,7 @@
 """Transports: what a carrier's bytes travel on, by the scheme of an address (section 20).
 
-A transport gives Trio byte streams; TLS and everything above is the core's. A stream over a socket is driven
-through its descriptor, any other one through its methods.
+A transport gives Trio socket streams, which the core drives through their descriptors; TLS and everything above is
+the core's.
 """
 
 from __future__ import annotations
@@ -216,23 +216,19 @@ class UnixTransport:
 
     async def connect(self, address: Address) -> trio.SocketStream:
         """See `Transport.connect`."""
-        if address.host or not address.path:
-            raise TransportUnavailableError(f"{address} is not unix:///path", code="bad_address")
+        path = _socket_path(address)
         try:
-            return await trio.open_unix_socket(address.path)
-        except ValueError as error:
-            raise TransportUnavailableError(f"{address} is no path", code="bad_address") from error
+            return await trio.open_unix_socket(path)
         except OSError as error:
             raise _unreachable(address, error) from error
 
     async def listen(self, address: Address) -> Acceptor:
         """See `Transport.listen`. A stale socket file is replaced after a failed connect, and only then."""
-        if address.host or not address.path:
-            raise TransportUnavailableError(f"{address} is not unix:///path", code="bad_address")
+        path = _socket_path(address)
         try:
-            async with _locked(Path(address.path).parent, address):
-                sock, file = _listen_unix(address)
-        except (OSError, ValueError) as error:
+            async with _locked(path.parent, address):
+                sock, file = _listen_unix(path, address)
+        except OSError as error:
             raise _not_listening(address, error) from error
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         return _SocketAcceptor([listener], (str(address),), file)
@@ -282,8 +278,19 @@ async def _locked(directory: Path, address: Address) -> AsyncGenerator[None]:
         os.close(descriptor)
 
 
-def _listen_unix(address: Address) -> tuple[socket.socket, _SocketFile]:
-    path = Path(address.path)
+def _socket_path(address: Address) -> Path:
+    """The file an address names.
+
+    Absolute, so that what a listener says can be dialled from anywhere; without a zero byte, which would begin an
+    abstract name (RTT-67).
+    """
+    path = address.path
+    if address.host or not path.startswith("/") or path.endswith("/") or "\0" in path:
+        raise TransportUnavailableError(f"{address} is not unix:///path", code="bad_address")
+    return Path(path)
+
+
+def _listen_unix(path: Path, address: Address) -> tuple[socket.socket, _SocketFile]:
     _clear_stale(path, address)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
