@@ -9,6 +9,7 @@ Exit codes: 0 all checks passed, 1 a check failed, 2 usage, 3 environment, 4 tim
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -16,6 +17,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+if __name__ == "__main__":
+    for number in SIGNALS:  # there is nothing to end in order yet, and no traceback out of half an import
+        signal.signal(number, lambda *_: os._exit(130))
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -45,7 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _run(options)
 
 
+class Interruption:
+    """Notes a signal that comes before the story listens to signals, or after: the end is in order all the same."""
+
+    def __init__(self) -> None:
+        self.came = False
+        for number in SIGNALS:
+            signal.signal(number, self)
+
+    def __call__(self, *_: object) -> None:
+        """Be the signal's handler."""
+        self.came = True
+
+
 def _run(options: argparse.Namespace) -> int:
+    interruption = Interruption()
     began = time.monotonic()
     timeline, checks = Timeline(json=options.json), Checks()
     with ExitStack() as stack:
@@ -58,12 +78,20 @@ def _run(options: argparse.Namespace) -> int:
         except OSError as error:
             print(f"{directory} cannot be used: {error}", file=sys.stderr)
             return ENVIRONMENT
-        code = trio.run(_tell, timeline, checks, options, directory)
+        code = trio.run(_tell, timeline, checks, options, directory, interruption)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # all is ended; a second Ctrl-C must not change how
     timeline.summary(checks.results, seed=options.seed, seconds=time.monotonic() - began)
     return code
 
 
-async def _tell(timeline: Timeline, checks: Checks, options: argparse.Namespace, directory: Path) -> int:
+async def _tell(
+    timeline: Timeline,
+    checks: Checks,
+    options: argparse.Namespace,
+    directory: Path,
+    interruption: Interruption,
+) -> int:
     story = Story(
         timeline,
         checks,
@@ -72,21 +100,26 @@ async def _tell(timeline: Timeline, checks: Checks, options: argparse.Namespace,
         seed=options.seed,
         sabotage=options.sabotage,
     )
-    failure, interrupted = None, False
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    failure = None
+    with trio.open_signal_receiver(*SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
 
             async def watch() -> None:
-                nonlocal interrupted
-                await anext(signals)
-                interrupted = True
+                if not interruption.came:
+                    await anext(signals)
+                interruption.came = True
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(watch)
             with trio.move_on_after(options.timeout) as scope:
                 failure = await story.tell()
             nursery.cancel_scope.cancel()
-    if interrupted:
+    if timeline.lost is not None:
+        print(f"the output cannot be written: {timeline.lost}", file=sys.stderr)
+        # Python writes out what is left at its end, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return ENVIRONMENT
+    if interruption.came:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     if failure is not None:
@@ -126,7 +159,4 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # before there was anything to end
-        sys.exit(INTERRUPTED)
+    sys.exit(main())

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from web4.protocols.cip import CipOptions, CipRuntime, accept
-from web4.protocols.cip import messages as m
-from web4.protocols.cip.agreement import Offer
-from web4.trust import OperatorBlock, OperatorPromote, TrustRegistry
 
 from scripts.demo.child import Setup, run, serve
 from web4 import rtt
 from web4.foundation.clock import SystemClock
+from web4.protocols.cip import CipOptions, CipRuntime, accept
+from web4.protocols.cip import messages as m
+from web4.protocols.cip.agreement import Offer
+from web4.trust import OperatorBlock, OperatorPromote, TrustRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 import trio
@@ -79,3 +79,24 @@ def run(main: Callable[[Setup, AsyncIterator[dict[str, Any]]], Awaitable[None]])
         trio.run(lifetime)
     except KeyboardInterrupt:
         sys.exit(130)
+    except (OSError, Web4Error) as error:
+        _give_up(error)
+    except BaseExceptionGroup as group:
+        expected, others = group.split((OSError, Web4Error))
+        if expected is None or others is not None:
+            raise
+        _give_up(*_leaves(expected))
+
+
+def _give_up(*errors: BaseException) -> NoReturn:
+    """End for a reason that lies in the environment: a word, no traceback."""
+    print("; ".join(map(str, errors)), file=sys.stderr)
+    sys.exit(3)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for one in group.exceptions
+        for leaf in (_leaves(one) if isinstance(one, BaseExceptionGroup) else [one])
+    ]

@@ -27,14 +27,22 @@ class ChildError(Exception):
 class Child:
     """One process of the demo."""
 
-    def __init__(self, name: str, process: trio.Process, on_event: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: trio.Process,
+        on_event: Callable[[dict[str, Any]], None],
+        on_end: Callable[[], None],
+    ) -> None:
         self.name = name
         self.pid = process.pid
         self._process = process
         self._on_event = on_event
+        self._on_end = on_end
         self._ids = itertools.count(1)
         self._replies: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
-        self._ended = False
+        self.ended = False
+        """Whether it says nothing more."""
 
     async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Have the process do something and wait for its answer.
@@ -46,7 +54,7 @@ class Child:
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
         self._replies[number] = send
         try:
-            if self._ended:
+            if self.ended:
                 raise ChildError(f"{self.name} has ended")
             assert self._process.stdin is not None
             await self._process.stdin.send_all(to_line({"id": number, "do": do, **arguments}))
@@ -69,9 +77,10 @@ class Child:
                     waiting.send_nowait(message)
             else:
                 self._on_event(message)
-        self._ended = True
+        self.ended = True
         for waiting in self._replies.values():
             waiting.close()
+        self._on_end()
 
 
 @asynccontextmanager
@@ -80,6 +89,7 @@ async def start_child(
     name: str,
     configuration: dict[str, Any],
     on_event: Callable[[dict[str, Any]], None],
+    on_end: Callable[[], None],
     nursery: trio.Nursery,
 ) -> AsyncGenerator[Child]:
     """Run `python -m module` for the length of a block.
@@ -93,7 +103,7 @@ async def start_child(
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", module], stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True
     )
-    child = Child(name, process, on_event)
+    child = Child(name, process, on_event, on_end)
     assert process.stdin is not None
     try:
         await process.stdin.send_all(to_line(configuration))

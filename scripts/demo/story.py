@@ -56,6 +56,7 @@ class Story:
         self._fingerprints: dict[str, str] = {}
         self._urls: dict[str, str] = {}
         self._logs: dict[str, list[dict[str, Any]]] = {}
+        self._step = ""
 
     async def tell(self) -> str | None:
         """Start the processes and go through the steps; a failed check ends the story.
@@ -78,6 +79,9 @@ class Story:
 
     async def _take_steps(self) -> None:
         for name, step in self._steps():
+            if self._timeline.lost is not None:
+                return
+            self._step = name
             try:
                 await step()
             except (CheckFailedError, ChildError) as error:
@@ -221,7 +225,7 @@ class Story:
         seed = None if self._seed is None else f"{self._seed}/{name}"
         configuration = {"name": name, "url": url, "seed": seed}
         self._children[name] = await stack.enter_async_context(
-            start_child(module, name, configuration, self._on_event, nursery)
+            start_child(module, name, configuration, self._on_event, self._wake, nursery)
         )
         ready = (await self._event(name, "ready"))["payload"]
         self._fingerprints[name], self._urls[name] = ready["fingerprint"], ready["url"]
@@ -229,6 +233,9 @@ class Story:
 
     def _on_event(self, event: Event) -> None:
         self._timeline.event(event)
+        self._wake()
+
+    def _wake(self) -> None:
         self._said.set()
         self._said = trio.Event()
 
@@ -239,7 +246,7 @@ class Story:
     async def _event(self, node: str, *kinds: str, peer: str | None = None) -> Event:
         """The first event of these kinds that a node has said about a peer and no step has looked at, or the next."""
         fingerprint = None if peer is None else self._fingerprints[peer]
-        patience = SETTLE_SECONDS if self._sabotage else STEP_SECONDS
+        patience = SETTLE_SECONDS if self._sabotage == self._step else STEP_SECONDS
         with trio.move_on_after(patience):
             while True:
                 said = self._said
@@ -248,6 +255,8 @@ class Story:
                     if fits and (fingerprint is None or event.get("peer") == fingerprint):
                         event["seen"] = True
                         return event
+                if self._children[node].ended:
+                    raise ChildError(f"{node} has ended")
                 await said.wait()
         about = "" if peer is None else f" about {peer}"
         raise CheckFailedError(f"{node} said no {' or '.join(sorted(kinds))}{about} within {patience} s")

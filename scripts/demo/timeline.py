@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -37,6 +38,8 @@ class Timeline:
         self._names: dict[str, str] = {}
         self._began_ns: int | None = None
         self._handshakes: dict[tuple[str, str], int] = {}
+        self.lost: OSError | None = None
+        """Why nobody reads any more: the reader of a pipe has gone, or a disk is full."""
         self.events: list[dict[str, Any]] = []
         """Everything that was said, oldest first."""
 
@@ -64,6 +67,8 @@ class Timeline:
         if self._json:
             summary = {
                 "type": "summary",
+                "node": "demo",
+                "pid": os.getpid(),
                 "ok": passed == len(results),
                 "seed": seed,
                 "seconds": round(seconds, 3),
@@ -94,7 +99,11 @@ class Timeline:
         return "" if began is None else f"in {(event['mono_ns'] - began) / 1e6:.2f} ms"
 
     def _write(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
+        if self.lost is None:
+            try:
+                print(line, file=self._out, flush=True)
+            except OSError as error:
+                self.lost = error
 
 
 def _details(event: dict[str, Any]) -> str:

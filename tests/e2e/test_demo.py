@@ -125,16 +125,56 @@ def test_demo_list() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(CHECKS)
 
 
-def test_demo_clean_interrupt() -> None:
-    """DEMO-4: Ctrl-C ends it with 130, and no process is left."""
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_demo_clean_interrupt(tmp_path: Path, signal_number: signal.Signals) -> None:
+    """DEMO-4: Ctrl-C ends it with 130, however often; no process and no file is left."""
     process = subprocess.Popen(
-        [sys.executable, str(DEMO), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(DEMO), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     assert process.stdout is not None
     first = json.loads(process.stdout.readline())
-    process.send_signal(signal.SIGINT)
+    assert list(tmp_path.iterdir())
+    for _ in range(5):
+        process.send_signal(signal_number)
     output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     pids = {first["pid"], *(event["pid"] for event in objects(output) if "pid" in event)}
     assert not any(alive(pid) for pid in pids)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("json_lines", [True, False])
+def test_demo_whose_output_nobody_reads(json_lines: bool) -> None:
+    """DEMO-4: piped into `head`, or onto a full disk, it ends with a word and leaves nothing."""
+    command = [sys.executable, str(DEMO), *(["--json"] if json_lines else [])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    first = process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(PATIENCE) == 3, errors
+    assert "cannot be written" in errors
+    assert len(errors.splitlines()) == 1, errors
+    assert not json_lines or not alive(json.loads(first)["pid"])
+
+
+def test_demo_whose_processes_cannot_start(tmp_path: Path) -> None:
+    """DEMO-4: a socket path longer than the system takes is the environment's trouble, told at once and in a word."""
+    done = run("--transport", "unix", "--keep", str(tmp_path / ("k" * 120)))
+    assert done.returncode == 3, done.stderr
+    assert "alice" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_demo_json_lines_have_one_shape() -> None:
+    """DEMO-3: every line, the summary included, says its type, its node and its process."""
+    for line in objects(run("--json").stdout):
+        assert isinstance(line["type"], str)
+        assert isinstance(line["node"], str)
+        assert isinstance(line["pid"], int)

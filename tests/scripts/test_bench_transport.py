@@ -87,7 +87,7 @@ def test_a_ping_pong_takes_its_samples_and_ends() -> None:
 @pytest.mark.parametrize("peer", PEERS)
 def test_every_peer_carries_every_figure(peer: str) -> None:
     """Section 22: two processes, every figure; the report has a row and a value for each."""
-    settings = Settings(rounds=1, warm_up=0.01, seconds=0.05, samples=20, figures=DEFAULT_FIGURES)
+    settings = Settings(rounds=1, warm_up=0.0, seconds=0.25, samples=20, figures=DEFAULT_FIGURES)
     results = run({peer: f"scripts.bench.peers.{peer}"}, settings)
     for figure in DEFAULT_FIGURES:
         found = results[peer][figure]

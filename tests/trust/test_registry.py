@@ -12,6 +12,7 @@ from web4.trust import (
     AuthFailure,
     EvidenceStore,
     HandshakeOk,
+    Introduced,
     OperatorBlock,
     TrustEvent,
     TrustLimits,
@@ -53,6 +54,17 @@ def test_newcomers_are_limited_to_a_thousand_an_hour() -> None:
     assert registry.handle("c" * 64, HandshakeOk(at_ms=NOW + 3_600_000)).state == "probing"
 
 
+def test_introduced_peers_are_newcomers_too() -> None:
+    """TRUST-10 knows no exception for introductions: a trusted peer cannot fill the node with records."""
+    registry = TrustRegistry(limits=TrustLimits(newcomers_per_hour=2))
+    command = Introduced(at_ms=NOW, introducer=B, introducer_state="trusted")
+    for number in range(2):
+        assert registry.handle(f"{number:064x}", command).state == "probing"
+    with pytest.raises(TrustViolationError) as refused:
+        registry.handle(A, command)
+    assert (refused.value.code, len(registry)) == ("newcomer_limit", 2)
+
+
 def test_strangers_leave_no_record() -> None:
     """An event that leaves a peer unknown is counted for the node and held for nobody."""
     registry = TrustRegistry()
@@ -92,14 +104,24 @@ def test_limits_are_checked_at_start() -> None:
         TrustLimits(cooldown_cap_ms=1_000)
     with pytest.raises(ValueError, match="grave_confidence"):
         TrustLimits(grave_confidence=1.5)
-    with pytest.raises(ValueError, match="max_bytes"):
+    with pytest.raises(ValueError, match="bounds"):
         EvidenceStore(max_bytes=0)
+    with pytest.raises(ValueError, match="bounds"):
+        EvidenceStore(max_bytes_per_peer=0)
 
 
 def test_evidence_is_held_up_to_its_bound_and_never_pushed_out() -> None:
     store = EvidenceStore(max_bytes=10)
-    assert store.put("aa", b"12345678")
-    assert store.put("aa", b"12345678"), "held already"
-    assert not store.put("bb", b"123")
-    assert store.put("cc", b"12")
+    assert store.put(A, "aa", b"12345678")
+    assert store.put(A, "aa", b"12345678"), "held already"
+    assert not store.put(A, "bb", b"123")
+    assert store.put(A, "cc", b"12")
     assert (store.get("aa"), store.get("bb"), store.refused) == (b"12345678", None, 1)
+
+
+def test_one_peer_does_not_use_up_the_evidence_store() -> None:
+    """LIM-1: evidence against one peer fills its own share; another's still has room."""
+    store = EvidenceStore(max_bytes=100, max_bytes_per_peer=10)
+    assert store.put(A, "aa", b"1234567890")
+    assert not store.put(A, "bb", b"1")
+    assert store.put(B, "cc", b"1234567890")

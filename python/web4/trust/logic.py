@@ -38,12 +38,14 @@ class TrustOutcome:
         event: What was recorded; None if nothing was.
         refused: Code of `TrustCommandError` or `TrustViolationError` when the command was not heard.
         retry_after_ms: For a handshake in cooldown: when the peer may try again, in milliseconds.
+        unrecorded: The event that concerned a peer without a record and left it without one.
     """
 
     state: TrustState
     event: TrustEvent | None = None
     refused: str | None = None
     retry_after_ms: int | None = None
+    unrecorded: TrustEventName | None = None
 
 
 class _Consequences(TypedDict, total=False):
@@ -110,7 +112,7 @@ class TrustLogic:
         if state.state == "unknown":
             if cell.to == "unknown":
                 # A stranger's events leave nothing behind, or anyone could fill the node with records.
-                return Decision((), TrustOutcome("unknown"))
+                return Decision((), TrustOutcome("unknown", unrecorded=name))
             if not command.newcomer_allowed and not _is_operators(command):
                 return Decision((), TrustOutcome("unknown", refused="newcomer_limit"))
         event = TrustEvent(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _HOUR_MS = 3_600_000
 _OPERATOR_ACTS = frozenset({"operator_promote", "operator_block", "manual_override"})
+_OPERATORS_WORD = _OPERATOR_ACTS | {"anchored"}
+"""What makes records that TRUST-10 does not count: an operator's own. An introducer's count."""
 
 
 class TrustRegistry:
@@ -94,18 +96,22 @@ class TrustRegistry:
         allowed = fsm.state != "unknown" or self.newcomer_allowed(command.at_ms)
         decision = fsm.decide(msgspec.structs.replace(command, newcomer_allowed=allowed))
         raise_refusal(decision.reply, peer)
-        if not decision.events:
-            self.unrecorded[command.event] += 1
+        self.count(decision.reply)
         for event in decision.events:
             self.commit(peer, event)
         return decision.reply
+
+    def count(self, outcome: TrustOutcome) -> None:
+        """Count an event that left no record: a stranger's leaves this number and nothing else (TRUST-1)."""
+        if outcome.unrecorded is not None:
+            self.unrecorded[outcome.unrecorded] += 1
 
     def commit(self, peer: str, event: TrustEvent) -> None:
         """Take in and report an event that was decided on the peer's present record."""
         fsm = self._peers.get(peer) or TrustFSM(peer, limits=self.limits)
         fsm.commit(event)
         self._peers[peer] = fsm
-        if event.from_ == "unknown" and event.actor == "node":
+        if event.from_ == "unknown" and event.event not in _OPERATORS_WORD:
             self._newcomers.append(event.at_ms)
         self._report(peer, event)
         for observer in tuple(self._observers):

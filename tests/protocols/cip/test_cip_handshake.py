@@ -124,6 +124,7 @@ def assert_failed(node: Node, reason: str = "bad_response") -> None:
     """HS-6: failed, closed, an auth failure of the peer, no promotion, one event for the envelope."""
     assert (phase(node), node.closed) == ("failed", reason)
     assert node.trust_of_other() in {"unknown", "untrusted"}
+    assert node.trust.unrecorded == ({"auth_failure": 1} if reason == "bad_response" else {})
     assert "handshake_ok" not in trust_events(node)
     assert node.kinds("auth_failure", "handshake_failed", "envelope_rejected") == [
         "handshake_failed",
@@ -572,3 +573,39 @@ def test_hs_repeated_nonce() -> None:
 
 def test_offer_of_the_tests_is_what_nodes_agree_on() -> None:
     assert agree(EVERYTHING, EVERYTHING) == Pair().start().bob.established[0].agreement
+
+
+def test_a_deadline_of_an_earlier_step_ends_no_patience() -> None:
+    """HS-5: the timer of the HELLO that was put off fires late; Ada still waits as long as she was asked to."""
+    pair = Pair()
+    pair.bob.be("overloaded")
+    pair.act(pair.bob, pair.bob.session.start())
+    pair.act(pair.ada, pair.ada.session.start())
+    early = pair.ada.armed
+    assert early is not None
+    pair.talk()
+    assert pair.ada.session.deadline(early.step) == []
+    assert phase(pair.ada) == "deferred"
+
+
+def test_a_second_put_off_prolongs_nothing() -> None:
+    """HS-5: while Ada waits, another ERROR about the same HELLO does not make her wait longer."""
+    pair = Pair()
+    pair.bob.be("overloaded")
+    pair.start()
+    before = pair.ada.session.state
+    cause = next(letter.msg_id for letter in pair.ada.sent if letter.type == "HELLO")
+    again = m.Error(code="deferred", msg_id=cause, retry_after_ms=3_600_000)
+    data = sealed(again, sender=BOB, receiver=ADA, now_ms=pair.clock.wall_ms())
+    assert pair.ada.do(pair.ada.session.receive(data, "control")) == []
+    assert pair.ada.session.state == before
+
+
+def test_verify_again_while_overloaded() -> None:
+    """HS-8, HS-5: overload puts off newcomers, not the proof of an established peer."""
+    pair = Pair().start()
+    pair.bob.be("overloaded")
+    pair.act(pair.ada, pair.ada.session.verify_again())
+    pair.talk()
+    assert (phase(pair.ada), phase(pair.bob)) == ("established", "established")
+    assert pair.bob.kinds("handshake_deferred") == []

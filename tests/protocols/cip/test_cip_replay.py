@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocols.cip.examples import ADA, BOB, INTENT, PAYLOADS, Pair, sealed
+from tests.protocols.cip.examples import ADA, BOB, EVERYTHING, INTENT, PAYLOADS, Pair, sealed
 from web4.foundation.digest import blake3_hex
 from web4.protocols.cip import messages as m
 from web4.protocols.cip.options import CipOptions
@@ -32,7 +32,7 @@ def kind(window: ReplayWindow, key: bytes, at_ms: int, limits: ReplayLimits, con
 arrivals = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 12)), max_size=120)
 
 
-@given(arrivals, st.integers(1, 6))
+@given(arrivals, st.integers(2, 6))
 def test_the_window_agrees_with_a_plain_model(history: list[tuple[int, int]], ids: int) -> None:
     """REP-1 against a list of (key, time): no live id is ever forgotten, and what is refused would not have fit."""
     limits = ReplayLimits(skew_ms=32, ids=ids)
@@ -221,7 +221,43 @@ def test_a_clock_set_back_lets_nothing_in_again() -> None:
     assert judged(START_MS + HOUR_MS) == "fresh"
 
 
-@pytest.mark.parametrize("limits", [{"skew_ms": 0}, {"ids": 0}])
+@pytest.mark.parametrize("limits", [{"skew_ms": 0}, {"ids": 0}, {"ids": 1}])
 def test_limits_make_sense(limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="positive"):
         ReplayLimits(**limits)
+
+
+def test_what_was_let_go_is_forgotten_to_the_millisecond() -> None:
+    """REP-1: the latest timestamp that an id of the last forgotten moment could have carried, and the one after."""
+    limits = ReplayLimits(skew_ms=1_000)
+    window = hear(ReplayWindow(), b"old", START_MS, limits)
+    window = hear(window, b"new", START_MS + 60_000, limits)
+    edge = window.forgot_ms + limits.skew_ms
+    for timestamp_ms, verdict in ((edge, "forgotten"), (edge + 1, "fresh")):
+        assert (
+            window.judge(b"x", b"c", at_ms=START_MS, timestamp_ms=timestamp_ms, limits=limits).kind == verdict
+        )
+
+
+def test_a_hello_needs_room_for_its_nonce_too() -> None:
+    """REP-1: a HELLO is remembered by id and nonce; where only one fits it is refused, and told when to come again."""
+    pair = Pair(options=CipOptions(agent_id="bob", offer=EVERYTHING, replay_ids=2))
+    pair.bob.do(pair.bob.session.start())
+    pair.bob.do(pair.bob.session.receive(sealed(PAYLOADS["ERROR"][0]), "control"))
+    pair.act(pair.ada, pair.ada.session.start())
+    pair.talk()
+    told = [json.loads(letter.data)["payload"]["code"] for letter in pair.bob.sent]
+    assert told == ["replay_window_full"]
+    assert len(pair.bob.peer(ADA.fingerprint).lane.state.replay) == 1
+
+
+@pytest.mark.parametrize("name", ["ERROR", "RECEIPT"])
+def test_a_full_window_answers_no_error_with_an_error(name: str) -> None:
+    """CIP-2: also what is refused in steps 10 and 11 causes no ERROR if it is one."""
+    pair = Pair(options=CipOptions(agent_id="bob", offer=EVERYTHING, replay_ids=3)).start()
+    sent = len(pair.bob.sent)
+    pair.bob.do(pair.bob.session.receive(sealed(PAYLOADS[name][0]), "control"))
+    assert [fields["code"] for kind, fields in pair.bob.events if kind == "replay_detected"] == [
+        "replay_window_full"
+    ]
+    assert len(pair.bob.sent) == sent

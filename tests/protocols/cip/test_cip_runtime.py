@@ -2,124 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.protocols.cip.examples import ADA, BOB, EVE, EVERYTHING, FACT, TRACE
+from tests.protocols.cip.examples import ADA, BOB, EVE, FACT, TRACE
+from tests.protocols.cip.nodes import Node, nodes, until
 from web4 import rtt
-from web4.foundation.ids import SeededIds
-from web4.protocols.cip import CipOptions, CipRuntime, Delivery, IntentAnswer, Offer, accept, defer, refuse
+from web4.protocols.cip import Delivery, IntentAnswer, Offer, accept, defer, refuse
 from web4.protocols.cip import messages as m
 from web4.protocols.errors import HandshakeFailed, NotConnectedError
-from web4.testing import TrioClock
-from web4.testing.clocks import START_MS
 from web4.trust import OperatorBlock, OperatorPromote, TrustViolationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
-    from typing import Self
 
-    from web4.foundation.identity import Identity
-
-
-@dataclass
-class Node:
-    """A node of these tests: endpoint, runtime, and the events it emitted."""
-
-    identity: Identity
-    nursery: trio.Nursery
-    directory: Path
-    name: str
-    options: dict[str, Any] = field(default_factory=dict)
-    accept_intent: Callable[[Delivery], Awaitable[IntentAnswer]] | None = None
-
-    async def __aenter__(self) -> Self:
-        self.events: list[tuple[str, dict[str, Any]]] = []
-        self.heard = trio.lowlevel.ParkingLot()
-        options = CipOptions(**{"agent_id": self.name, "offer": EVERYTHING, **self.options})
-        more: dict[str, Any] = {} if self.accept_intent is None else {"accept_intent": self.accept_intent}
-        self.cip = CipRuntime(
-            self.identity,
-            options=options,
-            emit=self.emit,
-            clock=TrioClock(START_MS + round(trio.current_time() * 1_000)),  # the same time at every node
-            ids=SeededIds(self.name),
-            **more,
-        )
-        self.stack = AsyncExitStack()
-        self.endpoint = await self.stack.enter_async_context(rtt.open_endpoint(self.identity))
-        await self.stack.enter_async_context(self.cip)
-        self.url = f"unix://{self.directory}/{self.name}.sock"
-        await self.endpoint.listen(self.url, admit=self.cip.admit)
-        self.nursery.start_soon(self._accept)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stack.aclose()
-
-    async def _accept(self) -> None:
-        async for session in self.endpoint.sessions():
-            self.nursery.start_soon(self.cip.serve, session)
-
-    async def dial(self, other: Node) -> rtt.RttSession:
-        """Dial and serve; the session lives as long as the node."""
-        session = await self.stack.enter_async_context(self.dialled(other.url, other.identity))
-        self.nursery.start_soon(self.cip.serve, session)
-        return session
-
-    @asynccontextmanager
-    async def dialled(self, url: str, other: Identity) -> AsyncIterator[rtt.RttSession]:
-        """A session that this test, or CIP, may close at once: what is lost by that is no failure here."""
-        with suppress(rtt.SessionLost):
-            async with self.endpoint.dial(url, expect=other.fingerprint) as session:
-                yield session
-
-    def emit(self, kind: str, /, **fields: Any) -> None:
-        self.events.append((kind, fields))
-        self.heard.unpark_all()
-
-    async def event(self, kind: str, **wanted: Any) -> dict[str, Any]:
-        """Wait for an event of this type with these fields."""
-        while True:
-            for seen, fields in self.events:
-                if seen == kind and wanted.items() <= fields.items():
-                    return fields
-            await self.heard.park()
-
-    def count(self, kind: str) -> int:
-        return sum(seen == kind for seen, _ in self.events)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let mocked time pass until something is so."""
-    while not condition():  # noqa: ASYNC110 - what is waited for is the state of several tasks
-        await trio.sleep(0.1)
-
-
-@asynccontextmanager
-async def nodes(tmp_path: Path, **of: dict[str, Any]) -> AsyncIterator[tuple[Node, Node]]:
-    """Ada and Bob, listening."""
-    with trio.fail_after(600):  # of mocked time: a test that waits in vain ends
-        async with (
-            trio.open_nursery() as nursery,
-            Node(ADA, nursery, tmp_path, "ada", **of.get("ada", {})) as ada,
-            Node(BOB, nursery, tmp_path, "bob", **of.get("bob", {})) as bob,
-        ):
-            yield ada, bob
-            nursery.cancel_scope.cancel()
-
-
-@pytest.fixture
-def clock() -> MockClock:
-    """Time that jumps once nothing has happened for a moment: the kernel's sockets are not part of the mock."""
-    return MockClock(autojump_threshold=0.02)
+    from trio.testing import MockClock
 
 
 async def test_a_handshake_over_tls(clock: MockClock, tmp_path: Path) -> None:
@@ -518,7 +419,7 @@ async def test_a_peer_that_never_reads_control_costs_nothing(clock: MockClock, t
     options = {
         "messages_per_second": 1e6,
         "message_burst": 1e6,
-        "errors_per_second": 1e6,
+        "errors_per_second": 1_000_000,
         "faults_per_minute": 10**6,
     }
     async with (

@@ -264,6 +264,7 @@ def test_address_meters_forget_the_longest_unseen() -> None:
     [
         {"agent_id": "Not A Name"},
         {"skew_ms": 0},
+        {"replay_ids": 1},
         {"envelope_bytes": 300_000},
         {"offer": Offer(protocols=("cip",))},
     ],

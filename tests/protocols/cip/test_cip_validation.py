@@ -199,6 +199,26 @@ def test_env_reject_matrix_first_steps(data: bytes, code: str, field: str | None
     assert (type(error), error.code, error.field) == (InvalidEnvelopeError, code, field)
 
 
+@pytest.mark.parametrize(
+    "msg_id", ["", "garbage", "6F1C2A34-9D0E-4C5B-8A7F-001122334455", "\u2028", "x" * 5_000]
+)
+@pytest.mark.parametrize(
+    ("key", "value", "code"), [("cip", "2.0", "version"), ("type", "NOPE", "unknown_type")]
+)
+def test_env_reject_matrix_quotes_no_msg_id_that_is_none(
+    key: str, value: str, code: str, msg_id: str
+) -> None:
+    """VAL-3: before step 4 the msg_id is any text; the ERROR leaves it out instead of failing to be sealed."""
+    data = changed(INTENT_DATA, put(key, value), put("msg_id", msg_id))
+    assert refusal(data).msg_id is None
+    pair = Pair().start()
+    ((_, letter),) = pair.bob.do(pair.bob.session.receive(data, "knowledge"))
+    assert json.loads(letter.data)["payload"] == {"code": code}
+    rejected = [fields for kind, fields in pair.bob.events if kind == "envelope_rejected"]
+    assert [(fields["code"], fields["msg_id"]) for fields in rejected] == [(code, None)]
+    assert pair.bob.closed is None
+
+
 def test_step_4_comes_before_step_5() -> None:
     """A bad payload and a bad field: the earlier step speaks, whatever the order of keys."""
     error = refusal(changed(INTENT_DATA, put("payload.goal", "chat"), put("timestamp", "soon")))

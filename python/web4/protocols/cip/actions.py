@@ -25,7 +25,6 @@ class Delivery:
         admission: How the gate lets it in: a fact of a probing peer `enters as pending` (TRUST-6).
         message: The typed envelope.
         digest: BLAKE3-256 of the envelope as received, in hex.
-        size: Its length in bytes.
         received_ms: Time of arrival here, Unix milliseconds.
     """
 

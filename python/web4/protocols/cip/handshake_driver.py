@@ -22,6 +22,20 @@ if TYPE_CHECKING:
     from web4.protocols.cip.validation import Incoming
 
 
+def _in_common(ours: Offer, hello: m.Hello) -> Offer:
+    """Give what a HELLO offers that this node offers too.
+
+    The rest plays no part in the agreement and is signed by its digest; a HELLO of 192 KiB of names would otherwise
+    stay in the state and in every step's event.
+    """
+    protocols, capabilities = set(hello.protocols), set(hello.capabilities)
+    return Offer(
+        protocols=tuple(name for name in ours.protocols if name in protocols),
+        capabilities=tuple(name for name in ours.capabilities if name in capabilities),
+        features=hello.features,
+    )
+
+
 class HandshakeDriver:
     """Reads and writes the handshake messages of one session."""
 
@@ -99,7 +113,7 @@ class HandshakeDriver:
         said = HelloFacts(
             nonce=hello.session_nonce,
             challenge=hello.challenge,
-            offer=Offer(protocols=hello.protocols, capabilities=hello.capabilities, features=hello.features),
+            offer=_in_common(self._context.options.offer, hello),
             digest=incoming.digest,
         )
         proof: bool | None = None

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     """Asked once for each INTENT that was let in. What it accepts is put into the inbox."""
 
 
+FirstStatus = Literal["accepted", "deferred", "refused"]
+
+
 @dataclass(frozen=True, slots=True)
 class IntentAnswer:
     """The first answer to an INTENT. `accept`, `defer` and `refuse` make it.
@@ -24,7 +27,7 @@ class IntentAnswer:
         retry_after_ms: With `deferred`: when a new message of the same conversation may ask again.
     """
 
-    status: Literal["accepted", "deferred", "refused"]
+    status: FirstStatus
     reason: str
     retry_after_ms: int | None = None
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import trio
 
+from web4.foundation.errors import EnvelopeError
 from web4.protocols.cip.actions import Arm, AskIntent, Close, Deliver, Established, Send
 from web4.protocols.cip.context import SessionFacts
-from web4.protocols.cip.intents import IntentAnswer, defer, refuse
+from web4.protocols.cip.intents import FirstStatus, IntentAnswer, defer, refuse
 from web4.protocols.cip.messages import CHANNELS, type_of
 from web4.protocols.cip.session import CipSession
 from web4.protocols.errors import NotConnectedError
@@ -55,8 +57,12 @@ class Link:
         self.agreement: Agreement | None = None
         self.reason: str | None = None
         """Why this side closed the session, if it did."""
+        self.over = False
+        """Whether it was served, and is no more."""
         self.settled = trio.Event()
         """Set once the handshake has succeeded, or the session is over."""
+        self.over = False
+        """Whether it was served to its end."""
         self.session = CipSession(
             context,
             peer,
@@ -77,9 +83,12 @@ class Link:
         self._ready: dict[Opened, trio.Event] = {kind: trio.Event() for kind in _OPENED}
         self._answers: deque[Sealed] = deque()
         self._answers_wait = trio.Event()
+        self._state_to_say: Sealed | None = None
+        self._state_wait = trio.Event()
         self._timer: trio.CancelScope | None = None
         self._opened = False
         self._peer_ended = False
+        self._drained: list[trio.Event] = []
 
     def __repr__(self) -> str:
         return f"<Link {self.rtt.session_id.hex()[:8]} with {self.rtt.peer[:12]}>"
@@ -101,13 +110,15 @@ class Link:
             if self.reason is None:
                 async with trio.open_nursery() as self._nursery:
                     await self._perform(self.session.start())
-                    self._nursery.start_soon(self._read, "control")
+                    self._nursery.start_soon(self._live)
             self.session.closed()
             if self._peer_ended:
                 await self._end_gracefully()
         finally:
             self.session.closed()
+            self.over = True
             self.rtt.abort(self.reason or "cip ended")
+            self.over = True
             self.settled.set()
             for ready in self._ready.values():
                 ready.set()  # who waits to send must learn that it never will
@@ -159,9 +170,31 @@ class Link:
         except (trio.EndOfChannel, ChannelResetError, ChannelClosedError):
             if kind == "control":
                 self._peer_ended = True
-                self._nursery.cancel_scope.cancel()
         except RttError:
+            pass  # the session is over; what was received on other channels is still there
+
+    async def _live(self) -> None:
+        """Read the control channel, whose end is that of the session, and what had come on others by then."""
+        try:
+            await self._read("control")
+            if self.reason is None:
+                # The transport has acknowledged it, so the peer will not say it again (RTT-13).
+                with trio.move_on_after(self._context.options.step_deadline_ms / 1_000):
+                    for done in self._drained:
+                        await done.wait()
             self._nursery.cancel_scope.cancel()
+        finally:
+            # While this task lives the nursery takes tasks in; from now on nobody asks it to.
+            self.session.closed()
+
+    async def _until_drained(self, drain: Callable[[], Awaitable[None]]) -> None:
+        """Run what takes in what the peer has sent, so that `_live` waits for it."""
+        done = trio.Event()
+        self._drained.append(done)
+        try:
+            await drain()
+        finally:
+            done.set()
 
     async def _perform(self, actions: list[Action]) -> None:
         for action in actions:
@@ -190,7 +223,9 @@ class Link:
             self._answers.append(action.sealed)
             self._answers_wait.set()
         elif action.channel == "state":
-            self._nursery.start_soon(self._send_state, action.sealed)
+            # Only the latest counts (WEB-3): one that the peer never opens a channel for must not pile up.
+            self._state_to_say = action.sealed
+            self._state_wait.set()
         else:
             self._send_control(action)
 
@@ -202,13 +237,22 @@ class Link:
             if not action.urgent:
                 self._end("control_blocked")
         except RttError:
-            self._nursery.cancel_scope.cancel()
+            self._unsendable()
         else:
             self.session.sent(action.sealed)
 
-    async def _send_state(self, sealed: Sealed) -> None:
-        await self._ready["state"].wait()
-        await self._send_on("state", sealed)
+    def _unsendable(self) -> None:
+        """End a session that refuses what has to be said; one that is over may still have something to read."""
+        if self.rtt.state == "open":
+            self._end("unsendable")
+
+    async def _send_states(self) -> None:
+        while True:
+            while self._state_to_say is not None:
+                sealed, self._state_to_say = self._state_to_say, None
+                await self._send_on("state", sealed)
+            self._state_wait = trio.Event()
+            await self._state_wait.wait()
 
     async def _send_answers(self) -> None:
         while True:
@@ -221,7 +265,7 @@ class Link:
         try:
             await self._channels[kind].send(sealed.data)
         except RttError:
-            self._nursery.cancel_scope.cancel()
+            self._unsendable()
         else:
             self.session.sent(sealed)
 
@@ -231,19 +275,24 @@ class Link:
         answer = defer(options.busy_retry_ms, "slow")
         try:
             with trio.move_on_after(options.intent_deadline_ms / 1_000):
-                answer = await self._accept_intent(delivery)
+                answer = _checked(await self._accept_intent(delivery))
         except Exception as error:
-            self._context.emit(
-                "error",
-                severity="error",
-                peer=delivery.peer,
-                where="accept_intent",
-                error=type(error).__name__,
-            )
+            self._report_handler(delivery.peer, error)
             answer = refuse("handler_failed")
+        if self.reason is not None:
+            return []  # closed meanwhile: of a peer that was blacklisted nothing more is taken in (TRUST-8)
         if answer.status == "accepted" and not self._inbox.room(delivery.peer):
             answer = defer(options.busy_retry_ms, "busy")
-        return self.session.answer_intent(delivery, answer.status, answer.reason, answer.retry_after_ms)
+        try:
+            return self.session.answer_intent(delivery, answer.status, answer.reason, answer.retry_after_ms)
+        except EnvelopeError as error:  # a reason too long, a negative time: nothing that can be sent
+            self._report_handler(delivery.peer, error)
+            return self.session.answer_intent(delivery, "refused", "handler_failed")
+
+    def _report_handler(self, peer: str, error: Exception) -> None:
+        self._context.emit(
+            "error", severity="error", peer=peer, where="accept_intent", error=type(error).__name__
+        )
 
     # --- channels ---------------------------------------------------------------------------------------
 
@@ -255,7 +304,7 @@ class Link:
             if self.rtt.initiator:
                 await self._open_channels()
             else:
-                self._nursery.start_soon(self._accept_channels)
+                self._nursery.start_soon(self._until_drained, self._accept_channels)
         self.settled.set()
         self._on_established(self)
 
@@ -264,7 +313,7 @@ class Link:
             for kind in _OPENED:
                 self._use(kind, await self.rtt.open_channel(kind, name=CHANNEL_NAME))
         except RttError:
-            self._nursery.cancel_scope.cancel()
+            self._unsendable()
 
     async def _accept_channels(self) -> None:
         try:
@@ -275,17 +324,14 @@ class Link:
                     await channel.aclose()  # nobody would read it
                 else:
                     self._use(kind, channel)
-        except trio.EndOfChannel:
+        except (trio.EndOfChannel, RttError):
             return
-        except RttError:
-            self._nursery.cancel_scope.cancel()
 
     def _use(self, kind: Opened, channel: Channel) -> None:
         self._channels[kind] = channel
         self._ready[kind].set()
-        self._nursery.start_soon(self._read, kind)
-        if kind == "knowledge":
-            self._nursery.start_soon(self._send_answers)
+        self._nursery.start_soon(self._until_drained, partial(self._read, kind))
+        self._nursery.start_soon(self._send_answers if kind == "knowledge" else self._send_states)
 
     # --- time -------------------------------------------------------------------------------------------
 
@@ -306,3 +352,10 @@ class Link:
     def _end(self, reason: str) -> None:
         self.close(reason)
         self._nursery.cancel_scope.cancel()
+
+
+def _checked(answer: object) -> IntentAnswer:
+    """Refuse what is no answer at all, whatever the types of the application promise."""
+    if isinstance(answer, IntentAnswer) and answer.status in get_args(FirstStatus):
+        return answer
+    raise TypeError("accept_intent gives an IntentAnswer: accept(), defer() or refuse()")

@@ -41,6 +41,26 @@ class TokenBucket:
         return max(1, round((1 - self._tokens) / self._rate * 1_000))
 
 
+class SlidingWindow:
+    """Lets `count` through in any second, wherever it begins: a bucket that holds as many would let twice that through.
+
+    Args:
+        count: How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ValueError("a window needs room for one")
+        self._times: deque[int] = deque(maxlen=count)
+
+    def take(self, now_ns: int) -> bool:
+        """Take a place if there is one."""
+        if len(self._times) == self._times.maxlen and now_ns - self._times[0] < _SECOND_NS:
+            return False
+        self._times.append(now_ns)
+        return True
+
+
 class FaultWindow:
     """Counts a peer's faulty envelopes and says when it has become too many (VAL-4).
 

@@ -45,7 +45,7 @@ class CipOptions:
     busy_retry_ms: int = 1_000
     messages_per_second: float = 500
     message_burst: float = 1_000
-    errors_per_second: float = 10
+    errors_per_second: int = 10
     faults_per_minute: int = 20
     handshakes_per_second: float = 5
     handshake_burst: float = 20
@@ -63,6 +63,7 @@ class CipOptions:
             value = getattr(self, name)
             if isinstance(value, int | float) and value <= 0:
                 raise ValueError(f"{name} must be positive, not {value}")
+        _ = self.replay  # checks its own limits
         if self.envelope_bytes > LARGEST_MAX_BYTES:
             raise ValueError(f"envelope_bytes must not exceed {LARGEST_MAX_BYTES}")
 

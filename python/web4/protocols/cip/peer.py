@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from web4.foundation.logic import replay
-from web4.protocols.cip.meters import FaultWindow, TokenBucket
+from web4.protocols.cip.meters import FaultWindow, SlidingWindow, TokenBucket
 from web4.protocols.cip.peer_logic import IdHeard, PeerLogic, PeerState
 from web4.trust import TrustEvent, TrustLogic
 
@@ -56,6 +56,8 @@ class PeerLane:
     def handle(self, command: PeerCommand) -> PeerOutcome:
         """Decide `command` and commit the events; the caller does what the outcome asks for."""
         decision = self.logic.decide(self.state, command)
+        if decision.reply.trust is not None:
+            self._trust.count(decision.reply.trust)
         for event in decision.events:
             if isinstance(event, TrustEvent):
                 self._trust.commit(self.peer, event)
@@ -125,7 +127,7 @@ class Peer:
         self.fingerprint = fingerprint
         self.lane = PeerLane(fingerprint, trust=trust, options=options, emit=emit)
         self.messages = TokenBucket(options.messages_per_second, options.message_burst)
-        self.errors = TokenBucket(options.errors_per_second, options.errors_per_second)
+        self.errors = SlidingWindow(options.errors_per_second)
         self.rate_reports = TokenBucket(1, 1)
         self.faults = FaultWindow(options.faults_per_minute)
         self.dropped = 0

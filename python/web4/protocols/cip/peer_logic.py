@@ -251,7 +251,10 @@ class PeerLogic:
             return Decision(_heard(command), PeerOutcome("handled", admission="yes"))
         if isinstance(handshake, HelloArrived):
             handshake = self._with_patience(state, command, handshake)
-        decision = self._stepped(state, handshake, newcomer_retry_ms=command.newcomer_retry_ms)
+        evidence = (Evidence(blake3=command.digest, msg_id=command.msg_id),)
+        decision = self._stepped(
+            state, handshake, newcomer_retry_ms=command.newcomer_retry_ms, evidence=evidence
+        )
         outcome = decision.reply.handshake
         if outcome is not None and outcome.action == "out_of_turn":
             refusal = Refusal("InvalidEnvelopeError", "out_of_turn", field="type")
@@ -272,7 +275,12 @@ class PeerLogic:
         return hello
 
     def _stepped(
-        self, state: PeerState, command: HandshakeCommand, *, newcomer_retry_ms: int | None = None
+        self,
+        state: PeerState,
+        command: HandshakeCommand,
+        *,
+        newcomer_retry_ms: int | None = None,
+        evidence: tuple[Evidence, ...] = (),
     ) -> _Decision:
         """Take one step of a session's handshake, and draw the consequence for trust (HS-2, HS-6)."""
         before = state.handshakes.get(command.session_id)
@@ -281,7 +289,12 @@ class PeerLogic:
         if step.reply.proved and before is not None and not before.established:
             blame = HandshakeOk(at_ms=command.at_ms, newcomer_allowed=newcomer_retry_ms is None)
         elif step.reply.code == "bad_response":
-            blame = AuthFailure(at_ms=command.at_ms, session_id=command.session_id, reason="bad_response")
+            blame = AuthFailure(
+                at_ms=command.at_ms,
+                session_id=command.session_id,
+                reason="bad_response",
+                evidence=evidence,
+            )
         if blame is None:
             return Decision(step.events, PeerOutcome("taken", handshake=step.reply))
         trust = self.trust.decide(state.trust, blame)

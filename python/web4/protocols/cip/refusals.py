@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.peer_logic import Refusal, RefusalKind
     from web4.protocols.cip.sealing import Sealed
     from web4.protocols.cip.validation import Incoming
+    from web4.trust import TrustOutcome
 
 _KINDS: Final[dict[RefusalKind, type[Web4Error]]] = {
     "InvalidEnvelopeError": InvalidEnvelopeError,
@@ -56,7 +57,7 @@ class Refusals:
         )
         return [Send("control", self._sealed(error), urgent=True)]
 
-    def rate_limited(self, now_ns: int) -> list[Action]:
+    def rate_limited(self, data: bytes, now_ns: int) -> list[Action]:
         """Drop a message unread; once a second the peer is told, and an event says how many (LIM-2)."""
         self._peer.dropped += 1
         if not self._peer.rate_reports.take(now_ns):
@@ -70,7 +71,8 @@ class Refusals:
         )
         self._report(error, None, None, dropped=self._peer.dropped)
         self._peer.dropped = 0
-        return self.tell("rate_limited", None, retry_after_ms)
+        # Read now and then only, so still cheap: two nodes must not answer each other's ERRORs (CIP-2).
+        return [] if _type_of(data) in _CAUSE_NO_ERROR else self.tell("rate_limited", None, retry_after_ms)
 
     def faulty(self, error: EnvelopeError, data: bytes, at_ms: int) -> list[Action]:
         """Refuse what failed in steps 1 to 9."""
@@ -81,8 +83,10 @@ class Refusals:
         actions = [] if _type_of(data) in _CAUSE_NO_ERROR else self.tell(error.code, error.msg_id)
         return self._counted(actions)
 
-    def refused(self, refusal: Refusal, incoming: Incoming) -> list[Action]:
-        """Refuse what the peer's lane did not let in, in steps 10 and 11."""
+    def refused(
+        self, refusal: Refusal, incoming: Incoming, trust: TrustOutcome | None = None
+    ) -> list[Action]:
+        """Refuse what the peer's lane did not let in, in steps 10 and 11; `trust` is what became of its trust."""
         message = incoming.message
         error = _KINDS[refusal.kind](
             "the peer's lane does not let it in",
@@ -97,7 +101,7 @@ class Refusals:
         if not refusal.silent and message.type not in _CAUSE_NO_ERROR:
             actions = self.tell(error.code, message.msg_id, refusal.retry_after_ms)
         if refusal.code == "equivocation":
-            self._keep_both(incoming)
+            self._keep_both(incoming, trust)
             actions.append(Close("blacklisted"))
         return self._counted(actions) if refusal.kind == "InvalidEnvelopeError" else actions
 
@@ -114,9 +118,9 @@ class Refusals:
             digest=incoming.digest,
         )
 
-    def bad_response(self, incoming: Incoming) -> None:
-        """Report a response that proves nothing (HS-6); the lane has drawn the consequence."""
-        self._context.evidence.put(incoming.digest, incoming.envelope.data)
+    def bad_response(self, incoming: Incoming, trust: TrustOutcome | None) -> None:
+        """Report a response that proves nothing (HS-6); the lane has drawn the consequence, `trust`."""
+        self._keep(trust, incoming.digest, incoming.envelope.data)
         self._context.emit(
             "auth_failure",
             severity="warning",
@@ -133,7 +137,6 @@ class Refusals:
     def _blame(self, error: SignatureMismatchError, data: bytes, digest: str, at_ms: int) -> list[Action]:
         """Charge the session's proven peer, and nobody whom the bytes name (VAL-4)."""
         evidence = (Evidence(blake3=digest, msg_id=error.msg_id),)
-        self._context.evidence.put(digest, data)
         newcomer_allowed = self._context.trust.newcomer_allowed(at_ms)
         command: TrustCommand
         if error.code == "identity":
@@ -148,16 +151,21 @@ class Refusals:
                 evidence=evidence,
                 newcomer_allowed=newcomer_allowed,
             )
-        self._peer.lane.handle(command)
+        self._keep(self._peer.lane.handle(command).trust, digest, data)
         actions = [] if _type_of(data) in _CAUSE_NO_ERROR else self.tell(error.code, error.msg_id)
         return [*actions, Close("auth_failure")]
 
-    def _keep_both(self, incoming: Incoming) -> None:
+    def _keep(self, trust: TrustOutcome | None, digest: str, data: bytes) -> None:
+        """Keep evidence that an event cites; a stranger's, of whom nothing is recorded, would only fill the store."""
+        if trust is not None and trust.event is not None:
+            self._context.evidence.put(self._facts.peer, digest, data)
+
+    def _keep_both(self, incoming: Incoming, trust: TrustOutcome | None) -> None:
         """Keep both halves of an equivocation, the first if it is still held."""
-        self._context.evidence.put(incoming.digest, incoming.envelope.data)
+        self._keep(trust, incoming.digest, incoming.envelope.data)
         first = self._peer.recent.get(incoming.message.msg_id)
         if first is not None:
-            self._context.evidence.put(blake3_hex(first), first)
+            self._keep(trust, blake3_hex(first), first)
 
     def _counted(self, actions: list[Action]) -> list[Action]:
         """Count a fault of the session's peer; too many in a minute close the session (VAL-4)."""

@@ -31,8 +31,8 @@ class ReplayLimits:
     ids: int = 150_000
 
     def __post_init__(self) -> None:
-        if self.skew_ms <= 0 or self.ids <= 0:
-            raise ValueError("skew_ms and ids must be positive")
+        if self.skew_ms <= 0 or self.ids < 2:
+            raise ValueError("skew_ms must be positive, and ids at least 2: a HELLO has a nonce, too")
 
     @property
     def retention_ms(self) -> int:

@@ -383,8 +383,10 @@ class CipRuntime:
         if abs(at_ms - self._swept_ms) < _SWEEP_MS:
             return
         self._swept_ms = at_ms
+        # A link that is not served yet holds its peer already; a second one would have a replay window of its own.
+        linked = {link.rtt.peer for link in self._served.values() if not link.over}
         for fingerprint, peer in list(self._peers.items()):
-            if fingerprint not in self._links and peer.idle(at_ms):
+            if fingerprint not in linked and peer.idle(at_ms):
                 del self._peers[fingerprint]
 
 

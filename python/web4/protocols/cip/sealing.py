@@ -11,8 +11,10 @@ import msgspec
 from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp
 from web4.foundation.codec import ENCODER
+from web4.foundation.errors import InvalidEnvelopeError
 from web4.protocols.cip.messages import PAYLOADS, VERSION, Payload, type_of
 from web4.protocols.errors import PayloadSchemaError
+from web4.protocols.fields import Uuid
 
 if TYPE_CHECKING:
     from web4.foundation.identity import Identity
@@ -46,9 +48,12 @@ def seal(
 
     Raises:
         PayloadSchemaError: The payload does not fit its own schema; `field` says where.
-        InvalidEnvelopeError: `too_large`, or `syntax` for what has no canonical form.
+        InvalidEnvelopeError: `field` for a `corr_id` that is no UUID, `too_large`, or `syntax` for what has no
+            canonical form.
     """
     name = type_of(payload)
+    if corr_id is not None:
+        _check_corr_id(corr_id, msg_id)
     try:
         msgspec.json.decode(ENCODER.encode(payload), type=PAYLOADS[name])
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
@@ -69,3 +74,13 @@ def seal(
     unsigned.update({field: value for field, value in optional.items() if value is not None})
     data = envelopes.seal(identity, ENCODER.encode(unsigned), max_bytes=max_bytes)
     return Sealed(name, msg_id, corr_id, data)
+
+
+def _check_corr_id(corr_id: str, msg_id: str) -> None:
+    """Check it here: the receiver would count a fault of ours, and close the session at too many (VAL-4)."""
+    try:
+        msgspec.convert(corr_id, Uuid)
+    except msgspec.ValidationError:
+        raise InvalidEnvelopeError(
+            "a conversation is named by a lowercase UUID", code="field", msg_id=msg_id, field="corr_id"
+        ) from None

@@ -120,7 +120,7 @@ class CipSession:
             return []
         now_ns = self._context.clock.monotonic_ns()
         if not self._peer.messages.take(now_ns):
-            return self._refusals.rate_limited(now_ns)
+            return self._refusals.rate_limited(data, now_ns)
         at_ms = self._now()
         try:
             incoming = validate(data, self._reception(channel, at_ms))
@@ -131,14 +131,14 @@ class CipSession:
     def _decided(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
         """Do what the peer's lane decided about a message."""
         if outcome.refusal is not None:
-            return self._ending(self._refusals.refused(outcome.refusal, incoming))
+            return self._ending(self._refusals.refused(outcome.refusal, incoming, outcome.trust))
         if outcome.status == "duplicate":
             self._refusals.duplicate(incoming)
             return []
         self._peer.recent.put(incoming.message.msg_id, incoming.envelope.data)
         self._receiver = Party(agent_id=incoming.message.sender.agent_id, fingerprint=self._facts.peer)
         if outcome.handshake is not None and outcome.handshake.code == "bad_response":
-            self._refusals.bad_response(incoming)
+            self._refusals.bad_response(incoming, outcome.trust)
         else:
             self._received(incoming, outcome)
         if outcome.handshake is not None:

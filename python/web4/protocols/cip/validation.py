@@ -103,7 +103,7 @@ def validate(data: bytes, reception: Reception) -> Incoming:
 
 def _validated(data: bytes, reception: Reception) -> Incoming:
     envelope = envelopes.parse(data, max_bytes=reception.max_bytes)  # steps 1 to 3
-    msg_id = envelope.msg_id
+    msg_id = _msg_id(envelope)
     if envelope.protocol != "cip":
         raise InvalidEnvelopeError("not an envelope of cip", code="discriminator", field=envelope.protocol)
     if envelope.version != VERSION:
@@ -139,7 +139,7 @@ def _decoded(envelope: Envelope, peer: str) -> tuple[CipMessage, int]:
 
 def _refuse_fields(envelope: Envelope, peer: str, error: msgspec.ValidationError) -> NoReturn:
     """Say which step refuses: step 4 comes first, though the decoder may have met the payload before."""
-    msg_id = envelope.msg_id if _is_msg_id(envelope.msg_id) else None
+    msg_id = _msg_id(envelope)
     try:
         common = _COMMON_DECODER.decode(envelope.data)
         parse_timestamp(common.timestamp)
@@ -196,8 +196,10 @@ _PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING: Final = re.compile(r"missing required field `(\w+)`")
 
 
-def _is_msg_id(text: str | None) -> bool:
-    return text is not None and _MSG_ID.fullmatch(text) is not None
+def _msg_id(envelope: Envelope) -> str | None:
+    """Give the envelope's msg_id if it is one: before step 4 anything may stand there, and ERROR quotes it."""
+    text = envelope.msg_id
+    return text if text is not None and _MSG_ID.fullmatch(text) else None
 
 
 def _field(error: msgspec.ValidationError) -> str | None:

@@ -1,0 +1,111 @@
+"""Nodes that talk over real RTT sessions on Unix sockets, as the tests of `CipRuntime` use them."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from tests.protocols.cip.examples import ADA, BOB, EVERYTHING
+from web4 import rtt
+from web4.foundation.ids import SeededIds
+from web4.protocols.cip import CipOptions, CipRuntime
+from web4.testing import TrioClock
+from web4.testing.clocks import START_MS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+    from typing import Self
+
+    from web4.foundation.identity import Identity
+    from web4.protocols.cip import Delivery, IntentAnswer
+
+
+@dataclass
+class Node:
+    """A node of these tests: endpoint, runtime, and the events it emitted."""
+
+    identity: Identity
+    nursery: trio.Nursery
+    directory: Path
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    accept_intent: Callable[[Delivery], Awaitable[IntentAnswer]] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.heard = trio.lowlevel.ParkingLot()
+        options = CipOptions(**{"agent_id": self.name, "offer": EVERYTHING, **self.options})
+        more: dict[str, Any] = {} if self.accept_intent is None else {"accept_intent": self.accept_intent}
+        self.cip = CipRuntime(
+            self.identity,
+            options=options,
+            emit=self.emit,
+            clock=TrioClock(START_MS + round(trio.current_time() * 1_000)),  # the same time at every node
+            ids=SeededIds(self.name),
+            **more,
+        )
+        self.stack = AsyncExitStack()
+        self.endpoint = await self.stack.enter_async_context(rtt.open_endpoint(self.identity))
+        await self.stack.enter_async_context(self.cip)
+        self.url = f"unix://{self.directory}/{self.name}.sock"
+        await self.endpoint.listen(self.url, admit=self.cip.admit)
+        self.nursery.start_soon(self._accept)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stack.aclose()
+
+    async def _accept(self) -> None:
+        async for session in self.endpoint.sessions():
+            self.nursery.start_soon(self.cip.serve, session)
+
+    async def dial(self, other: Node) -> rtt.RttSession:
+        """Dial and serve; the session lives as long as the node."""
+        session = await self.stack.enter_async_context(self.dialled(other.url, other.identity))
+        self.nursery.start_soon(self.cip.serve, session)
+        return session
+
+    @asynccontextmanager
+    async def dialled(self, url: str, other: Identity) -> AsyncIterator[rtt.RttSession]:
+        """A session that this test, or CIP, may close at once: what is lost by that is no failure here."""
+        with suppress(rtt.SessionLost):
+            async with self.endpoint.dial(url, expect=other.fingerprint) as session:
+                yield session
+
+    def emit(self, kind: str, /, **fields: Any) -> None:
+        self.events.append((kind, fields))
+        self.heard.unpark_all()
+
+    async def event(self, kind: str, **wanted: Any) -> dict[str, Any]:
+        """Wait for an event of this type with these fields."""
+        while True:
+            for seen, fields in self.events:
+                if seen == kind and wanted.items() <= fields.items():
+                    return fields
+            await self.heard.park()
+
+    def count(self, kind: str) -> int:
+        return sum(seen == kind for seen, _ in self.events)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let mocked time pass until something is so."""
+    while not condition():  # noqa: ASYNC110 - what is waited for is the state of several tasks
+        await trio.sleep(0.1)
+
+
+@asynccontextmanager
+async def nodes(tmp_path: Path, **of: dict[str, Any]) -> AsyncIterator[tuple[Node, Node]]:
+    """Ada and Bob, listening."""
+    with trio.fail_after(600):  # of mocked time: a test that waits in vain ends
+        async with (
+            trio.open_nursery() as nursery,
+            Node(ADA, nursery, tmp_path, "ada", **of.get("ada", {})) as ada,
+            Node(BOB, nursery, tmp_path, "bob", **of.get("bob", {})) as bob,
+        ):
+            yield ada, bob
+            nursery.cancel_scope.cancel()
