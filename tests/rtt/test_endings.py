@@ -300,6 +300,9 @@ import os, signal, sys, trio
 from tests.rtt.arrange import ALICE, BOB, LOOPBACK, anybody
 from web4 import rtt
 
+# Who starts the tests in the background may have it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 async def main():
     async with rtt.open_endpoint(BOB) as bob, rtt.open_endpoint(ALICE) as alice:
         address = (await bob.listen(LOOPBACK, admit=anybody)).addresses[0]
