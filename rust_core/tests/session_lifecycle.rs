@@ -212,6 +212,26 @@ fn rtt_shutdown_drains_or_reports() {
     assert!(matches!(peer.wrote()[..], [.., Wrote::Close { code: Code::NORMAL, .. }]));
 }
 
+/// RTT-13: the end waits for our last acknowledgement, also when the peer was the first to shut down.
+#[test]
+fn rtt_shutdown_waits_for_what_is_unacknowledged() {
+    for acknowledged in [true, false] {
+        let mut peer = Scripted::new(&Options::default());
+        peer.session.send(CHANNEL_ZERO, vec![Bytes::from_static(b"last words")], false, 0).unwrap();
+        peer.session.shutdown(peer.now);
+        assert!(peer.wrote().contains(&Wrote::Shutdown));
+        peer.numbered(Numbered::Shutdown { code: Code::NORMAL }).unwrap();
+        assert_eq!(peer.session.state(), State::Closing);
+        if acknowledged {
+            peer.ack_all().unwrap();
+        } else {
+            peer.pass(5 * SECOND);
+        }
+        assert_eq!(peer.session.closed().unwrap().reason, "local");
+        assert_eq!(peer.session.take_lost().len(), usize::from(!acknowledged));
+    }
+}
+
 /// SHUTDOWN is the last numbered frame but RESET: OPEN and END of every channel go before it, even when the resend
 /// buffer has no room for them at first.
 #[test]

@@ -496,3 +496,60 @@ fn closing_both_ends_with_full_queues_terminates() {
         assert_eq!(pair.session(side).channel_stats(id), None);
     }
 }
+
+/// Section 15: channels that wait for nothing but acknowledgements do not count as open, up to a bound of their own.
+#[test]
+fn rtt_lingering_channels_are_bounded() {
+    let mut options = Options::default();
+    options.limits.channels = 2;
+    let mut peer = Scripted::with(&options, true);
+    let turn = |peer: &mut Scripted| {
+        let id = peer.session.open_channel(Kind::Knowledge, "turn", Policy::Error)?;
+        peer.session.send(id, vec![Bytes::from_static(b"x")], false, 0).unwrap();
+        peer.session.release_channel(id);
+        peer.wrote();
+        Ok(())
+    };
+    for _ in 0..7 {
+        turn(&mut peer).unwrap();
+    }
+    assert_eq!(turn(&mut peer), Err(OpenError::TooManyChannels));
+    peer.ack_all().unwrap();
+    assert_eq!(turn(&mut peer), Ok(()));
+}
+
+/// RTT-38: more credit than one record holds is written in several, without waiting for something else to write.
+#[test]
+fn rtt_credit_of_many_channels() {
+    let mut options = small();
+    options.limits.channels = 1000;
+    let mut peer = Scripted::new(&options);
+    let ids = (0..900).map(|number| 2 * number + 1);
+    for id in ids.clone() {
+        peer.open(id, Kind::Knowledge).unwrap();
+        peer.message(id, b"").unwrap();
+        peer.message(id, b"").unwrap();
+    }
+    peer.wrote();
+    for id in ids {
+        peer.session.receive(id).unwrap();
+        peer.session.receive(id).unwrap();
+    }
+    let credits = peer.wrote().iter().filter(|frame| matches!(frame, Wrote::Credit { .. })).count();
+    assert_eq!(credits, 900);
+}
+
+/// A message that fits a fragment is never cut to fill a record: the receiver reads it where it was decrypted.
+#[test]
+fn rtt_small_messages_stay_whole() {
+    let mut peer = Scripted::new(&Options::default());
+    let messages = vec![Bytes::from(vec![1; 10_000]), Bytes::from(vec![2; 10_000])];
+    peer.session.send(CHANNEL_ZERO, messages, false, 0).unwrap();
+    for _ in 0..2 {
+        let record = peer.wrote_record();
+        assert!(
+            matches!(&record[..], [Wrote::Data { last: true, payload, .. }] if payload.len() == 10_000),
+            "{record:?}"
+        );
+    }
+}

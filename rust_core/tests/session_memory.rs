@@ -5,14 +5,20 @@ mod session_pair;
 
 use counting::Counting;
 use session_pair::*;
+use web4_core::rtt::frame::Numbered;
 use web4_core::rtt::{Agreement, CHANNEL_ZERO, Kind, Options, Policy, Session};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// RTT-52: limits are ceilings. An idle session is small when it opens, and again after it was busy.
 #[test]
-fn rtt_idle_session_memory() {
+fn rtt_session_memory() {
+    an_idle_session_is_small();
+    a_declared_length_is_not_allocated();
+}
+
+/// RTT-52: limits are ceilings. An idle session is small when it opens, and again after it was busy.
+fn an_idle_session_is_small() {
     let options = Options::default();
     let agreement = Agreement { initiator: true, limits: options.limits, resume_window_ms: 0 };
     let before = counting::in_use();
@@ -61,4 +67,18 @@ fn rtt_idle_session_memory() {
     let kept = counting::in_use().saturating_sub(before);
     println!("two idle sessions keep {kept} bytes of busier times");
     assert!(kept <= 2048, "{kept}");
+}
+
+/// RTT-17: a declared length costs nothing before its bytes arrive, on no fragment of the message.
+fn a_declared_length_is_not_allocated() {
+    let mut peer = Scripted::new(&Options::default());
+    peer.open(1, Kind::Knowledge).unwrap();
+    let before = counting::in_use();
+    let part = |total| Numbered::Data { channel: 1, total, last: false, payload: &[7; 8] };
+    peer.numbered(part(Some(1024 * 1024))).unwrap();
+    for _ in 0..4 {
+        peer.numbered(part(None)).unwrap();
+    }
+    let used = counting::in_use().saturating_sub(before);
+    assert!(used <= 4096, "{used}");
 }

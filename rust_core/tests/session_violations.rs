@@ -5,7 +5,9 @@ mod session_pair;
 use bytes::Bytes;
 use session_pair::*;
 use web4_core::rtt::frame::{FIRST, Frame, LAST, NUMBERED, Numbered, kind};
-use web4_core::rtt::{CHANNEL_ZERO, Code, Kind, Opening, OpeningStep, Options, Policy, State, Window};
+use web4_core::rtt::{
+    CHANNEL_ZERO, Code, Kind, Nothing, Opening, OpeningStep, Options, Policy, State, Window,
+};
 
 type Attack = fn(&mut Scripted) -> Result<(), Code>;
 
@@ -374,4 +376,74 @@ fn openings_refuse_with_the_code_that_says_why() {
     acceptor.refuse(Code::BUSY, 250, &mut out);
     let told = initiator.receive(&out, &mut Vec::new());
     assert_eq!(told, Ok(OpeningStep::Refused { code: Code::BUSY, boot_id: [2; 16], retry_after_ms: 250 }));
+}
+
+/// Section 15: what the peer sends on a channel that it, or we, have reset is ignored, and nothing is delivered.
+#[test]
+fn rtt_nothing_arrives_after_a_reset() {
+    for by_peer in [true, false] {
+        let mut peer = Scripted::new(&small());
+        peer.open(1, Kind::Knowledge).unwrap();
+        peer.message(1, b"before").unwrap();
+        if by_peer {
+            peer.numbered(Numbered::Reset { channel: 1, code: Code::CANCELLED }).unwrap();
+        } else {
+            peer.session.reset_channel(1, Code::CANCELLED);
+        }
+        peer.message(1, b"after").unwrap();
+        peer.numbered(Numbered::End { channel: 1 }).unwrap();
+        assert_eq!(peer.session.readable(1), usize::from(by_peer));
+        if by_peer {
+            assert_eq!(peer.session.receive(1), Ok(b"before".to_vec()));
+            let reset = Nothing::Reset { code: Code::CANCELLED, by_peer: true };
+            assert_eq!(peer.session.receive(1), Err(reset));
+        }
+    }
+}
+
+/// RTT-38: credit that was due when a channel was reset is not granted any more.
+#[test]
+fn rtt_no_credit_after_a_reset() {
+    let mut peer = Scripted::new(&small());
+    peer.open(1, Kind::Knowledge).unwrap();
+    for _ in 0..4 {
+        peer.message(1, b"").unwrap();
+    }
+    for _ in 0..4 {
+        peer.session.receive(1).unwrap();
+    }
+    assert!(peer.session.grants_credit());
+    peer.numbered(Numbered::Reset { channel: 1, code: Code::CANCELLED }).unwrap();
+    let wrote = peer.wrote();
+    assert!(!wrote.iter().any(|frame| matches!(frame, Wrote::Credit { .. })), "{wrote:?}");
+}
+
+/// RTT-15, RTT-16: an answer that names a version nobody asked for, or requires an extension, is not confirmed.
+#[test]
+fn rtt_answers_that_cannot_be_confirmed() {
+    for code in [Code::VERSION, Code::EXTENSION] {
+        let (mut initiator, _, mut answer) = started(&Options::default());
+        if code == Code::VERSION {
+            answer[1 + 6] = 9;
+        } else {
+            // One extension, critical, empty; the frame grows by it.
+            *answer.last_mut().unwrap() = 1;
+            answer.extend([0, 7, 1, 0, 0]);
+            answer[6] += 5;
+        }
+        let mut out = Vec::new();
+        assert_eq!(initiator.receive(&answer, &mut out), Err(code));
+        assert!(out.is_empty(), "no CONFIRM");
+    }
+}
+
+/// A carrier that is gone leaves nothing to be written, not even the CLOSE that was due.
+#[test]
+fn nothing_is_due_on_a_lost_carrier() {
+    let mut peer = Scripted::new(&Options::default());
+    peer.session.abort(Code::APPLICATION, "bye");
+    assert!(peer.session.wants_write());
+    peer.session.carrier_lost();
+    assert!(!peer.session.wants_write());
+    assert_eq!((peer.wrote(), peer.session.closed().unwrap().reason), (vec![], "local"));
 }

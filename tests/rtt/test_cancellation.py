@@ -331,3 +331,33 @@ async def test_what_is_cancelled_before_it_begins_does_nothing(pair: Pair) -> No
         assert scope.cancelled_caught
     assert ours.stats() == before
     assert await ours.receive() == b"unread"
+
+
+async def test_a_send_let_in_by_the_cancellation_that_meets_it() -> None:
+    """RTT-62: one cancellation takes back a large message, which lets in the small one behind it. That one is
+    accepted by then, so its send must return, and the message arrive."""
+    options = rtt.Options(knowledge=rtt.ChannelLimits(1000, 16, 1000))
+    async with paired(options=options) as pair:
+        ours, theirs = await pair.channel()
+        await ours.send(bytes(600))
+        await ours.send(bytes(500))
+        assert ours.stats()["queued"] == 1
+        outcomes: list[str] = []
+
+        async def send(size: int) -> None:
+            await ours.send(bytes(size))
+            outcomes.append(f"{size} accepted")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send, 900)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(send, 300)
+            await trio.testing.wait_all_tasks_blocked()
+            assert ours.stats()["waiting"] == 2
+            nursery.cancel_scope.cancel()
+        accepted = ours.stats()["accepted"]
+        assert outcomes == ["300 accepted"] * (accepted - 2)
+        sizes = [len(await theirs.receive()) for _ in range(accepted)]
+        assert sizes == [600, 500, *([300] * (accepted - 2))]
+        assert ours.stats()["cancelled"] == 4 - accepted
+        assert not pair.here._waits

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import os
 import socket
 import ssl
 import struct
@@ -407,6 +409,46 @@ async def test_a_blocked_session_may_end_at_once() -> None:
             assert session.ended
             over.set()
         assert (await rest_of(bob)) == 0
+
+
+async def test_a_dead_session_touches_no_descriptor_of_others() -> None:
+    """RTT-61: what a closed session still had to write never goes to whoever got its descriptor next."""
+    async with rtt.open_endpoint(BOB) as bob:
+        port = port_of(await bob.listen(LOOPBACK, admit=anybody))
+        over = trio.Event()
+
+        def attack() -> None:
+            with socket.socket() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.settimeout(SAFETY)
+                connection.connect((ADDRESS, port))
+                peer = Foreigner(connection, SEED)
+                peer.handshake()
+                foreign.open_session(peer)
+                peer.write(foreign.opened(1, 1, credit=(1000, 1 << 30), max_message=1 << 20))
+                trio.from_thread.run(over.wait)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.to_thread.run_sync, attack, abandon_on_cancel=True))
+            session = await next_session(bob)
+            channel = await session.accept_channel()
+            while not session._draining:
+                channel.send_nowait(bytes(1 << 20))
+            descriptor = session._stream.socket.fileno()
+            session.abort("now")
+            with contextlib.ExitStack() as stack:
+                others = [stack.enter_context(end) for end in socket.socketpair()]
+                if descriptor not in (end.fileno() for end in others):
+                    os.dup2(others[0].fileno(), descriptor)
+                    stack.callback(os.close, descriptor)
+                await channel.aclose()
+                session.link.write()
+                session.link.advance(1 << 60)
+                for end in others:
+                    end.setblocking(False)
+                    with pytest.raises(BlockingIOError):
+                        end.recv(1)
+            over.set()
 
 
 async def rest_of(endpoint: rtt.Endpoint) -> int:

@@ -110,7 +110,6 @@ impl Session {
                 .outbound
                 .refuse_waiters(&mut entry.stats, |ticket| events.push_back(Event::WaitFailed(ticket)));
         }
-        self.finish_if_drained();
     }
 
     /// Ends the session now; the next write is CLOSE and nothing else.

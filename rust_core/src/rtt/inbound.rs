@@ -241,6 +241,26 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_granted_after_the_end() {
+        let (mut inbound, mut stats) = inbound();
+        for _ in 0..4 {
+            inbound.data(Some(5), true, b"xxxxx", &mut stats).unwrap();
+        }
+        inbound.end().unwrap();
+        inbound.discard();
+        assert!(!inbound.credit_due() && !inbound.credit_low());
+    }
+
+    #[test]
+    fn a_part_is_forgotten_when_the_channel_breaks() {
+        let (mut inbound, mut stats) = inbound();
+        inbound.data(Some(5), false, b"xx", &mut stats).unwrap();
+        assert_eq!(inbound.end(), Err(Code::BAD_FRAGMENT));
+        inbound.break_off();
+        assert_eq!(inbound.data(None, true, b"xxx", &mut stats), Err(Code::BAD_FRAGMENT));
+    }
+
+    #[test]
     fn credit_is_low_when_the_largest_message_does_not_fit_what_is_left() {
         let mut stats = ChannelStats::default();
         let mut inbound = Inbound::new(10, Window { messages: 8, bytes: 12 });
