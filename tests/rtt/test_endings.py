@@ -300,6 +300,9 @@ import os, signal, sys, trio
 from tests.rtt.arrange import ALICE, BOB, LOOPBACK, anybody
 from web4 import rtt
 
+# Who starts the tests in the background may have it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 async def main():
     async with rtt.open_endpoint(BOB) as bob, rtt.open_endpoint(ALICE) as alice:
         address = (await bob.listen(LOOPBACK, admit=anybody)).addresses[0]
@@ -400,3 +403,58 @@ async def test_rtt_no_leaks_1000(tmp_path: Path) -> None:
         # Only ended sessions that something still holds would be seen here, such as a timer.
         assert cold[2] == warm[2] == 0
         assert alice.session_count == bob.session_count == 0
+
+
+@pytest.mark.parametrize("end", ["shutdown", "abort", "lost", "here"])
+async def test_who_waits_for_channels_learns_of_the_end(end: str) -> None:
+    """RTT-25, RTT-58: `accept_channel` ends with its session, and before when the peer opens no more."""
+    expected: dict[str, type[Exception]] = {
+        "shutdown": trio.EndOfChannel,
+        "abort": rtt.SessionClosedError,
+        "lost": rtt.SessionLost,
+        "here": rtt.SessionClosedError,
+    }
+    async with paired() as pair, trio.open_nursery() as nursery:
+        ended: list[type[BaseException]] = []
+
+        async def accept() -> None:
+            with pytest.raises(expected[end]) as caught:
+                await pair.there.accept_channel()
+            ended.append(caught.type)
+
+        nursery.start_soon(accept)
+        nursery.start_soon(accept)
+        await trio.testing.wait_all_tasks_blocked()
+        match end:
+            case "shutdown":
+                nursery.start_soon(pair.here.aclose)
+            case "abort":
+                pair.here.abort("enough")
+            case "lost":
+                pair.here.lose()
+            case "here":
+                pair.there.abort("enough")
+        await until(lambda: len(ended) == 2)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_session_of_a_broken_endpoint_is_closed() -> None:
+    """RTT-61: whoever still holds a session of an endpoint that broke does not wait on it for ever."""
+
+    def emit(name: str, /, **fields: Any) -> None:
+        if name == "carrier_failed":
+            raise TypeError("not JSON")
+
+    async with rtt.open_endpoint(ALICE) as alice:
+        with pytest.raises(TypeError, match="not JSON"):  # noqa: PT012 - the whole block raises
+            async with rtt.open_endpoint(BOB, emit=emit) as bob:
+                address = (await bob.listen(LOOPBACK, admit=anybody)).addresses[0]
+                await alice._dial(address, BOB.fingerprint)
+                session = await next_session(bob)
+                async with await trio.open_tcp_stream("127.0.0.1", int(address.rsplit(":", 1)[1])) as junk:
+                    await junk.send_all(b"junk")
+                    await trio.sleep_forever()
+        assert session.ended
+        assert session.state == "closed"
+        with trio.fail_after(SAFETY), pytest.raises(rtt.RttError):
+            await session.control.receive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
@@ -148,6 +149,49 @@ async def test_room_in_the_queue_is_news_while_the_socket_is_full() -> None:
             with trio.fail_after(SAFETY):
                 for number in range(total):
                     assert (await theirs.receive())[:4] == number.to_bytes(4)
+
+
+async def test_a_blocked_sender_needs_no_word_of_its_peer() -> None:
+    """RTT-41: room that comes from writing wakes a sender, though the peer says nothing and the socket stays full."""
+    size = 64 * 1024
+    options = rtt.Options(
+        knowledge=rtt.ChannelLimits(size, 256, 16 << 20), resend_bytes=64 << 20, heartbeat=600.0
+    )
+    async with rtt.open_endpoint(BOB, options=options) as bob:
+        port = int((await bob.listen(LOOPBACK, admit=anybody)).addresses[0].rsplit(":", 1)[1])
+        full, over = trio.Event(), trio.Event()
+        woken: list[bool] = []
+
+        def read() -> None:
+            with socket.socket() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+                connection.settimeout(SAFETY)
+                connection.connect(("127.0.0.1", port))
+                peer = Foreigner(connection, b"f" * 32)
+                peer.handshake()
+                foreign.open_session(peer, window=16 << 20)
+                peer.write(foreign.opened(1, 1, credit=(1 << 20, 1 << 30), max_message=size))
+                trio.from_thread.run(full.wait)
+                while not woken:
+                    peer.read()
+                trio.from_thread.run(over.wait)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.to_thread.run_sync, read, abandon_on_cancel=True))
+            session = await next_session(bob)
+            channel = await session.accept_channel()
+            while not session._draining:
+                await channel.send_many([bytes(size)] * 8)
+            with contextlib.suppress(rtt.BackpressureError):
+                while True:
+                    channel.send_nowait(bytes(size))
+            full.set()
+            with trio.fail_after(SAFETY):
+                await channel.send(bytes(size))
+            assert session._draining, "the socket took everything"
+            woken.append(True)
+            over.set()
+        session.abort("done")
 
 
 async def test_rtt_gil_released() -> None:

@@ -411,6 +411,36 @@ async def test_a_blocked_session_may_end_at_once() -> None:
         assert (await rest_of(bob)) == 0
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_close_notify_is_an_end(at_once: bool) -> None:
+    """Section 4: a carrier that TLS says is closed has ended, though its socket stays open, and though that came in
+    one piece with CONFIRM."""
+    async with rtt.open_endpoint(BOB, options=rtt.Options(heartbeat=600.0)) as bob:
+        port = port_of(await bob.listen(LOOPBACK, admit=anybody))
+        over = trio.Event()
+
+        def attack() -> None:
+            with socket.create_connection((ADDRESS, port), timeout=SAFETY) as connection:
+                peer = Foreigner(connection, SEED)
+                peer.handshake()
+                peer.write(foreign.VERSION + foreign.start())
+                _, body = foreign.frames(peer.read()[1:])[0]
+                confirm = peer._writing.seal(23, foreign.confirm(body[1:17]))
+                close_notify = peer._writing.seal(21, b"\x01\x00")
+                for piece in [confirm + close_notify] if at_once else [confirm, close_notify]:
+                    connection.sendall(piece)
+                    trio.from_thread.run(trio.testing.wait_all_tasks_blocked, 0.01)
+                trio.from_thread.run(over.wait)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.to_thread.run_sync, attack, abandon_on_cancel=True))
+            session = await next_session(bob)
+            with trio.fail_after(SAFETY), pytest.raises(rtt.SessionLost) as caught:
+                await session.control.receive()
+            assert caught.value.reason == "connection_lost"
+            over.set()
+
+
 async def test_a_dead_session_touches_no_descriptor_of_others() -> None:
     """RTT-61: what a closed session still had to write never goes to whoever got its descriptor next."""
     async with rtt.open_endpoint(BOB) as bob:

@@ -57,7 +57,10 @@ impl Conduit {
                     return Ok(Arrival::Ended);
                 }
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Arrival::Drained),
+                // The peer may have closed in the same breath as it opened, and said nothing more since.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(if self.carrier.peer_closed() { Arrival::Ended } else { Arrival::Drained });
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Arrival::More),
                 Err(_) => {
                     self.carrier.receive_end()?;
