@@ -147,16 +147,12 @@ class Endpoint:
             yield session
 
     async def sessions(self) -> AsyncIterator[RttSession]:
-        """The sessions that peers opened, as they come. Whoever takes one out closes it.
-
-        Raises:
-            trio.ClosedResourceError: The endpoint was left.
-        """
+        """The sessions that peers opened, as they come, until the endpoint is left. Whoever takes one out closes it."""
         while True:
             await trio.lowlevel.checkpoint()
             while not self._accepted:
                 if self._state == "closed":
-                    self._check_open()
+                    return
                 self._waiting.append(task := trio.lowlevel.current_task())
 
                 def abort(_: object, task: trio.lowlevel.Task = task) -> trio.lowlevel.Abort:
