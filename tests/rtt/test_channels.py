@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import socket
@@ -488,6 +489,24 @@ async def test_reset_reaches_everybody() -> None:
         again, their_end = await pair.channel()
         await again.send(b"alive")
         assert await their_end.receive() == b"alive"
+
+
+@pytest.mark.parametrize("how", ["normally", "exception", "cancellation"])
+async def test_leaving_a_channels_block(pair: Pair, how: str) -> None:
+    """RTT-61: leaving normally ends the channel, leaving by an exception or a cancellation resets it."""
+    ours, theirs = await pair.channel()
+    with trio.CancelScope() as scope, contextlib.suppress(KeyError):
+        async with ours:
+            await ours.send(b"said")
+            await ours.flush()
+            if how == "exception":
+                raise KeyError
+            if how == "cancellation":
+                scope.cancel()
+                await trio.sleep_forever()
+    assert await theirs.receive() == b"said"
+    with pytest.raises(trio.EndOfChannel if how == "normally" else rtt.ChannelResetError):
+        await theirs.receive()
 
 
 async def test_closing_wakes_who_waits_here() -> None:
