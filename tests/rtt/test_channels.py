@@ -509,6 +509,27 @@ async def test_leaving_a_channels_block(pair: Pair, how: str) -> None:
         await theirs.receive()
 
 
+async def test_why_a_channel_says_nothing_more(pair: Pair) -> None:
+    """Section 17, RTT-58: closed here is no end of the peer's, and the session's end outweighs a reset before it."""
+    ours, theirs = await pair.channel()
+    await theirs.send(b"unread")
+    await theirs.flush()
+    await ours.aclose()
+    with pytest.raises(rtt.ChannelClosedError):
+        await ours.receive()
+    with pytest.raises(rtt.ChannelClosedError):
+        ours.receive_nowait()
+
+    ours, theirs = await pair.channel()
+    theirs.reset()
+    with pytest.raises(rtt.ChannelResetError) as caught:
+        await ours.receive()
+    assert caught.value.reset_code == "cancelled"
+    pair.here.abort("over")
+    with pytest.raises(rtt.SessionClosedError):
+        await ours.receive()
+
+
 async def test_closing_wakes_who_waits_here() -> None:
     """RTT-41: `aclose` ends the waits of this side with ChannelClosedError; what was accepted is still delivered."""
     async with paired(options=SMALL) as pair:
