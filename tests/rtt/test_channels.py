@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import socket
@@ -488,6 +489,45 @@ async def test_reset_reaches_everybody() -> None:
         again, their_end = await pair.channel()
         await again.send(b"alive")
         assert await their_end.receive() == b"alive"
+
+
+@pytest.mark.parametrize("how", ["normally", "exception", "cancellation"])
+async def test_leaving_a_channels_block(pair: Pair, how: str) -> None:
+    """RTT-61: leaving normally ends the channel, leaving by an exception or a cancellation resets it."""
+    ours, theirs = await pair.channel()
+    with trio.CancelScope() as scope, contextlib.suppress(KeyError):
+        async with ours:
+            await ours.send(b"said")
+            await ours.flush()
+            if how == "exception":
+                raise KeyError
+            if how == "cancellation":
+                scope.cancel()
+                await trio.sleep_forever()
+    assert await theirs.receive() == b"said"
+    with pytest.raises(trio.EndOfChannel if how == "normally" else rtt.ChannelResetError):
+        await theirs.receive()
+
+
+async def test_why_a_channel_says_nothing_more(pair: Pair) -> None:
+    """Section 17, RTT-58: closed here is no end of the peer's, and the session's end outweighs a reset before it."""
+    ours, theirs = await pair.channel()
+    await theirs.send(b"unread")
+    await theirs.flush()
+    await ours.aclose()
+    with pytest.raises(rtt.ChannelClosedError):
+        await ours.receive()
+    with pytest.raises(rtt.ChannelClosedError):
+        ours.receive_nowait()
+
+    ours, theirs = await pair.channel()
+    theirs.reset()
+    with pytest.raises(rtt.ChannelResetError) as caught:
+        await ours.receive()
+    assert caught.value.reset_code == "cancelled"
+    pair.here.abort("over")
+    with pytest.raises(rtt.SessionClosedError):
+        await ours.receive()
 
 
 async def test_closing_wakes_who_waits_here() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +29,7 @@ from web4 import rtt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 async def test_rtt_open_both_transports(url: str) -> None:
@@ -395,3 +398,66 @@ async def _leave_with_two_waiting() -> None:
             nursery.start_soon(wait, bob)
             await trio.testing.wait_all_tasks_blocked()
         await wait(bob)
+
+
+async def test_an_endpoint_left_while_it_dials() -> None:
+    """RTT-61: whoever dials from outside of the endpoint's block learns that it was left, wherever the dial is."""
+    for steps in range(12):
+        async with rtt.open_endpoint(BOB) as bob, trio.open_nursery() as nursery:
+            address = (await bob.listen(LOOPBACK, admit=anybody)).addresses[0]
+            outcomes: list[str] = []
+
+            async def dial(endpoint: rtt.Endpoint, url: str, outcomes: list[str]) -> None:
+                try:
+                    async with endpoint.dial(url, expect=BOB.fingerprint) as session:
+                        await session.control.receive()
+                except (trio.ClosedResourceError, trio.BrokenResourceError, rtt.HandshakeError) as error:
+                    outcomes.append(type(error).__name__)
+
+            async with rtt.open_endpoint(ALICE) as alice:
+                nursery.start_soon(dial, alice, address, outcomes)
+                for _ in range(steps):
+                    await (
+                        trio.testing.wait_all_tasks_blocked()
+                    ) if steps > 8 else await trio.lowlevel.checkpoint()
+            await until(partial(bool, outcomes))
+            assert alice.session_count == 0
+
+
+async def test_a_silent_peer_that_was_proven_is_charged(tmp_path: Path) -> None:
+    """RTT-9: an acceptor that proves its key and then answers nothing is charged by its fingerprint."""
+    path = f"{tmp_path}/s"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        silent = rtt.Options().build(BOB, bytes(16))
+
+        def prove() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                link = silent.accept(connection.fileno())
+                while link.advance() != 1:
+                    link.flush()
+                    select.select([connection], [], [], SAFETY)
+                trio.from_thread.run(over.wait)
+
+        over = trio.Event()
+        async with rtt.open_endpoint(ALICE, options=rtt.Options(handshake_timeout=1.0)) as alice:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(trio.to_thread.run_sync, prove, abandon_on_cancel=True))
+                with pytest.raises(rtt.HandshakeError) as caught:
+                    async with alice.dial(f"unix://{path}", expect=BOB.fingerprint):
+                        pytest.fail("it opened")
+                over.set()
+            assert (caught.value.code, caught.value.peer) == ("handshake_timeout", BOB.fingerprint)
+            assert alice.failures == {(BOB.fingerprint, "handshake_timeout"): 1}
+
+
+async def test_peers_that_left_are_forgotten() -> None:
+    """RTT-52: an endpoint keeps nothing of a peer whose last session has ended."""
+    async with paired() as pair:
+        assert list(pair.bob._by_peer) == [ALICE.fingerprint]
+        pair.here.abort("bye")
+        await until(lambda: pair.there.ended)
+        assert (pair.alice._by_peer, pair.bob._by_peer) == ({}, {})
+        assert (pair.alice.session_count, pair.bob.session_count) == (0, 0)
