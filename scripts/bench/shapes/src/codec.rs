@@ -5,9 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{
-    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
-};
+use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 
 /// Complete messages, as ranges of one decrypted buffer.
 #[derive(Default)]
@@ -42,14 +40,8 @@ impl Codec {
                 let key = PrivateKeyDer::Pkcs8(key.into());
                 let config = ServerConfig::builder_with_provider(provider)
                     .with_protocol_versions(tls13)
-                    .and_then(|config| {
-                        config
-                            .with_no_client_auth()
-                            .with_single_cert(vec![certificate], key)
-                    });
-                ServerConnection::new(Arc::new(config.map_err(invalid)?))
-                    .map_err(invalid)?
-                    .into()
+                    .and_then(|config| config.with_no_client_auth().with_single_cert(vec![certificate], key));
+                ServerConnection::new(Arc::new(config.map_err(invalid)?)).map_err(invalid)?.into()
             }
             None => {
                 let mut roots = RootCertStore::empty();
@@ -60,19 +52,12 @@ impl Codec {
                     .with_root_certificates(roots)
                     .with_no_client_auth();
                 let name = ServerName::try_from("localhost").expect("a constant name");
-                ClientConnection::new(Arc::new(config), name)
-                    .map_err(invalid)?
-                    .into()
+                ClientConnection::new(Arc::new(config), name).map_err(invalid)?.into()
             }
         };
         // The callers bound what they hand over; rustls's own limit would cut a batch in two.
         tls.set_buffer_limit(None);
-        Ok(Self {
-            tls,
-            plain: Vec::new(),
-            scratch: Vec::new(),
-            spare: Vec::new(),
-        })
+        Ok(Self { tls, plain: Vec::new(), scratch: Vec::new(), spare: Vec::new() })
     }
 
     /// Take in bytes from the wire.
@@ -114,10 +99,7 @@ impl Codec {
         let mut next = self.spare.pop().unwrap_or_default();
         next.clear();
         next.extend_from_slice(&self.plain[at..]);
-        Batch {
-            plain: std::mem::replace(&mut self.plain, next),
-            messages,
-        }
+        Batch { plain: std::mem::replace(&mut self.plain, next), messages }
     }
 
     /// Give a buffer back for reuse: growing a fresh one for every batch costs more than decrypting it.

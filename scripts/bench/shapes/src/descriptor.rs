@@ -11,14 +11,7 @@ impl Socket {
     /// `None` when nothing has arrived; an error at the end of the stream.
     pub fn receive(self, into: &mut [u8]) -> io::Result<Option<usize>> {
         // SAFETY: the pointer and length describe `into`, which outlives the call.
-        let got = unsafe {
-            libc::recv(
-                self.0,
-                into.as_mut_ptr().cast(),
-                into.len(),
-                libc::MSG_DONTWAIT,
-            )
-        };
+        let got = unsafe { libc::recv(self.0, into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) };
         match got {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             got if got > 0 => Ok(Some(got as usize)),
@@ -41,13 +34,8 @@ impl Write for Socket {
         message.msg_iov = parts.as_ptr().cast_mut().cast();
         message.msg_iovlen = parts.len();
         // SAFETY: an `IoSlice` is laid out as an `iovec`, and the parts outlive the call.
-        let sent =
-            unsafe { libc::sendmsg(self.0, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
-        if sent < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(sent as usize)
-        }
+        let sent = unsafe { libc::sendmsg(self.0, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
     }
 
     fn flush(&mut self) -> io::Result<()> {

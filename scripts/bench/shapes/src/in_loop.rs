@@ -43,11 +43,7 @@ impl InLoop {
     ) -> PyResult<Self> {
         let codec = Codec::new(certificate, key).map_err(lost)?;
         let wire = vec![0; read_size].into_boxed_slice();
-        Ok(Self {
-            socket: Socket(fd),
-            adaptive,
-            state: Mutex::new(State { codec, wire }),
-        })
+        Ok(Self { socket: Socket(fd), adaptive, state: Mutex::new(State { codec, wire }) })
     }
 
     #[getter]
@@ -75,27 +71,16 @@ impl InLoop {
             })
             .map_err(lost)?
         };
-        PyList::new(
-            py,
-            batch
-                .messages
-                .into_iter()
-                .map(|range| PyBytes::new(py, &batch.plain[range])),
-        )
+        let list =
+            PyList::new(py, batch.messages.into_iter().map(|range| PyBytes::new(py, &batch.plain[range])))?;
+        self.state.lock().unwrap().codec.recycle(batch.plain);
+        Ok(list)
     }
 
     /// Encrypt and write messages from `first` on: how many are taken in all, and whether bytes still wait.
-    fn send(
-        &self,
-        py: Python<'_>,
-        messages: &Bound<'_, PyList>,
-        first: usize,
-    ) -> PyResult<(usize, bool)> {
-        let held: Vec<Bound<'_, PyBytes>> = messages
-            .iter()
-            .skip(first)
-            .map(|item| item.cast_into())
-            .collect::<Result<_, _>>()?;
+    fn send(&self, py: Python<'_>, messages: &Bound<'_, PyList>, first: usize) -> PyResult<(usize, bool)> {
+        let held: Vec<Bound<'_, PyBytes>> =
+            messages.iter().skip(first).map(|item| item.cast_into()).collect::<Result<_, _>>()?;
         let parts: Vec<&[u8]> = held.iter().map(|item| item.as_bytes()).collect();
         let small = parts.iter().map(|part| part.len()).sum::<usize>() < SMALL;
         let write = || {
@@ -115,18 +100,11 @@ impl InLoop {
                     room
                 });
                 let count = chunk.count();
-                state
-                    .codec
-                    .encode(parts[taken..taken + count].iter().copied())?;
+                state.codec.encode(parts[taken..taken + count].iter().copied())?;
                 taken += count;
             }
         };
-        if self.adaptive && small {
-            write()
-        } else {
-            py.detach(write)
-        }
-        .map_err(lost)
+        if self.adaptive && small { write() } else { py.detach(write) }.map_err(lost)
     }
 }
 

@@ -67,19 +67,9 @@ impl IoThread {
             to_python: EventFd::new().map_err(lost)?,
             to_thread: EventFd::new().map_err(lost)?,
         });
-        let worker = Worker {
-            shared: shared.clone(),
-            socket: Socket(fd),
-            codec,
-            held: None,
-        };
-        let thread = std::thread::Builder::new()
-            .name("shapes-io".into())
-            .spawn(move || worker.run())?;
-        Ok(Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        let worker = Worker { shared: shared.clone(), socket: Socket(fd), codec, held: None };
+        let thread = std::thread::Builder::new().name("shapes-io".into()).spawn(move || worker.run())?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// The eventfd that is readable when messages or room have come.
@@ -111,12 +101,7 @@ impl IoThread {
             drained.push(batch.plain);
         }
         if !drained.is_empty() {
-            self.shared
-                .rings
-                .lock()
-                .unwrap()
-                .drained
-                .append(&mut drained);
+            self.shared.rings.lock().unwrap().drained.append(&mut drained);
         }
         Ok(list)
     }
@@ -248,9 +233,7 @@ impl Worker {
                 return Ok(false);
             }
             let can_send = !blocked && !self.codec.is_handshaking();
-            if can_send && !rings.outbox.is_empty()
-                || self.held.is_some() && rings.inbox_bytes < RING
-            {
+            if can_send && !rings.outbox.is_empty() || self.held.is_some() && rings.inbox_bytes < RING {
                 return Ok(true);
             }
             rings.thread_sleeps = can_send;
@@ -263,16 +246,8 @@ impl Worker {
             interest |= libc::POLLOUT;
         }
         let mut waits = [
-            libc::pollfd {
-                fd: self.socket.0,
-                events: interest,
-                revents: 0,
-            },
-            libc::pollfd {
-                fd: self.shared.to_thread.raw(),
-                events: libc::POLLIN,
-                revents: 0,
-            },
+            libc::pollfd { fd: self.socket.0, events: interest, revents: 0 },
+            libc::pollfd { fd: self.shared.to_thread.raw(), events: libc::POLLIN, revents: 0 },
         ];
         // SAFETY: the pointer and count describe `waits`, which outlives the call.
         if unsafe { libc::poll(waits.as_mut_ptr(), 2, -1) } < 0 {
