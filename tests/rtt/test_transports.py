@@ -266,7 +266,7 @@ async def test_sockets_send_at_once_and_keep_little() -> None:
         address = (await bob.listen(LOOPBACK, admit=anybody)).addresses[0]
         async with alice.dial(address, expect=BOB.fingerprint) as session:
             for end in (session, await next_session(bob)):
-                sock = end._stream.socket
+                sock = end.pump._stream.socket
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 assert sock.getsockopt(socket.IPPROTO_TCP, 25) == 128 * 1024
             session.abort("done")

@@ -70,7 +70,7 @@ class Channel(trio.abc.Channel[bytes]):
             ChannelClosedError, ChannelResetError, SessionClosedError, SessionLost, ProtocolError: It is over.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.next_ticket()
+        ticket = self._session.waits.next_ticket()
         try:
             outcome, status = self._link.send(self.id, value, True, ticket)
         except CoreError as error:
@@ -103,7 +103,7 @@ class Channel(trio.abc.Channel[bytes]):
             Also everything that `send` raises.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.next_ticket()
+        ticket = self._session.waits.next_ticket()
         batch = values if isinstance(values, list) else list(values)
         try:
             outcomes, status = self._link.send_many(self.id, batch, True, ticket)
@@ -121,7 +121,7 @@ class Channel(trio.abc.Channel[bytes]):
 
     async def _wait_for_room(self, ticket: int, status: int) -> None:
         with trio.move_on_after(float("inf") if self._block_timeout is None else self._block_timeout):
-            if not await self._session.wait_ticket(
+            if not await self._session.waits.wait(
                 ticket, status, lambda: self._link.cancel_send(self.id, ticket)
             ):
                 self._raise_over()
@@ -139,7 +139,7 @@ class Channel(trio.abc.Channel[bytes]):
             ChannelResetError, SessionClosedError, SessionLost, ProtocolError: That cannot happen any more.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.next_ticket()
+        ticket = self._session.waits.next_ticket()
         try:
             done = self._link.flush(self.id, ticket)
         except CoreError as error:
@@ -152,7 +152,7 @@ class Channel(trio.abc.Channel[bytes]):
             self._link.cancel_flush(self.id, ticket)
             return True
 
-        if not await self._session.wait_ticket(ticket, 0, cancel):
+        if not await self._session.waits.wait(ticket, 0, cancel):
             self._raise_over()
 
     async def receive(self) -> bytes:
