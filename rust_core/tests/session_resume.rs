@@ -232,3 +232,32 @@ fn who_waits_for_room_waits_on_while_suspended() {
     assert_eq!(received(&mut pair, 1, channel), [b"2"], "with the credit of the first");
     assert!(pair.events(0).contains(&Event::SendDone(77)));
 }
+
+/// RTT-29, RTT-48: what is acknowledged on the old carrier overtakes a request that was made before, and must not make
+/// its cursor an impossible one.
+#[test]
+fn a_replacement_is_granted_though_the_old_carrier_went_on() {
+    let mut pair = Pair::resumable(&Options::default());
+    let channel = pair.channel(1, Kind::Knowledge, Policy::Block);
+    pair.advance(30 * MILLISECOND);
+    let request = pair.session(0).ask_resume().unwrap();
+    pair.send(1, channel, b"meanwhile");
+    pair.advance(30 * MILLISECOND);
+    assert_eq!(pair.receive_all(0, channel), [b"meanwhile"]);
+    let now = pair.now;
+    assert!(pair.session(1).grant_resume(&request, ResumeTicket([9; 32]), now).is_ok());
+}
+
+#[test]
+fn a_withdrawn_replacement_lets_acknowledgements_go() {
+    let mut pair = Pair::resumable(&Options::default());
+    let channel = pair.channel(1, Kind::Knowledge, Policy::Block);
+    pair.advance(30 * MILLISECOND);
+    pair.session(0).ask_resume().unwrap();
+    pair.send(1, channel, b"meanwhile");
+    pair.advance(30 * MILLISECOND);
+    assert_eq!(pair.session(1).channel_stats(channel).unwrap().acknowledged, 0);
+    pair.session(0).withdraw_resume();
+    pair.settle();
+    assert_eq!(pair.session(1).channel_stats(channel).unwrap().acknowledged, 1);
+}
