@@ -38,7 +38,7 @@ async def test_messages_cross_a_cut_once_and_in_order(url: str) -> None:
         with trio.fail_after(SAFETY):
             for channel, arrived in ((theirs, received[0]), (ours, received[1])):
                 while len(arrived) < len(sent):
-                    arrived += await channel.receive_many()
+                    arrived.extend(await channel.receive_many())
         assert received == (sent, sent)
         assert pair.here.reconnects == pair.there.reconnects >= 1
         assert pair.here.epoch == pair.there.epoch >= 1
