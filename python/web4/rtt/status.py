@@ -3,3 +3,5 @@
 HAS_EVENTS = 1
 BLOCKED = 2
 FINISHED = 4
+BURST = 8
+"""A burst of single sends has begun, or goes on: the driver says when it ends."""
