@@ -8,7 +8,10 @@ thus written, if the socket takes it, when the pass of the loop ends in which it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from math import inf
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import trio
 
@@ -18,7 +21,13 @@ if TYPE_CHECKING:
     from web4.rtt.pump import Pump
 
 LONGEST = 0.001
-"""Seconds that a message is held while the loop is busy, at most, rounded up to a whole pass."""
+"""Seconds that a message is held while the loop is busy, at most, rounded up to a whole pass. They are real ones: what
+is held is in the way of real work, and a clock that stands still would hold it for ever."""
+
+
+@runtime_checkable
+class _Jumping(Protocol):
+    autojump_threshold: float
 
 
 class Bursts(trio.abc.Instrument):
@@ -27,7 +36,8 @@ class Bursts(trio.abc.Instrument):
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         # A clock that jumps when nothing runs never lets the loop sleep: there every pass may be the last.
-        self._jumps = hasattr(trio.lowlevel.current_clock(), "autojump_threshold")
+        clock = trio.lowlevel.current_clock()
+        self._clock = clock if isinstance(clock, _Jumping) else None
         self._pumps: set[Pump] = set()
         self._bursting: dict[Pump, None] = {}
         self._look_at = 0.0
@@ -54,14 +64,14 @@ class Bursts(trio.abc.Instrument):
     def begin(self, pump: Pump) -> None:
         """A burst has begun on a pump."""
         if not self._bursting:
-            self._look_at = trio.current_time() + LONGEST
+            self._look_at = perf_counter() + LONGEST
         self._bursting[pump] = None
 
     def before_io_wait(self, timeout: float) -> None:
         """Trio: a pass of the loop is over, and the next begins in `timeout` seconds, or earlier."""
         if self._bursting:
-            sleeps = timeout > 0 or self._jumps
-            if sleeps or trio.current_time() >= self._look_at:
+            sleeps = timeout > 0 or (self._clock is not None and self._clock.autojump_threshold < inf)
+            if sleeps or perf_counter() >= self._look_at:
                 self._end(sleeps)
 
     def _end(self, sleeps: bool) -> None:
@@ -71,8 +81,9 @@ class Bursts(trio.abc.Instrument):
                 del self._bursting[pump]
             if status & ~BURST:
                 # A task that is woken here would wait until the sleep is over. This interrupts it.
-                self._token.run_sync_soon(pump.react_soon, status & ~BURST)
-        self._look_at = trio.current_time() + LONGEST
+                with suppress(trio.RunFinishedError):
+                    self._token.run_sync_soon(pump.react_soon, status & ~BURST)
+        self._look_at = perf_counter() + LONGEST
 
 
 _bursts: trio.lowlevel.RunVar[Bursts | None] = trio.lowlevel.RunVar("web4.rtt.bursts")

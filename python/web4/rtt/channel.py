@@ -70,7 +70,7 @@ class Channel(trio.abc.Channel[bytes]):
             ChannelClosedError, ChannelResetError, SessionClosedError, SessionLost, ProtocolError: It is over.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.waits.next_ticket()
+        ticket = self._session.waits.ticket
         try:
             code = self._link.send(self.id, value, True, True, ticket)
         except CoreError as error:
@@ -103,7 +103,7 @@ class Channel(trio.abc.Channel[bytes]):
             Also everything that `send` raises.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.waits.next_ticket()
+        ticket = self._session.waits.ticket
         batch = values if isinstance(values, list) else list(values)
         try:
             outcomes, status = self._link.send_many(self.id, batch, True, ticket)
@@ -139,7 +139,7 @@ class Channel(trio.abc.Channel[bytes]):
             ChannelResetError, SessionClosedError, SessionLost, ProtocolError: That cannot happen any more.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.waits.next_ticket()
+        ticket = self._session.waits.ticket
         try:
             done, status = self._link.flush(self.id, ticket)
         except CoreError as error:
@@ -168,9 +168,9 @@ class Channel(trio.abc.Channel[bytes]):
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
         got = self._link.receive_one(self.id)
-        if got is None:
-            return (await self._wait_for_messages(1))[0]
-        if isinstance(got, tuple):
+        if not isinstance(got, bytes):
+            if got is None:
+                return (await self._wait_for_messages(1))[0]
             got, status = got
             self._session.react(status)
         await cancel_shielded_checkpoint()

@@ -33,6 +33,7 @@ pub struct SessionLink {
 
 impl SessionLink {
     pub(super) fn from_parts(conduit: Conduit, session: Session) -> SessionLink {
+        super::heap::settle();
         SessionLink {
             conduit,
             session,
