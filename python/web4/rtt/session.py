@@ -19,7 +19,7 @@ from web4.rtt.lifecycle import Lifecycle
 from web4.rtt.loss_report import LossReport
 from web4.rtt.opening import opening_error
 from web4.rtt.pump import Pump, now
-from web4.rtt.status import BLOCKED, DETACHED, FINISHED, HAS_EVENTS
+from web4.rtt.status import BLOCKED, BURST, DETACHED, FINISHED, HAS_EVENTS
 from web4.rtt.timers import Alarm
 from web4.rtt.waits import Waits
 
@@ -337,6 +337,8 @@ class RttSession:
         if status & HAS_EVENTS:
             for number, argument in self.link.events():
                 self._dispatch(number, argument)
+        if status & BURST:
+            self.pump.begin_burst()
         if status & BLOCKED:
             self.pump.drain()
         if status & DETACHED:
