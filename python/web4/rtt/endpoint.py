@@ -16,7 +16,8 @@ from web4.rtt.opening import Expect, open_carrier
 from web4.rtt.options import Options
 from web4.rtt.session import RttSession
 from web4.rtt.timers import Timers
-from web4.rtt.transports import Address, default_registry
+from web4.rtt.transports import Address, shared_registry
+from web4.rtt.transports.stream import close_now, descriptor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -116,13 +117,14 @@ class Endpoint:
         await trio.lowlevel.checkpoint()
         self._check_open()
         address = Address.parse(url)
-        acceptor = await self._transports.create(address.scheme).listen(address)
+        transport = self._transports.create(address.scheme)
+        acceptor = await transport.listen(address)
         scope = trio.CancelScope()
         if self._state != "open":
             await acceptor.aclose()
             self._check_open()
         self._serving.add(scope)
-        self._nursery.start_soon(self._serve, acceptor, admit, scope)
+        self._nursery.start_soon(self._serve, acceptor, transport.max_write, admit, scope)
         return Listener(acceptor, scope)
 
     @asynccontextmanager
@@ -177,15 +179,15 @@ class Endpoint:
         peer = None
         try:
             with trio.move_on_after(self.options.handshake_timeout):
-                stream = await self._transports.create(address.scheme).connect(address, self._given_up)
-                assert isinstance(stream, trio.SocketStream)
-                link = self._native.dial(stream.socket.fileno(), pin)
+                transport = self._transports.create(address.scheme)
+                stream = await transport.connect(address, self._given_up)
+                link = self._native.dial(descriptor(stream), pin, transport.max_write)
                 try:
                     await open_carrier(link, stream)
                     self._check_open()
                 except BaseException:
                     peer = link.peer
-                    self._abandon(link, stream)
+                    await _abandon(link, stream)
                     raise
                 return self._start_session(link, stream, pinned=pin is not None)
             raise HandshakeError(
@@ -197,18 +199,24 @@ class Endpoint:
             self._report_failure(error, str(address))
             raise
 
-    async def _serve(self, acceptor: Acceptor, admit: Admit, scope: trio.CancelScope) -> None:
+    async def _serve(
+        self, acceptor: Acceptor, max_write: int | None, admit: Admit, scope: trio.CancelScope
+    ) -> None:
         try:
             with scope:
                 async with trio.open_nursery() as nursery:
                     for listener in acceptor.listeners:
-                        nursery.start_soon(self._accept, listener, acceptor, admit)
+                        nursery.start_soon(self._accept, listener, acceptor, max_write, admit)
         finally:
             self._serving.discard(scope)
             await acceptor.aclose()
 
     async def _accept(
-        self, listener: trio.abc.Listener[trio.abc.Stream], acceptor: Acceptor, admit: Admit
+        self,
+        listener: trio.abc.Listener[trio.abc.Stream],
+        acceptor: Acceptor,
+        max_write: int | None,
+        admit: Admit,
     ) -> None:
         while True:
             try:
@@ -220,17 +228,18 @@ class Endpoint:
                 self.hits["accept"] += 1
                 await trio.sleep(0.01)
                 continue
-            assert isinstance(stream, trio.SocketStream)
             try:
                 address = acceptor.peer_address(stream)
             except OSError:
                 # It went before it was looked at, and took its address along.
                 self.hits["accept"] += 1
-                stream.socket.close()
+                await close_now(stream)
                 continue
-            self._arrive(stream, address, admit)
+            if not self._arrive(stream, address, max_write, admit):
+                await close_now(stream)
 
-    def _arrive(self, stream: trio.SocketStream, address: str, admit: Admit) -> None:
+    def _arrive(self, stream: trio.abc.Stream, address: str, max_write: int | None, admit: Admit) -> bool:
+        """Begin the opening of a carrier that may come in; whether it may."""
         evicted = trio.CancelScope()
         token = self._admission.arrive(
             address,
@@ -239,16 +248,16 @@ class Endpoint:
             evict=evicted.cancel,
         )
         if token is None:
-            stream.socket.close()
-            return
+            return False
         # Not before it was let in: a flood is not worth the beginnings of a handshake each.
-        link = self._native.accept(stream.socket.fileno())
+        link = self._native.accept(descriptor(stream), max_write)
         self._nursery.start_soon(self._open_accepted, link, stream, address, admit, token, evicted)
+        return True
 
     async def _open_accepted(
         self,
         link: OpeningLink,
-        stream: trio.SocketStream,
+        stream: trio.abc.Stream,
         address: str,
         admit: Admit,
         token: int,
@@ -273,7 +282,7 @@ class Endpoint:
             self._admission.leave(token)
             self._granted.pop(token, None)
             if session is None:
-                self._abandon(link, stream)
+                await _abandon(link, stream)
         if session is not None:
             self._accepted[session] = None
             if self._waiting:
@@ -314,7 +323,7 @@ class Endpoint:
             if earlier != boot_id:
                 session.lose()
 
-    def _start_session(self, link: OpeningLink, stream: trio.SocketStream, *, pinned: bool) -> RttSession:
+    def _start_session(self, link: OpeningLink, stream: trio.abc.Stream, *, pinned: bool) -> RttSession:
         boot_id = link.peer_boot_id
         session = RttSession(
             link.open_session(int(trio.current_time() * 1e9)),
@@ -345,10 +354,6 @@ class Endpoint:
         self._session_count -= 1
         if not sessions:
             del self._by_peer[session.peer]
-
-    def _abandon(self, link: OpeningLink, stream: trio.SocketStream) -> None:
-        link.release()
-        stream.socket.close()
 
     def _given_up(self, address: str, why: str) -> None:
         """RTT-68: another address than the first is used, and that is never a secret."""
@@ -388,6 +393,11 @@ class Endpoint:
                     nursery.start_soon(_close_quietly, session)
 
 
+async def _abandon(link: OpeningLink, stream: trio.abc.Stream) -> None:
+    link.release()
+    await close_now(stream)
+
+
 async def _close_quietly(session: RttSession) -> None:
     try:
         await session.aclose()
@@ -413,7 +423,7 @@ async def open_endpoint(
     Args:
         identity: Who it is.
         options: Limits and times; `LimitError(bad_option)` if one cannot work.
-        transports: What addresses mean; the shipped transports when left out.
+        transports: What addresses mean; `shared_registry()` when left out.
         emit: Gets the events of the transport (OBS-2).
         ids: Where session ids and tickets come from; guessable ones only in tests.
     """
@@ -424,7 +434,7 @@ async def open_endpoint(
                 identity,
                 nursery,
                 options=options or Options(),
-                transports=transports or default_registry(),
+                transports=transports or shared_registry(),
                 emit=emit,
                 ids=ids or SystemIds(),
             )

@@ -20,6 +20,7 @@ from web4.rtt.errors import (
 )
 from web4.rtt.pump import Pump, now
 from web4.rtt.status import BLOCKED, FINISHED, HAS_EVENTS
+from web4.rtt.stream_pump import StreamPump
 from web4.rtt.timers import Alarm
 from web4.rtt.waits import Waits
 
@@ -44,7 +45,7 @@ class RttSession:
     def __init__(
         self,
         link: SessionLink,
-        stream: trio.SocketStream,
+        stream: trio.abc.Stream,
         *,
         nursery: trio.Nursery,
         timers: Timers,
@@ -62,7 +63,11 @@ class RttSession:
         self.binding: bytes = link.binding()
         """Secret of exactly these two endpoints and this session (RTT-8). Never sent, never logged."""
         self.initiator: bool = link.initiator
-        self.pump = Pump(link, stream, nursery=nursery, react=self.react, arm=self._arm)
+        self.pump: Pump | StreamPump
+        if isinstance(stream, trio.SocketStream):
+            self.pump = Pump(link, stream, nursery=nursery, react=self.react, arm=self._arm)
+        else:
+            self.pump = StreamPump(link, stream, nursery=nursery, react=self.react, arm=self._arm)
         self._timers = timers
         self._alarm = Alarm(self._on_time)
         self._emit = emit

@@ -1,6 +1,6 @@
 //! A session on its carrier: what is read changes it, what it has to say is written as far as the wire takes it.
 
-use super::{Arrival, Conduit, FRAME_BUFFER, Wire};
+use super::{Arrival, Conduit, FRAME_BUFFER, Wire, WireFull};
 use crate::carrier::{Carrier, CarrierError};
 use crate::rtt::{Nanos, Session};
 
@@ -51,6 +51,36 @@ impl SessionLink {
         self.blocked
     }
 
+    /// Buffered wire: whether there is something to `take`.
+    pub fn has_output(&self) -> bool {
+        self.conduit.has_output()
+    }
+
+    /// Buffered wire: what arrived. `advance` takes it in.
+    ///
+    /// # Errors
+    /// `WireFull`: nothing was taken, `advance` comes first.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), WireFull> {
+        self.conduit.feed(bytes)
+    }
+
+    /// Buffered wire: nothing more will arrive.
+    pub fn feed_end(&mut self) {
+        self.conduit.feed_end();
+    }
+
+    /// Buffered wire: what is to be written next, after as much as fits was encrypted; empty when that is all. What
+    /// was taken before is written by now.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.conduit.landed();
+        if self.finished {
+            self.conduit.flush();
+        } else {
+            self.write();
+        }
+        self.conduit.take()
+    }
+
     /// Whether nothing more will be read or written.
     pub fn is_finished(&self) -> bool {
         self.finished
@@ -88,8 +118,10 @@ impl SessionLink {
             self.blocked = !self.conduit.flush();
         }
         if self.session.closed().is_some() && !self.finished {
-            // One attempt (RTT-61). A peer that reads nothing would else hold the socket for as long as it likes.
-            if !self.blocked {
+            // One attempt (RTT-61). A peer that reads nothing would else hold the socket for as long as it likes. A
+            // buffered wire has room for it whatever the stream does: the driver bounds the attempt.
+            if !self.blocked || self.conduit.wire.buffered().is_some() {
+                self.encrypt_some();
                 self.conduit.carrier.close();
                 self.conduit.flush();
             }
