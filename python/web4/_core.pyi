@@ -251,7 +251,7 @@ class OpeningLink:
     def feed_end(self) -> None:
         """Wire without a socket: nothing more will arrive."""
 
-    def take(self) -> bytes:
+    def take_output(self) -> bytes:
         """Wire without a socket: what is to be written next, empty when that is all. What was taken is written by
         now."""
 
@@ -299,9 +299,12 @@ class SessionLink:
     def feed_end(self) -> None:
         """Wire without a socket: nothing more will arrive."""
 
-    def take(self) -> tuple[bytes, int]:
+    def take_output(self) -> tuple[bytes, int]:
         """Wire without a socket: what is to be written next, empty when that is all, and the status. What was taken is
         written by now. The status says blocked while there is something to take."""
+
+    def take_farewell(self) -> bytes:
+        """Wire without a socket, once it is let go of: what was encrypted and is not written, such as CLOSE. Once."""
 
     def events(self) -> list[tuple[int, int]]:
         """Take the events out: 0 channel opened, 1 readable, 2 send done, 3 wait failed, 4 flush done, 5 peer shut

@@ -92,7 +92,7 @@ async def _arrival_on_socket(_: OpeningLink, stream: trio.abc.Stream) -> None:
 
 
 async def _flush(link: OpeningLink, stream: trio.abc.Stream) -> None:
-    while data := link.take():
+    while data := link.take_output():
         # If it breaks, what can still be read says why.
         with suppress(trio.BrokenResourceError, OSError):
             await stream.send_all(data)

@@ -63,16 +63,13 @@ class RttSession:
         self.binding: bytes = link.binding()
         """Secret of exactly these two endpoints and this session (RTT-8). Never sent, never logged."""
         self.initiator: bool = link.initiator
-        self.pump: Pump | StreamPump
-        if isinstance(stream, trio.SocketStream):
-            self.pump = Pump(link, stream, nursery=nursery, react=self.react, arm=self._arm)
-        else:
-            self.pump = StreamPump(link, stream, nursery=nursery, react=self.react, arm=self._arm)
         self._timers = timers
         self._alarm = Alarm(self._on_time)
         self._emit = emit
         self._forget_session = forget
-        self.waits = Waits(link, self.react)
+        self.waits = Waits(self)
+        self.parked: dict[Channel, None] = {}
+        """Channels with a task that waits for a message while somebody else reads, in order of arrival."""
         self._channels: dict[int, Channel] = {}
         self._unaccepted: deque[int] = deque()
         self._acceptors: deque[trio.lowlevel.Task] = deque()
@@ -82,6 +79,11 @@ class RttSession:
         self.control = Channel(self, 0)
         """Channel 0, which every session has (RTT-18)."""
         self._channels[0] = self.control
+        self.pump: Pump | StreamPump
+        if isinstance(stream, trio.SocketStream):
+            self.pump = Pump(self, stream, nursery=nursery, timers=timers)
+        else:
+            self.pump = StreamPump(self, stream, nursery=nursery)
 
     def __repr__(self) -> str:
         return f"<RttSession {self.session_id.hex()[:8]} with {self.peer[:12]} {self.state}>"
@@ -173,6 +175,7 @@ class RttSession:
                 self._acceptors.remove(task)
                 return trio.lowlevel.Abort.SUCCEEDED
 
+            self.pump.attend()
             await trio.lowlevel.wait_task_rescheduled(abort)
         channel_id = self._unaccepted[0]
         if policy is not None:
@@ -219,7 +222,8 @@ class RttSession:
         try:
             if closed is None:
                 self.react(self.link.shutdown(now()))
-                self._arm()
+                self.arm()
+                self.pump.attend()
             await self._ended.wait()
         finally:
             self.abort("cancelled")
@@ -238,6 +242,11 @@ class RttSession:
             await self.aclose()
 
     # --- what channels, endpoint and timers need of it ------------------------------------------------
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether a task waits for something that only reading brings, other than a message."""
+        return bool(self.waits or self._acceptors or self.link.state != "open")
 
     def lose(self) -> None:
         """The peer has started anew, and with that forgotten this session (RTT-35)."""
@@ -283,7 +292,8 @@ class RttSession:
         if not self._ended.is_set():
             self.pump.advance()
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """See that the pump advances when the native session wants it."""
         deadline = self.link.deadline
         if deadline is not None and not self._ended.is_set():
             # A microsecond later, so that rounding never wakes it just too early.

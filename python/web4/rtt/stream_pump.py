@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -11,9 +12,8 @@ from web4.rtt.pump import now
 from web4.rtt.status import BLOCKED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from web4._core import SessionLink
+    from web4.rtt.channel import Channel
+    from web4.rtt.session import RttSession
 
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
@@ -26,26 +26,17 @@ class StreamPump:
     waits behind more than that and what is encrypted already (RTT-21).
     """
 
-    def __init__(
-        self,
-        link: SessionLink,
-        stream: trio.abc.Stream,
-        *,
-        nursery: trio.Nursery,
-        react: Callable[[int], None],
-        arm: Callable[[], None],
-    ) -> None:
-        self._link = link
+    def __init__(self, session: RttSession, stream: trio.abc.Stream, *, nursery: trio.Nursery) -> None:
+        self._session = session
+        self._link = session.link
         self._stream = stream
         self._nursery = nursery
-        self._react = react
-        self._arm = arm
         self._reading = trio.CancelScope()
         self._writing = trio.CancelScope()
         self._written = trio.Event()
         self._written.set()
         self._broken = False
-        self._farewell: list[bytes] = []
+        self._farewell = b""
         self.draining = False
         """Whether a task writes."""
         self.closed = False
@@ -83,17 +74,29 @@ class StreamPump:
     async def _end(self) -> None:
         with trio.move_on_after(FAREWELL):
             await self._written.wait()
-            for data in () if self._broken else self._farewell:
-                try:
-                    await self._stream.send_all(data)
-                except _BROKEN:
-                    break
+            if self._farewell and not self._broken:
+                with suppress(*_BROKEN):
+                    await self._stream.send_all(self._farewell)
         await trio.aclose_forcefully(self._stream)
 
     def advance(self) -> None:
         """Take in what was read, do what is due, write what follows from it."""
-        self._react(self._link.advance(now()))
-        self._arm()
+        self._session.react(self._link.advance(now()))
+        self._session.arm()
+
+    # One task reads here whatever happens: nobody leads, and nobody has to be found.
+
+    takes_leader = False
+
+    async def lead(self, channel: Channel) -> None:
+        """Not possible here, as `takes_leader` says."""
+        raise RuntimeError("one task reads a stream without a descriptor, and nobody else")
+
+    def dismiss(self, channel: Channel) -> None:
+        """`channel` has news; nobody leads who could leave for it."""
+
+    def attend(self) -> None:
+        """Somebody begins to wait for something of the session; somebody reads already."""
 
     def drain(self) -> None:
         """There is something to write."""
@@ -107,10 +110,10 @@ class StreamPump:
             # Only `close` ends a write, after a while: cut in the middle, it would spoil the last words.
             with trio.CancelScope(shield=True) as self._writing:
                 while not self.closed:
-                    data, status = self._link.take()
+                    data, status = self._link.take_output()
                     if status & ~BLOCKED:
                         # Room in the queues is news, even while the stream takes only a little at a time.
-                        self._react(status & ~BLOCKED)
+                        self._session.react(status & ~BLOCKED)
                     if not data:
                         break
                     # Also when that news has closed the pump: the last words come after this.
@@ -127,8 +130,7 @@ class StreamPump:
         """Let go of the carrier: `run` closes the stream once the last words are said, or `FAREWELL` is over."""
         if not self.closed:
             self.closed = True
-            while data := self._link.take()[0]:
-                self._farewell.append(data)
             self._link.release()
+            self._farewell = self._link.take_farewell()
             self._writing.deadline = trio.current_time() + FAREWELL
             self._reading.cancel()

@@ -9,7 +9,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from web4._core import SessionLink
+    from web4.rtt.session import RttSession
 
 
 class _Wait:
@@ -23,9 +23,8 @@ class _Wait:
 class Waits:
     """Who waits for a ticket. The native session gets the ticket's number, and names it when the wait is over."""
 
-    def __init__(self, link: SessionLink, react: Callable[[int], None]) -> None:
-        self._link = link
-        self._react = react
+    def __init__(self, session: RttSession) -> None:
+        self._session = session
         self._waiting: dict[int, _Wait] = {}
         self._last = 0
 
@@ -40,7 +39,7 @@ class Waits:
     async def wait(self, ticket: int, status: int, cancel: Callable[[], bool]) -> bool:
         """Wait for a ticket; False when it failed. `cancel` takes it back, and says whether it still could."""
         wait = self._waiting[ticket] = _Wait()
-        self._react(status)
+        self._session.react(status)
         if wait.result is None:
 
             def abort(_: object) -> trio.lowlevel.Abort:
@@ -51,11 +50,12 @@ class Waits:
                 return trio.lowlevel.Abort.SUCCEEDED
 
             wait.task = trio.lowlevel.current_task()
+            self._session.pump.attend()
             try:
                 await trio.lowlevel.wait_task_rescheduled(abort)
             except BaseException:
                 # Who stood behind a batch that was taken back may have been let in.
-                self._react(self._link.write())
+                self._session.react(self._session.link.write())
                 raise
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()

@@ -13,8 +13,8 @@ use crate::carrier::{Carrier, CarrierError};
 use buffered::Fed;
 
 pub use buffered::{BUFFERED_LIMIT, Buffered, WireFull};
-pub use opening::{OpeningError, OpeningLink, Progress};
-pub use session::SessionLink;
+pub use opening::{OpeningError, OpeningLink, Progress, Purpose};
+pub use session::{AttachError, SessionLink};
 pub use wire::Wire;
 
 /// Ciphertext read from the operating system at once.
@@ -117,6 +117,11 @@ impl Conduit {
         true
     }
 
+    /// Updates the keys of our direction (RTT-47).
+    fn refresh_keys(&mut self) {
+        self.broken |= self.carrier.refresh_traffic_keys().is_err();
+    }
+
     /// Encrypts frames. They were cut so that they fit one record, and are only made when nothing waits.
     fn encrypt(&mut self, frames: &[u8]) {
         self.broken |= self.carrier.send(frames).map_or(true, |taken| taken < frames.len());
@@ -144,6 +149,24 @@ impl Conduit {
     /// The driver takes what is to go.
     fn take(&mut self) -> Vec<u8> {
         self.wire.buffered().map_or_else(Vec::new, Buffered::take)
+    }
+
+    /// Buffered wire: everything that is encrypted and not written, which is at most what wire and carrier hold.
+    fn farewell(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        if self.wire.buffered().is_none() {
+            // The socket may be somebody else's by now.
+            return all;
+        }
+        loop {
+            self.landed();
+            self.flush();
+            let part = self.take();
+            if part.is_empty() {
+                return all;
+            }
+            all.extend_from_slice(&part);
+        }
     }
 
     fn has_output(&self) -> bool {
