@@ -11,7 +11,7 @@ import trio
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
 from web4.rtt.admission import Admission
-from web4.rtt.errors import AuthenticationError, HandshakeError, RttError
+from web4.rtt.errors import AuthenticationError, HandshakeError, RttError, TransportUnavailableError
 from web4.rtt.opening import Expect, open_carrier
 from web4.rtt.options import Options
 from web4.rtt.session import RttSession
@@ -20,7 +20,7 @@ from web4.rtt.transports import Address, shared_registry
 from web4.rtt.transports.stream import close_now, descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
     from typing import Literal
 
     from web4._core import OpeningLink
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     """Asked with a proven fingerprint and an address before anything is answered (RTT-6)."""
 
 BUSY_RETRY_MS = 1_000
+
+_TRY_ANOTHER = frozenset({"unreachable", "handshake_timeout", "damaged"})
+"""Failures of one way to a peer, which say nothing about another way (RTT-68)."""
 
 
 class Listener:
@@ -128,11 +131,13 @@ class Endpoint:
         return Listener(acceptor, scope)
 
     @asynccontextmanager
-    async def dial(self, url: str, *, expect: str | Expect) -> AsyncGenerator[RttSession]:
+    async def dial(self, url: str | Sequence[str], *, expect: str | Expect) -> AsyncGenerator[RttSession]:
         """Open a session with the peer at an address, and close it when the block is left.
 
         Args:
-            url: Where it listens.
+            url: Where it listens. Of a list, the next is tried when a carrier to one cannot be opened, and never when
+                the peer was reached and refused, or proved to be somebody else; the event `address_given_up` names
+                each that was left (RTT-68).
             expect: The peer's fingerprint; any other key ends the dial before an RTT frame is written (RTT-5). `ANY`
                 for whoever answers.
 
@@ -144,7 +149,7 @@ class Endpoint:
             trio.ClosedResourceError: The endpoint was left.
             SessionLost: On leaving normally, if not everything accepted was acknowledged in time.
         """
-        session = await self._dial(url, expect)
+        session = await self._dial_first([url] if isinstance(url, str) else url, expect)
         async with session:
             yield session
 
@@ -172,10 +177,22 @@ class Endpoint:
         if self._state != "open":
             raise trio.ClosedResourceError("the endpoint was left")
 
-    async def _dial(self, url: str, expect: str | Expect) -> RttSession:
+    async def _dial_first(self, urls: Sequence[str], expect: str | Expect) -> RttSession:
+        addresses = [Address.parse(url) for url in urls]
+        if not addresses:
+            raise ValueError("there is no address to dial")
+        for address in addresses[:-1]:
+            try:
+                return await self._dial(address, expect)
+            except (TransportUnavailableError, HandshakeError) as error:
+                if error.code not in _TRY_ANOTHER:
+                    raise
+                self._given_up(str(address), error.code)
+        return await self._dial(addresses[-1], expect)
+
+    async def _dial(self, address: Address, expect: str | Expect) -> RttSession:
         self._check_open()
         pin = None if isinstance(expect, Expect) else _fingerprint_bytes(expect)
-        address = Address.parse(url)
         peer = None
         try:
             with trio.move_on_after(self.options.handshake_timeout):
