@@ -223,13 +223,19 @@ class Endpoint:
             CoreError: `bad_option`, with the field.
         """
 
-    def dial(self, fd: int, expect: bytes | None, /) -> OpeningLink:
-        """A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None."""
+    def dial(self, fd: int | None, expect: bytes | None, max_write: int | None = None, /) -> OpeningLink:
+        """A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None.
 
-    def redial(self, fd: int, session: SessionLink, /) -> OpeningLink | None:
+        It is on the socket `fd`, or, without one, on a wire that the caller feeds and drains. One write has at most
+        `max_write` bytes.
+        """
+
+    def redial(
+        self, fd: int | None, session: SessionLink, max_write: int | None = None, /
+    ) -> OpeningLink | None:
         """A carrier to the peer of a session, to go on with that; None when the session cannot be resumed any more."""
 
-    def accept(self, fd: int, /) -> OpeningLink:
+    def accept(self, fd: int | None, max_write: int | None = None, /) -> OpeningLink:
         """A carrier that somebody dialled."""
 
 @final
@@ -245,6 +251,20 @@ class OpeningLink:
 
     def flush(self) -> bool:
         """Write what waits; False when the socket takes no more now."""
+
+    def feed(self, data: bytes, /) -> None:
+        """Wire without a socket: bring what arrived; `advance` takes it in.
+
+        Raises:
+            ValueError: The wire holds more than 64 KiB then; nothing was taken.
+        """
+
+    def feed_end(self) -> None:
+        """Wire without a socket: nothing more will arrive."""
+
+    def take_output(self) -> bytes:
+        """Wire without a socket: what is to be written next, empty when that is all. What was taken is written by
+        now."""
 
     def answer(self, session_id: bytes, ticket: bytes, /) -> None:
         """Grant the session that was asked for, under an id of 16 bytes and a ticket of 32."""
@@ -292,6 +312,23 @@ class SessionLink:
 
     def write(self) -> int:
         """Write what waits; the status."""
+
+    def feed(self, data: bytes, /) -> None:
+        """Wire without a socket: bring what arrived; `advance` takes it in.
+
+        Raises:
+            ValueError: The wire holds more than 64 KiB then; nothing was taken.
+        """
+
+    def feed_end(self) -> None:
+        """Wire without a socket: nothing more will arrive."""
+
+    def take_output(self) -> tuple[bytes, int]:
+        """Wire without a socket: what is to be written next, empty when that is all, and the status. What was taken is
+        written by now. The status says blocked while there is something to take."""
+
+    def take_farewell(self) -> bytes:
+        """Wire without a socket, once it is let go of: what was encrypted and is not written, such as CLOSE. Once."""
 
     def events(self) -> list[tuple[int, int]]:
         """Take the events out: 0 channel opened, 1 readable, 2 send done, 3 wait failed, 4 flush done, 5 peer shut

@@ -12,6 +12,7 @@ import trio.testing
 
 from tests.rtt.arrange import ALICE, BOB, LOOPBACK, SAFETY, Events, Pair, anybody, next_session, paired, until
 from web4 import rtt
+from web4.rtt.pump import Pump
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def cut(session: rtt.RttSession) -> None:
     """Break the carrier of one end, as a router that died would: the other end learns of it from its socket."""
     if not session.pump.closed:
+        assert isinstance(session.pump, Pump)
         session.pump._stream.socket.shutdown(socket.SHUT_RDWR)
 
 

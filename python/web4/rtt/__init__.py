@@ -29,7 +29,19 @@ from web4.rtt.errors import (
 from web4.rtt.opening import ANY, Expect
 from web4.rtt.options import ChannelLimits, Options
 from web4.rtt.session import RttSession
-from web4.rtt.transports import Acceptor, Address, GivenUp, Registry, Transport, default_registry
+from web4.rtt.transports import (
+    Acceptor,
+    Address,
+    Break,
+    Faults,
+    GivenUp,
+    MemoryNetwork,
+    MemoryTransport,
+    Registry,
+    Transport,
+    default_registry,
+    shared_registry,
+)
 
 __all__ = [
     "ANY",
@@ -38,6 +50,7 @@ __all__ = [
     "AuthenticationError",
     "BackpressureError",
     "BatchTooLargeError",
+    "Break",
     "Channel",
     "ChannelClosedError",
     "ChannelKindError",
@@ -45,11 +58,14 @@ __all__ = [
     "ChannelResetError",
     "Endpoint",
     "Expect",
+    "Faults",
     "GivenUp",
     "HandshakeError",
     "LimitError",
     "Listener",
     "LostMessage",
+    "MemoryNetwork",
+    "MemoryTransport",
     "MessageTooLargeError",
     "Options",
     "Outcome",
@@ -64,4 +80,5 @@ __all__ = [
     "VersionError",
     "default_registry",
     "open_endpoint",
+    "shared_registry",
 ]

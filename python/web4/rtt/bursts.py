@@ -18,7 +18,8 @@ import trio
 from web4.rtt.status import BURST
 
 if TYPE_CHECKING:
-    from web4.rtt.pump import Pump
+    from web4._core import SessionLink
+    from web4.rtt.session import RttSession
 
 LONGEST = 0.001
 """Seconds that a message is held while the loop is busy, at most, rounded up to a whole pass. They are real ones: what
@@ -38,12 +39,12 @@ class Bursts(trio.abc.Instrument):
         # A clock that jumps when nothing runs never lets the loop sleep: there every pass may be the last.
         clock = trio.lowlevel.current_clock()
         self._clock = clock if isinstance(clock, _Jumping) else None
-        self._pumps: set[Pump] = set()
-        self._bursting: dict[Pump, None] = {}
+        self._pumps: set[BurstingPump] = set()
+        self._bursting: dict[BurstingPump, None] = {}
         self._look_at = 0.0
 
     @classmethod
-    def of(cls, pump: Pump) -> Bursts:
+    def of(cls, pump: BurstingPump) -> Bursts:
         """The bursts of this run, of which `pump` becomes a part until it leaves."""
         bursts = _bursts.get(None)
         if bursts is None:
@@ -53,7 +54,7 @@ class Bursts(trio.abc.Instrument):
         bursts._pumps.add(pump)
         return bursts
 
-    def leave(self, pump: Pump) -> None:
+    def leave(self, pump: BurstingPump) -> None:
         """A pump is closed. The last one takes the instrument along."""
         self._bursting.pop(pump, None)
         self._pumps.discard(pump)
@@ -61,7 +62,7 @@ class Bursts(trio.abc.Instrument):
             trio.lowlevel.remove_instrument(self)
             _bursts.set(None)
 
-    def begin(self, pump: Pump) -> None:
+    def begin(self, pump: BurstingPump) -> None:
         """A burst has begun on a pump."""
         if not self._bursting:
             self._look_at = perf_counter() + LONGEST
@@ -87,3 +88,35 @@ class Bursts(trio.abc.Instrument):
 
 
 _bursts: trio.lowlevel.RunVar[Bursts | None] = trio.lowlevel.RunVar("web4.rtt.bursts")
+
+
+class BurstingPump:
+    """What every pump does about bursts, whatever it moves bytes on."""
+
+    def __init__(self, session: RttSession, nursery: trio.Nursery) -> None:
+        self._session = session
+        self.link: SessionLink = session.link
+        self._nursery = nursery
+        self._bursts: Bursts | None = None
+        self.closed = False
+        """Whether the carrier was let go of. Nothing waits for it any more."""
+
+    def begin_burst(self) -> None:
+        """A single message was written after a pause: those that follow may share writes."""
+        if not self.closed:
+            if self._bursts is None:
+                self._bursts = Bursts.of(self)
+            self._bursts.begin(self)
+
+    def react_soon(self, status: int) -> None:
+        """React in a task of the endpoint: here nobody may raise, nor be woken."""
+        if not self.closed:
+            self._nursery.start_soon(self._react, status)
+
+    async def _react(self, status: int) -> None:
+        self._session.react(status)
+
+    def leave_bursts(self) -> None:
+        """The pump is closed."""
+        if self._bursts is not None:
+            self._bursts.leave(self)

@@ -8,6 +8,7 @@ import trio
 
 from web4.rtt.errors import AuthenticationError, HandshakeError, RttError, TransportUnavailableError
 from web4.rtt.opening import open_carrier
+from web4.rtt.transports.stream import close_now, descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,13 +40,15 @@ class Dialer:
 
     async def dial(
         self, addresses: Sequence[Address], pin: bytes | None
-    ) -> tuple[OpeningLink, trio.SocketStream]:
+    ) -> tuple[OpeningLink, trio.abc.Stream]:
         """Open a carrier for a new session, at the first of the addresses where that works (RTT-68).
 
         Raises:
             TransportUnavailableError, HandshakeError: Of the last address. Who proves another key than the pinned one,
                 or refuses, ends it at once.
         """
+        if not addresses:
+            raise ValueError("there is no address to dial")
         for address, following in zip(addresses, [*addresses[1:], None], strict=True):
             try:
                 return await self._open(address, pin)
@@ -53,7 +56,7 @@ class Dialer:
                 if following is None or not _may_fall_back(error):
                     raise
                 self._fall_back(address, following, error.code)
-        raise ValueError("there is no address to dial")
+        raise AssertionError("the last address returned or raised")
 
     async def redial(self, session: RttSession) -> None:
         """Try once to give a session another carrier (RTT-30).
@@ -75,19 +78,19 @@ class Dialer:
             session.attach(link, stream)
         except BaseException:
             link.release()
-            stream.socket.close()
+            await close_now(stream)
             raise
 
     async def _open(
         self, address: Address, pin: bytes | None, session: RttSession | None = None
-    ) -> tuple[OpeningLink, trio.SocketStream]:
+    ) -> tuple[OpeningLink, trio.abc.Stream]:
         peer: str | None = None
         try:
             with trio.move_on_after(self._handshake_timeout):
-                stream = await self._transports.create(address.scheme).connect(address, self._given_up)
-                assert isinstance(stream, trio.SocketStream)
+                transport = self._transports.create(address.scheme)
+                stream = await transport.connect(address, self._given_up)
                 try:
-                    link = self._begin(stream, pin, session)
+                    link = self._begin(stream, transport.max_write, pin, session)
                     try:
                         await open_carrier(link, stream)
                     except BaseException:
@@ -97,7 +100,7 @@ class Dialer:
                         link.release()
                         raise
                 except BaseException:
-                    stream.socket.close()
+                    await close_now(stream)
                     raise
                 return link, stream
             raise HandshakeError(
@@ -109,10 +112,12 @@ class Dialer:
             self._failed(error, str(address))
             raise
 
-    def _begin(self, stream: trio.SocketStream, pin: bytes | None, session: RttSession | None) -> OpeningLink:
+    def _begin(
+        self, stream: trio.abc.Stream, max_write: int | None, pin: bytes | None, session: RttSession | None
+    ) -> OpeningLink:
         if session is None:
-            return self._native.dial(stream.socket.fileno(), pin)
-        link = self._native.redial(stream.socket.fileno(), session.link)
+            return self._native.dial(descriptor(stream), pin, max_write)
+        link = self._native.redial(descriptor(stream), session.link, max_write)
         if link is None:
             raise HandshakeError("the session cannot go on", code="unknown_session", peer=session.peer)
         return link

@@ -21,7 +21,8 @@ from web4.rtt.reconnect import BackOff, Reconnector
 from web4.rtt.roster import Roster
 from web4.rtt.session import RttSession
 from web4.rtt.timers import Timers
-from web4.rtt.transports import Address, default_registry
+from web4.rtt.transports import Address, shared_registry
+from web4.rtt.transports.stream import close_now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -121,13 +122,14 @@ class Endpoint:
         await trio.lowlevel.checkpoint()
         self._check_open()
         address = Address.parse(url)
-        acceptor = await self._transports.create(address.scheme).listen(address)
+        transport = self._transports.create(address.scheme)
+        acceptor = await transport.listen(address)
         scope = trio.CancelScope()
         if self._roster.state != "open":
             await acceptor.aclose()
             self._check_open()
         self._serving.add(scope)
-        self._nursery.start_soon(self._serve, acceptor, admit, scope)
+        self._nursery.start_soon(self._serve, acceptor, transport.max_write, admit, scope)
         return Listener(acceptor, scope)
 
     @asynccontextmanager
@@ -138,7 +140,9 @@ class Endpoint:
         window is over (RTT-30, RTT-45).
 
         Args:
-            url: Where it listens; or several addresses of the same peer, to be tried in this order (RTT-68).
+            url: Where it listens. Of a list, the next is tried when a carrier to one cannot be opened, and never when
+                the peer was reached and refused, or proved to be somebody else; the event `transport_fallback` names
+                each that was left (RTT-68).
             expect: The peer's fingerprint; any other key ends the dial before an RTT frame is written (RTT-5). `ANY`
                 for whoever answers.
 
@@ -173,10 +177,12 @@ class Endpoint:
             return self._start_session(link, stream, pinned=pin is not None, addresses=addresses)
         except BaseException:
             link.release()
-            stream.socket.close()
+            await close_now(stream)
             raise
 
-    async def _serve(self, acceptor: Acceptor, admit: Admit, scope: trio.CancelScope) -> None:
+    async def _serve(
+        self, acceptor: Acceptor, max_write: int | None, admit: Admit, scope: trio.CancelScope
+    ) -> None:
         reception = Reception(
             self._native,
             self._roster,
@@ -190,13 +196,13 @@ class Endpoint:
         )
         try:
             with scope:
-                await reception.serve(acceptor, admit)
+                await reception.serve(acceptor, max_write, admit)
         finally:
             self._serving.discard(scope)
             await acceptor.aclose()
 
     def _start_session(
-        self, link: OpeningLink, stream: trio.SocketStream, *, pinned: bool, addresses: Sequence[Address]
+        self, link: OpeningLink, stream: trio.abc.Stream, *, pinned: bool, addresses: Sequence[Address]
     ) -> RttSession:
         boot_id = link.peer_boot_id
         assert boot_id is not None
@@ -291,7 +297,7 @@ async def open_endpoint(
                 identity,
                 nursery,
                 options=options or Options(),
-                transports=transports or default_registry(),
+                transports=transports or shared_registry(),
                 emit=emit,
                 ids=ids or SystemIds(),
             )

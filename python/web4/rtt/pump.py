@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
-from web4.rtt.bursts import Bursts
+from web4.rtt.bursts import BurstingPump
 from web4.rtt.status import BLOCKED
 from web4.rtt.timers import Alarm
 
@@ -26,7 +26,7 @@ RELIEF = 0.001
 """Seconds after which it is looked whether a leader that left has come back: once or twice this until the relief."""
 
 
-class Pump:
+class Pump(BurstingPump):
     """Waits until the carrier can be read or written, and moves what there is.
 
     What comes of it is the session's business: it is told by `react`, with the status of a native call, and closes the
@@ -36,10 +36,8 @@ class Pump:
     def __init__(
         self, session: RttSession, stream: trio.SocketStream, *, nursery: trio.Nursery, timers: Timers
     ) -> None:
-        self._session = session
-        self.link = session.link
+        super().__init__(session, nursery)
         self._stream = stream
-        self._nursery = nursery
         self._timers = timers
         self._alarm = Alarm(self._look)
         self._alarm_set = False
@@ -52,11 +50,8 @@ class Pump:
         self._watching = False
         """Whether the relief waits for the socket."""
         self._standing_by: trio.lowlevel.Task | None = None
-        self._bursts: Bursts | None = None
         self.draining = False
         """Whether the socket took less than there was, and a task waits for it to take more."""
-        self.closed = False
-        """Whether the carrier was let go of. Nothing waits for it any more."""
 
     async def run(self) -> None:
         """Read whenever nobody else does, until the pump is closed. A carrier that breaks counts as one that ends."""
@@ -178,21 +173,6 @@ class Pump:
 
     # --- writing, and the end ----------------------------------------------------------------------------
 
-    def begin_burst(self) -> None:
-        """A single message was written after a pause: those that follow may share writes."""
-        if not self.closed:
-            if self._bursts is None:
-                self._bursts = Bursts.of(self)
-            self._bursts.begin(self)
-
-    def react_soon(self, status: int) -> None:
-        """React in a task of the endpoint: here nobody may raise, nor be woken."""
-        if not self.closed:
-            self._nursery.start_soon(self._react, status)
-
-    async def _react(self, status: int) -> None:
-        self._session.react(status)
-
     def drain(self) -> None:
         """The socket is full: write on when it takes more again."""
         if not self.draining and not self.closed:
@@ -226,8 +206,7 @@ class Pump:
         if not self.closed:
             self.closed = True
             self._alarm.cancel()
-            if self._bursts is not None:
-                self._bursts.leave(self)
+            self.leave_bursts()
             self.link.release()
             self._stream.socket.close()
             self._relieve()

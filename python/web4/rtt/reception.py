@@ -10,6 +10,7 @@ from web4._core import CoreError
 from web4.rtt.errors import HandshakeError, RttError
 from web4.rtt.opening import open_carrier, opening_error
 from web4.rtt.pump import now
+from web4.rtt.transports.stream import close_now, descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,7 @@ class Reception:
         handshake_timeout: float,
         ids: IdSource,
         emit: Emitter,
-        start: Callable[[OpeningLink, trio.SocketStream], RttSession],
+        start: Callable[[OpeningLink, trio.abc.Stream], RttSession],
         failed: Callable[[RttError, str], None],
     ) -> None:
         self._native = native
@@ -55,14 +56,18 @@ class Reception:
         self._start = start
         self._failed = failed
 
-    async def serve(self, acceptor: Acceptor, admit: Admit) -> None:
+    async def serve(self, acceptor: Acceptor, max_write: int | None, admit: Admit) -> None:
         """Accept until cancelled, or until the acceptor is closed."""
         async with trio.open_nursery() as nursery:
             for listener in acceptor.listeners:
-                nursery.start_soon(self._accept, listener, acceptor, admit)
+                nursery.start_soon(self._accept, listener, acceptor, max_write, admit)
 
     async def _accept(
-        self, listener: trio.abc.Listener[trio.abc.Stream], acceptor: Acceptor, admit: Admit
+        self,
+        listener: trio.abc.Listener[trio.abc.Stream],
+        acceptor: Acceptor,
+        max_write: int | None,
+        admit: Admit,
     ) -> None:
         while True:
             try:
@@ -74,17 +79,18 @@ class Reception:
                 self._admission.hits["accept"] += 1
                 await trio.sleep(0.01)
                 continue
-            assert isinstance(stream, trio.SocketStream)
             try:
                 address = acceptor.peer_address(stream)
             except OSError:
                 # It went before it was looked at, and took its address along.
                 self._admission.hits["accept"] += 1
-                stream.socket.close()
+                await close_now(stream)
                 continue
-            self._arrive(stream, address, admit)
+            if not self._arrive(stream, address, max_write, admit):
+                await close_now(stream)
 
-    def _arrive(self, stream: trio.SocketStream, address: str, admit: Admit) -> None:
+    def _arrive(self, stream: trio.abc.Stream, address: str, max_write: int | None, admit: Admit) -> bool:
+        """Begin the opening of a carrier that may come in; whether it may."""
         evicted = trio.CancelScope()
         token = self._admission.arrive(
             address,
@@ -93,17 +99,17 @@ class Reception:
             evict=evicted.cancel,
         )
         if token is None:
-            stream.socket.close()
-            return
+            return False
         # Not before it was let in: a flood is not worth the beginnings of a handshake each.
-        link = self._native.accept(stream.socket.fileno())
+        link = self._native.accept(descriptor(stream), max_write)
         answer = _Answer(self._roster, self._ids, self._emit, address, admit)
         self._nursery.start_soon(self._open, link, stream, answer, token, evicted)
+        return True
 
     async def _open(
         self,
         link: OpeningLink,
-        stream: trio.SocketStream,
+        stream: trio.abc.Stream,
         answer: _Answer,
         token: int,
         evicted: trio.CancelScope,
@@ -131,7 +137,7 @@ class Reception:
                 self._roster.withdraw(answer.granted)
             if not opened:
                 link.release()
-                stream.socket.close()
+                await close_now(stream)
 
 
 class _Answer:

@@ -20,6 +20,7 @@ from web4.rtt.loss_report import LossReport
 from web4.rtt.opening import opening_error
 from web4.rtt.pump import Pump, now
 from web4.rtt.status import BLOCKED, BURST, DETACHED, FINISHED, HAS_EVENTS
+from web4.rtt.stream_pump import StreamPump
 from web4.rtt.timers import Alarm
 from web4.rtt.waits import Waits
 
@@ -48,7 +49,7 @@ class RttSession:
     def __init__(
         self,
         link: SessionLink,
-        stream: trio.SocketStream,
+        stream: trio.abc.Stream,
         *,
         nursery: trio.Nursery,
         timers: Timers,
@@ -94,7 +95,12 @@ class RttSession:
         self.control = Channel(self, 0)
         """Channel 0, which every session has (RTT-18)."""
         self._channels[0] = self.control
-        self.pump = Pump(self, stream, nursery=nursery, timers=timers)
+        self.pump = self._pump_for(stream)
+
+    def _pump_for(self, stream: trio.abc.Stream) -> Pump | StreamPump:
+        if isinstance(stream, trio.SocketStream):
+            return Pump(self, stream, nursery=self._nursery, timers=self._timers)
+        return StreamPump(self, stream, nursery=self._nursery)
 
     def __repr__(self) -> str:
         return f"<RttSession {self.session_id.hex()[:8]} with {self.peer[:12]} {self.state}>"
@@ -290,7 +296,7 @@ class RttSession:
         """Start to read the carrier; the endpoint calls this once everybody knows the session."""
         self._nursery.start_soon(self._run, self.pump)
 
-    async def _run(self, pump: Pump) -> None:
+    async def _run(self, pump: Pump | StreamPump) -> None:
         """Read until the carrier ends. Nothing escapes but a cancellation, which ends the session."""
         try:
             await pump.run()
@@ -298,7 +304,7 @@ class RttSession:
             self._release()
             raise
 
-    def attach(self, link: OpeningLink, stream: trio.SocketStream) -> None:
+    def attach(self, link: OpeningLink, stream: trio.abc.Stream) -> None:
         """Go on upon a carrier that opened to resume this session. The one of before is let go of.
 
         Raises:
@@ -310,7 +316,7 @@ class RttSession:
         except CoreError as error:
             self.react(self.link.write())
             raise opening_error(error, self.peer) from None
-        self.pump = Pump(self, stream, nursery=self._nursery, timers=self._timers)
+        self.pump = self._pump_for(stream)
         self.begin()
         self.react(status)
         self.arm()

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{Arrival, Conduit, FRAME_BUFFER, OpeningLink};
+use super::{Arrival, Conduit, FRAME_BUFFER, OpeningLink, WireFull};
 use crate::carrier::{Carrier, CarrierError};
 use crate::rtt::{ChannelId, Code, Nanos, Offered, SendError, Session, State, Ticket};
 
@@ -31,6 +31,7 @@ pub struct SessionLink {
     burst: bool,
     /// What waits for a shared write, in bytes.
     held: usize,
+    farewell: Vec<u8>,
 }
 
 /// Why a carrier did not become a session's.
@@ -56,6 +57,7 @@ impl SessionLink {
             blocked: false,
             burst: false,
             held: 0,
+            farewell: Vec::new(),
         }
     }
 
@@ -81,7 +83,10 @@ impl SessionLink {
 
     /// Lets go of the carrier, so that its socket can be closed.
     pub fn release(&mut self) {
-        (self.conduit, self.blocked, self.burst, self.held) = (None, false, false, 0);
+        if let Some(mut conduit) = self.conduit.take() {
+            self.farewell = conduit.farewell();
+        }
+        (self.blocked, self.burst, self.held) = (false, false, 0);
     }
 
     /// The TLS error that ended the latest carrier, if one did.
@@ -92,6 +97,41 @@ impl SessionLink {
     /// Whether the wire took less than there was: call `write` again when it takes more.
     pub fn is_blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// Buffered wire: whether there is something to `take_output`.
+    pub fn has_output(&self) -> bool {
+        self.conduit.as_ref().is_some_and(Conduit::has_output)
+    }
+
+    /// Buffered wire: what arrived. `advance` takes it in.
+    ///
+    /// # Errors
+    /// `WireFull`: nothing was taken, `advance` comes first.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), WireFull> {
+        self.conduit.as_mut().map_or(Ok(()), |conduit| conduit.feed(bytes))
+    }
+
+    /// Buffered wire: nothing more will arrive.
+    pub fn feed_end(&mut self) {
+        if let Some(conduit) = self.conduit.as_mut() {
+            conduit.feed_end();
+        }
+    }
+
+    /// Buffered wire: what is to be written next, after as much as fits was encrypted; empty when that is all. What
+    /// was taken before is written by now.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        if let Some(conduit) = self.conduit.as_mut() {
+            conduit.landed();
+            self.write();
+        }
+        self.conduit.as_mut().map_or_else(Vec::new, Conduit::take)
+    }
+
+    /// Buffered wire, once it is let go of: what was encrypted and is not written, such as CLOSE. Once.
+    pub fn take_farewell(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.farewell)
     }
 
     /// Whether there is no carrier to read or write: because the session is closed, or suspended.
@@ -107,6 +147,7 @@ impl SessionLink {
         let (conduit, here) = opening.into_resumed().map_err(AttachError::NotResumed)?;
         self.session.resume(&here.resumed, now).map_err(AttachError::Refused)?;
         (self.conduit, self.failure, self.blocked) = (Some(conduit), None, false);
+        self.farewell = Vec::new();
         // A violation closes the session, which says why itself.
         self.session.receive_plaintext(&here.rest, now).ok();
         self.write();
@@ -204,8 +245,13 @@ impl SessionLink {
         }
     }
 
-    /// One attempt (RTT-61). A peer that reads nothing would else hold the socket for as long as it likes.
+    /// One attempt (RTT-61). A peer that reads nothing would else hold the socket for as long as it likes. A buffered
+    /// wire has room for it whatever its stream does; there the driver bounds the attempt.
     fn say_goodbye(&mut self) {
+        if self.conduit.as_mut().is_some_and(|conduit| conduit.wire.buffered().is_some()) {
+            self.blocked = false;
+            self.encrypt_some();
+        }
         if let Some(conduit) = self.conduit.as_mut().filter(|_| !self.blocked) {
             conduit.carrier.close();
             conduit.flush();

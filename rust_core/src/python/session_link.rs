@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use super::error::core_error;
 use super::lock;
-use super::opening_link::{OpeningLink, code_of};
+use super::opening_link::{OpeningLink, code_of, wire_full};
 use crate::hash;
 use crate::link::{self, AttachError};
 use crate::rtt::{
@@ -55,7 +55,7 @@ impl SessionLink {
 
 fn status(link: &mut link::SessionLink) -> u8 {
     let events = if link.session().has_events() { HAS_EVENTS } else { 0 };
-    let blocked = if link.is_blocked() { BLOCKED } else { 0 };
+    let blocked = if link.is_blocked() || link.has_output() { BLOCKED } else { 0 };
     let finished = match (link.is_detached(), link.session().state()) {
         (true, State::Closed) => FINISHED,
         (true, _) => DETACHED,
@@ -83,6 +83,33 @@ impl SessionLink {
             link.write();
             status(&mut link)
         })
+    }
+
+    /// Wire without a socket: brings what arrived; `advance` takes it in.
+    #[pyo3(signature = (data, /))]
+    fn feed(&self, data: &[u8]) -> PyResult<()> {
+        lock(&self.inner).feed(data).map_err(wire_full)
+    }
+
+    /// Wire without a socket: nothing more will arrive.
+    fn feed_end(&self) {
+        lock(&self.inner).feed_end();
+    }
+
+    /// Wire without a socket: what is to be written next, empty when that is all; what was taken is written by now.
+    /// Returns (bytes, status).
+    fn take_output<'py>(&self, py: Python<'py>) -> (Bound<'py, PyBytes>, u8) {
+        let (bytes, status) = py.detach(|| {
+            let mut link = lock(&self.inner);
+            let bytes = link.take_output();
+            (bytes, status(&mut link))
+        });
+        (PyBytes::new(py, &bytes), status)
+    }
+
+    /// Wire without a socket, once it is let go of: what was encrypted and is not written, such as CLOSE. Once.
+    fn take_farewell<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &lock(&self.inner).take_farewell())
     }
 
     /// Takes the events out, oldest first: (number of its kind, channel or ticket).
