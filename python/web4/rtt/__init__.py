@@ -26,6 +26,7 @@ from web4.rtt.errors import (
     TransportUnavailableError,
     VersionError,
 )
+from web4.rtt.hooks import HookHandle, HookName, Hooks, SessionEvent
 from web4.rtt.opening import ANY, Expect
 from web4.rtt.options import ChannelLimits, Options
 from web4.rtt.session import RttSession
@@ -46,6 +47,9 @@ __all__ = [
     "Endpoint",
     "Expect",
     "HandshakeError",
+    "HookHandle",
+    "HookName",
+    "Hooks",
     "LimitError",
     "Listener",
     "LostMessage",
@@ -57,6 +61,7 @@ __all__ = [
     "RttError",
     "RttSession",
     "SessionClosedError",
+    "SessionEvent",
     "SessionLost",
     "Transport",
     "TransportUnavailableError",

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from web4.foundation.events import no_events
+from web4.foundation.events import IsolatedEmitter, no_events
 from web4.foundation.ids import SystemIds
 from web4.rtt.admission import Admission
 from web4.rtt.errors import AuthenticationError, HandshakeError, RttError
+from web4.rtt.hooks import LEAVING_GRACE, EndpointHooks
 from web4.rtt.opening import Expect, open_carrier
 from web4.rtt.options import Options
 from web4.rtt.session import RttSession
@@ -19,13 +20,14 @@ from web4.rtt.timers import Timers
 from web4.rtt.transports import Address, default_registry, tune
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
     from typing import Literal
 
     from web4._core import OpeningLink
     from web4.foundation.events import Emitter
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
+    from web4.rtt.hooks import SessionHooks
     from web4.rtt.transports import Acceptor, Registry
 
     Admit = Callable[[str, str], bool]
@@ -79,7 +81,11 @@ class Endpoint:
         self._native = options.build(identity, ids.token(16))
         self._nursery = nursery
         self._transports = transports
-        self._emit = emit
+        self._emit = IsolatedEmitter(emit)
+        self.hooks = EndpointHooks(
+            nursery, timeout=options.hook_timeout, emit=self._emit, sessions=self._session_hooks
+        )
+        """Functions that are told what becomes of the sessions of this endpoint (RTT-54)."""
         self._ids = ids
         self._admission = Admission(options)
         self._admission.hits = self.hits
@@ -319,6 +325,7 @@ class Endpoint:
             nursery=self._nursery,
             timers=self._timers,
             emit=self._emit,
+            hooks=self.hooks,
             pinned=pinned,
             forget=self._forget,
         )
@@ -330,8 +337,12 @@ class Endpoint:
             session_id=session.session_id.hex(),
             initiator=session.initiator,
         )
+        session.hooks.post("on_open", resumed=False)
         self._nursery.start_soon(session.run)
         return session
+
+    def _session_hooks(self) -> Iterator[SessionHooks]:
+        return (session.hooks for sessions in self._by_peer.values() for session in sessions)
 
     def _forget(self, session: RttSession) -> None:
         if session in self._accepted:
@@ -424,8 +435,10 @@ async def open_endpoint(
             try:
                 yield endpoint
                 await endpoint.close_all()
+                await endpoint.hooks.finish()
             except BaseException as error:
                 own = error
+                endpoint.hooks.leave(LEAVING_GRACE)
                 raise
             finally:
                 try:

@@ -19,6 +19,7 @@ from web4.rtt.errors import (
     SessionClosedError,
     SessionLost,
 )
+from web4.rtt.hooks import SessionHooks
 from web4.rtt.timers import Alarm
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from web4._core import SessionLink
     from web4.foundation.events import Emitter, Severity
+    from web4.rtt.hooks import EndpointHooks
     from web4.rtt.timers import Timers
 
 # Bits of the status that native calls return.
@@ -52,6 +54,9 @@ class RttSession:
     closes gracefully, leaving by an exception or a cancellation closes at once.
     """
 
+    epoch = reconnects = 0
+    """The number of its carrier, and how often it was resumed: a session has one carrier yet."""
+
     def __init__(
         self,
         link: SessionLink,
@@ -60,6 +65,7 @@ class RttSession:
         nursery: trio.Nursery,
         timers: Timers,
         emit: Emitter,
+        hooks: EndpointHooks,
         pinned: bool,
         forget: Callable[[RttSession], None],
     ) -> None:
@@ -73,6 +79,8 @@ class RttSession:
         self.binding: bytes = link.binding()
         """Secret of exactly these two endpoints and this session (RTT-8). Never sent, never logged."""
         self.initiator: bool = link.initiator
+        self.hooks = SessionHooks(self, hooks)
+        """Functions that are told what becomes of this session (RTT-54)."""
         self._stream = stream
         self._nursery = nursery
         self._timers = timers
@@ -370,6 +378,7 @@ class RttSession:
         match number:
             case 0:
                 self._unaccepted.append(argument)
+                self.hooks.post("on_channel", channel=argument)
                 self._wake_acceptors()
             case 1:
                 if (channel := self._channels.get(argument)) is not None:
@@ -385,6 +394,7 @@ class RttSession:
                 self._emit(
                     "heartbeat_timeout", severity="warning", peer=self.peer, session_id=self.session_id.hex()
                 )
+                self.hooks.post("on_heartbeat_timeout", reason="heartbeat_timeout")
             case _:
                 self._on_closed()
 
@@ -411,6 +421,7 @@ class RttSession:
                 reason=reason,
                 count=report.count,
             )
+            self.hooks.post("on_lost", reason=reason, lost=report)
         severity: Severity = "info" if reason in ("local", "peer") else "warning"
         self._emit(
             "session_close",
@@ -420,6 +431,7 @@ class RttSession:
             reason=reason,
             code=code,
         )
+        self.hooks.post("on_close", reason=reason)
         for channel in self._channels.values():
             channel.wake()
         self._wake_acceptors()
