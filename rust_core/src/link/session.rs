@@ -1,5 +1,7 @@
 //! A session on its carrier: what is read changes it, what it has to say is written as far as the wire takes it.
 
+use std::time::Instant;
+
 use super::{Arrival, Conduit, FRAME_BUFFER, Wire};
 use crate::carrier::{Carrier, CarrierError};
 use crate::rtt::{Nanos, Session};
@@ -18,11 +20,13 @@ pub struct SessionLink {
     failure: Option<CarrierError>,
     blocked: bool,
     finished: bool,
+    /// What the driver said the time was, and when it said so.
+    told: Option<(Nanos, Instant)>,
 }
 
 impl SessionLink {
     pub(super) fn from_parts(conduit: Conduit, session: Session) -> SessionLink {
-        SessionLink { conduit, session, failure: None, blocked: false, finished: false }
+        SessionLink { conduit, session, failure: None, blocked: false, finished: false, told: None }
     }
 
     /// The session.
@@ -58,6 +62,7 @@ impl SessionLink {
 
     /// Reads what is there, does what is due, and writes what follows from it.
     pub fn advance(&mut self, now: Nanos) {
+        self.told = Some((now, Instant::now()));
         for _ in 0..READS_PER_TURN {
             let session = &mut self.session;
             // A violation closes the session, which then ignores the rest and says why itself.
@@ -107,6 +112,11 @@ impl SessionLink {
                 }
                 self.conduit.encrypt(frames);
                 some = true;
+            }
+            if self.session.wants_time()
+                && let Some((now, at)) = self.told
+            {
+                self.session.written_at(now.saturating_add(at.elapsed().as_nanos() as Nanos));
             }
             some
         })

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::channel::{Channel, ChannelId, End};
 use super::code::Code;
 use super::frame::{DATA_OVERHEAD, Frame, Numbered, encode, encode_numbered};
+use super::latency::{self, Timed};
 use super::limits::{Kind, Nanos};
 use super::outbound::Fragment;
 use super::session::{Agreement, Event, Session, State};
@@ -46,6 +47,10 @@ pub(super) struct Writing {
     ack: bool,
     shutdown: bool,
     close: Option<(Code, String)>,
+    /// The frame whose acknowledgement is timed.
+    pub timed: Option<Timed>,
+    /// A frame waits for room in the resend buffer.
+    resend_full: bool,
 }
 
 impl Writing {
@@ -121,6 +126,7 @@ impl Writing {
     fn keep(&mut self, kind: Kind, size: usize, completes: Option<ChannelId>) {
         let control = kind == Kind::Control;
         self.sent_bytes[usize::from(control)] += size as u64;
+        latency::begin(&mut self.timed, self.written);
         self.sent.push_back(Sent { size: size as u32, control, completes });
     }
 
@@ -143,6 +149,7 @@ impl Writing {
         let length = payload.len();
         encode_numbered(out, self.next_seq(), &Numbered::Data { channel: id, total, last, payload });
         self.keep(channel.kind, out.len() - before, last.then_some(id));
+        channel.stats.frames_sent += 1;
         Some(channel.outbound.wrote_fragment(length, &mut channel.stats))
     }
 
@@ -227,7 +234,18 @@ impl Session {
         if self.shutdown_due() && out.len() + SMALL_FRAME <= limit {
             self.write_shutdown(out);
         }
+        self.notice_full_resend_buffer();
         out.len() > start
+    }
+
+    /// Reaching the bound counts once, until there was room again.
+    fn notice_full_resend_buffer(&mut self) {
+        let waits = |kind: Kind| !self.writing.ready[kind as usize].is_empty() && !self.resend_room(kind);
+        let full = Kind::ALL.into_iter().any(waits);
+        if full && !self.writing.resend_full {
+            self.count_limit("resend_buffer");
+        }
+        self.writing.resend_full = full;
     }
 
     /// SHUTDOWN ends our half of every channel: no END follows it, and none is needed.
