@@ -361,4 +361,4 @@ async def test_a_send_let_in_by_the_cancellation_that_meets_it() -> None:
             assert accepted == [300]
             assert [len(await theirs.receive()) for _ in range(3)] == [600, 500, 300]
         assert ours.stats()["cancelled"] == 1
-        assert not pair.here._waits
+        assert not pair.here.waits

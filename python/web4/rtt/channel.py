@@ -70,7 +70,7 @@ class Channel(trio.abc.Channel[bytes]):
             ChannelClosedError, ChannelResetError, SessionClosedError, SessionLost, ProtocolError: It is over.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.next_ticket()
+        ticket = self._session.waits.next_ticket()
         try:
             outcome, status = self._link.send(self.id, value, True, ticket)
         except CoreError as error:
@@ -103,7 +103,7 @@ class Channel(trio.abc.Channel[bytes]):
             Also everything that `send` raises.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.next_ticket()
+        ticket = self._session.waits.next_ticket()
         batch = values if isinstance(values, list) else list(values)
         try:
             outcomes, status = self._link.send_many(self.id, batch, True, ticket)
@@ -121,7 +121,7 @@ class Channel(trio.abc.Channel[bytes]):
 
     async def _wait_for_room(self, ticket: int, status: int) -> None:
         with trio.move_on_after(float("inf") if self._block_timeout is None else self._block_timeout):
-            if not await self._session.wait_ticket(
+            if not await self._session.waits.wait(
                 ticket, status, lambda: self._link.cancel_send(self.id, ticket)
             ):
                 self._raise_over()
@@ -139,7 +139,7 @@ class Channel(trio.abc.Channel[bytes]):
             ChannelResetError, SessionClosedError, SessionLost, ProtocolError: That cannot happen any more.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.next_ticket()
+        ticket = self._session.waits.next_ticket()
         try:
             done = self._link.flush(self.id, ticket)
         except CoreError as error:
@@ -152,7 +152,7 @@ class Channel(trio.abc.Channel[bytes]):
             self._link.cancel_flush(self.id, ticket)
             return True
 
-        if not await self._session.wait_ticket(ticket, 0, cancel):
+        if not await self._session.waits.wait(ticket, 0, cancel):
             self._raise_over()
 
     async def receive(self) -> bytes:
@@ -178,7 +178,7 @@ class Channel(trio.abc.Channel[bytes]):
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
         self._receiving = True
-        waited = False
+        waited = parked = False
         try:
             while True:
                 got, status = self._link.receive(self.id, max)
@@ -190,10 +190,17 @@ class Channel(trio.abc.Channel[bytes]):
                     return got
                 if got != _NONE_YET or self._closed:
                     self._raise_nothing(got)
-                await self._park()
                 waited = True
+                if self._session.pump.takes_leader:
+                    await self._session.pump.lead(self)
+                else:
+                    parked = True
+                    await self._park()
         finally:
             self._receiving = False
+            if parked:
+                # It may have been woken to lead, and have left without.
+                self._session.pump.attend()
 
     def receive_nowait(self) -> list[bytes]:
         """Take all messages that are ready, possibly none; never waits.
@@ -214,18 +221,23 @@ class Channel(trio.abc.Channel[bytes]):
 
     async def _park(self) -> None:
         self._receiver = trio.lowlevel.current_task()
+        self._session.parked[self] = None
 
         def abort(_: object) -> trio.lowlevel.Abort:
             self._receiver = None
+            del self._session.parked[self]
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def wake(self) -> None:
-        """For the session: there is something to read, or nothing will be any more."""
+        """For session and pump: there is something to read, or nothing will be any more, or nobody else reads."""
         if self._receiver is not None:
             trio.lowlevel.reschedule(self._receiver)
             self._receiver = None
+            del self._session.parked[self]
+        else:
+            self._session.pump.dismiss(self)
 
     async def aclose(self) -> None:
         """End the channel: what was accepted is still delivered, nothing more is read.

@@ -17,7 +17,7 @@ from web4.rtt.opening import Expect, open_carrier
 from web4.rtt.options import Options
 from web4.rtt.session import RttSession
 from web4.rtt.timers import Timers
-from web4.rtt.transports import Address, default_registry, tune
+from web4.rtt.transports import Address, default_registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -183,7 +183,8 @@ class Endpoint:
         peer = None
         try:
             with trio.move_on_after(self.options.handshake_timeout):
-                stream = await self._transports.create(address.scheme).connect(address)
+                stream = await self._transports.create(address.scheme).connect(address, self._given_up)
+                assert isinstance(stream, trio.SocketStream)
                 link = self._native.dial(stream.socket.fileno(), pin)
                 try:
                     await open_carrier(link, stream)
@@ -212,7 +213,9 @@ class Endpoint:
             self._serving.discard(scope)
             await acceptor.aclose()
 
-    async def _accept(self, listener: trio.SocketListener, acceptor: Acceptor, admit: Admit) -> None:
+    async def _accept(
+        self, listener: trio.abc.Listener[trio.abc.Stream], acceptor: Acceptor, admit: Admit
+    ) -> None:
         while True:
             try:
                 stream = await listener.accept()
@@ -223,9 +226,9 @@ class Endpoint:
                 self.hits["accept"] += 1
                 await trio.sleep(0.01)
                 continue
+            assert isinstance(stream, trio.SocketStream)
             try:
                 address = acceptor.peer_address(stream)
-                tune(stream.socket)
             except OSError:
                 # It went before it was looked at, and took its address along.
                 self.hits["accept"] += 1
@@ -357,6 +360,10 @@ class Endpoint:
     def _abandon(self, link: OpeningLink, stream: trio.SocketStream) -> None:
         link.release()
         stream.socket.close()
+
+    def _given_up(self, address: str, why: str) -> None:
+        """RTT-68: another address than the first is used, and that is never a secret."""
+        self._emit("address_given_up", severity="warning", address=address, why=why)
 
     def _report_failure(self, error: RttError, address: str) -> None:
         self.failures[error.peer or address, error.code] += 1

@@ -1,8 +1,7 @@
-"""A session as Trio sees it: one task that reads, everything else where it happens (RTT-60, RTT-61)."""
+"""A session as Trio sees it: its pump reads, everything else happens where it is called (RTT-60, RTT-61)."""
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,10 @@ from web4.rtt.errors import (
     SessionLost,
 )
 from web4.rtt.hooks import SessionHooks
+from web4.rtt.pump import Pump, now
+from web4.rtt.status import BLOCKED, FINISHED, HAS_EVENTS
 from web4.rtt.timers import Alarm
+from web4.rtt.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,20 +33,7 @@ if TYPE_CHECKING:
     from web4.rtt.hooks import EndpointHooks
     from web4.rtt.timers import Timers
 
-# Bits of the status that native calls return.
-_HAS_EVENTS, _BLOCKED, _FINISHED = 1, 2, 4
-
 _LOSSES = ("heartbeat_timeout", "connection_lost", "peer_restarted")
-
-
-class _Wait:
-    """A send or flush that waits for its ticket."""
-
-    __slots__ = ("result", "task")
-
-    def __init__(self) -> None:
-        self.task: trio.lowlevel.Task | None = None
-        self.result: bool | None = None
 
 
 class RttSession:
@@ -81,24 +70,23 @@ class RttSession:
         self.initiator: bool = link.initiator
         self.hooks = SessionHooks(self, hooks)
         """Functions that are told what becomes of this session (RTT-54)."""
-        self._stream = stream
-        self._nursery = nursery
         self._timers = timers
         self._alarm = Alarm(self._on_time)
         self._emit = emit
         self._forget_session = forget
-        self._tickets = itertools.count(1)
-        self._waits: dict[int, _Wait] = {}
+        self.waits = Waits(self)
+        self.parked: dict[Channel, None] = {}
+        """Channels with a task that waits for a message while somebody else reads, in order of arrival."""
         self._channels: dict[int, Channel] = {}
         self._unaccepted: deque[int] = deque()
         self._acceptors: deque[trio.lowlevel.Task] = deque()
-        self._draining = False
         self._ended = trio.Event()
         self._lost: list[tuple[int, str, str, int, bool, bytes]] | None = None
         self._peer_shutdown = False
         self.control = Channel(self, 0)
         """Channel 0, which every session has (RTT-18)."""
         self._channels[0] = self.control
+        self.pump = Pump(self, stream, nursery=nursery, timers=timers)
 
     def __repr__(self) -> str:
         return f"<RttSession {self.session_id.hex()[:8]} with {self.peer[:12]} {self.state}>"
@@ -190,6 +178,7 @@ class RttSession:
                 self._acceptors.remove(task)
                 return trio.lowlevel.Abort.SUCCEEDED
 
+            self.pump.attend()
             await trio.lowlevel.wait_task_rescheduled(abort)
         channel_id = self._unaccepted[0]
         if policy is not None:
@@ -235,8 +224,9 @@ class RttSession:
         closed = self.link.closed
         try:
             if closed is None:
-                self.react(self.link.shutdown(_now()))
-                self._arm()
+                self.react(self.link.shutdown(now()))
+                self.arm()
+                self.pump.attend()
             await self._ended.wait()
         finally:
             self.abort("cancelled")
@@ -256,33 +246,10 @@ class RttSession:
 
     # --- what channels, endpoint and timers need of it ------------------------------------------------
 
-    def next_ticket(self) -> int:
-        """A number for a send or flush that may have to wait."""
-        return next(self._tickets)
-
-    async def wait_ticket(self, ticket: int, status: int, cancel: Callable[[], bool]) -> bool:
-        """Wait for a ticket; False when it failed. `cancel` takes it back, and says whether it still could."""
-        wait = self._waits[ticket] = _Wait()
-        self.react(status)
-        if wait.result is None:
-
-            def abort(_: object) -> trio.lowlevel.Abort:
-                if not cancel():
-                    # It is done, and its event is on the way: the caller must learn that (RTT-62).
-                    return trio.lowlevel.Abort.FAILED
-                del self._waits[ticket]
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            wait.task = trio.lowlevel.current_task()
-            try:
-                await trio.lowlevel.wait_task_rescheduled(abort)
-            except BaseException:
-                # Who stood behind a batch that was taken back may have been let in.
-                self.react(self.link.write())
-                raise
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        return bool(wait.result)
+    @property
+    def waited_for(self) -> bool:
+        """Whether a task waits for something that only reading brings, other than a message."""
+        return bool(self.waits or self._acceptors or self.link.state != "open")
 
     def lose(self) -> None:
         """The peer has started anew, and with that forgotten this session (RTT-35)."""
@@ -320,25 +287,16 @@ class RttSession:
     async def run(self) -> None:
         """Read until the session ends. The endpoint runs this; nothing escapes but a cancellation."""
         try:
-            self.advance()
-            while not self._ended.is_set():
-                await trio.lowlevel.wait_readable(self._stream.socket)
-                self.advance()
-        except (trio.ClosedResourceError, OSError):
-            self.react(self.link.carrier_lost())
+            await self.pump.run()
         finally:
             self._release()
 
-    def advance(self) -> None:
-        """Read, do what is due, write."""
-        self.react(self.link.advance(_now()))
-        self._arm()
-
     def _on_time(self) -> None:
         if not self._ended.is_set():
-            self.advance()
+            self.pump.advance()
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """See that the pump advances when the native session wants it."""
         deadline = self.link.deadline
         if deadline is not None and not self._ended.is_set():
             # A microsecond later, so that rounding never wakes it just too early.
@@ -346,33 +304,13 @@ class RttSession:
 
     def react(self, status: int) -> None:
         """Do what the status of a native call asks for."""
-        if status & _HAS_EVENTS:
+        if status & HAS_EVENTS:
             for number, argument in self.link.events():
                 self._dispatch(number, argument)
-        if status & _BLOCKED and not self._draining and not self._ended.is_set():
-            self._draining = True
-            self._nursery.start_soon(self._drain)
-        if status & _FINISHED:
+        if status & BLOCKED:
+            self.pump.drain()
+        if status & FINISHED:
             self._release()
-
-    async def _drain(self) -> None:
-        """Write when the socket takes more again."""
-        try:
-            # The session may have ended before this task began, or between the socket's word and ours.
-            while not self._ended.is_set():
-                await trio.lowlevel.wait_writable(self._stream.socket)
-                status = self.link.write()
-                if not status & _BLOCKED:
-                    break
-                # Room in the queues is news, even while the socket takes only a little at a time.
-                self.react(status)
-            else:
-                return
-        except (trio.ClosedResourceError, OSError):
-            return
-        finally:
-            self._draining = False
-        self.react(status)
 
     def _dispatch(self, number: int, argument: int) -> None:
         match number:
@@ -384,9 +322,9 @@ class RttSession:
                 if (channel := self._channels.get(argument)) is not None:
                     channel.wake()
             case 2 | 4:
-                self._conclude(argument, done=True)
+                self.waits.conclude(argument, done=True)
             case 3:
-                self._conclude(argument, done=False)
+                self.waits.conclude(argument, done=False)
             case 5:
                 self._peer_shutdown = True
                 self._wake_acceptors()
@@ -397,13 +335,6 @@ class RttSession:
                 self.hooks.post("on_heartbeat_timeout", reason="heartbeat_timeout")
             case _:
                 self._on_closed()
-
-    def _conclude(self, ticket: int, *, done: bool) -> None:
-        wait = self._waits.pop(ticket, None)
-        if wait is not None:
-            wait.result = done
-            if wait.task is not None:
-                trio.lowlevel.reschedule(wait.task)
 
     def _wake_acceptors(self) -> None:
         while self._acceptors:
@@ -443,9 +374,8 @@ class RttSession:
         self._ended.set()
         self._alarm.cancel()
         if self.link.closed is None:
-            self.react(self.link.carrier_lost() & ~_FINISHED)
-        self.link.release()
-        self._stream.socket.close()
+            self.react(self.link.carrier_lost() & ~FINISHED)
+        self.pump.close()
         self._forget_session(self)
 
 
@@ -453,7 +383,3 @@ def check_block_timeout(seconds: float | None) -> None:
     """Refuse a `block_timeout` that nobody can wait for: found out only by a send, it would have queued already."""
     if seconds is not None and not seconds >= 0:
         raise ValueError(f"block_timeout is a number of seconds from 0 or None, not {seconds!r}")
-
-
-def _now() -> int:
-    return int(trio.current_time() * 1e9)

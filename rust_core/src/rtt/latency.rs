@@ -44,11 +44,14 @@ impl Session {
         self.writing.timed.is_some_and(|timed| timed.written.is_none())
     }
 
-    /// What `transmit` gave was written at `now`. A driver that never says so has no acknowledgement latencies.
-    pub fn written_at(&mut self, now: Nanos) {
-        if let Some(timed) = &mut self.writing.timed {
-            timed.written.get_or_insert(now);
-        }
+    /// What `transmit` gave was written at `now`, or nobody knows when. A driver that never says so has no
+    /// acknowledgement latencies.
+    pub fn written_at(&mut self, now: Option<Nanos>) {
+        let writing = &mut self.writing;
+        writing.timed = writing.timed.take().and_then(|timed| {
+            let written = timed.written.or(now)?;
+            Some(Timed { written: Some(written), ..timed })
+        });
     }
 
     /// The peer has everything up to `cursor`.

@@ -103,6 +103,11 @@ pub struct Meter {
     pub frames_received: u64,
     /// Numbered frames that had arrived before, and were dropped (RTT-50).
     pub replayed: u64,
+    /// Numbered frames that were written again after a resume.
+    pub resent: u64,
+    /// Carriers that a session went on upon, and updates of our sending keys.
+    pub resumes: u64,
+    pub rekeys: u64,
     /// Optional frames of a type unknown here (RTT-16).
     pub skipped: u64,
     /// Bytes of written frames that are kept for resending now.
@@ -132,12 +137,29 @@ impl Meter {
         self.frames_received += stats.frames_received;
         self.replayed += stats.replayed;
         self.skipped += stats.skipped;
+        self.resent += stats.resent;
+        self.resumes += stats.resumes;
+        self.rekeys += stats.rekeys;
         self.resend_bytes += if live { stats.resend_bytes } else { 0 };
         for &(name, count) in &session.limits {
             hit(&mut self.limits, name, count);
         }
         self.heartbeat.merge(&session.latency.heartbeat);
         self.acknowledgement.merge(&session.latency.acknowledgement);
+    }
+
+    /// Every total that is of no kind, by its name.
+    pub fn fields(&self) -> [(&'static str, u64); 8] {
+        [
+            ("frames_sent", self.frames_sent),
+            ("frames_received", self.frames_received),
+            ("replayed", self.replayed),
+            ("resent", self.resent),
+            ("resumes", self.resumes),
+            ("rekeys", self.rekeys),
+            ("skipped", self.skipped),
+            ("resend_bytes", self.resend_bytes),
+        ]
     }
 
     /// Adds another meter.
@@ -149,6 +171,9 @@ impl Meter {
         self.frames_received += other.frames_received;
         self.replayed += other.replayed;
         self.skipped += other.skipped;
+        self.resent += other.resent;
+        self.resumes += other.resumes;
+        self.rekeys += other.rekeys;
         self.resend_bytes += other.resend_bytes;
         for &(name, count) in &other.limits {
             hit(&mut self.limits, name, count);

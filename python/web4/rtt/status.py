@@ -1,0 +1,5 @@
+"""The bits of the status that most calls of a native session return: what its driver has to look at."""
+
+HAS_EVENTS = 1
+BLOCKED = 2
+FINISHED = 4
