@@ -27,6 +27,7 @@ from web4.rtt.errors import (
     VersionError,
 )
 from web4.rtt.hooks import HookHandle, HookName, Hooks, SessionEvent
+from web4.rtt.metrics import EndpointMetrics, Histogram, KindMetrics, Metrics
 from web4.rtt.opening import ANY, Expect
 from web4.rtt.options import ChannelLimits, Options
 from web4.rtt.session import RttSession
@@ -45,16 +46,20 @@ __all__ = [
     "ChannelLimits",
     "ChannelResetError",
     "Endpoint",
+    "EndpointMetrics",
     "Expect",
     "GivenUp",
     "HandshakeError",
+    "Histogram",
     "HookHandle",
     "HookName",
     "Hooks",
+    "KindMetrics",
     "LimitError",
     "Listener",
     "LostMessage",
     "MessageTooLargeError",
+    "Metrics",
     "Options",
     "Outcome",
     "ProtocolError",

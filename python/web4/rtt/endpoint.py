@@ -13,6 +13,7 @@ from web4.foundation.ids import SystemIds
 from web4.rtt.admission import Admission
 from web4.rtt.errors import AuthenticationError, HandshakeError, RttError
 from web4.rtt.hooks import LEAVING_GRACE, EndpointHooks
+from web4.rtt.metrics import Ledger
 from web4.rtt.opening import Expect, open_carrier
 from web4.rtt.options import Options
 from web4.rtt.session import RttSession
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
     from web4.rtt.hooks import SessionHooks
+    from web4.rtt.metrics import EndpointMetrics
     from web4.rtt.transports import Acceptor, Registry
 
     Admit = Callable[[str, str], bool]
@@ -89,6 +91,7 @@ class Endpoint:
         self._ids = ids
         self._admission = Admission(options)
         self._admission.hits = self.hits
+        self._ledger = Ledger()
         self._timers = Timers()
         self._serving: set[trio.CancelScope] = set()
         self._state: Literal["open", "closing", "closed"] = "open"
@@ -106,6 +109,15 @@ class Endpoint:
     def session_count(self) -> int:
         """Sessions that are not closed, or that nobody has taken out of `sessions` yet."""
         return self._session_count
+
+    def metrics(self) -> EndpointMetrics:
+        """A snapshot of what this endpoint has done and holds (RTT-59). Takes some microseconds for each session."""
+        return self._ledger.snapshot(
+            self._by_peer,
+            self.hits + Counter(hook_queue=self.hooks.overflows),
+            hook_failures=self.hooks.failures,
+            emit_failures=self._emit.failures,
+        )
 
     async def listen(self, url: str, *, admit: Admit) -> Listener:
         """Accept carriers at an address such as `tcp://0.0.0.0:7440` or `unix:///run/web4/a.sock`.
@@ -351,6 +363,7 @@ class Endpoint:
         if session in self._accepted:
             # What arrived on it can still be read by whoever takes it: until then it counts as one of its peer's.
             return
+        self._ledger.session_ended(session)
         sessions = self._by_peer[session.peer]
         del sessions[session]
         self._session_count -= 1
@@ -371,6 +384,7 @@ class Endpoint:
             # Counters must not grow with the number of strangers; what is common comes back.
             self.failures = Counter(dict(self.failures.most_common(5_000)))
         authentication = isinstance(error, AuthenticationError)
+        self._ledger.carrier_failed(error, authentication=authentication)
         self._emit(
             "auth_failure" if authentication else "carrier_failed",
             severity="warning",
