@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import socket
 import statistics
 
 import msgspec
@@ -25,10 +26,10 @@ async def test_rtt_metrics_agree() -> None:
         async with trio.open_nursery() as nursery:
 
             async def answer() -> None:
-                # Every other answer is held back, so that both an early and a late acknowledgement are measured.
+                # Most acknowledgements wait for their 25 ms, which dominate whatever else this machine does.
                 for number in range(200):
                     await theirs.receive()
-                    if number % 2:
+                    if number % 4 == 0:
                         await theirs.send(b"at once")
 
             nursery.start_soon(answer)
@@ -41,12 +42,8 @@ async def test_rtt_metrics_agree() -> None:
         told = pair.alice.metrics().total.acknowledgement
         assert told.count >= len(own)
         cuts = statistics.quantiles(own, n=20, method="inclusive")
-        # The late half waits for the acknowledgement delay of 25 ms: that dominates whatever else this machine does.
+        assert told.p50 == pytest.approx(cuts[9], rel=0.10)
         assert told.p95 == pytest.approx(cuts[18], rel=0.10)
-        assert told.p50 is not None
-        assert min(own) * 0.5 < told.p50 < max(own)
-        assert sum(own) * 0.9 <= told.sum + 200 * 0.001
-        # The median lies in one of two clusters, and the mean between them.
         assert told.sum / told.count == pytest.approx(statistics.mean(own), rel=0.10)
 
 
@@ -131,7 +128,7 @@ async def test_failed_carriers_are_counted_by_code() -> None:
         snapshot = bob.metrics()
         assert snapshot.peers[CAROL.fingerprint].carriers_failed == {"not_admitted": 1}
         assert snapshot.peers[CAROL.fingerprint].authentication_failures == {}
-        assert snapshot.total.carriers_failed.total() if False else sum(snapshot.total.carriers_failed.values()) == 2
+        assert sum(snapshot.total.carriers_failed.values()) == 2
 
 
 async def test_limits_inside_a_session_are_counted() -> None:
@@ -167,7 +164,7 @@ async def test_a_limit_that_a_foreign_peer_hits_is_counted() -> None:
         port = int(listener.addresses[0].rsplit(":", 1)[1])
 
         def overrun() -> None:
-            with foreign.connected(port) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=SAFETY) as connection:
                 stranger = foreign.Foreigner(connection, b"stranger".ljust(32, b"\0"))
                 stranger.handshake()
                 foreign.open_session(stranger)
