@@ -38,6 +38,7 @@ class Lifecycle:
         match event:
             case 6:
                 self.report("heartbeat_timeout", severity="warning")
+                self._session.hooks.post("on_heartbeat_timeout", reason="heartbeat_timeout")
             case 7:
                 self._closed()
             case 8:
@@ -46,6 +47,7 @@ class Lifecycle:
                 self._resumed()
             case 10:
                 self.report("rekey", epoch=self._session.epoch)
+                self._session.hooks.post("on_rekey")
             case 11 if self.reconnector is not None:
                 self._nursery.start_soon(self.reconnector.replace)
 
@@ -54,6 +56,7 @@ class Lifecycle:
         self.report(
             "session_suspend", severity="warning", reason=session.link.suspension, epoch=session.epoch
         )
+        session.hooks.post("on_suspend", reason=session.link.suspension or "")
         self._roster.suspended(session)
         if self.reconnector is not None and session.state == "suspended":
             lasted = trio.current_time() - self._carrier_since
@@ -64,13 +67,16 @@ class Lifecycle:
         self._session.reconnects += 1
         self._roster.resumed(self._session)
         self.report("session_resume", epoch=self._session.epoch)
+        self._session.hooks.post("on_resume")
 
     def _closed(self) -> None:
         session = self._session
         reason, code, _, loss = session.link.closed or ("local", "normal", "", None)
         if (report := session.close_report) is not None:
             self.report("session_lost", severity="warning", reason=loss or reason, count=report.count)
+            session.hooks.post("on_lost", reason=loss or reason, lost=report)
         severity: Severity = "info" if reason in ("local", "peer") else "warning"
         self.report("session_close", severity=severity, reason=reason, code=code)
+        session.hooks.post("on_close", reason=reason)
         if self.reconnector is not None:
             self.reconnector.stop()

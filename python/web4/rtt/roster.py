@@ -12,7 +12,7 @@ from web4.rtt.errors import HandshakeError
 from web4.rtt.pump import now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Literal
 
     from web4.foundation.events import Emitter
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 class Roster:
     """Keeps what the native session table decides about together with the sessions themselves."""
 
-    def __init__(self, options: Options, emit: Emitter) -> None:
+    def __init__(self, options: Options, emit: Emitter, *, ended: Callable[[RttSession], None]) -> None:
         self._table = SessionTable(
             sessions_per_peer=options.sessions_per_peer,
             sessions=options.sessions,
             suspended=options.suspended_sessions,
         )
         self._emit = emit
+        self._ended = ended
         self._sessions: dict[bytes, RttSession] = {}
         self._accepted: dict[RttSession, None] = {}
         self._waiting: deque[trio.lowlevel.Task] = deque()
@@ -45,6 +46,13 @@ class Roster:
     def __iter__(self) -> Iterator[RttSession]:
         """The sessions, as they were when this was asked."""
         return iter(list(self._sessions.values()))
+
+    def by_peer(self) -> dict[str, list[RttSession]]:
+        """The sessions of each peer."""
+        peers: dict[str, list[RttSession]] = {}
+        for session in self:
+            peers.setdefault(session.peer, []).append(session)
+        return peers
 
     def get(self, session_id: bytes, peer: str) -> RttSession | None:
         """The session of that name if it is this peer's; somebody else's is none, and evidence (RTT-33)."""
@@ -113,7 +121,8 @@ class Roster:
         One that nobody has taken yet can still be read by whoever takes it, and counts until then.
         """
         if session not in self._accepted:
-            self._sessions.pop(session.session_id, None)
+            if self._sessions.pop(session.session_id, None) is not None:
+                self._ended(session)
             self._table.remove(session.session_id)
 
     def accept(self, session: RttSession) -> None:

@@ -15,6 +15,7 @@ from web4.rtt.errors import (
     RttError,
     SessionLost,
 )
+from web4.rtt.hooks import SessionHooks
 from web4.rtt.lifecycle import Lifecycle
 from web4.rtt.loss_report import LossReport
 from web4.rtt.opening import opening_error
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from web4._core import OpeningLink, SessionLink
     from web4.foundation.events import Emitter
+    from web4.rtt.hooks import EndpointHooks
     from web4.rtt.roster import Roster
     from web4.rtt.timers import Timers
     from web4.rtt.transports import Address
@@ -54,6 +56,7 @@ class RttSession:
         nursery: trio.Nursery,
         timers: Timers,
         emit: Emitter,
+        hooks: EndpointHooks,
         pinned: bool,
         roster: Roster,
         peer_boot_id: bytes,
@@ -69,6 +72,8 @@ class RttSession:
         self.binding: bytes = link.binding()
         """Secret of exactly these two endpoints and this session (RTT-8). Never sent, never logged."""
         self.initiator: bool = link.initiator
+        self.hooks = SessionHooks(self, hooks)
+        """Functions that are told what becomes of this session (RTT-54)."""
         self._timers = timers
         self._alarm = Alarm(self._on_time)
         self._emit = emit
@@ -356,6 +361,7 @@ class RttSession:
         match number:
             case 0:
                 self._unaccepted.append(argument)
+                self.hooks.post("on_channel", channel=argument)
                 self._wake_acceptors()
             case 1:
                 if (channel := self._channels.get(argument)) is not None:
