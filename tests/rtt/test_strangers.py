@@ -24,6 +24,7 @@ from tests.rtt.arrange import ALICE, BOB, LOOPBACK, SAFETY, Events, anybody, nex
 from tests.rtt.foreign import Foreigner
 from tests.rtt.processes import memory
 from web4 import rtt
+from web4.rtt.pump import Pump
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -464,6 +465,7 @@ async def test_a_dead_session_touches_no_descriptor_of_others() -> None:
             channel = await session.accept_channel()
             while not session.pump.draining:
                 channel.send_nowait(bytes(1 << 20))
+            assert isinstance(session.pump, Pump)
             descriptor = session.pump._stream.socket.fileno()
             session.abort("now")
             with contextlib.ExitStack() as stack:

@@ -1,6 +1,6 @@
 //! A carrier from its first byte to an open session, or to the reason why not.
 
-use super::{Arrival, Conduit, FRAME_BUFFER, SessionLink, Wire};
+use super::{Arrival, Conduit, FRAME_BUFFER, SessionLink, Wire, WireFull};
 use crate::carrier::{Carrier, CarrierError};
 use crate::rtt::opening_frame::{BootId, SessionId};
 use crate::rtt::{
@@ -108,6 +108,26 @@ impl OpeningLink {
     /// Writes what waits. False when the wire takes no more now.
     pub fn flush(&mut self) -> bool {
         self.conduit.flush()
+    }
+
+    /// Buffered wire: what arrived. `advance` takes it in.
+    ///
+    /// # Errors
+    /// `WireFull`: nothing was taken, `advance` comes first.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), WireFull> {
+        self.conduit.feed(bytes)
+    }
+
+    /// Buffered wire: nothing more will arrive.
+    pub fn feed_end(&mut self) {
+        self.conduit.feed_end();
+    }
+
+    /// Buffered wire: what is to be written next; empty when that is all. What was taken before is written by now.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        self.conduit.landed();
+        self.conduit.flush();
+        self.conduit.take()
     }
 
     /// Reads, decides, writes. Whatever it returns, `flush` says whether there is still something to write: an alert

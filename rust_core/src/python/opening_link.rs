@@ -12,7 +12,7 @@ use super::lock;
 use super::session_link::SessionLink;
 use crate::carrier::{Carrier, CarrierError, Expect, TlsConfig};
 use crate::hash;
-use crate::link::{self, OpeningError, Progress, Purpose, Wire};
+use crate::link::{self, Buffered, OpeningError, Progress, Purpose, Wire, WireFull};
 use crate::rtt::{Code, KindLimits, Limits, Nanos, Options, ResumeTicket, Window};
 
 /// The key, the options and the boot id that all carriers of one endpoint share.
@@ -74,28 +74,39 @@ impl Endpoint {
         Ok(Endpoint { config, options, boot_id: exactly(boot_id, "boot_id")? })
     }
 
-    /// A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None.
-    #[pyo3(signature = (fd, expect, /))]
-    fn dial(&self, fd: i32, expect: Option<&[u8]>) -> PyResult<OpeningLink> {
+    /// A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None. It is
+    /// on the socket `fd`, or on a wire that the caller feeds and drains; one write has at most `max_write` bytes.
+    #[pyo3(signature = (fd, expect, max_write=None, /))]
+    fn dial(
+        &self,
+        fd: Option<i32>,
+        expect: Option<&[u8]>,
+        max_write: Option<usize>,
+    ) -> PyResult<OpeningLink> {
         let expect = match expect {
             Some(fingerprint) => Expect::Fingerprint(exactly(fingerprint, "expect")?),
             None => Expect::Any,
         };
-        self.link(Carrier::dial(&self.config, expect), fd, Purpose::Start)
+        self.link(Carrier::dial(&self.config, expect), wire(fd, max_write)?, Purpose::Start)
     }
 
     /// A carrier to the peer of a session, to go on with that; None when the session cannot be resumed any more.
-    #[pyo3(signature = (fd, session, /))]
-    fn redial(&self, fd: i32, session: &SessionLink) -> PyResult<Option<OpeningLink>> {
+    #[pyo3(signature = (fd, session, max_write=None, /))]
+    fn redial(
+        &self,
+        fd: Option<i32>,
+        session: &SessionLink,
+        max_write: Option<usize>,
+    ) -> PyResult<Option<OpeningLink>> {
         let Some((peer, request)) = session.ask_resume() else { return Ok(None) };
         let carrier = Carrier::dial(&self.config, Expect::Fingerprint(peer));
-        self.link(carrier, fd, Purpose::Resume(request)).map(Some)
+        self.link(carrier, wire(fd, max_write)?, Purpose::Resume(request)).map(Some)
     }
 
     /// A carrier that somebody dialled.
-    #[pyo3(signature = (fd, /))]
-    fn accept(&self, fd: i32) -> PyResult<OpeningLink> {
-        self.link(Carrier::accept(&self.config), fd, Purpose::Accept)
+    #[pyo3(signature = (fd, max_write=None, /))]
+    fn accept(&self, fd: Option<i32>, max_write: Option<usize>) -> PyResult<OpeningLink> {
+        self.link(Carrier::accept(&self.config), wire(fd, max_write)?, Purpose::Accept)
     }
 }
 
@@ -103,13 +114,25 @@ impl Endpoint {
     fn link(
         &self,
         carrier: Result<Carrier, CarrierError>,
-        fd: i32,
+        wire: Wire,
         purpose: Purpose,
     ) -> PyResult<OpeningLink> {
         let carrier = carrier.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-        let link = link::OpeningLink::new(carrier, Wire::Socket(fd), purpose, &self.options, self.boot_id);
+        let link = link::OpeningLink::new(carrier, wire, purpose, &self.options, self.boot_id);
         Ok(OpeningLink { inner: Mutex::new(Some(link)) })
     }
+}
+
+fn wire(fd: Option<i32>, max_write: Option<usize>) -> PyResult<Wire> {
+    match (fd, max_write) {
+        (_, Some(0)) => Err(PyValueError::new_err("max_write is a number of bytes from 1, or None")),
+        (Some(descriptor), most) => Ok(Wire::Socket { descriptor, max_write: most.unwrap_or(usize::MAX) }),
+        (None, most) => Ok(Wire::Buffered(Buffered::new(most))),
+    }
+}
+
+pub(super) fn wire_full(_: WireFull) -> PyErr {
+    PyValueError::new_err("the wire holds what it can: advance comes before more is fed")
 }
 
 /// A carrier between its first byte and an open session.
@@ -151,6 +174,22 @@ impl OpeningLink {
     /// Writes what waits; False when the wire takes no more now.
     fn flush(&self) -> PyResult<bool> {
         self.with(link::OpeningLink::flush)
+    }
+
+    /// Wire without a socket: brings what arrived; `advance` takes it in.
+    #[pyo3(signature = (data, /))]
+    fn feed(&self, data: &[u8]) -> PyResult<()> {
+        self.with(|link| link.feed(data))?.map_err(wire_full)
+    }
+
+    /// Wire without a socket: nothing more will arrive.
+    fn feed_end(&self) -> PyResult<()> {
+        self.with(link::OpeningLink::feed_end)
+    }
+
+    /// Wire without a socket: what is to be written next, empty when that is all. What was taken is written by now.
+    fn take_output<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.with(link::OpeningLink::take_output)?))
     }
 
     /// Grants the session that was asked for.

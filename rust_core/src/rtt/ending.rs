@@ -85,7 +85,9 @@ impl Session {
         let over =
             |entry: &Channel| entry.released && (closed || entry.is_over()) && entry.outbound.is_settled();
         if channel != CHANNEL_ZERO && self.channels.get(&channel).is_some_and(|entry| over(entry)) {
-            self.channels.remove(&channel);
+            if let Some(entry) = self.channels.remove(&channel) {
+                self.keep_totals(&entry);
+            }
         }
     }
 

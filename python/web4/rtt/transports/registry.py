@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from web4.rtt.errors import TransportUnavailableError
+from web4.rtt.transports.memory import MemoryNetwork, MemoryTransport
 from web4.rtt.transports.tcp import TcpTransport
 from web4.rtt.transports.unix import UnixTransport
 
@@ -49,8 +51,15 @@ class Registry:
 
 
 def default_registry() -> Registry:
-    """A new registry with the shipped transports."""
-    registry = Registry()
+    """A new registry with the shipped transports. Its `memory` is a network of its own: names in it are no others'."""
+    registry, network = Registry(), MemoryNetwork()
     registry.register("tcp", TcpTransport)
     registry.register("unix", UnixTransport)
+    registry.register("memory", lambda: MemoryTransport(network))
     return registry
+
+
+@functools.cache
+def shared_registry() -> Registry:
+    """The registry of all endpoints of this process that are given none: they find each other at `memory://`."""
+    return default_registry()
