@@ -199,6 +199,7 @@ impl World {
 
     /// Releases a channel, or resets it.
     fn leave(&mut self, end: usize, id: ChannelId, reset: bool) {
+        self.trace.say(|| format!("end {end} leaves channel {id}, reset {reset}"));
         let it = &mut self.ends[end];
         if reset {
             it.session.reset_channel(id, Code::CANCELLED);

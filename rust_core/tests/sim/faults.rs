@@ -97,7 +97,8 @@ impl World {
         self.trace.say(|| format!("node {node} restarts"));
         let boot_id: BootId = self.random.array();
         let table = SessionTable::new(self.profile.table(&mut self.random));
-        (self.nodes[node].boot_id, self.nodes[node].table) = (boot_id, table);
+        let it = &mut self.nodes[node];
+        (it.boot_id, it.table, it.restarted) = (boot_id, table, true);
         for conversation in &mut self.conversations {
             for side in 0..2 {
                 if conversation.nodes[side] == node {

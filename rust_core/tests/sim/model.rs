@@ -92,15 +92,12 @@ impl Lane {
             self.started -= 1;
         }
         self.acknowledged += count;
-        if !self.loose && self.acknowledged > self.received {
-            return Err(format!("{} acknowledged of {} received", self.acknowledged, self.received));
-        }
         Ok(())
     }
 
     /// A report of loss: it names everything unacknowledged, in order, and nothing else; the first `unlisted` of it may
     /// have been left out (RTT-25).
-    pub fn lose(&mut self, lost: &[Lost], unlisted: u64) -> Result<(), Wrong> {
+    pub fn lose(&mut self, lost: &[&Lost], unlisted: u64) -> Result<(), Wrong> {
         let count = lost.len() + unlisted as usize;
         let Some(acknowledged) = self.unacknowledged.len().checked_sub(count) else {
             return Err(format!("{count} lost of {} unacknowledged", self.unacknowledged.len()));
@@ -170,6 +167,8 @@ pub struct Conversation {
     pub tickets: Tickets,
     /// A side was restarted: the session can never go on.
     pub broken: bool,
+    /// A resume overtook the CONFIRM of the first carrier, and named a session that was not open yet (RTT-37).
+    pub too_early: bool,
 }
 
 impl Conversation {

@@ -65,6 +65,7 @@ impl World {
             windows: limits.kinds.map(|kind| kind.window),
             tickets: Tickets::new(ticket),
             broken: false,
+            too_early: false,
         });
         self.carriers[carrier].granted = Some(Granted::Start(self.conversations.len() - 1));
         let mut out = Vec::new();
@@ -88,6 +89,10 @@ impl World {
             Found::Unknown => None,
         };
         let Some(end) = end else {
+            let named = self.conversations.iter_mut().find(|known| known.session_id == request.session_id);
+            if let Some(known) = named.filter(|known| known.ends[1].is_none()) {
+                known.too_early = true;
+            }
             self.refuse(carrier, Code::UNKNOWN_SESSION);
             return Ok(());
         };
@@ -164,6 +169,7 @@ impl World {
             opened: Vec::new(),
             aged: false,
             deceived: false,
+            peer_restarts: false,
             resend_bytes: self.nodes[node].options.resend_bytes,
             retired: false,
             echoes: Default::default(),

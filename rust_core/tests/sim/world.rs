@@ -23,6 +23,7 @@ pub struct Node {
     pub table: SessionTable,
     /// How far its clock is ahead; it never goes back.
     pub ahead: Nanos,
+    pub restarted: bool,
     /// Resumes that it refused because the session was somebody else's (RTT-33).
     pub evidence: u64,
 }
@@ -67,6 +68,8 @@ pub struct End {
     pub aged: bool,
     /// Somebody else proved another key where its peer was dialled.
     pub deceived: bool,
+    /// Its peer's process was followed by another one at some time.
+    pub peer_restarts: bool,
     /// Its own bound of the resend buffer.
     pub resend_bytes: u32,
     /// Its process is gone, or nothing more is to be had from it.
@@ -130,6 +133,7 @@ impl World {
                 options: profile.options(&mut random),
                 table: SessionTable::new(profile.table(&mut random)),
                 ahead: 0,
+                restarted: false,
                 evidence: 0,
             })
             .collect();
