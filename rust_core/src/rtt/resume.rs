@@ -51,13 +51,11 @@ pub(super) struct Resumption {
     next_ticket: Option<ResumeTicket>,
     /// The highest epoch that was proposed (initiator) or granted (acceptor).
     latest_epoch: u32,
-    /// Initiator: the cursor of a request that may be on its way beside a carrier that still works.
-    asked: Option<u64>,
 }
 
 impl Resumption {
     pub fn new(ticket: ResumeTicket) -> Resumption {
-        Resumption { ticket, next_ticket: None, latest_epoch: 0, asked: None }
+        Resumption { ticket, next_ticket: None, latest_epoch: 0 }
     }
 }
 
@@ -100,10 +98,9 @@ impl Session {
     /// Gives up the current carrier, whatever still comes from it.
     pub(super) fn suspend(&mut self, reason: &'static str, now: Nanos) {
         let window = Nanos::from(self.agreement.resume_window_ms) * MILLISECOND;
-        let Some(resumption) = self.resumption.as_mut().filter(|_| !self.peer_shutdown) else {
+        if self.resumption.is_none() || self.peer_shutdown {
             return self.lose_carrier(reason);
-        };
-        resumption.asked = None;
+        }
         self.state = State::Suspended;
         self.suspension = Some(reason);
         self.partial = Vec::new();
@@ -118,18 +115,13 @@ impl Session {
 
     /// Initiator: what to ask for on the next carrier; each time with a higher epoch. `None` when the session cannot be
     /// resumed, or not any more. One request at a time: give up the carrier of the one before.
-    ///
-    /// While a carrier still works beside it, nothing beyond the request's cursor is acknowledged on that one: such an
-    /// acknowledgement could overtake the request, whose cursor would then be an impossible one (RTT-29). If the new
-    /// carrier does not come, `withdraw_resume` lets them go.
     pub fn ask_resume(&mut self) -> Option<ResumeRequest> {
         if !self.agreement.initiator || !matches!(self.state, State::Open | State::Suspended) {
             return None;
         }
-        let (cursor, carried) = (self.cursor, self.state == State::Open);
+        let cursor = self.cursor;
         let resumption = self.resumption.as_mut()?;
         resumption.latest_epoch = resumption.latest_epoch.checked_add(1)?;
-        resumption.asked = carried.then_some(cursor);
         Some(ResumeRequest {
             session_id: self.id,
             ticket: resumption.ticket,
@@ -138,22 +130,11 @@ impl Session {
         })
     }
 
-    /// Initiator: the carrier that was asked for will not come; the session goes on upon the one it has, if it has one.
-    pub fn withdraw_resume(&mut self) {
-        let asked = self.resumption.as_mut().and_then(|resumption| resumption.asked.take());
-        if asked.is_some() {
-            self.writing.ack_due();
-        }
-    }
-
-    /// Whether the current cursor must not be told on this carrier.
-    pub(super) fn holds_acknowledgement(&self) -> bool {
-        let asked = self.resumption.as_ref().and_then(|resumption| resumption.asked);
-        asked.is_some_and(|asked| asked < self.cursor)
-    }
-
     /// Acceptor: grants a resume that the session's peer asks for, or says why not (RTT-31, RTT-32). The caller has
     /// compared fingerprints. What is granted fences the carrier of before; what is refused changes nothing.
+    ///
+    /// A cursor below one acknowledged is not impossible here (RTT-29): the peer asked while its old carrier still
+    /// worked, and what it acknowledged on that since then has overtaken the request (RTT-48).
     ///
     /// # Errors
     /// The code to refuse with. `BAD_CURSOR` ended the session (RTT-29).
@@ -177,7 +158,7 @@ impl Session {
         if request.epoch <= resumption.latest_epoch {
             return Err(Code::STALE_EPOCH);
         }
-        if !self.writing.resend.is_sound(request.cursor) {
+        if !self.writing.resend.is_written(request.cursor) {
             self.lose("cursor_invalid", Code::BAD_CURSOR);
             return Err(Code::BAD_CURSOR);
         }
@@ -205,11 +186,15 @@ impl Session {
         if resumed.epoch != resumption.latest_epoch || resumed.epoch <= self.epoch {
             return Err(Code::STALE_EPOCH);
         }
-        if !self.writing.resend.is_sound(resumed.cursor) {
+        let cursor = match self.agreement.initiator {
+            true => resumed.cursor,
+            false => self.writing.resend.at_least_acknowledged(resumed.cursor),
+        };
+        if !self.writing.resend.is_sound(cursor) {
             self.lose("cursor_invalid", Code::BAD_CURSOR);
             return Err(Code::BAD_CURSOR);
         }
-        (resumption.ticket, resumption.next_ticket, resumption.asked) = (resumed.ticket, None, None);
+        (resumption.ticket, resumption.next_ticket) = (resumed.ticket, None);
         if self.state == State::Open {
             // The initiator replaces a carrier that still works (RTT-48).
             self.suspend("replaced", now);
@@ -218,7 +203,7 @@ impl Session {
         self.stats.resumes += 1;
         self.timing.restart(now, &self.options);
         self.events.push_back(Event::Resumed);
-        self.acknowledge(resumed.cursor)?;
+        self.acknowledge(cursor)?;
         self.writing.resume();
         let ids: Vec<_> = self.channels.keys().copied().collect();
         ids.into_iter().for_each(|id| self.schedule(id));

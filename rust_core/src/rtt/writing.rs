@@ -351,7 +351,7 @@ impl Session {
 
     /// An acknowledgement rides on every write while something is unacknowledged.
     fn write_ack(&mut self, out: &mut Vec<u8>) {
-        if self.writing.unacked.0 > 0 && !self.holds_acknowledgement() {
+        if self.writing.unacked.0 > 0 {
             self.write_small(out, &Frame::Ack { cursor: self.cursor });
             self.writing.unacked = (0, 0);
             self.stats.acks_sent += 1;

@@ -144,7 +144,6 @@ impl World {
     pub fn attempt_failed(&mut self, end: usize, at_least: Nanos) {
         let now = self.clock(self.ends[end].node);
         self.ends[end].attempt = None;
-        self.ends[end].session.withdraw_resume();
         if self.ends[end].session.state() != State::Suspended {
             return;
         }

@@ -228,8 +228,7 @@ impl World {
         self.ends[end].attempt = None;
         if self.ends[end].session.state() != State::Suspended {
             // It asked to replace a carrier that still works; the session goes on upon that.
-            self.ends[end].session.withdraw_resume();
-            return Ok(());
+                return Ok(());
         }
         if code.is_retryable() {
             self.attempt_failed(end, Nanos::from(retry_after_ms) * MILLISECOND);
