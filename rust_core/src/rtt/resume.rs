@@ -113,10 +113,15 @@ impl Session {
         self.events.push_back(Event::Suspended);
     }
 
+    /// Whether another carrier is of any use. After a SHUTDOWN it is not: the session ends with the one it has.
+    fn may_resume(&self) -> bool {
+        matches!(self.state, State::Open | State::Suspended) && !self.peer_shutdown
+    }
+
     /// Initiator: what to ask for on the next carrier; each time with a higher epoch. `None` when the session cannot be
     /// resumed, or not any more. One request at a time: give up the carrier of the one before.
     pub fn ask_resume(&mut self) -> Option<ResumeRequest> {
-        if !self.agreement.initiator || !matches!(self.state, State::Open | State::Suspended) {
+        if !self.agreement.initiator || !self.may_resume() {
             return None;
         }
         let cursor = self.cursor;
@@ -144,7 +149,7 @@ impl Session {
         next_ticket: ResumeTicket,
         now: Nanos,
     ) -> Result<ResumeGrant, Code> {
-        let usable = !self.agreement.initiator && matches!(self.state, State::Open | State::Suspended);
+        let usable = !self.agreement.initiator && self.may_resume();
         let Some(resumption) = self.resumption.as_mut().filter(|_| usable) else {
             return Err(Code::UNKNOWN_SESSION);
         };
@@ -179,7 +184,7 @@ impl Session {
     /// `STALE_EPOCH` when a later carrier was granted meanwhile, or the session is over: nothing changed. `BAD_CURSOR`
     /// ended the session (RTT-29). Either way the new carrier is of no use.
     pub fn resume(&mut self, resumed: &Resumed, now: Nanos) -> Result<(), Code> {
-        let alive = matches!(self.state, State::Open | State::Suspended);
+        let alive = self.may_resume();
         let Some(resumption) = self.resumption.as_mut().filter(|_| alive) else {
             return Err(Code::STALE_EPOCH);
         };
