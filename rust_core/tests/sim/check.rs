@@ -239,7 +239,8 @@ fn closed(
         ("lost", Some("evicted")) => matches!(suspended, Phase::Suspended(_)),
         // A START of a process that is gone may arrive after one of its successor: boot ids have no order.
         ("lost", Some("peer_restarted")) => conversation.broken || end.peer_restarts,
-        ("lost", Some("unknown_session" | "ticket_expired")) => other_is_over || conversation.too_early,
+        ("lost", Some("unknown_session")) => other_is_over || conversation.too_early,
+        ("lost", Some("ticket_expired")) => other != Some(State::Open),
         ("auth_failed", Some("auth_failed")) => end.deceived,
         _ => false,
     };
