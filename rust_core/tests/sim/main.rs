@@ -84,3 +84,13 @@ fn rtt_sim_deterministic() {
         assert_ne!(first.digest, must_run(seed + 1_000_000, 400).digest);
     }
 }
+
+/// The simulator is worth nothing unless it finds bugs: each of these within this many seeds.
+#[test]
+fn the_simulator_finds_planted_bugs() {
+    for bug in Bug::ALL {
+        let found = (0..400).find_map(|seed| run(seed, 600, bug, false).err().map(|(wrong, _)| (seed, wrong)));
+        let (seed, wrong) = found.unwrap_or_else(|| panic!("{bug:?} was not found"));
+        println!("{bug:?}: seed {seed}, {wrong}");
+    }
+}

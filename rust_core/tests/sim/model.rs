@@ -246,7 +246,8 @@ impl Conversation {
     }
 }
 
-fn be64(bytes: &[u8]) -> u64 {
+/// The integer at the front of these bytes.
+pub fn be64(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
 }
 

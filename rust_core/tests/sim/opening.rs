@@ -174,6 +174,7 @@ impl World {
             retired: false,
             echoes: Default::default(),
             seen: 0,
+            leaks: Default::default(),
         });
         self.live.push(end);
         self.conversations[conversation].ends[side] = Some(end);

@@ -3,6 +3,7 @@
 use web4_core::rtt::ResumeRequest;
 use web4_core::rtt::frame::{FIRST, HEADER_BYTES, Header, LAST, kind};
 
+use super::model::be64;
 use super::world::World;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub enum Bug {
     AckOffByOne,
     /// RESUMED carries the initiator's cursor instead of the acceptor's.
     CursorSwapped,
-    /// Every grant of credit is short by one message more than the one before.
+    /// Every grant of credit is short by one message more than the one before, and none shrinks.
     CreditLeak,
     /// A message that arrives a second time is handed out a second time.
     DuplicateNotDropped,
@@ -40,20 +41,27 @@ impl World {
         };
         let (side, conversation) = (self.ends[end].side, self.ends[end].conversation);
         let written = self.conversations[conversation].wires[1 - side].written;
+        let leaks = &mut self.ends[end].leaks;
         let mut at = 0;
         while let Some(header) = Header::peek(&record[at..]) {
-            let field = at + HEADER_BYTES + if wanted == kind::CREDIT { 4 } else { 0 };
-            if header.kind == wanted
-                && let Some(value) = record.get_mut(field..).and_then(|rest| rest.first_chunk_mut::<8>())
-            {
-                let honest = u64::from_be_bytes(*value);
-                let planted = match self.bug {
-                    Bug::AckOffByOne => (honest + 1).min(written),
-                    _ => honest - honest.min(1).min(self.now & 1),
-                };
-                *value = planted.to_be_bytes();
+            let body = &mut record[at + HEADER_BYTES..at + HEADER_BYTES + header.length as usize];
+            at += HEADER_BYTES + body.len();
+            if header.kind != wanted {
+                continue;
             }
-            at += HEADER_BYTES + header.length as usize;
+            match body {
+                // CREDIT: channel, messages, bytes.
+                [a, b, c, d, messages @ ..] if wanted == kind::CREDIT => {
+                    let (leaked, last) = leaks.entry(u32::from_be_bytes([*a, *b, *c, *d])).or_default();
+                    *leaked += 1;
+                    *last = be64(messages).saturating_sub(*leaked).max(*last);
+                    messages[..8].copy_from_slice(&last.to_be_bytes());
+                }
+                cursor => {
+                    let more = (be64(cursor) + 1).min(written);
+                    cursor.copy_from_slice(&more.to_be_bytes());
+                }
+            }
         }
     }
 
@@ -64,8 +72,8 @@ impl World {
             let length = HEADER_BYTES + header.length as usize;
             let Some(frame) = rest.get(..length) else { return };
             if header.kind == kind::DATA && frame.len() >= 22 {
-                let seq = frame[6..14].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-                let channel = frame[14..18].iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+                let seq = be64(&frame[HEADER_BYTES..]);
+                let channel = u32::from_be_bytes([frame[14], frame[15], frame[16], frame[17]]);
                 if seq <= self.ends[end].seen && header.flags & (FIRST | LAST) == FIRST | LAST {
                     self.ends[end].echoes.push_back((channel, frame[22..].to_vec()));
                 }

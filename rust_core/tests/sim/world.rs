@@ -1,6 +1,6 @@
 //! Nodes, the ends of sessions that they have, and the carriers between them, in virtual time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use web4_core::rtt::opening_frame::{BootId, SessionId};
 use web4_core::rtt::{ChannelId, Fingerprint, MILLISECOND, Nanos, Options, Session, SessionTable, State, Ticket};
@@ -78,6 +78,8 @@ pub struct End {
     pub echoes: VecDeque<(ChannelId, Vec<u8>)>,
     /// The last sequence number that arrived, for that bug.
     pub seen: u64,
+    /// By channel, for another planted bug: how much credit has leaked, and what was granted last.
+    pub leaks: BTreeMap<ChannelId, (u64, u64)>,
 }
 
 /// Everything that happened, as one number; and in words, if somebody wants them.
