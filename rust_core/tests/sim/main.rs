@@ -51,7 +51,7 @@ fn must_run(seed: u64, steps: u64) -> Done {
 /// RTT-23, RTT-42 and everything else that `check` looks at, under random faults.
 #[test]
 fn rtt_sim() {
-    let steps = variable("WEB4_SIM_STEPS").unwrap_or(600);
+    let steps = variable("WEB4_SIM_STEPS").unwrap_or(300);
     let seeds = match variable("WEB4_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..variable("WEB4_SIM_SEEDS").unwrap_or(1_000),

@@ -56,7 +56,12 @@ impl World {
                 self.dial(known.nodes[0], known.nodes[1], Purpose::Start, None);
             }
         }
-        let until = self.now + PATIENCE;
+        // A window may be one message, and each then takes a round trip and the delay of an acknowledgement.
+        let lanes = self.conversations.iter().flat_map(|known| &known.channels).flat_map(|known| &known.lanes);
+        let backlog: usize = lanes.map(|lane| lane.unacknowledged.len()).sum();
+        let backlog = backlog + self.live.iter().map(|end| self.ends[*end].backlog()).sum::<usize>();
+        let each = 4 * self.profile.delay + 50 * MILLISECOND;
+        let until = self.now + PATIENCE + backlog as u64 * each;
         for turn in 0..1_000_000 {
             if turn % 4 == 0 {
                 self.read_all()?;

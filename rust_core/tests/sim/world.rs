@@ -82,6 +82,13 @@ pub struct End {
     pub leaks: BTreeMap<ChannelId, (u64, u64)>,
 }
 
+impl End {
+    /// Messages that wait for room.
+    pub fn backlog(&self) -> usize {
+        self.waiting.iter().map(|waiting| waiting.messages.len()).sum()
+    }
+}
+
 /// Everything that happened, as one number; and in words, if somebody wants them.
 #[derive(Debug, Default)]
 pub struct Trace {
