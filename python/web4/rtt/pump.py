@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
+from web4.rtt.bursts import Bursts
 from web4.rtt.status import BLOCKED
 from web4.rtt.timers import Alarm
 
@@ -36,7 +37,7 @@ class Pump:
         self, session: RttSession, stream: trio.SocketStream, *, nursery: trio.Nursery, timers: Timers
     ) -> None:
         self._session = session
-        self._link = session.link
+        self.link = session.link
         self._stream = stream
         self._nursery = nursery
         self._timers = timers
@@ -51,6 +52,7 @@ class Pump:
         self._watching = False
         """Whether the relief waits for the socket."""
         self._standing_by: trio.lowlevel.Task | None = None
+        self._bursts: Bursts | None = None
         self.draining = False
         """Whether the socket took less than there was, and a task waits for it to take more."""
         self.closed = False
@@ -70,7 +72,7 @@ class Pump:
 
     def advance(self) -> None:
         """Read what is there, do what is due, write what follows from it."""
-        self._session.react(self._link.advance(now()))
+        self._session.react(self.link.advance(now()))
         self._session.arm()
 
     # --- who reads ---------------------------------------------------------------------------------------
@@ -172,9 +174,24 @@ class Pump:
 
     def _break(self) -> None:
         if not self.closed:
-            self._session.react(self._link.carrier_lost())
+            self._session.react(self.link.carrier_lost(now()))
 
     # --- writing, and the end ----------------------------------------------------------------------------
+
+    def begin_burst(self) -> None:
+        """A single message was written after a pause: those that follow may share writes."""
+        if not self.closed:
+            if self._bursts is None:
+                self._bursts = Bursts.of(self)
+            self._bursts.begin(self)
+
+    def react_soon(self, status: int) -> None:
+        """React in a task of the endpoint: here nobody may raise, nor be woken."""
+        if not self.closed:
+            self._nursery.start_soon(self._react, status)
+
+    async def _react(self, status: int) -> None:
+        self._session.react(status)
 
     def drain(self) -> None:
         """The socket is full: write on when it takes more again."""
@@ -191,7 +208,7 @@ class Pump:
                 except trio.ClosedResourceError:
                     # Meant for who reads, or for everybody.
                     continue
-                status = self._link.write()
+                status = self.link.write()
                 if not status & BLOCKED:
                     break
                 # Room in the queues is news, even while the socket takes only a little at a time.
@@ -209,7 +226,9 @@ class Pump:
         if not self.closed:
             self.closed = True
             self._alarm.cancel()
-            self._link.release()
+            if self._bursts is not None:
+                self._bursts.leave(self)
+            self.link.release()
             self._stream.socket.close()
             self._relieve()
 

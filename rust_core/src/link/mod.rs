@@ -1,6 +1,7 @@
 //! A carrier on its way: TLS, on a wire, under an opening or a session. This is what production drives; it moves
 //! bytes between the parts and decides nothing.
 
+mod heap;
 mod opening;
 mod session;
 mod wire;
