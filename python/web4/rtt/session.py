@@ -73,7 +73,7 @@ class RttSession:
         self.initiator: bool = link.initiator
         self.hooks = SessionHooks(self, hooks)
         """Functions that are told what becomes of this session (RTT-54)."""
-        self._timers = timers
+        self.timers = timers
         self._alarm = Alarm(self._on_time)
         self._emit = emit
         self._nursery = nursery
@@ -315,7 +315,7 @@ class RttSession:
         except CoreError as error:
             self.react(self.link.write())
             raise opening_error(error, self.peer) from None
-        self.pump = Pump(self, stream, nursery=self._nursery, timers=self._timers)
+        self.pump = Pump(self, stream, nursery=self._nursery, timers=self.timers)
         self.begin()
         self.react(status)
         self.arm()
@@ -335,7 +335,7 @@ class RttSession:
         deadline = self.link.deadline
         if deadline is not None and not self._ended.is_set():
             # A microsecond later, so that rounding never wakes it just too early.
-            self._timers.arm(self._alarm, deadline / 1e9 + 1e-6)
+            self.timers.arm(self._alarm, deadline / 1e9 + 1e-6)
 
     def react(self, status: int) -> None:
         """Do what the status of a native call asks for."""
@@ -368,9 +368,9 @@ class RttSession:
                 self._peer_shutdown = True
                 self._wake_acceptors()
             case _:
-                self.lifecycle.happen(number)
                 if number == _CLOSED:
                     self._on_closed()
+                self.lifecycle.happen(number)
 
     def _wake_acceptors(self) -> None:
         while self._acceptors:
@@ -378,7 +378,7 @@ class RttSession:
 
     def _on_closed(self) -> None:
         for channel in self._channels.values():
-            channel.wake()
+            channel.end()
         self._wake_acceptors()
 
     def _release(self) -> None:
