@@ -9,6 +9,7 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from web4._core import CoreError
+from web4.rtt.drops import Drops
 from web4.rtt.errors import (
     BackpressureError,
     BatchTooLargeError,
@@ -55,6 +56,7 @@ class Channel(trio.abc.Channel[bytes]):
         self._receiving = False
         self._receiver: trio.lowlevel.Task | None = None
         self._closed = False
+        self._drops: Drops | None = None
         self.id = channel_id
         self.kind, self.name, self.max_message = info
 
@@ -80,6 +82,8 @@ class Channel(trio.abc.Channel[bytes]):
                 await self._wait_for_room(ticket, code >> 2)
                 return Outcome.ACCEPTED
             self._session.react(code >> 2)
+            if code & 3:
+                self._dropped()
         await cancel_shielded_checkpoint()
         return _OUTCOMES[code & 3]
 
@@ -91,6 +95,8 @@ class Channel(trio.abc.Channel[bytes]):
             self._raise(error)
         if code:
             self._session.react(code >> 2)
+            if code & 3:
+                self._dropped()
         return _OUTCOMES[code & 3]
 
     async def send_many(self, values: Sequence[bytes]) -> list[Outcome]:
@@ -117,6 +123,7 @@ class Channel(trio.abc.Channel[bytes]):
         await cancel_shielded_checkpoint()
         if isinstance(outcomes, int):
             return [Outcome.ACCEPTED] * len(batch)
+        self._dropped()
         return [_OUTCOMES[outcome] for outcome in outcomes]
 
     async def _wait_for_room(self, ticket: int, status: int) -> None:
@@ -247,6 +254,17 @@ class Channel(trio.abc.Channel[bytes]):
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
+    def _dropped(self) -> None:
+        if self._drops is None:
+            self._drops = Drops(self._session, self)
+        self._drops.happened()
+
+    def end(self) -> None:
+        """For the session: it is over."""
+        if self._drops is not None:
+            self._drops.end()
+        self.wake()
+
     def wake(self) -> None:
         """For session and pump: there is something to read, or nothing will be any more, or nobody else reads."""
         if self._receiver is not None:
@@ -272,6 +290,8 @@ class Channel(trio.abc.Channel[bytes]):
         if self.id == 0 or self._closed:
             return
         self._closed = True
+        if self._drops is not None:
+            self._drops.end()
         self._session.react(native(self.id))
         self._session.forget(self)
         self.wake()
