@@ -18,6 +18,7 @@ from tests.rtt.arrange import ALICE, BOB, LOOPBACK, anybody, next_session
 from tests.rtt.processes import descriptors
 from web4 import rtt
 from web4.rtt.transports import Address, TcpTransport, UnixTransport
+from web4.rtt.transports.sockets import SocketAcceptor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,22 +120,13 @@ async def test_an_address_in_use_says_so(tmp_path: Path) -> None:
             assert caught.value.code == "address_in_use"
 
 
-class Both:
+class Both(TcpTransport):
     """TCP on two sockets, as a name with an IPv4 and an IPv6 address has."""
 
-    scheme = "both"
-    local_only = True
-    survives_address_change = False
-
-    async def connect(self, address: Address) -> trio.SocketStream:
-        return await TcpTransport().connect(address)
-
-    async def listen(self, address: Address) -> rtt.Acceptor:
-        first = await TcpTransport().listen(address)
-        second = await TcpTransport().listen(address)
-        first.listeners.extend(second.listeners)
-        object.__setattr__(first, "addresses", (*first.addresses, *second.addresses))
-        return first
+    async def listen(self, address: Address) -> SocketAcceptor:
+        first = await super().listen(address)
+        second = await super().listen(address)
+        return SocketAcceptor([*first.listeners, *second.listeners], (*first.addresses, *second.addresses))
 
 
 async def test_several_sockets_of_one_address() -> None:

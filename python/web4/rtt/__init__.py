@@ -29,7 +29,7 @@ from web4.rtt.errors import (
 from web4.rtt.opening import ANY, Expect
 from web4.rtt.options import ChannelLimits, Options
 from web4.rtt.session import RttSession
-from web4.rtt.transports import Acceptor, Address, Registry, Transport, default_registry
+from web4.rtt.transports import Acceptor, Address, GivenUp, Registry, Transport, default_registry
 
 __all__ = [
     "ANY",
@@ -45,6 +45,7 @@ __all__ = [
     "ChannelResetError",
     "Endpoint",
     "Expect",
+    "GivenUp",
     "HandshakeError",
     "LimitError",
     "Listener",

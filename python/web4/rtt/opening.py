@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from web4._core import OpeningLink
 
-_ASKED, _OPEN = 1, 2
+_ASKED, _OPEN = (1, 3), (2, 4)
 
 
 class Expect(Enum):
@@ -57,7 +57,7 @@ async def open_carrier(
             with trio.move_on_after(1):
                 await _flush(link, stream)
             raise opening_error(error, link.peer) from None
-        if progress == _ASKED and answer is not None:
+        if progress in _ASKED and answer is not None:
             try:
                 answer(link)
             except RttError as error:
@@ -65,7 +65,7 @@ async def open_carrier(
         await _flush(link, stream)
         if refusal is not None:
             raise refusal
-        if progress == _OPEN:
+        if progress in _OPEN:
             return
         await trio.lowlevel.wait_readable(stream.socket)
 

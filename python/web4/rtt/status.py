@@ -3,5 +3,8 @@
 HAS_EVENTS = 1
 BLOCKED = 2
 FINISHED = 4
-BURST = 8
+"""The session is closed, and its carrier is gone."""
+DETACHED = 8
+"""The carrier is gone, the session is not."""
+BURST = 16
 """A burst of single sends has begun, or goes on: the driver says when it ends."""

@@ -11,8 +11,8 @@ use std::io;
 
 use crate::carrier::{Carrier, CarrierError};
 
-pub use opening::{OpeningError, OpeningLink, Progress};
-pub use session::SessionLink;
+pub use opening::{OpeningError, OpeningLink, Progress, Purpose};
+pub use session::{AttachError, SessionLink};
 pub use wire::Wire;
 
 /// Ciphertext read from the operating system at once.
@@ -104,6 +104,11 @@ impl Conduit {
             }
         }
         true
+    }
+
+    /// Updates the keys of our direction (RTT-47).
+    fn refresh_keys(&mut self) {
+        self.broken |= self.carrier.refresh_traffic_keys().is_err();
     }
 
     /// Encrypts frames. They were cut so that they fit one record, and are only made when nothing waits.

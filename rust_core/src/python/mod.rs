@@ -6,6 +6,7 @@ mod error;
 mod identity;
 mod opening_link;
 mod session_link;
+mod session_table;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -28,6 +29,8 @@ mod _core {
     use super::opening_link::{Endpoint, OpeningLink};
     #[pymodule_export]
     use super::session_link::SessionLink;
+    #[pymodule_export]
+    use super::session_table::SessionTable;
 
     /// Version and build profile of the native core.
     #[pyfunction]

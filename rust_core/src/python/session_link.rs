@@ -3,25 +3,43 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use super::error::core_error;
 use super::lock;
-use super::opening_link::code_of;
+use super::opening_link::{OpeningLink, code_of};
 use crate::hash;
-use crate::link;
+use crate::link::{self, AttachError};
 use crate::rtt::{
-    ChannelId, Code, Event, Kind, Nanos, Nothing, Offered, OpenError, Outcome, Policy, SendError, State,
-    Ticket,
+    ChannelId, Code, Event, Kind, Nanos, Nothing, Offered, OpenError, Outcome, Policy, ResumeGrant,
+    ResumeRequest, ResumeTicket, SendError, State, Ticket,
 };
 
 /// What the driver has to look at after a call: bits of the status that most calls return.
 const HAS_EVENTS: u8 = 1;
 const BLOCKED: u8 = 2;
 const FINISHED: u8 = 4;
-const BURST: u8 = 8;
+const DETACHED: u8 = 8;
+const BURST: u8 = 16;
+
+/// How the driver of a session may find it lost, and the code for that.
+const LOSSES: [(&str, Code); 13] = [
+    ("auth_failed", Code::NOT_ADMITTED),
+    ("cursor_invalid", Code::BAD_CURSOR),
+    ("evicted", Code::LIMIT),
+    ("expired", Code::TICKET_EXPIRED),
+    ("extension", Code::EXTENSION),
+    ("not_admitted", Code::NOT_ADMITTED),
+    ("peer_restarted", Code::UNKNOWN_SESSION),
+    ("refused", Code::UNKNOWN_SESSION),
+    ("stale_epoch", Code::STALE_EPOCH),
+    ("ticket_expired", Code::TICKET_EXPIRED),
+    ("ticket_spent", Code::TICKET_SPENT),
+    ("unknown_session", Code::UNKNOWN_SESSION),
+    ("version", Code::VERSION),
+];
 
 /// An open session on its carrier.
 #[pyclass(frozen, module = "web4._core")]
@@ -38,7 +56,11 @@ impl SessionLink {
 fn status(link: &mut link::SessionLink) -> u8 {
     let events = if link.session().has_events() { HAS_EVENTS } else { 0 };
     let blocked = if link.is_blocked() { BLOCKED } else { 0 };
-    let finished = if link.is_finished() { FINISHED } else { 0 };
+    let finished = match (link.is_detached(), link.session().state()) {
+        (true, State::Closed) => FINISHED,
+        (true, _) => DETACHED,
+        (false, _) => 0,
+    };
     events | blocked | finished
 }
 
@@ -77,6 +99,10 @@ impl SessionLink {
                 Event::PeerShutdown => (5, 0),
                 Event::HeartbeatTimeout => (6, 0),
                 Event::Closed => (7, 0),
+                Event::Suspended => (8, 0),
+                Event::Resumed => (9, 0),
+                Event::Rekeyed => (10, 0),
+                Event::CarrierAged => (11, 0),
             };
             list.append((number, argument))?;
         }
@@ -318,18 +344,41 @@ impl SessionLink {
         Ok(self.write(py))
     }
 
-    /// The carrier is gone; ends the session if it has not ended. Returns the status.
-    fn carrier_lost(&self) -> u8 {
+    /// The carrier is gone: the session is suspended, or ends if it cannot be. Returns the status.
+    #[pyo3(signature = (now, /))]
+    fn carrier_lost(&self, now: Nanos) -> u8 {
         let mut link = lock(&self.inner);
-        link.session().carrier_lost();
+        link.carrier_lost(now);
         status(&mut link)
     }
 
-    /// The peer has started anew; ends the session if it has not ended. Returns the status.
-    fn peer_restarted(&self) -> u8 {
+    /// Goes on upon a carrier that opened by a resume of this session; returns the status. Nothing can be done with
+    /// `opening` afterwards.
+    #[pyo3(signature = (opening, now, /))]
+    fn attach(&self, py: Python<'_>, opening: &OpeningLink, now: Nanos) -> PyResult<u8> {
+        let opening = opening.take()?;
+        py.detach(|| {
+            let mut link = lock(&self.inner);
+            link.attach(opening, now).map(|()| status(&mut link))
+        })
+        .map_err(|error| match error {
+            AttachError::NotResumed(_) => PyRuntimeError::new_err("the carrier resumes no session"),
+            AttachError::Refused(code) => {
+                core_error(py, code.word(), Some("violation"), format!("the session does not go on: {code}"))
+            }
+        })
+    }
+
+    /// The session is lost, and `loss` says how; ends it if it has not ended. Returns the status.
+    #[pyo3(signature = (loss, /))]
+    fn lose(&self, loss: &str) -> PyResult<u8> {
+        let known = LOSSES.iter().find(|(word, _)| *word == loss);
+        let (loss, code) =
+            known.ok_or_else(|| PyValueError::new_err(format!("no session is lost by {loss:?}")))?;
         let mut link = lock(&self.inner);
-        link.session().peer_restarted();
-        status(&mut link)
+        link.session().lose(loss, *code);
+        link.release();
+        Ok(status(&mut link))
     }
 
     /// Lets go of the wire, so that the socket can be closed.
@@ -337,21 +386,41 @@ impl SessionLink {
         lock(&self.inner).release();
     }
 
-    /// `open`, `closing` or `closed`.
+    /// `open`, `suspended`, `closing` or `closed`.
     #[getter]
     fn state(&self) -> &'static str {
         match lock(&self.inner).session().state() {
             State::Open => "open",
+            State::Suspended => "suspended",
             State::Closing => "closing",
             State::Closed => "closed",
         }
     }
 
-    /// Why it is closed: (reason, word of the code, reason text), or None.
+    /// Why it is closed: (reason, word of the code, reason text, how it was lost or None), or None.
     #[getter]
-    fn closed(&self) -> Option<(&'static str, &'static str, String)> {
+    fn closed(&self) -> Option<(&'static str, &'static str, String, Option<&'static str>)> {
         let mut link = lock(&self.inner);
-        link.session().closed().map(|closed| (closed.reason, closed.code.word(), closed.text.clone()))
+        let closed = link.session().closed()?;
+        Some((closed.reason, closed.code.word(), closed.text.clone(), closed.loss))
+    }
+
+    /// Why it has no carrier, while it is suspended, or None.
+    #[getter]
+    fn suspension(&self) -> Option<&'static str> {
+        lock(&self.inner).session().suspension()
+    }
+
+    /// The number of the current, or the latest, carrier.
+    #[getter]
+    fn epoch(&self) -> u32 {
+        lock(&self.inner).session().epoch()
+    }
+
+    /// How long the session waits for a carrier, in milliseconds; 0 when it does not.
+    #[getter]
+    fn resume_window_ms(&self) -> u32 {
+        lock(&self.inner).session().agreement().resume_window_ms
     }
 
     /// The code of the TLS failure that ended the carrier, or None.
@@ -375,26 +444,24 @@ impl SessionLink {
     /// The peer's fingerprint.
     #[getter]
     fn peer(&self) -> String {
-        lock(&self.inner)
-            .carrier()
-            .peer_fingerprint()
-            .map(|fingerprint| hash::hex(fingerprint))
-            .unwrap_or_default()
+        hash::hex(lock(&self.inner).peer_fingerprint())
     }
 
     /// The peer's raw public key.
     #[getter]
     fn peer_public_key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        let link = lock(&self.inner);
-        PyBytes::new(py, link.carrier().peer_public_key().map_or(&[][..], |key| &key[..]))
+        PyBytes::new(py, lock(&self.inner).peer_public_key())
     }
 
-    /// The TLS exporter value for this session's id (RTT-8). Secret.
+    /// The TLS exporter value of the current carrier for this session's id (RTT-8). Secret.
     fn binding<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let mut link = lock(&self.inner);
         let id = link.session().id();
-        let binding = link.carrier().export_binding(&id);
-        binding
+        let carrier = link.carrier();
+        let carrier =
+            carrier.ok_or_else(|| core_error(py, "closed", None, "the session has no carrier".to_owned()))?;
+        carrier
+            .export_binding(&id)
             .map(|binding| PyBytes::new(py, &binding))
             .map_err(|error| core_error(py, error.code().name(), None, error.to_string()))
     }
@@ -437,6 +504,29 @@ impl SessionLink {
 impl SessionLink {
     fn write_held(&self, py: Python<'_>) {
         py.detach(|| lock(&self.inner).write_held());
+    }
+
+    /// Whom to dial and what to ask for, to go on with the session.
+    pub(super) fn ask_resume(&self) -> Option<([u8; 32], ResumeRequest)> {
+        let mut link = lock(&self.inner);
+        let peer = *link.peer_fingerprint();
+        link.session().ask_resume().map(|request| (peer, request))
+    }
+
+    /// Lets the session decide about a resume; says the status afterwards, too.
+    pub(super) fn grant_resume(
+        &self,
+        request: &ResumeRequest,
+        next_ticket: ResumeTicket,
+        now: Nanos,
+    ) -> (Result<ResumeGrant, Code>, u8) {
+        let mut link = lock(&self.inner);
+        let granted = link.session().grant_resume(request, next_ticket, now);
+        if granted.is_ok() {
+            // What the fenced carrier still brings is ignored (RTT-31).
+            link.release();
+        }
+        (granted, status(&mut link))
     }
 
     fn offer(

@@ -12,7 +12,7 @@ impl Session {
     /// An error is a violation by the peer (RTT-53): the session is closed, CLOSE with the same code is ready to be
     /// written, and the rest of the input is ignored.
     pub fn receive_plaintext(&mut self, plaintext: &[u8], now: Nanos) -> Result<(), Code> {
-        if self.state == State::Closed || plaintext.is_empty() {
+        if matches!(self.state, State::Closed | State::Suspended) || plaintext.is_empty() {
             return Ok(());
         }
         self.timing.heard(now, &self.options);
@@ -25,7 +25,7 @@ impl Session {
 
     fn read_frames(&mut self, plaintext: &[u8], now: Nanos) -> Result<(), Code> {
         let mut input = plaintext;
-        while !input.is_empty() && self.state != State::Closed {
+        while !input.is_empty() && matches!(self.state, State::Open | State::Closing) {
             if self.partial.is_empty() {
                 // The usual case: whole frames, read where they lie.
                 let used = self.read_frame(input, now)?;
@@ -102,7 +102,10 @@ impl Session {
         now: Nanos,
     ) -> Result<(), Code> {
         if seq <= self.cursor {
+            // The peer does not know that it arrived: on a carrier of before, whose acknowledgements came to nothing.
             self.stats.replayed += 1;
+            self.writing.arrived(size);
+            self.timing.ack_within(now, &self.options);
             return Ok(());
         }
         if seq != self.cursor + 1 {

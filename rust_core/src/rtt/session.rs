@@ -11,6 +11,7 @@ use super::frame::MAX_NAME;
 use super::limits::{Kind, Limits, Nanos, Options, Policy};
 use super::opening_frame::SessionId;
 use super::outbound::{Offered, SendError, Ticket, Unacknowledged};
+use super::resume::Resumption;
 use super::stats::{ChannelStats, SessionStats};
 use super::timing::Timing;
 use super::writing::Writing;
@@ -46,6 +47,14 @@ pub enum Event {
     PeerShutdown,
     /// Three intervals of silence (RTT-44).
     HeartbeatTimeout,
+    /// The session has no carrier; `Session::suspension` says why.
+    Suspended,
+    /// The session goes on, on another carrier.
+    Resumed,
+    /// The keys of our direction were updated (RTT-47).
+    Rekeyed,
+    /// The carrier is old: replace it by resuming on a new one (RTT-48).
+    CarrierAged,
     /// The session is closed; `Session::closed` says why.
     Closed,
 }
@@ -55,6 +64,8 @@ pub enum Event {
 pub enum State {
     /// Messages flow.
     Open,
+    /// Between two carriers: messages wait (section 9).
+    Suspended,
     /// Draining (RTT-13).
     Closing,
     /// Final.
@@ -64,8 +75,10 @@ pub enum State {
 /// Why a session is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// `local`, `peer`, `protocol_error`, `heartbeat_timeout`, `connection_lost` or `peer_restarted`.
+    /// `local`, `peer`, `protocol_error`, `lost`, or without a resume window `connection_lost` or `heartbeat_timeout`.
     pub reason: &'static str,
+    /// If the session was lost: how, as `SessionLost` says it (RTT-25).
+    pub loss: Option<&'static str>,
     /// The code of the CLOSE that was sent or received.
     pub code: Code,
     /// The reason text of that CLOSE.
@@ -94,6 +107,9 @@ pub struct Session {
     pub(super) options: Options,
     pub(super) state: State,
     pub(super) closed: Option<Closed>,
+    pub(super) epoch: u32,
+    pub(super) suspension: Option<&'static str>,
+    pub(super) resumption: Option<Box<Resumption>>,
     /// Boxed, because a map of them makes room for several at once and most sessions have one (RTT-52).
     pub(super) channels: BTreeMap<ChannelId, Box<Channel>>,
     pub(super) next_local: ChannelId,
@@ -121,6 +137,9 @@ impl Session {
             options: *options,
             state: State::Open,
             closed: None,
+            epoch: 0,
+            suspension: None,
+            resumption: None,
             channels: BTreeMap::from([(CHANNEL_ZERO, Box::new(zero))]),
             next_local,
             next_remote,
@@ -187,7 +206,7 @@ impl Session {
 
     /// Opens a channel; the peer learns of it with the next write (RTT-65).
     pub fn open_channel(&mut self, kind: Kind, name: &str, policy: Policy) -> Result<ChannelId, OpenError> {
-        if self.state != State::Open {
+        if !self.takes_messages() {
             return Err(OpenError::SessionClosed);
         }
         if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(|byte| (0x20..0x7f).contains(&byte))
@@ -230,7 +249,7 @@ impl Session {
         wait: bool,
         ticket: Ticket,
     ) -> Result<Offered, SendError> {
-        if self.state != State::Open {
+        if !self.takes_messages() {
             return Err(SendError::SessionClosed);
         }
         let entry = self.channels.get_mut(&channel).ok_or(SendError::ChannelClosed)?;
@@ -250,6 +269,11 @@ impl Session {
     pub fn may_share_write(&self, channel: ChannelId, size: usize) -> bool {
         let may = |entry: &Channel| entry.kind != Kind::Control && entry.outbound.has_room(size);
         self.channels.get(&channel).is_some_and(|entry| may(entry))
+    }
+
+    /// Whether the application may send: with a carrier or between two.
+    fn takes_messages(&self) -> bool {
+        matches!(self.state, State::Open | State::Suspended)
     }
 
     /// Takes a batch back that still waits. False when it was accepted, or failed, already (RTT-62).
@@ -327,7 +351,7 @@ impl Session {
 
     /// The counters of the session.
     pub fn stats(&self) -> SessionStats {
-        SessionStats { resend_bytes: self.writing.unacknowledged_bytes(), ..self.stats }
+        SessionStats { resend_bytes: self.writing.resend.bytes().iter().sum(), ..self.stats }
     }
 }
 
