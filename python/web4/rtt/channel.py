@@ -66,6 +66,10 @@ class Channel(trio.abc.Channel[bytes]):
         If this returns, the message was accepted (or the policy dropped it, and the outcome says so). If it raises
         `trio.Cancelled`, the message was not accepted and never will be delivered (RTT-62).
 
+        The first message after a pause is on its way when this returns. Those that follow at once share writes, and are
+        on their way when 16 KiB are together, when no task is ready to run, or at the end of the loop's pass in which
+        a millisecond has passed. Control does not wait, nor do `send_many`, `send_nowait`, `flush` and every end.
+
         Raises:
             MessageTooLargeError: It can never be sent here.
             BackpressureError: `queue_full` under policy `error`; `block_timeout`.
