@@ -27,6 +27,27 @@ def frame_many(messages: list[bytes]) -> bytes:
     return b"".join(parts)
 
 
+class Splitter:
+    """Cuts messages out of a byte stream."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def split(self, data: bytes | bytearray) -> list[bytes]:
+        """Return the messages that these further bytes complete."""
+        data = self._rest + data
+        messages = []
+        at, end = 0, len(data)
+        while at + 4 <= end:
+            (length,) = _HEADER.unpack_from(data, at)
+            if at + 4 + length > end:
+                break
+            messages.append(data[at + 4 : at + 4 + length])
+            at += 4 + length
+        self._rest = data[at:]
+        return messages
+
+
 class FramedLink:
     """A link over two coroutines that write everything, and read something, of a byte stream."""
 
@@ -35,7 +56,7 @@ class FramedLink:
     ) -> None:
         self._write = write
         self._read = read
-        self._rest = b""
+        self._splitter = Splitter()
         self._ready: deque[bytes] = deque()
 
     async def send(self, message: bytes) -> None:
@@ -64,12 +85,4 @@ class FramedLink:
         data = await self._read()
         if not data:
             raise EOFError("the stream ended inside a figure")
-        data = self._rest + data
-        at, end = 0, len(data)
-        while at + 4 <= end:
-            (length,) = _HEADER.unpack_from(data, at)
-            if at + 4 + length > end:
-                break
-            self._ready.append(data[at + 4 : at + 4 + length])
-            at += 4 + length
-        self._rest = data[at:]
+        self._ready += self._splitter.split(data)
