@@ -7,6 +7,7 @@ import asyncio
 import gc
 import importlib
 import os
+import sys
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -101,6 +102,8 @@ def main() -> None:
     except BaseException as error:
         with suppress(BrokenPipeError):
             side.write(Failure(reason(error)))
+        if isinstance(error, ImportError | FileNotFoundError):
+            sys.exit(1)  # the peer is not here: the line says all
         raise
 
 

@@ -20,13 +20,15 @@ from scripts.bench.load_damage import Mark
 from scripts.bench.side import Address, Failure, Hello
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 _ROOT = Path(__file__).resolve().parents[2]
 _OPEN_LIMIT = 40.0
 """Seconds within which a pair says hello and is linked."""
 _END_LIMIT = 10.0
+_LINE_LIMIT = 5.0
+"""Seconds within which a line that has begun is whole."""
 _FAILURE = b'{"failed":'
 T = TypeVar("T")
 
@@ -72,6 +74,15 @@ class Child:
         except BrokenPipeError:
             raise PeerFailedError("the process is gone") from None
 
+    @property
+    def ready(self) -> bool:
+        """Whether a line is here already."""
+        return b"\n" in self._buffer
+
+    def fileno(self) -> int:
+        """Return what to wait on for a line."""
+        return self._stdout.fileno()
+
     def read(self, kind: type[T] | Any, limit: float) -> T:
         """Return its next line.
 
@@ -80,7 +91,7 @@ class Child:
         """
         give_up = time.monotonic() + limit
         while b"\n" not in self._buffer:
-            if not select.select([self._stdout], [], [], max(0.0, give_up - time.monotonic()))[0]:
+            if not select.select([self], [], [], max(0.0, give_up - time.monotonic()))[0]:
                 raise PeerFailedError(f"no answer within {limit:.0f} s")
             data = os.read(self._stdout.fileno(), 65536)
             if not data:
@@ -103,6 +114,21 @@ class Child:
         self._process.wait()
         self._stdin.close()
         self._stdout.close()
+
+
+def first_ready(children: Mapping[str, Child], limit: float) -> str:
+    """Return the name of a child that has something to say.
+
+    Raises:
+        PeerFailedError: None has within `limit` seconds.
+    """
+    names = {child: name for name, child in children.items()}
+    for child, name in names.items():
+        if child.ready:
+            return name
+    for child in select.select(list(names), [], [], max(0.0, limit))[0]:
+        return names[child]
+    raise PeerFailedError(f"no answer of {' and '.join(children)} in time")
 
 
 class Pair:
@@ -132,6 +158,7 @@ class Pair:
             Child(_command(peer, role, credentials, cpu), path)
             for role, cpu in zip(("server", "client"), pin or (None, None), strict=True)
         )
+        self.children = {"server": self.server, "client": self.client}
         try:
             self.hello: Hello = self.server.read(Hello, _OPEN_LIMIT)
             self.client.read(Hello, _OPEN_LIMIT)
@@ -158,14 +185,16 @@ class Pair:
         watch = Watch([self.server.pid, self.client.pid])
         self.server.write(task)
         self.client.write(task)
+        give_up = time.monotonic() + task.limit
         seen: dict[str, Measurement] = {}
-        while "client" not in seen:
-            line: Mark | Measurement = self.client.read(Mark | Measurement, task.limit)
+        while len(seen) < 2:
+            waiting = {role: child for role, child in self.children.items() if role not in seen}
+            role = first_ready(waiting, give_up - time.monotonic())
+            line: Mark | Measurement = waiting[role].read(Mark | Measurement, _LINE_LIMIT)
             if not isinstance(line, Mark):
-                seen["client"] = line
+                seen[role] = line
             elif on_mark is not None:
                 on_mark()
-        seen["server"] = self.server.read(Measurement, task.limit)
         return seen, watch.cores()
 
     def _end(self, *, kill: bool) -> None:
