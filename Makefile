@@ -63,7 +63,7 @@ BENCH_ENV := target/bench-env
 
 bench: $(VENV)/.built $(VENV)/.test bench-peers
 	$(BIN)/python -m scripts.bench.envelope
-	$(BENCH_ENV)/bin/python -m scripts.bench.transport --rounds 5 --seconds 2 --samples 20000 --robustness
+	$(BENCH_ENV)/bin/python -m scripts.bench.transport --rounds 5 --warm-up 0.5 --seconds 1 --samples 20000 --robustness
 
 bench-peers: $(BENCH_ENV)/.built $(BENCH_ENV)/.nats-server
 

@@ -32,7 +32,9 @@ def write_credentials(directory: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME), x509.IPAddress(LOOPBACK)]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME), x509.IPAddress(LOOPBACK)]), critical=False
+        )
         .sign(key, SHA256())
     )
     for ending, encoding in (("pem", Encoding.PEM), ("der", Encoding.DER)):

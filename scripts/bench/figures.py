@@ -83,7 +83,7 @@ class Task(msgspec.Struct, frozen=True):
         """Seconds after which a process that has not answered is taken for hung."""
         figure = self.figure
         waits = {"control": 2, "crowd": 15}.get(figure.kind, 1)
-        each = 0.0005 if figure.size and figure.kind != "crowd" else 0.02
+        each = 0.0005 if figure.kind in ("resets", "stall") else 0.05
         return self.warm_up + self.seconds * waits + figure.count * each + GRACE
 
 

@@ -28,7 +28,7 @@ _REFUSALS = 200
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A client asks its parent for the next bit of damage."""
+    """A client asks its parent for the next bit of damage; it goes on when the parent has written `True`."""
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -73,6 +73,7 @@ async def send_all(link: Link, task: Task, side: Side) -> Measurement:
                 if marks and accepted >= marks[0]:
                     del marks[0]
                     side.write(Mark())
+                    await side.read(bool)
     except TimeoutError:
         pass
     measurement = {
@@ -127,7 +128,7 @@ async def receive_all(link: Link, task: Task, side: Side) -> Measurement:
         "distinct": ledger.distinct,
         "twice": ledger.twice,
         "reordered": ledger.reordered,
-        "end_mark": ended,
+        "end_mark": float(ended),
     }
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _QUIET = 0.15
 """Cores others may keep busy in a figure that counts; more, and it is taken again."""
 _FRESH = ("idle", "crowd")
-"""Kinds that weigh memory, and want processes that have not freed any yet."""
+"""Kinds that weigh memory: once, in processes that have not freed any yet."""
 _ATTEMPTS = 4
 _PATIENCE = 10.0
 
@@ -99,7 +99,11 @@ class _Collector:
         """Run a round of one peer; a new pair takes over from one that failed."""
         values = self.values.setdefault(label, defaultdict(lambda: defaultdict(list)))
         failures = self.failures[label]
-        left = [figure for figure in self._settings.figures if figure not in failures]
+        left = [
+            figure
+            for figure in self._settings.figures
+            if figure not in failures and not (figure in values and FIGURES[figure].kind in _FRESH)
+        ]
         while left and "open" not in failures:
             figure = "open"
             try:
