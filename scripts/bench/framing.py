@@ -42,10 +42,10 @@ class Splitter:
     """Cuts messages out of a byte stream. Bytes of a message that is not complete wait unjoined."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes | bytearray] = []
+        self._parts: list[bytes] = []
         self._missing = 0
 
-    def split(self, data: bytes | bytearray) -> list[bytes]:
+    def split(self, data: bytes) -> list[bytes]:
         """Return the messages that these further bytes complete."""
         if len(data) < self._missing:
             self._parts.append(data)
@@ -105,4 +105,4 @@ class FramedLink:
         data = await self._read()
         if not data:
             raise EOFError("the stream ended inside a figure")
-        self._ready += self._splitter.split(data)
+        self._ready += self._splitter.split(bytes(data))

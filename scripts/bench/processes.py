@@ -103,16 +103,19 @@ class Child:
         found: T = msgspec.json.decode(line, type=kind)
         return found
 
+    def close_input(self) -> None:
+        """Let it end."""
+        self._stdin.close()
+
     def end(self, *, kill: bool) -> None:
         """Let it end, and see that nothing of it stays."""
+        self.close_input()
         if not kill:
-            self._stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_END_LIMIT)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._stdin.close()
         self._stdout.close()
 
 
@@ -198,6 +201,9 @@ class Pair:
         return seen, watch.cores()
 
     def _end(self, *, kill: bool) -> None:
+        # Both at once, or each would wait in vain for the other's farewell.
+        for child in self.children.values():
+            child.close_input()
         self.client.end(kill=kill)
         self.server.end(kill=kill)
 

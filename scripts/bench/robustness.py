@@ -52,7 +52,8 @@ class Outcome(msgspec.Struct, frozen=True):
         damage: `resets`, `stall` or `resume_0`, `resume_1000` after the frames on the way.
         failed: Why there are no figures, or an empty text.
         figures: Messages accepted, refused, lost, reported as not acknowledged, twice, reordered; MiB by which the
-            sender grew; connections reset; for `resume`, percentiles of the time from the cut to the first message after it.
+            sender grew; connections reset; for `resume`, percentiles of the time from the cut to the first message
+            after it.
     """
 
     peer: str

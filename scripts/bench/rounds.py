@@ -16,11 +16,10 @@ from scripts.bench.credentials import write_credentials
 from scripts.bench.disturbance import wait_until_quiet
 from scripts.bench.figures import FIGURES, OF_A_SIDE, Task
 from scripts.bench.processes import Pair, PeerFailedError, cores
+from scripts.bench.side import Hello
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from scripts.bench.side import Hello
 
 _QUIET = 0.15
 """Cores others may keep busy in a figure that counts; more, and it is taken again."""

@@ -128,7 +128,12 @@ class Side:
         elif self.loop != "blocking":
             loop = asyncio.get_running_loop()
             readable = loop.create_future()
-            loop.add_reader(descriptor, lambda: readable.done() or readable.set_result(None))
+
+            def wake() -> None:
+                if not readable.done():
+                    readable.set_result(None)
+
+            loop.add_reader(descriptor, wake)
             try:
                 await readable
             finally:

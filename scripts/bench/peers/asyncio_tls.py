@@ -7,7 +7,6 @@ accepted beside the first.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from scripts.bench.credentials import SERVER_NAME, tls_context
 from scripts.bench.framing import READ_SIZE, FramedLink
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
     from scripts.bench.link import Link

@@ -27,7 +27,10 @@ LOOP = "trio"
 ENCRYPTED = True
 PACKAGES = ("web4", "trio")
 KINDS = frozenset({"one_way", "ping_pong", "control", "open", "idle", "crowd", "resets", "stall", "resume"})
-LIMITS = {"sessions_per_peer": 16_384, "carriers_per_second": 100_000, "carriers_burst": 100_000}
+OPTIONS = rtt.Options(sessions_per_peer=16_384, carriers_per_second=100_000, carriers_burst=100_000)
+LIMITS = {
+    name: getattr(OPTIONS, name) for name in ("sessions_per_peer", "carriers_per_second", "carriers_burst")
+}
 """Raised for the figures with many sessions."""
 _PRUNE = 512
 
@@ -90,7 +93,7 @@ class SessionLink(ChannelLink):
 @asynccontextmanager
 async def open_link(side: Side) -> AsyncIterator[Link]:
     """Open a session, the client pinning the server, and one channel in it."""
-    async with rtt.open_endpoint(Identity.generate(), options=rtt.Options(**LIMITS)) as endpoint:
+    async with rtt.open_endpoint(Identity.generate(), options=OPTIONS) as endpoint:
         if side.role == "server":
             listener = await endpoint.listen("tcp://127.0.0.1:0", admit=lambda _fingerprint, _address: True)
             side.announce(int(listener.addresses[0].rsplit(":", 1)[1]), endpoint.identity.fingerprint)
