@@ -86,7 +86,8 @@ def main() -> None:
     if options.json:
         return
     print(table(found.results, settings.figures, {peer: kind(found.about.get(peer)) for peer in peers}))
-    print(f"\n{cpu_table(found.results, settings.figures)}")
+    if any(FIGURES[figure].kind == "one_way" for figure in settings.figures):
+        print(f"\n{cpu_table(found.results, settings.figures)}")
     for text in failures(found):
         print(text)
     if outcomes:
