@@ -1,15 +1,17 @@
 """The native core of Web4. Private: the rooms of `web4` give these names their public shape."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 __all__ = [
     "CoreError",
     "Endpoint",
     "Envelope",
     "Identity",
+    "Meter",
     "OpeningLink",
     "SessionLink",
+    "SessionTable",
     "blake3",
     "build_info",
     "canonicalize",
@@ -210,6 +212,11 @@ class Endpoint:
         ack_delay_ns: int,
         resend_bytes: int,
         resend_reserve: int,
+        resume_window_ms: int,
+        rekey_after_ns: int,
+        rekey_bytes: int,
+        rekey_frames: int,
+        carrier_lifetime_ns: int,
     ) -> Endpoint:
         """Check the options.
 
@@ -217,10 +224,19 @@ class Endpoint:
             CoreError: `bad_option`, with the field.
         """
 
-    def dial(self, fd: int, expect: bytes | None, /) -> OpeningLink:
-        """A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None."""
+    def dial(self, fd: int | None, expect: bytes | None, max_write: int | None = None, /) -> OpeningLink:
+        """A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None.
 
-    def accept(self, fd: int, /) -> OpeningLink:
+        It is on the socket `fd`, or, without one, on a wire that the caller feeds and drains. One write has at most
+        `max_write` bytes.
+        """
+
+    def redial(
+        self, fd: int | None, session: SessionLink, max_write: int | None = None, /
+    ) -> OpeningLink | None:
+        """A carrier to the peer of a session, to go on with that; None when the session cannot be resumed any more."""
+
+    def accept(self, fd: int | None, max_write: int | None = None, /) -> OpeningLink:
         """A carrier that somebody dialled."""
 
 @final
@@ -228,7 +244,7 @@ class OpeningLink:
     """A carrier between its first byte and an open session. The socket stays the caller's."""
 
     def advance(self) -> int:
-        """Read, decide, write; how far the opening is: 0 waiting, 1 asked, 2 open.
+        """Read, decide, write; how far the opening is: 0 waiting, 1 asked, 2 open, 3 asked to resume, 4 resumed.
 
         Raises:
             CoreError: Its `field` is `authentication`, `carrier`, `refused` or `violation`.
@@ -237,8 +253,35 @@ class OpeningLink:
     def flush(self) -> bool:
         """Write what waits; False when the socket takes no more now."""
 
+    def feed(self, data: bytes, /) -> None:
+        """Wire without a socket: bring what arrived; `advance` takes it in.
+
+        Raises:
+            ValueError: The wire holds more than 64 KiB then; nothing was taken.
+        """
+
+    def feed_end(self) -> None:
+        """Wire without a socket: nothing more will arrive."""
+
+    def take_output(self) -> bytes:
+        """Wire without a socket: what is to be written next, empty when that is all. What was taken is written by
+        now."""
+
     def answer(self, session_id: bytes, ticket: bytes, /) -> None:
         """Grant the session that was asked for, under an id of 16 bytes and a ticket of 32."""
+
+    @property
+    def asked_session_id(self) -> bytes | None:
+        """The id of the session that the peer asks to resume."""
+
+    def answer_resume(self, session: SessionLink, next_ticket: bytes, now: int, /) -> int:
+        """Grant the resume that was asked for, if the session does; returns the session's status.
+
+        The session then has no carrier until this one has opened.
+
+        Raises:
+            CoreError: With the code the peer was refused with.
+        """
 
     def refuse(self, code: str, retry_after_ms: int, /) -> None:
         """Refuse it, with the word of a code."""
@@ -262,6 +305,21 @@ class OpeningLink:
         """The id of the peer's start, once it named it."""
 
 @final
+class Meter:
+    """Totals of any number of sessions, added up natively."""
+
+    def __new__(cls) -> Meter: ...
+    def add_session(self, link: SessionLink, /) -> None:
+        """Add a session; what it holds now counts only while it is not closed."""
+
+    def merge(self, other: Meter, /) -> None:
+        """Add another meter."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Totals by name; `kinds` and `limits` by name again; `heartbeat` and `acknowledgement` in seconds: count, sum,
+        p50, p95, p99 and the buckets in use as (from, to, count)."""
+
+@final
 class SessionLink:
     """An open session on its carrier. A status has the bits 1 events wait, 2 blocked, 4 finished."""
 
@@ -271,6 +329,23 @@ class SessionLink:
     def write(self) -> int:
         """Write what waits; the status."""
 
+    def feed(self, data: bytes, /) -> None:
+        """Wire without a socket: bring what arrived; `advance` takes it in.
+
+        Raises:
+            ValueError: The wire holds more than 64 KiB then; nothing was taken.
+        """
+
+    def feed_end(self) -> None:
+        """Wire without a socket: nothing more will arrive."""
+
+    def take_output(self) -> tuple[bytes, int]:
+        """Wire without a socket: what is to be written next, empty when that is all, and the status. What was taken is
+        written by now. The status says blocked while there is something to take."""
+
+    def take_farewell(self) -> bytes:
+        """Wire without a socket, once it is let go of: what was encrypted and is not written, such as CLOSE. Once."""
+
     def events(self) -> list[tuple[int, int]]:
         """Take the events out: 0 channel opened, 1 readable, 2 send done, 3 wait failed, 4 flush done, 5 peer shut
         down, 6 heartbeat timeout, 7 closed; each with a channel or a ticket."""
@@ -279,12 +354,17 @@ class SessionLink:
     def deadline(self) -> int | None:
         """When `advance` wants to be called next."""
 
-    def send(self, channel: int, message: bytes, wait: bool, ticket: int, /) -> tuple[int, int]:
-        """Hand a message to a channel and write; (0 accepted, 1 evicted oldest, 2 dropped newest, 3 waiting; status).
+    def send(self, channel: int, message: bytes, wait: bool, share: bool, ticket: int, /) -> int:
+        """Hand a message to a channel; it is written at once, or with `share` soon. The two lowest bits are 0 accepted,
+        1 evicted oldest, 2 dropped newest, 3 waiting; above them is the status, with the bit 8 if a burst began.
 
         Raises:
             CoreError: `channel_closed`, `session_closed`, `message_too_large`, `batch_too_large`, `queue_full`.
         """
+
+    def end_burst(self, sleeps: bool, /) -> int:
+        """Write what the single sends of a burst have left to be written together. The burst is over if that was
+        nothing or the loop is about to sleep; the status, with the bit 8 if it goes on."""
 
     def send_many(
         self, channel: int, messages: list[bytes], wait: bool, ticket: int, /
@@ -294,6 +374,10 @@ class SessionLink:
     def receive(self, channel: int, most: int, /) -> tuple[list[bytes] | int, int]:
         """Take messages out and grant what that frees, or say why there is none: 0 none yet, 1 the peer ended, 2
         reset by the peer, 3 reset here, 4 closed."""
+
+    def receive_one(self, channel: int, /) -> bytes | tuple[bytes, int] | None:
+        """Take one message out and grant what that frees: the message, with the status if it is not 0, or None where
+        `receive` has more to say."""
 
     def readable(self, channel: int, /) -> int:
         """How many messages wait on a channel."""
@@ -328,8 +412,8 @@ class SessionLink:
     def reset_channel(self, channel: int, /) -> int:
         """End both directions now; the status."""
 
-    def flush(self, channel: int, ticket: int, /) -> bool:
-        """Ask to be told when everything accepted so far is acknowledged; True when it is.
+    def flush(self, channel: int, ticket: int, /) -> tuple[bool, int]:
+        """Write, and ask to be told when everything accepted so far is acknowledged; (whether it is, status).
 
         Raises:
             CoreError: `channel_closed`, `session_closed`.
@@ -347,11 +431,18 @@ class SessionLink:
     def abort(self, code: str, text: str, /) -> int:
         """End the session now, with one attempt to say so; the status."""
 
-    def carrier_lost(self) -> int:
-        """The carrier is gone; the status."""
+    def carrier_lost(self, now: int, /) -> int:
+        """The carrier is gone: the session is suspended, or ends if it cannot be. Returns the status."""
 
-    def peer_restarted(self) -> int:
-        """The peer has started anew; the status."""
+    def attach(self, opening: OpeningLink, now: int, /) -> int:
+        """Go on upon a carrier that opened by a resume of this session; returns the status.
+
+        Raises:
+            CoreError: `stale_epoch`, or `bad_cursor`, which ended the session. `opening` is of no use afterwards.
+        """
+
+    def lose(self, loss: str, /) -> int:
+        """The session is lost, and `loss` says how; end it if it has not ended. Returns the status."""
 
     def release(self) -> None:
         """Let go of the socket, so that it can be closed."""
@@ -361,8 +452,20 @@ class SessionLink:
         """`open`, `closing` or `closed`."""
 
     @property
-    def closed(self) -> tuple[str, str, str] | None:
+    def closed(self) -> tuple[str, str, str, str | None] | None:
         """Why it is closed: reason, word of the code, reason text."""
+
+    @property
+    def suspension(self) -> str | None:
+        """Why it has no carrier, while it is suspended."""
+
+    @property
+    def epoch(self) -> int:
+        """The number of the current, or the latest, carrier."""
+
+    @property
+    def resume_window_ms(self) -> int:
+        """How long the session waits for a carrier, in milliseconds; 0 when it does not."""
 
     @property
     def failure(self) -> str | None:
@@ -395,3 +498,38 @@ class SessionLink:
 
     def take_lost(self) -> list[tuple[int, str, str, int, bool, bytes]]:
         """What was accepted and never acknowledged: channel, name, kind, index, whether unsent, content."""
+
+@final
+class SessionTable:
+    """Whose sessions an endpoint keeps, how many, and since when they have no carrier."""
+
+    def __new__(cls, *, sessions_per_peer: int, sessions: int, suspended: int) -> SessionTable: ...
+    def __len__(self) -> int: ...
+    @property
+    def suspended(self) -> int:
+        """How many sessions have no carrier."""
+
+    def of_earlier_boots(self, peer: bytes, boot_id: bytes, /) -> list[bytes]:
+        """The sessions that a later start of the same peer ends (RTT-35)."""
+
+    def check_room(self, peer: bytes, /) -> None:
+        """Ask whether a peer may have one session more.
+
+        Raises:
+            CoreError: `limit` or `busy`.
+        """
+
+    def insert(self, session_id: bytes, peer: bytes, boot_id: bytes, /) -> None:
+        """A session was granted, or opened here."""
+
+    def remove(self, session_id: bytes, /) -> None:
+        """A session is over, or was never confirmed."""
+
+    def find(self, session_id: bytes, peer: bytes, /) -> str:
+        """What a session is to the peer that names it: `own`, `unknown`, or somebody else's, `foreign` (RTT-33)."""
+
+    def suspend(self, session_id: bytes, now: int, /) -> bytes | None:
+        """A session lost its carrier; the id of the one to give up for it."""
+
+    def resume(self, session_id: bytes, /) -> None:
+        """A session has a carrier again."""

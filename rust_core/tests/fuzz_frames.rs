@@ -22,7 +22,7 @@ use session_pair::*;
 use web4_core::rtt::frame::{self, FIRST, Frame, LAST, NUMBERED, Numbered};
 use web4_core::rtt::opening_frame::OpeningFrame;
 use web4_core::rtt::{
-    Agreement, Code, Event, Kind, Opening, OpeningStep, Options, Policy, Session, State, Window,
+    Agreement, Code, Event, Kind, Opening, OpeningStep, Options, Policy, ResumeTicket, Session, State, Window,
 };
 
 #[global_allocator]
@@ -285,7 +285,7 @@ fn fuzz_opening(random: &mut Random, what: &dyn Fn() -> String) -> bool {
     let mut initiator = Opening::initiate(&options, [1; 16], &mut start);
     let mut acceptor = Opening::accept(&options, [2; 16]);
     assert_eq!(acceptor.receive(&start, &mut answer), Ok(OpeningStep::Asked { boot_id: [1; 16] }));
-    acceptor.answer([7; 16], [8; 32], &mut answer);
+    acceptor.answer([7; 16], ResumeTicket([8; 32]), &mut answer);
     let (mut opening, mut input) = match random.below(3) {
         0 => (Opening::accept(&options, [2; 16]), start.clone()),
         1 => (initiator, answer),
@@ -333,6 +333,13 @@ fn drive(
                 assert!(matches!(frame, OpeningFrame::Start { boot_id: named, .. } if named == boot_id));
                 return true;
             }
+            Ok(OpeningStep::AskedResume(request)) => {
+                let frame = sound(&input[1..used], 0, what);
+                let named = |id: [u8; 16]| id == request.session_id;
+                assert!(matches!(frame, OpeningFrame::Resume { session_id, .. } if named(session_id)));
+                return true;
+            }
+            Ok(OpeningStep::Resumed(_)) => panic!("nothing was to be resumed: {}", what()),
             Ok(OpeningStep::Refused { .. }) => {
                 assert!(matches!(sound(&input[1..used], 0, what), OpeningFrame::Refused { .. }));
                 return true;

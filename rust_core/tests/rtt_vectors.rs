@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use session_pair::Scripted;
 use web4_core::rtt::frame::{self, Frame, HEADER_BYTES, Header, Numbered};
 use web4_core::rtt::opening_frame::{Extension, OpeningFrame};
-use web4_core::rtt::{Code, Kind, Limits, Opening, OpeningStep, Options, Policy, Session, Window};
+use web4_core::rtt::{
+    Code, Kind, Limits, Opening, OpeningStep, Options, Policy, ResumeTicket, Session, Window,
+};
 
 fn path(name: &str) -> String {
     format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))
@@ -236,7 +238,7 @@ fn rtt_opening_frame_vectors_are_current() {
                     version: 1,
                     session_id,
                     boot_id: [0x22; 16],
-                    ticket,
+                    ticket: ResumeTicket(ticket),
                     limits,
                     resume_window_ms: 0,
                     extensions: vec![],
@@ -252,7 +254,7 @@ fn rtt_opening_frame_vectors_are_current() {
                     versions: vec![1],
                     session_id,
                     boot_id,
-                    ticket,
+                    ticket: ResumeTicket(ticket),
                     epoch: 1,
                     cursor: 77,
                     extensions: extensions.clone(),
@@ -268,7 +270,7 @@ fn rtt_opening_frame_vectors_are_current() {
                     boot_id: [0x22; 16],
                     epoch: 1,
                     cursor: 1 << 33,
-                    ticket: [0x55; 32],
+                    ticket: ResumeTicket([0x55; 32]),
                     extensions: vec![],
                 },
                 json!({ "version": 1, "boot_id": hex(&[0x22; 16]), "epoch": 1, "cursor": 1u64 << 33,
@@ -451,7 +453,7 @@ fn transcript() -> [Vec<u8>; 2] {
     let mut dial = Opening::initiate(&options, [0x11; 16], &mut initiator);
     let mut accept = Opening::accept(&options, [0x22; 16]);
     assert!(matches!(accept.receive(&initiator, &mut acceptor), Ok(OpeningStep::Asked { .. })));
-    accept.answer([0x33; 16], [0x44; 32], &mut acceptor);
+    accept.answer([0x33; 16], ResumeTicket([0x44; 32]), &mut acceptor);
     let start = initiator.len();
     let Ok(OpeningStep::Open(dialled)) = dial.receive(&acceptor, &mut initiator) else { panic!("open") };
     let step = accept.receive(&initiator[start..], &mut acceptor);

@@ -44,8 +44,8 @@ fn happen(peer: &mut Scripted, event: Happens) {
     match event {
         Happens::Shutdown => peer.session.shutdown(peer.now),
         Happens::Abort => peer.session.abort(Code::APPLICATION, "enough"),
-        Happens::CarrierLost => peer.session.carrier_lost(),
-        Happens::PeerRestarted => peer.session.peer_restarted(),
+        Happens::CarrierLost => peer.session.carrier_lost(peer.now),
+        Happens::PeerRestarted => peer.session.lose("peer_restarted", Code::UNKNOWN_SESSION),
         Happens::PeerShutdown => {
             peer.numbered(Numbered::Shutdown { code: Code::NORMAL }).unwrap();
         }

@@ -183,7 +183,7 @@ fn qos_every_end_wakes_waiters() {
         }),
         ("shutdown", |peer, _| peer.session.shutdown(peer.now)),
         ("abort", |peer, _| peer.session.abort(Code::NORMAL, "")),
-        ("carrier lost", |peer, _| peer.session.carrier_lost()),
+        ("carrier lost", |peer, _| peer.session.carrier_lost(0)),
         ("close", |peer, _| peer.frame(Frame::Close { code: Code::NORMAL, reason: "" }).unwrap()),
     ];
     for (name, end) in ends {
@@ -337,7 +337,7 @@ fn flush_waits_for_acknowledgement() {
 
     offer(&mut peer, id, 12, 0).unwrap();
     assert_eq!(peer.session.flush(id, 5), Ok(false));
-    peer.session.carrier_lost();
+    peer.session.carrier_lost(0);
     assert_eq!(peer.events(), [Event::WaitFailed(5), Event::Closed]);
     assert_eq!(peer.session.flush(id, 6), Err(SendError::SessionClosed));
 }

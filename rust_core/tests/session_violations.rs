@@ -6,7 +6,7 @@ use bytes::Bytes;
 use session_pair::*;
 use web4_core::rtt::frame::{FIRST, Frame, LAST, NUMBERED, Numbered, kind};
 use web4_core::rtt::{
-    CHANNEL_ZERO, Code, Kind, Nothing, Opening, OpeningStep, Options, Policy, State, Window,
+    CHANNEL_ZERO, Code, Kind, Nothing, Opening, OpeningStep, Options, Policy, ResumeTicket, State, Window,
 };
 
 type Attack = fn(&mut Scripted) -> Result<(), Code>;
@@ -241,7 +241,7 @@ fn started(options: &Options) -> (Opening, Opening, Vec<u8>) {
     let initiator = Opening::initiate(options, [1; 16], &mut start);
     let mut acceptor = Opening::accept(options, [2; 16]);
     assert!(matches!(acceptor.receive(&start, &mut answer), Ok(OpeningStep::Asked { .. })));
-    acceptor.answer([7; 16], [8; 32], &mut answer);
+    acceptor.answer([7; 16], ResumeTicket([8; 32]), &mut answer);
     (initiator, acceptor, answer)
 }
 
@@ -338,11 +338,11 @@ fn openings_refuse_with_the_code_that_says_why() {
         resume_window_ms: 600_000,
         extensions: vec![Extension { id: 9, critical, content: vec![1, 2, 3] }],
     };
-    let resume = OpeningFrame::Resume {
-        versions: vec![1],
+    let resume = |versions: &[u8]| OpeningFrame::Resume {
+        versions: versions.to_vec(),
         session_id: [7; 16],
         boot_id: [1; 16],
-        ticket: [8; 32],
+        ticket: ResumeTicket([8; 32]),
         epoch: 1,
         cursor: 0,
         extensions: vec![],
@@ -352,7 +352,7 @@ fn openings_refuse_with_the_code_that_says_why() {
         (start(&[9, 1], false), None),
         (start(&[2, 9], false), Some(Code::VERSION)),
         (start(&[1], true), Some(Code::EXTENSION)),
-        (resume, Some(Code::UNKNOWN_SESSION)),
+        (resume(&[9]), Some(Code::VERSION)),
     ];
     for (frame, refused) in cases {
         let (mut bytes, mut out) = (vec![1], Vec::new());
@@ -443,7 +443,7 @@ fn nothing_is_due_on_a_lost_carrier() {
     let mut peer = Scripted::new(&Options::default());
     peer.session.abort(Code::APPLICATION, "bye");
     assert!(peer.session.wants_write());
-    peer.session.carrier_lost();
+    peer.session.carrier_lost(0);
     assert!(!peer.session.wants_write());
     assert_eq!((peer.wrote(), peer.session.closed().unwrap().reason), (vec![], "local"));
 }

@@ -180,7 +180,7 @@ async def test_a_blocked_sender_needs_no_word_of_its_peer() -> None:
             nursery.start_soon(partial(trio.to_thread.run_sync, read, abandon_on_cancel=True))
             session = await next_session(bob)
             channel = await session.accept_channel()
-            while not session._draining:
+            while not session.pump.draining:
                 await channel.send_many([bytes(size)] * 8)
             with contextlib.suppress(rtt.BackpressureError):
                 while True:
@@ -188,7 +188,7 @@ async def test_a_blocked_sender_needs_no_word_of_its_peer() -> None:
             full.set()
             with trio.fail_after(SAFETY):
                 await channel.send(bytes(size))
-            assert session._draining, "the socket took everything"
+            assert session.pump.draining, "the socket took everything"
             woken.append(True)
             over.set()
         session.abort("done")
@@ -218,7 +218,7 @@ async def test_rtt_gil_released() -> None:
                 await ours.send(bytes(1 << 20))
                 while theirs.stats()["received"] < ours.stats()["accepted"]:
                     before = progress[0]
-                    pair.there.advance()
+                    pair.there.pump.advance()
                     during["advance"] += progress[0] - before
                     before = progress[0]
                     pair.there.stats()

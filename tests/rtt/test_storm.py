@@ -147,5 +147,5 @@ async def test_rtt_cancellation_storm(seed: int, tmp_path: Path) -> None:
             await storm.run(directions)
             for direction in directions:
                 direction.check()
-            assert not pair.here._waits
-            assert not pair.there._waits
+            assert not pair.here.waits
+            assert not pair.there.waits

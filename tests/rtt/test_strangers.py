@@ -24,6 +24,7 @@ from tests.rtt.arrange import ALICE, BOB, LOOPBACK, SAFETY, Events, anybody, nex
 from tests.rtt.foreign import Foreigner
 from tests.rtt.processes import memory
 from web4 import rtt
+from web4.rtt.pump import Pump
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -371,7 +372,7 @@ async def test_a_peer_that_reads_nothing_cannot_hold_a_dead_session() -> None:
             nursery.start_soon(partial(trio.to_thread.run_sync, attack, abandon_on_cancel=True))
             session = await next_session(bob)
             channel = await session.accept_channel()
-            while not session._draining:
+            while not session.pump.draining:
                 channel.send_nowait(bytes(1 << 20))
             release.set()
             with pytest.raises(rtt.ProtocolError):
@@ -402,7 +403,7 @@ async def test_a_blocked_session_may_end_at_once() -> None:
             nursery.start_soon(partial(trio.to_thread.run_sync, attack, abandon_on_cancel=True))
             session = await next_session(bob)
             channel = await session.accept_channel()
-            while not session._draining:
+            while not session.pump.draining:
                 channel.send_nowait(bytes(1 << 20))
             session.abort("now")
             await trio.testing.wait_all_tasks_blocked()
@@ -462,9 +463,10 @@ async def test_a_dead_session_touches_no_descriptor_of_others() -> None:
             nursery.start_soon(partial(trio.to_thread.run_sync, attack, abandon_on_cancel=True))
             session = await next_session(bob)
             channel = await session.accept_channel()
-            while not session._draining:
+            while not session.pump.draining:
                 channel.send_nowait(bytes(1 << 20))
-            descriptor = session._stream.socket.fileno()
+            assert isinstance(session.pump, Pump)
+            descriptor = session.pump._stream.socket.fileno()
             session.abort("now")
             with contextlib.ExitStack() as stack:
                 others = [stack.enter_context(end) for end in socket.socketpair()]

@@ -17,7 +17,9 @@ import trio.testing
 from tests.rtt.arrange import ALICE, BOB, LOOPBACK, anybody, next_session
 from tests.rtt.processes import descriptors
 from web4 import rtt
+from web4.rtt.pump import Pump
 from web4.rtt.transports import Address, TcpTransport, UnixTransport
+from web4.rtt.transports.sockets import SocketAcceptor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,18 +28,18 @@ if TYPE_CHECKING:
 async def test_xport_registry() -> None:
     """RTT-66: overwriting is refused unless asked for, an unknown scheme is named, `available` is sorted."""
     registry = rtt.default_registry()
-    assert registry.available() == ["tcp", "unix"]
+    assert registry.available() == ["memory", "tcp", "unix"]
     with pytest.raises(ValueError, match="tcp"):
         registry.register("tcp", TcpTransport)
     registry.register("tcp", UnixTransport, replace=True)
     assert isinstance(registry.create("tcp"), UnixTransport)
     registry.register("carrier-pigeon", TcpTransport)
-    assert registry.available() == ["carrier-pigeon", "tcp", "unix"]
+    assert registry.available() == ["carrier-pigeon", "memory", "tcp", "unix"]
     with pytest.raises(rtt.TransportUnavailableError, match="smoke") as caught:
         registry.create("smoke")
     assert caught.value.code == "unknown_scheme"
     # Another registry is another world.
-    assert rtt.default_registry().available() == ["tcp", "unix"]
+    assert rtt.default_registry().available() == ["memory", "tcp", "unix"]
     async with rtt.open_endpoint(ALICE) as alice:
         with pytest.raises(rtt.TransportUnavailableError, match="quic"):
             await alice.listen("quic://127.0.0.1:1", admit=anybody)
@@ -119,22 +121,13 @@ async def test_an_address_in_use_says_so(tmp_path: Path) -> None:
             assert caught.value.code == "address_in_use"
 
 
-class Both:
+class Both(TcpTransport):
     """TCP on two sockets, as a name with an IPv4 and an IPv6 address has."""
 
-    scheme = "both"
-    local_only = True
-    survives_address_change = False
-
-    async def connect(self, address: Address) -> trio.SocketStream:
-        return await TcpTransport().connect(address)
-
-    async def listen(self, address: Address) -> rtt.Acceptor:
-        first = await TcpTransport().listen(address)
-        second = await TcpTransport().listen(address)
-        first.listeners.extend(second.listeners)
-        object.__setattr__(first, "addresses", (*first.addresses, *second.addresses))
-        return first
+    async def listen(self, address: Address) -> SocketAcceptor:
+        first = await super().listen(address)
+        second = await super().listen(address)
+        return SocketAcceptor([*first.listeners, *second.listeners], (*first.addresses, *second.addresses))
 
 
 async def test_several_sockets_of_one_address() -> None:
@@ -274,7 +267,8 @@ async def test_sockets_send_at_once_and_keep_little() -> None:
         address = (await bob.listen(LOOPBACK, admit=anybody)).addresses[0]
         async with alice.dial(address, expect=BOB.fingerprint) as session:
             for end in (session, await next_session(bob)):
-                sock = end._stream.socket
+                assert isinstance(end.pump, Pump)
+                sock = end.pump._stream.socket
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 assert sock.getsockopt(socket.IPPROTO_TCP, 25) == 128 * 1024
             session.abort("done")

@@ -26,10 +26,24 @@ from web4.rtt.errors import (
     TransportUnavailableError,
     VersionError,
 )
+from web4.rtt.hooks import HookHandle, HookName, Hooks, SessionEvent
+from web4.rtt.metrics import EndpointMetrics, Histogram, KindMetrics, Metrics
 from web4.rtt.opening import ANY, Expect
 from web4.rtt.options import ChannelLimits, Options
 from web4.rtt.session import RttSession
-from web4.rtt.transports import Acceptor, Address, Registry, Transport, default_registry
+from web4.rtt.transports import (
+    Acceptor,
+    Address,
+    Break,
+    Faults,
+    GivenUp,
+    MemoryNetwork,
+    MemoryTransport,
+    Registry,
+    Transport,
+    default_registry,
+    shared_registry,
+)
 
 __all__ = [
     "ANY",
@@ -38,18 +52,30 @@ __all__ = [
     "AuthenticationError",
     "BackpressureError",
     "BatchTooLargeError",
+    "Break",
     "Channel",
     "ChannelClosedError",
     "ChannelKindError",
     "ChannelLimits",
     "ChannelResetError",
     "Endpoint",
+    "EndpointMetrics",
     "Expect",
+    "Faults",
+    "GivenUp",
     "HandshakeError",
+    "Histogram",
+    "HookHandle",
+    "HookName",
+    "Hooks",
+    "KindMetrics",
     "LimitError",
     "Listener",
     "LostMessage",
+    "MemoryNetwork",
+    "MemoryTransport",
     "MessageTooLargeError",
+    "Metrics",
     "Options",
     "Outcome",
     "ProtocolError",
@@ -57,10 +83,12 @@ __all__ = [
     "RttError",
     "RttSession",
     "SessionClosedError",
+    "SessionEvent",
     "SessionLost",
     "Transport",
     "TransportUnavailableError",
     "VersionError",
     "default_registry",
     "open_endpoint",
+    "shared_registry",
 ]

@@ -9,6 +9,7 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from web4._core import CoreError
+from web4.rtt.drops import Drops
 from web4.rtt.errors import (
     BackpressureError,
     BatchTooLargeError,
@@ -55,6 +56,7 @@ class Channel(trio.abc.Channel[bytes]):
         self._receiving = False
         self._receiver: trio.lowlevel.Task | None = None
         self._closed = False
+        self._drops: Drops | None = None
         self.id = channel_id
         self.kind, self.name, self.max_message = info
 
@@ -64,34 +66,42 @@ class Channel(trio.abc.Channel[bytes]):
         If this returns, the message was accepted (or the policy dropped it, and the outcome says so). If it raises
         `trio.Cancelled`, the message was not accepted and never will be delivered (RTT-62).
 
+        The first message after a pause is on its way when this returns. Those that follow at once share writes, and are
+        on their way when 16 KiB are together, when no task is ready to run, or at the end of the loop's pass in which
+        a millisecond has passed. Control does not wait, nor do `send_many`, `send_nowait`, `flush` and every end.
+
         Raises:
             MessageTooLargeError: It can never be sent here.
             BackpressureError: `queue_full` under policy `error`; `block_timeout`.
             ChannelClosedError, ChannelResetError, SessionClosedError, SessionLost, ProtocolError: It is over.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.next_ticket()
+        ticket = self._session.waits.ticket
         try:
-            outcome, status = self._link.send(self.id, value, True, ticket)
+            code = self._link.send(self.id, value, True, True, ticket)
         except CoreError as error:
             self._raise(error)
-        if outcome == _WAITING:
-            await self._wait_for_room(ticket, status)
-            return Outcome.ACCEPTED
-        if status:
-            self._session.react(status)
+        if code:
+            if code & 3 == _WAITING:
+                await self._wait_for_room(ticket, code >> 2)
+                return Outcome.ACCEPTED
+            self._session.react(code >> 2)
+            if code & 3:
+                self._dropped()
         await cancel_shielded_checkpoint()
-        return _OUTCOMES[outcome]
+        return _OUTCOMES[code & 3]
 
     def send_nowait(self, value: bytes) -> Outcome:
         """Like `send`, but instead of waiting raises `BackpressureError(queue_full)`, a `trio.WouldBlock`."""
         try:
-            outcome, status = self._link.send(self.id, value, False, 0)
+            code = self._link.send(self.id, value, False, False, 0)
         except CoreError as error:
             self._raise(error)
-        if status:
-            self._session.react(status)
-        return _OUTCOMES[outcome]
+        if code:
+            self._session.react(code >> 2)
+            if code & 3:
+                self._dropped()
+        return _OUTCOMES[code & 3]
 
     async def send_many(self, values: Sequence[bytes]) -> list[Outcome]:
         """Hand a batch to the channel, contiguous and in order: the fast way to send much.
@@ -103,7 +113,7 @@ class Channel(trio.abc.Channel[bytes]):
             Also everything that `send` raises.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.next_ticket()
+        ticket = self._session.waits.ticket
         batch = values if isinstance(values, list) else list(values)
         try:
             outcomes, status = self._link.send_many(self.id, batch, True, ticket)
@@ -117,11 +127,12 @@ class Channel(trio.abc.Channel[bytes]):
         await cancel_shielded_checkpoint()
         if isinstance(outcomes, int):
             return [Outcome.ACCEPTED] * len(batch)
+        self._dropped()
         return [_OUTCOMES[outcome] for outcome in outcomes]
 
     async def _wait_for_room(self, ticket: int, status: int) -> None:
         with trio.move_on_after(float("inf") if self._block_timeout is None else self._block_timeout):
-            if not await self._session.wait_ticket(
+            if not await self._session.waits.wait(
                 ticket, status, lambda: self._link.cancel_send(self.id, ticket)
             ):
                 self._raise_over()
@@ -139,12 +150,13 @@ class Channel(trio.abc.Channel[bytes]):
             ChannelResetError, SessionClosedError, SessionLost, ProtocolError: That cannot happen any more.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.next_ticket()
+        ticket = self._session.waits.ticket
         try:
-            done = self._link.flush(self.id, ticket)
+            done, status = self._link.flush(self.id, ticket)
         except CoreError as error:
             self._raise(error)
         if done:
+            self._session.react(status)
             await cancel_shielded_checkpoint()
             return
 
@@ -152,7 +164,7 @@ class Channel(trio.abc.Channel[bytes]):
             self._link.cancel_flush(self.id, ticket)
             return True
 
-        if not await self._session.wait_ticket(ticket, 0, cancel):
+        if not await self._session.waits.wait(ticket, status, cancel):
             self._raise_over()
 
     async def receive(self) -> bytes:
@@ -163,8 +175,17 @@ class Channel(trio.abc.Channel[bytes]):
             trio.BusyResourceError: Another task is receiving.
             ChannelClosedError, ChannelResetError, SessionClosedError, SessionLost, ProtocolError: It is over.
         """
-        messages = await self.receive_many(max=1)
-        return messages[0]
+        await checkpoint_if_cancelled()
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        got = self._link.receive_one(self.id)
+        if not isinstance(got, bytes):
+            if got is None:
+                return (await self._wait_for_messages(1))[0]
+            got, status = got
+            self._session.react(status)
+        await cancel_shielded_checkpoint()
+        return got
 
     async def receive_many(self, max: int = 256) -> list[bytes]:  # noqa: A002 - the specification's name
         """Wait for one message and take all that are ready, up to `max`. Otherwise like `receive`.
@@ -177,23 +198,37 @@ class Channel(trio.abc.Channel[bytes]):
         await checkpoint_if_cancelled()
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
+        got, status = self._link.receive(self.id, max)
+        if isinstance(got, int):
+            return await self._wait_for_messages(max)
+        if status:
+            self._session.react(status)
+        await cancel_shielded_checkpoint()
+        return got
+
+    async def _wait_for_messages(self, most: int) -> list[bytes]:
+        """Wait for messages that are not there yet, by reading them in if nobody else does."""
         self._receiving = True
-        waited = False
+        parked = False
         try:
             while True:
-                got, status = self._link.receive(self.id, max)
+                got, status = self._link.receive(self.id, most)
                 if status:
                     self._session.react(status)
                 if not isinstance(got, int):
-                    if not waited:
-                        await cancel_shielded_checkpoint()
                     return got
                 if got != _NONE_YET or self._closed:
                     self._raise_nothing(got)
-                await self._park()
-                waited = True
+                if self._session.pump.takes_leader:
+                    await self._session.pump.lead(self)
+                else:
+                    parked = True
+                    await self._park()
         finally:
             self._receiving = False
+            if parked:
+                # It may have been woken to lead, and have left without.
+                self._session.pump.attend()
 
     def receive_nowait(self) -> list[bytes]:
         """Take all messages that are ready, possibly none; never waits.
@@ -214,18 +249,34 @@ class Channel(trio.abc.Channel[bytes]):
 
     async def _park(self) -> None:
         self._receiver = trio.lowlevel.current_task()
+        self._session.parked[self] = None
 
         def abort(_: object) -> trio.lowlevel.Abort:
             self._receiver = None
+            del self._session.parked[self]
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
+    def _dropped(self) -> None:
+        if self._drops is None:
+            self._drops = Drops(self._session, self)
+        self._drops.happened()
+
+    def end(self) -> None:
+        """For the session: it is over."""
+        if self._drops is not None:
+            self._drops.end()
+        self.wake()
+
     def wake(self) -> None:
-        """For the session: there is something to read, or nothing will be any more."""
+        """For session and pump: there is something to read, or nothing will be any more, or nobody else reads."""
         if self._receiver is not None:
             trio.lowlevel.reschedule(self._receiver)
             self._receiver = None
+            del self._session.parked[self]
+        else:
+            self._session.pump.dismiss(self)
 
     async def aclose(self) -> None:
         """End the channel: what was accepted is still delivered, nothing more is read.
@@ -243,6 +294,8 @@ class Channel(trio.abc.Channel[bytes]):
         if self.id == 0 or self._closed:
             return
         self._closed = True
+        if self._drops is not None:
+            self._drops.end()
         self._session.react(native(self.id))
         self._session.forget(self)
         self.wake()

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
-from web4.foundation.events import no_events
+from web4.foundation.events import IsolatedEmitter, no_events
 from web4.foundation.ids import SystemIds
 from web4.rtt.admission import Admission
-from web4.rtt.errors import AuthenticationError, HandshakeError, RttError
-from web4.rtt.opening import Expect, open_carrier
+from web4.rtt.dialing import Dialer
+from web4.rtt.errors import AuthenticationError, RttError
+from web4.rtt.hooks import LEAVING_GRACE, EndpointHooks
+from web4.rtt.opening import Expect
 from web4.rtt.options import Options
+from web4.rtt.pump import now
+from web4.rtt.reception import Reception
+from web4.rtt.reconnect import BackOff, Reconnector
+from web4.rtt.roster import Roster
 from web4.rtt.session import RttSession
 from web4.rtt.timers import Timers
-from web4.rtt.transports import Address, default_registry, tune
+from web4.rtt.transports import Address, shared_registry
+from web4.rtt.transports.stream import close_now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
-    from typing import Literal
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
     from web4._core import OpeningLink
     from web4.foundation.events import Emitter
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
+    from web4.rtt.hooks import SessionHooks
+    from web4.rtt.metrics import EndpointMetrics
+    from web4.rtt.reception import Admit
     from web4.rtt.transports import Acceptor, Registry
-
-    Admit = Callable[[str, str], bool]
-    """Asked with a proven fingerprint and an address before anything is answered (RTT-6)."""
-
-BUSY_RETRY_MS = 1_000
 
 
 class Listener:
@@ -71,26 +75,30 @@ class Endpoint:
     ) -> None:
         self.identity = identity
         self.options = options
-        self.hits: Counter[str] = Counter()
-        """How often each limit was hit, by its name (RTT-51)."""
         self.failures: Counter[tuple[str, str]] = Counter()
         """Openings that failed, by (whom it is charged to, code): the fingerprint that was proven, and before one was
         the address (RTT-9)."""
         self._native = options.build(identity, ids.token(16))
         self._nursery = nursery
         self._transports = transports
-        self._emit = emit
+        self._emit = IsolatedEmitter(emit)
+        self.hooks = EndpointHooks(
+            nursery, timeout=options.hook_timeout, emit=self._emit, sessions=self._session_hooks
+        )
+        """Functions that are told what becomes of the sessions of this endpoint (RTT-54)."""
         self._ids = ids
+        self._roster = Roster(options, self._emit)
         self._admission = Admission(options)
-        self._admission.hits = self.hits
+        self._admission.hits = self._roster.hits
         self._timers = Timers()
         self._serving: set[trio.CancelScope] = set()
-        self._state: Literal["open", "closing", "closed"] = "open"
-        self._by_peer: dict[str, dict[RttSession, bytes | None]] = {}
-        self._session_count = 0
-        self._granted: dict[int, str] = {}
-        self._accepted: dict[RttSession, None] = {}
-        self._waiting: deque[trio.lowlevel.Task] = deque()
+        self._dialer = Dialer(
+            self._native,
+            transports,
+            handshake_timeout=options.handshake_timeout,
+            emit=self._emit,
+            failed=self._report_failure,
+        )
         nursery.start_soon(self._timers.run)
 
     def __repr__(self) -> str:
@@ -99,15 +107,29 @@ class Endpoint:
     @property
     def session_count(self) -> int:
         """Sessions that are not closed, or that nobody has taken out of `sessions` yet."""
-        return self._session_count
+        return len(self._roster)
+
+    @property
+    def hits(self) -> Counter[str]:
+        """How often each limit was hit, by its name (RTT-51)."""
+        return self._roster.hits
+
+    def metrics(self) -> EndpointMetrics:
+        """A snapshot of what this endpoint has done and holds (RTT-59). Takes some microseconds for each session."""
+        return self._roster.ledger.snapshot(
+            self._roster.by_peer(),
+            self.hits + Counter(hook_queue=self.hooks.overflows),
+            hook_failures=self.hooks.failures,
+            emit_failures=self._emit.failures,
+        )
 
     async def listen(self, url: str, *, admit: Admit) -> Listener:
         """Accept carriers at an address such as `tcp://0.0.0.0:7440` or `unix:///run/web4/a.sock`.
 
         Args:
             url: Where. Port 0 lets the operating system choose; `Listener.addresses` tells.
-            admit: Asked with the proven fingerprint and the address of whoever wants a session; what it refuses
-                learns nothing but that (RTT-6). If it raises, the answer is no.
+            admit: Asked with the proven fingerprint and the address of whoever wants a session, or comes back to one;
+                what it refuses learns nothing but that (RTT-6). If it raises, the answer is no.
 
         Raises:
             TransportUnavailableError: The address cannot be used.
@@ -116,21 +138,27 @@ class Endpoint:
         await trio.lowlevel.checkpoint()
         self._check_open()
         address = Address.parse(url)
-        acceptor = await self._transports.create(address.scheme).listen(address)
+        transport = self._transports.create(address.scheme)
+        acceptor = await transport.listen(address)
         scope = trio.CancelScope()
-        if self._state != "open":
+        if self._roster.state != "open":
             await acceptor.aclose()
             self._check_open()
         self._serving.add(scope)
-        self._nursery.start_soon(self._serve, acceptor, admit, scope)
+        self._nursery.start_soon(self._serve, acceptor, transport.max_write, admit, scope)
         return Listener(acceptor, scope)
 
     @asynccontextmanager
-    async def dial(self, url: str, *, expect: str | Expect) -> AsyncGenerator[RttSession]:
+    async def dial(self, url: str | Sequence[str], *, expect: str | Expect) -> AsyncGenerator[RttSession]:
         """Open a session with the peer at an address, and close it when the block is left.
 
+        When its carrier is lost, the session finds another one by itself, at the same addresses, until the resume
+        window is over (RTT-30, RTT-45).
+
         Args:
-            url: Where it listens.
+            url: Where it listens. Of a list, the next is tried when a carrier to one cannot be opened, and never when
+                the peer was reached and refused, or proved to be somebody else; the event `transport_fallback` names
+                each that was left (RTT-68).
             expect: The peer's fingerprint; any other key ends the dial before an RTT frame is written (RTT-5). `ANY`
                 for whoever answers.
 
@@ -148,204 +176,83 @@ class Endpoint:
 
     async def sessions(self) -> AsyncIterator[RttSession]:
         """The sessions that peers opened, as they come, until the endpoint is left. Whoever takes one out closes it."""
-        while True:
-            await trio.lowlevel.checkpoint()
-            while not self._accepted:
-                if self._state == "closed":
-                    return
-                self._waiting.append(task := trio.lowlevel.current_task())
-
-                def abort(_: object, task: trio.lowlevel.Task = task) -> trio.lowlevel.Abort:
-                    self._waiting.remove(task)
-                    return trio.lowlevel.Abort.SUCCEEDED
-
-                await trio.lowlevel.wait_task_rescheduled(abort)
-            session = next(iter(self._accepted))
-            del self._accepted[session]
-            if session.ended:
-                self._forget(session)
+        while (session := await self._roster.next_accepted()) is not None:
             yield session
 
     def _check_open(self) -> None:
-        if self._state != "open":
+        if self._roster.state != "open":
             raise trio.ClosedResourceError("the endpoint was left")
 
-    async def _dial(self, url: str, expect: str | Expect) -> RttSession:
+    async def _dial(self, url: str | Sequence[str], expect: str | Expect) -> RttSession:
         self._check_open()
         pin = None if isinstance(expect, Expect) else _fingerprint_bytes(expect)
-        address = Address.parse(url)
-        peer = None
+        addresses = [Address.parse(each) for each in ([url] if isinstance(url, str) else url)]
+        link, stream = await self._dialer.dial(addresses, pin)
         try:
-            with trio.move_on_after(self.options.handshake_timeout):
-                stream = await self._transports.create(address.scheme).connect(address)
-                link = self._native.dial(stream.socket.fileno(), pin)
-                try:
-                    await open_carrier(link, stream)
-                    self._check_open()
-                except BaseException:
-                    peer = link.peer
-                    self._abandon(link, stream)
-                    raise
-                return self._start_session(link, stream, pinned=pin is not None)
-            raise HandshakeError(
-                f"{address} did not complete the opening within {self.options.handshake_timeout} s",
-                code="handshake_timeout",
-                peer=peer,
-            )
-        except RttError as error:
-            self._report_failure(error, str(address))
+            self._check_open()
+            return self._start_session(link, stream, pinned=pin is not None, addresses=addresses)
+        except BaseException:
+            link.release()
+            await close_now(stream)
             raise
 
-    async def _serve(self, acceptor: Acceptor, admit: Admit, scope: trio.CancelScope) -> None:
+    async def _serve(
+        self, acceptor: Acceptor, max_write: int | None, admit: Admit, scope: trio.CancelScope
+    ) -> None:
+        reception = Reception(
+            self._native,
+            self._roster,
+            self._admission,
+            nursery=self._nursery,
+            handshake_timeout=self.options.handshake_timeout,
+            ids=self._ids,
+            emit=self._emit,
+            start=lambda link, stream: self._start_session(link, stream, pinned=True, addresses=()),
+            failed=self._report_failure,
+        )
         try:
             with scope:
-                async with trio.open_nursery() as nursery:
-                    for listener in acceptor.listeners:
-                        nursery.start_soon(self._accept, listener, acceptor, admit)
+                await reception.serve(acceptor, max_write, admit)
         finally:
             self._serving.discard(scope)
             await acceptor.aclose()
 
-    async def _accept(self, listener: trio.SocketListener, acceptor: Acceptor, admit: Admit) -> None:
-        while True:
-            try:
-                stream = await listener.accept()
-            except trio.ClosedResourceError:
-                return
-            except OSError:
-                # The peer went before it was accepted, or this process is out of descriptors: either passes.
-                self.hits["accept"] += 1
-                await trio.sleep(0.01)
-                continue
-            try:
-                address = acceptor.peer_address(stream)
-                tune(stream.socket)
-            except OSError:
-                # It went before it was looked at, and took its address along.
-                self.hits["accept"] += 1
-                stream.socket.close()
-                continue
-            self._arrive(stream, address, admit)
-
-    def _arrive(self, stream: trio.SocketStream, address: str, admit: Admit) -> None:
-        evicted = trio.CancelScope()
-        token = self._admission.arrive(
-            address,
-            trio.current_time(),
-            has_client_hello=lambda: link.has_client_hello,
-            evict=evicted.cancel,
-        )
-        if token is None:
-            stream.socket.close()
-            return
-        # Not before it was let in: a flood is not worth the beginnings of a handshake each.
-        link = self._native.accept(stream.socket.fileno())
-        self._nursery.start_soon(self._open_accepted, link, stream, address, admit, token, evicted)
-
-    async def _open_accepted(
-        self,
-        link: OpeningLink,
-        stream: trio.SocketStream,
-        address: str,
-        admit: Admit,
-        token: int,
-        evicted: trio.CancelScope,
-    ) -> None:
-        session = None
-        try:
-            with evicted, trio.fail_after(self.options.handshake_timeout):
-                await open_carrier(link, stream, lambda asked: self._answer(asked, token, address, admit))
-                session = self._start_session(link, stream, pinned=True)
-        except RttError as error:
-            self._report_failure(error, address)
-        except trio.TooSlowError:
-            self._report_failure(
-                HandshakeError("the opening took too long", code="handshake_timeout", peer=link.peer), address
-            )
-        except (OSError, trio.ClosedResourceError):
-            self._report_failure(
-                HandshakeError("the carrier failed", code="unreachable", peer=link.peer), address
-            )
-        finally:
-            self._admission.leave(token)
-            self._granted.pop(token, None)
-            if session is None:
-                self._abandon(link, stream)
-        if session is not None:
-            self._accepted[session] = None
-            if self._waiting:
-                trio.lowlevel.reschedule(self._waiting.popleft())
-
-    def _answer(self, link: OpeningLink, token: int, address: str, admit: Admit) -> None:
-        """Decide about a proven peer that asks for a session; tells it no more than section 15 allows."""
-        peer = link.peer
-        assert peer is not None
-        try:
-            admitted = admit(peer, address)
-            if not isinstance(admitted, bool):
-                # A coroutine, for one, is true: nobody may come in by such a mistake.
-                raise TypeError("admit returns a bool")
-        except Exception as error:
-            self._emit("error", severity="error", peer=peer, where="admit", error=type(error).__name__)
-            admitted = False
-        if not admitted:
-            link.refuse("not_admitted", 0)
-            raise HandshakeError("not admitted", code="not_admitted", peer=peer)
-        self._end_sessions_of_earlier_boots(peer, link.peer_boot_id)
-        # Sessions that are granted and not confirmed count, or opening many at once would pass every limit.
-        granted = sum(other == peer for other in self._granted.values())
-        if len(self._by_peer.get(peer, ())) + granted >= self.options.sessions_per_peer:
-            self.hits["sessions_per_peer"] += 1
-            link.refuse("limit", BUSY_RETRY_MS)
-            raise HandshakeError("it has as many sessions as it may", code="limit", peer=peer)
-        full = self._session_count + len(self._granted) >= self.options.sessions
-        if full or self._state != "open":
-            self.hits["sessions"] += full
-            link.refuse("busy", BUSY_RETRY_MS)
-            raise HandshakeError("this endpoint is full", code="busy", peer=peer)
-        self._granted[token] = peer
-        link.answer(self._ids.token(16), self._ids.token(32))
-
-    def _end_sessions_of_earlier_boots(self, peer: str, boot_id: bytes | None) -> None:
-        for session, earlier in list(self._by_peer.get(peer, {}).items()):
-            if earlier != boot_id:
-                session.lose()
-
-    def _start_session(self, link: OpeningLink, stream: trio.SocketStream, *, pinned: bool) -> RttSession:
+    def _start_session(
+        self, link: OpeningLink, stream: trio.abc.Stream, *, pinned: bool, addresses: Sequence[Address]
+    ) -> RttSession:
         boot_id = link.peer_boot_id
+        assert boot_id is not None
         session = RttSession(
-            link.open_session(int(trio.current_time() * 1e9)),
+            link.open_session(now()),
             stream,
             nursery=self._nursery,
             timers=self._timers,
             emit=self._emit,
+            hooks=self.hooks,
             pinned=pinned,
-            forget=self._forget,
+            roster=self._roster,
+            peer_boot_id=boot_id,
+            addresses=addresses,
         )
-        self._by_peer.setdefault(session.peer, {})[session] = boot_id
-        self._session_count += 1
+        if session.initiator:
+            back_off = BackOff(self.options.reconnect_base, self.options.reconnect_cap, self._fraction)
+            session.lifecycle.reconnector = Reconnector(session, self._dialer.redial, back_off)
+        self._roster.add(session)
         self._emit(
             "session_open",
             peer=session.peer,
             session_id=session.session_id.hex(),
             initiator=session.initiator,
         )
-        self._nursery.start_soon(session.run)
+        session.hooks.post("on_open", resumed=False)
+        session.begin()
         return session
 
-    def _forget(self, session: RttSession) -> None:
-        if session in self._accepted:
-            # What arrived on it can still be read by whoever takes it: until then it counts as one of its peer's.
-            return
-        sessions = self._by_peer[session.peer]
-        del sessions[session]
-        self._session_count -= 1
-        if not sessions:
-            del self._by_peer[session.peer]
+    def _session_hooks(self) -> Iterator[SessionHooks]:
+        return (session.hooks for session in self._roster)
 
-    def _abandon(self, link: OpeningLink, stream: trio.SocketStream) -> None:
-        link.release()
-        stream.socket.close()
+    def _fraction(self) -> float:
+        return int.from_bytes(self._ids.token(7)) / (1 << 56)
 
     def _report_failure(self, error: RttError, address: str) -> None:
         self.failures[error.peer or address, error.code] += 1
@@ -353,6 +260,7 @@ class Endpoint:
             # Counters must not grow with the number of strangers; what is common comes back.
             self.failures = Counter(dict(self.failures.most_common(5_000)))
         authentication = isinstance(error, AuthenticationError)
+        self._roster.ledger.carrier_failed(error, authentication=authentication)
         self._emit(
             "auth_failure" if authentication else "carrier_failed",
             severity="warning",
@@ -363,22 +271,16 @@ class Endpoint:
 
     def abort_all(self) -> None:
         """Close every session at once, for good."""
-        self._state = "closed"
-        while self._waiting:
-            trio.lowlevel.reschedule(self._waiting.popleft())
-        for sessions in list(self._by_peer.values()):
-            for session in list(sessions):
-                session.abort("endpoint closed")
+        self._roster.close()
 
     async def close_all(self) -> None:
         """Let nobody in any more, and close every session gracefully, all at the same time."""
-        self._state = "closing"
+        self._roster.state = "closing"
         for scope in self._serving:
             scope.cancel()
         async with trio.open_nursery() as nursery:
-            for sessions in list(self._by_peer.values()):
-                for session in list(sessions):
-                    nursery.start_soon(_close_quietly, session)
+            for session in self._roster:
+                nursery.start_soon(_close_quietly, session)
 
 
 async def _close_quietly(session: RttSession) -> None:
@@ -417,15 +319,17 @@ async def open_endpoint(
                 identity,
                 nursery,
                 options=options or Options(),
-                transports=transports or default_registry(),
+                transports=transports or shared_registry(),
                 emit=emit,
                 ids=ids or SystemIds(),
             )
             try:
                 yield endpoint
                 await endpoint.close_all()
+                await endpoint.hooks.finish()
             except BaseException as error:
                 own = error
+                endpoint.hooks.leave(LEAVING_GRACE)
                 raise
             finally:
                 try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
     from web4._core import OpeningLink
 
-_ASKED, _OPEN = 1, 2
+READ_BYTES = 64 * 1024
+"""Bytes read at once from a stream without a descriptor: what its wire holds."""
+
+FAREWELL = 1.0
+"""Seconds that the last words on a carrier may take (RTT-61)."""
+
+_ASKED, _OPEN = (1, 3), (2, 4)
 
 
 class Expect(Enum):
@@ -35,44 +42,71 @@ ANY = Expect.ANY
 
 
 async def open_carrier(
-    link: OpeningLink, stream: trio.SocketStream, answer: Callable[[OpeningLink], None] | None = None
+    link: OpeningLink, stream: trio.abc.Stream, answer: Callable[[OpeningLink], None] | None = None
 ) -> None:
-    """Drive a carrier until it is open.
+    """Drive a carrier until it is open. Cancelled, it leaves a carrier that is of no use.
 
     Args:
         link: The carrier, dialled or accepted.
-        stream: The socket under it. Stays the caller's, who closes it when this raises or is cancelled.
+        stream: What is under it. Stays the caller's, who closes it when this raises or is cancelled.
         answer: Acceptor: called once, when the proven peer asks for a session; answers or refuses on the link. An
             `RttError` that it raises ends the opening once the refusal is written.
 
     Raises:
         AuthenticationError, VersionError, HandshakeError, ProtocolError: As section 17 says.
-        trio.ClosedResourceError: The socket was closed under it.
+        trio.ClosedResourceError: The stream was closed under it.
     """
     refusal: RttError | None = None
+    on_socket = isinstance(stream, trio.SocketStream)
+    flush = _flush_socket if on_socket else _flush
+    arrival = _arrival_on_socket if on_socket else _arrival
     while True:
         try:
             progress = link.advance()
         except CoreError as error:
-            with trio.move_on_after(1):
-                await _flush(link, stream)
+            with trio.move_on_after(FAREWELL):
+                await flush(link, stream)
             raise opening_error(error, link.peer) from None
-        if progress == _ASKED and answer is not None:
+        if progress in _ASKED and answer is not None:
             try:
                 answer(link)
             except RttError as error:
                 refusal = error
-        await _flush(link, stream)
+        await flush(link, stream)
         if refusal is not None:
             raise refusal
-        if progress == _OPEN:
+        if progress in _OPEN:
             return
-        await trio.lowlevel.wait_readable(stream.socket)
+        await arrival(link, stream)
 
 
-async def _flush(link: OpeningLink, stream: trio.SocketStream) -> None:
+async def _flush_socket(link: OpeningLink, stream: trio.abc.Stream) -> None:
+    assert isinstance(stream, trio.SocketStream)
     while not link.flush():
         await trio.lowlevel.wait_writable(stream.socket)
+
+
+async def _arrival_on_socket(_: OpeningLink, stream: trio.abc.Stream) -> None:
+    assert isinstance(stream, trio.SocketStream)
+    await trio.lowlevel.wait_readable(stream.socket)
+
+
+async def _flush(link: OpeningLink, stream: trio.abc.Stream) -> None:
+    while data := link.take_output():
+        # If it breaks, what can still be read says why.
+        with suppress(trio.BrokenResourceError, OSError):
+            await stream.send_all(data)
+
+
+async def _arrival(link: OpeningLink, stream: trio.abc.Stream) -> None:
+    try:
+        data = await stream.receive_some(READ_BYTES)
+    except (trio.BrokenResourceError, OSError):
+        data = b""
+    if data:
+        link.feed(bytes(data))
+    else:
+        link.feed_end()
 
 
 def opening_error(error: CoreError, proven: str | None) -> RttError:

@@ -1,8 +1,7 @@
-"""A session as Trio sees it: one task that reads, everything else where it happens (RTT-60, RTT-61)."""
+"""A session as Trio sees it: its pump reads, everything else happens where it is called (RTT-60, RTT-61)."""
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -13,36 +12,33 @@ from web4.rtt.channel import Channel
 from web4.rtt.errors import (
     ChannelKindError,
     LimitError,
-    LostMessage,
-    ProtocolError,
     RttError,
-    SessionClosedError,
     SessionLost,
 )
+from web4.rtt.hooks import SessionHooks
+from web4.rtt.lifecycle import Lifecycle
+from web4.rtt.loss_report import LossReport
+from web4.rtt.opening import opening_error
+from web4.rtt.pump import Pump, now
+from web4.rtt.status import BLOCKED, BURST, DETACHED, FINISHED, HAS_EVENTS
+from web4.rtt.stream_pump import StreamPump
 from web4.rtt.timers import Alarm
+from web4.rtt.waits import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from typing import Self
 
-    from web4._core import SessionLink
-    from web4.foundation.events import Emitter, Severity
+    from web4._core import OpeningLink, SessionLink
+    from web4.foundation.events import Emitter
+    from web4.rtt.hooks import EndpointHooks
+    from web4.rtt.roster import Roster
     from web4.rtt.timers import Timers
-
-# Bits of the status that native calls return.
-_HAS_EVENTS, _BLOCKED, _FINISHED = 1, 2, 4
-
-_LOSSES = ("heartbeat_timeout", "connection_lost", "peer_restarted")
+    from web4.rtt.transports import Address
 
 
-class _Wait:
-    """A send or flush that waits for its ticket."""
-
-    __slots__ = ("result", "task")
-
-    def __init__(self) -> None:
-        self.task: trio.lowlevel.Task | None = None
-        self.result: bool | None = None
+_CLOSED = 7
+"""The native event that ends a session."""
 
 
 class RttSession:
@@ -55,13 +51,16 @@ class RttSession:
     def __init__(
         self,
         link: SessionLink,
-        stream: trio.SocketStream,
+        stream: trio.abc.Stream,
         *,
         nursery: trio.Nursery,
         timers: Timers,
         emit: Emitter,
+        hooks: EndpointHooks,
         pinned: bool,
-        forget: Callable[[RttSession], None],
+        roster: Roster,
+        peer_boot_id: bytes,
+        addresses: Sequence[Address],
     ) -> None:
         self.link = link
         self.pinned = pinned
@@ -73,32 +72,68 @@ class RttSession:
         self.binding: bytes = link.binding()
         """Secret of exactly these two endpoints and this session (RTT-8). Never sent, never logged."""
         self.initiator: bool = link.initiator
-        self._stream = stream
-        self._nursery = nursery
-        self._timers = timers
+        self.hooks = SessionHooks(self, hooks)
+        """Functions that are told what becomes of this session (RTT-54)."""
+        self.timers = timers
         self._alarm = Alarm(self._on_time)
         self._emit = emit
-        self._forget_session = forget
-        self._tickets = itertools.count(1)
-        self._waits: dict[int, _Wait] = {}
+        self._nursery = nursery
+        self._roster = roster
+        self._ending = LossReport(link, self.peer)
+        self.peer_boot_id = peer_boot_id
+        """Names the peer's start that this session is with (RTT-35)."""
+        self.peer_has_restarted = False
+        """Whether another start of the peer has refused to go on with this session."""
+        self.addresses = deque(addresses)
+        """Where the peer was dialled, the latest first; empty when it dialled."""
+        self.lifecycle = Lifecycle(self, nursery=nursery, roster=roster, emit=emit)
+        self.reconnects = 0
+        """How often the session went on upon another carrier."""
+        self.waits = Waits(self)
+        self.parked: dict[Channel, None] = {}
+        """Channels with a task that waits for a message while somebody else reads, in order of arrival."""
         self._channels: dict[int, Channel] = {}
         self._unaccepted: deque[int] = deque()
         self._acceptors: deque[trio.lowlevel.Task] = deque()
-        self._draining = False
         self._ended = trio.Event()
-        self._lost: list[tuple[int, str, str, int, bool, bytes]] | None = None
         self._peer_shutdown = False
         self.control = Channel(self, 0)
         """Channel 0, which every session has (RTT-18)."""
         self._channels[0] = self.control
+        self.pump = self._pump_for(stream)
+
+    def _pump_for(self, stream: trio.abc.Stream) -> Pump | StreamPump:
+        if isinstance(stream, trio.SocketStream):
+            return Pump(self, stream, nursery=self._nursery, timers=self.timers)
+        return StreamPump(self, stream, nursery=self._nursery)
 
     def __repr__(self) -> str:
         return f"<RttSession {self.session_id.hex()[:8]} with {self.peer[:12]} {self.state}>"
 
     @property
     def state(self) -> str:
-        """`open`, `closing` or `closed` (RTT-11)."""
+        """`open`, `suspended`, `closing` or `closed` (RTT-11)."""
         return self.link.state
+
+    @property
+    def epoch(self) -> int:
+        """The number of the current, or the latest, carrier: 0 first."""
+        return self.link.epoch
+
+    @property
+    def carrier_binding(self) -> bytes:
+        """What `binding` is to the session, of the current carrier (RTT-8). Secret.
+
+        Raises:
+            SessionClosedError, SessionLost, ProtocolError: The session is over.
+            trio.WouldBlock: It has no carrier just now.
+        """
+        try:
+            return self.link.binding()
+        except CoreError:
+            if self.state == "suspended":
+                raise trio.WouldBlock from None
+            raise self.error() from None
 
     @property
     def ended(self) -> bool:
@@ -108,14 +143,7 @@ class RttSession:
     @property
     def close_report(self) -> SessionLost | None:
         """After the end: what was accepted and never acknowledged, or None when everything was (RTT-13, RTT-25)."""
-        closed = self.link.closed
-        if closed is None:
-            return None
-        if self._lost is None:
-            self._lost = self.link.take_lost()
-        if not self._lost and closed[0] not in _LOSSES:
-            return None
-        return self._make_report(closed[0], self._lost)
+        return self._ending.report()
 
     async def open_channel(
         self,
@@ -182,6 +210,7 @@ class RttSession:
                 self._acceptors.remove(task)
                 return trio.lowlevel.Abort.SUCCEEDED
 
+            self.pump.attend()
             await trio.lowlevel.wait_task_rescheduled(abort)
         channel_id = self._unaccepted[0]
         if policy is not None:
@@ -227,8 +256,9 @@ class RttSession:
         closed = self.link.closed
         try:
             if closed is None:
-                self.react(self.link.shutdown(_now()))
-                self._arm()
+                self.react(self.link.shutdown(now()))
+                self.arm()
+                self.pump.attend()
             await self._ended.wait()
         finally:
             self.abort("cancelled")
@@ -248,37 +278,14 @@ class RttSession:
 
     # --- what channels, endpoint and timers need of it ------------------------------------------------
 
-    def next_ticket(self) -> int:
-        """A number for a send or flush that may have to wait."""
-        return next(self._tickets)
+    @property
+    def waited_for(self) -> bool:
+        """Whether a task waits for something that only reading brings, other than a message."""
+        return bool(self.waits or self._acceptors or self.link.state != "open")
 
-    async def wait_ticket(self, ticket: int, status: int, cancel: Callable[[], bool]) -> bool:
-        """Wait for a ticket; False when it failed. `cancel` takes it back, and says whether it still could."""
-        wait = self._waits[ticket] = _Wait()
-        self.react(status)
-        if wait.result is None:
-
-            def abort(_: object) -> trio.lowlevel.Abort:
-                if not cancel():
-                    # It is done, and its event is on the way: the caller must learn that (RTT-62).
-                    return trio.lowlevel.Abort.FAILED
-                del self._waits[ticket]
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            wait.task = trio.lowlevel.current_task()
-            try:
-                await trio.lowlevel.wait_task_rescheduled(abort)
-            except BaseException:
-                # Who stood behind a batch that was taken back may have been let in.
-                self.react(self.link.write())
-                raise
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        return bool(wait.result)
-
-    def lose(self) -> None:
-        """The peer has started anew, and with that forgotten this session (RTT-35)."""
-        self.react(self.link.peer_restarted())
+    def lose(self, loss: str) -> None:
+        """The session cannot go on (RTT-25); `loss` is what `SessionLost.reason` will say."""
+        self.react(self.link.lose(loss))
         self._release()
 
     def forget(self, channel: Channel) -> None:
@@ -288,140 +295,96 @@ class RttSession:
 
     def error(self) -> RttError:
         """What every operation raises now that the session is over, or closing: a new one for each."""
-        reason, code, text = self.link.closed or ("local", "normal", "")
-        if reason in _LOSSES and (report := self.close_report) is not None:
-            return report
-        if reason == "protocol_error":
-            return ProtocolError(f"the peer broke the transport's rules: {code}", peer=self.peer)
-        told = f": {text or code}" if text or code != "normal" else ""
-        by = "the peer" if reason == "peer" else "this side"
-        return SessionClosedError(f"the session was closed by {by}{told}", reason=reason, peer=self.peer)
+        return self._ending.error()
 
-    def _make_report(self, reason: str, lost: list[tuple[int, str, str, int, bool, bytes]]) -> SessionLost:
-        return SessionLost(
-            f"the session with {self.peer[:12]} ended ({reason}); {len(lost)} messages are not acknowledged",
-            reason=reason,
-            peer=self.peer,
-            messages=[
-                LostMessage(channel, name, kind, index, len(content), "unsent" if unsent else "unknown")
-                for channel, name, kind, index, unsent, content in lost
-            ],
-            contents=[entry[5] for entry in lost],
-        )
+    def begin(self) -> None:
+        """Start to read the carrier; the endpoint calls this once everybody knows the session."""
+        self._nursery.start_soon(self._run, self.pump)
 
-    async def run(self) -> None:
-        """Read until the session ends. The endpoint runs this; nothing escapes but a cancellation."""
+    async def _run(self, pump: Pump | StreamPump) -> None:
+        """Read until the carrier ends. Nothing escapes but a cancellation, which ends the session."""
         try:
-            self.advance()
-            while not self._ended.is_set():
-                await trio.lowlevel.wait_readable(self._stream.socket)
-                self.advance()
-        except (trio.ClosedResourceError, OSError):
-            self.react(self.link.carrier_lost())
-        finally:
+            await pump.run()
+        except BaseException:
             self._release()
+            raise
 
-    def advance(self) -> None:
-        """Read, do what is due, write."""
-        self.react(self.link.advance(_now()))
-        self._arm()
+    def attach(self, link: OpeningLink, stream: trio.abc.Stream) -> None:
+        """Go on upon a carrier that opened to resume this session. The one of before is let go of.
+
+        Raises:
+            RttError: The session does not take it; it stays the caller's.
+        """
+        self.pump.close()
+        try:
+            status = self.link.attach(link, now())
+        except CoreError as error:
+            self.react(self.link.write())
+            raise opening_error(error, self.peer) from None
+        self.pump = self._pump_for(stream)
+        self.begin()
+        self.react(status)
+        self.arm()
+
+    def reconnect(self) -> None:
+        """Skip the pause before the next attempt to find another carrier. Does nothing unless `suspended` (RTT-12)."""
+        if (reconnector := self.lifecycle.reconnector) is not None and self.state == "suspended":
+            reconnector.hurry()
 
     def _on_time(self) -> None:
         if not self._ended.is_set():
-            self.advance()
+            self.react(self.link.advance(now()))
+            self.arm()
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """See that the pump advances when the native session wants it."""
         deadline = self.link.deadline
         if deadline is not None and not self._ended.is_set():
             # A microsecond later, so that rounding never wakes it just too early.
-            self._timers.arm(self._alarm, deadline / 1e9 + 1e-6)
+            self.timers.arm(self._alarm, deadline / 1e9 + 1e-6)
 
     def react(self, status: int) -> None:
         """Do what the status of a native call asks for."""
-        if status & _HAS_EVENTS:
+        if status & HAS_EVENTS:
             for number, argument in self.link.events():
                 self._dispatch(number, argument)
-        if status & _BLOCKED and not self._draining and not self._ended.is_set():
-            self._draining = True
-            self._nursery.start_soon(self._drain)
-        if status & _FINISHED:
+        if status & BURST:
+            self.pump.begin_burst()
+        if status & BLOCKED:
+            self.pump.drain()
+        if status & DETACHED:
+            self.pump.close()
+        if status & FINISHED:
             self._release()
-
-    async def _drain(self) -> None:
-        """Write when the socket takes more again."""
-        try:
-            # The session may have ended before this task began, or between the socket's word and ours.
-            while not self._ended.is_set():
-                await trio.lowlevel.wait_writable(self._stream.socket)
-                status = self.link.write()
-                if not status & _BLOCKED:
-                    break
-                # Room in the queues is news, even while the socket takes only a little at a time.
-                self.react(status)
-            else:
-                return
-        except (trio.ClosedResourceError, OSError):
-            return
-        finally:
-            self._draining = False
-        self.react(status)
 
     def _dispatch(self, number: int, argument: int) -> None:
         match number:
             case 0:
                 self._unaccepted.append(argument)
+                self.hooks.post("on_channel", channel=argument)
                 self._wake_acceptors()
             case 1:
                 if (channel := self._channels.get(argument)) is not None:
                     channel.wake()
             case 2 | 4:
-                self._conclude(argument, done=True)
+                self.waits.conclude(argument, done=True)
             case 3:
-                self._conclude(argument, done=False)
+                self.waits.conclude(argument, done=False)
             case 5:
                 self._peer_shutdown = True
                 self._wake_acceptors()
-            case 6:
-                self._emit(
-                    "heartbeat_timeout", severity="warning", peer=self.peer, session_id=self.session_id.hex()
-                )
             case _:
-                self._on_closed()
-
-    def _conclude(self, ticket: int, *, done: bool) -> None:
-        wait = self._waits.pop(ticket, None)
-        if wait is not None:
-            wait.result = done
-            if wait.task is not None:
-                trio.lowlevel.reschedule(wait.task)
+                if number == _CLOSED:
+                    self._on_closed()
+                self.lifecycle.happen(number)
 
     def _wake_acceptors(self) -> None:
         while self._acceptors:
             trio.lowlevel.reschedule(self._acceptors.popleft())
 
     def _on_closed(self) -> None:
-        reason, code, _ = self.link.closed or ("local", "normal", "")
-        session_id = self.session_id.hex()
-        if (report := self.close_report) is not None:
-            self._emit(
-                "session_lost",
-                severity="warning",
-                peer=self.peer,
-                session_id=session_id,
-                reason=reason,
-                count=report.count,
-            )
-        severity: Severity = "info" if reason in ("local", "peer") else "warning"
-        self._emit(
-            "session_close",
-            severity=severity,
-            peer=self.peer,
-            session_id=session_id,
-            reason=reason,
-            code=code,
-        )
         for channel in self._channels.values():
-            channel.wake()
+            channel.end()
         self._wake_acceptors()
 
     def _release(self) -> None:
@@ -431,17 +394,12 @@ class RttSession:
         self._ended.set()
         self._alarm.cancel()
         if self.link.closed is None:
-            self.react(self.link.carrier_lost() & ~_FINISHED)
-        self.link.release()
-        self._stream.socket.close()
-        self._forget_session(self)
+            self.react(self.link.abort("application", "cancelled") & ~FINISHED)
+        self.pump.close()
+        self._roster.forget(self)
 
 
 def check_block_timeout(seconds: float | None) -> None:
     """Refuse a `block_timeout` that nobody can wait for: found out only by a send, it would have queued already."""
     if seconds is not None and not seconds >= 0:
         raise ValueError(f"block_timeout is a number of seconds from 0 or None, not {seconds!r}")
-
-
-def _now() -> int:
-    return int(trio.current_time() * 1e9)

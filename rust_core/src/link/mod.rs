@@ -1,6 +1,8 @@
 //! A carrier on its way: TLS, on a wire, under an opening or a session. This is what production drives; it moves
 //! bytes between the parts and decides nothing.
 
+mod buffered;
+mod heap;
 mod opening;
 mod session;
 mod wire;
@@ -9,9 +11,11 @@ use std::cell::RefCell;
 use std::io;
 
 use crate::carrier::{Carrier, CarrierError};
+use buffered::Fed;
 
-pub use opening::{OpeningError, OpeningLink, Progress};
-pub use session::SessionLink;
+pub use buffered::{BUFFERED_LIMIT, Buffered, WireFull};
+pub use opening::{OpeningError, OpeningLink, Progress, Purpose};
+pub use session::{AttachError, SessionLink};
 pub use wire::Wire;
 
 /// Ciphertext read from the operating system at once.
@@ -49,46 +53,55 @@ impl Conduit {
     }
 
     /// Reads once and gives the plaintext to `take`, in order, where it was decrypted.
-    fn read(&mut self, mut take: impl FnMut(&[u8])) -> Result<Arrival, CarrierError> {
-        READ_BUFFER.with_borrow_mut(|buffer| {
-            let count = match self.wire.read(buffer) {
-                Ok(0) => {
-                    self.carrier.receive_end()?;
-                    return Ok(Arrival::Ended);
-                }
-                Ok(count) => count,
-                // The peer may have closed in the same breath as it opened, and said nothing more since.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(if self.carrier.peer_closed() { Arrival::Ended } else { Arrival::Drained });
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Arrival::More),
-                Err(_) => {
-                    self.carrier.receive_end()?;
-                    return Ok(Arrival::Ended);
-                }
+    fn read(&mut self, take: impl FnMut(&[u8])) -> Result<Arrival, CarrierError> {
+        if let Some(buffered) = self.wire.buffered() {
+            return match buffered.read() {
+                Fed::Bytes(bytes) => self.decrypt(&bytes, Arrival::More, take),
+                Fed::Nothing if !self.carrier.peer_closed() => Ok(Arrival::Drained),
+                Fed::Nothing => Ok(Arrival::Ended),
+                Fed::End => self.end(),
             };
-            let mut rest = &buffer[..count];
-            let mut outcome = Ok(0);
-            while !rest.is_empty() && outcome.is_ok() {
-                outcome = self.carrier.receive(rest);
-                rest = &rest[*outcome.as_ref().unwrap_or(&0)..];
-                loop {
-                    let plaintext = self.carrier.plaintext();
-                    let length = plaintext.len();
-                    if length == 0 {
-                        break;
-                    }
-                    take(plaintext);
-                    self.carrier.consume(length);
-                }
+        }
+        READ_BUFFER.with_borrow_mut(|buffer| match self.wire.read(buffer) {
+            Ok(0) => self.end(),
+            Ok(READ_BYTES) => self.decrypt(buffer, Arrival::More, take),
+            Ok(count) => self.decrypt(&buffer[..count], Arrival::Drained, take),
+            // The peer may have closed in the same breath as it opened, and said nothing more since.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(if self.carrier.peer_closed() { Arrival::Ended } else { Arrival::Drained })
             }
-            outcome?;
-            Ok(match count {
-                _ if self.carrier.peer_closed() => Arrival::Ended,
-                READ_BYTES => Arrival::More,
-                _ => Arrival::Drained,
-            })
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Arrival::More),
+            Err(_) => self.end(),
         })
+    }
+
+    fn end(&mut self) -> Result<Arrival, CarrierError> {
+        self.carrier.receive_end()?;
+        Ok(Arrival::Ended)
+    }
+
+    fn decrypt(
+        &mut self,
+        mut rest: &[u8],
+        then: Arrival,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<Arrival, CarrierError> {
+        let mut outcome = Ok(0);
+        while !rest.is_empty() && outcome.is_ok() {
+            outcome = self.carrier.receive(rest);
+            rest = &rest[*outcome.as_ref().unwrap_or(&0)..];
+            loop {
+                let plaintext = self.carrier.plaintext();
+                let length = plaintext.len();
+                if length == 0 {
+                    break;
+                }
+                take(plaintext);
+                self.carrier.consume(length);
+            }
+        }
+        outcome?;
+        Ok(if self.carrier.peer_closed() { Arrival::Ended } else { then })
     }
 
     /// Writes what is encrypted. True when everything went, or never will.
@@ -105,8 +118,59 @@ impl Conduit {
         true
     }
 
+    /// Updates the keys of our direction (RTT-47).
+    fn refresh_keys(&mut self) {
+        self.broken |= self.carrier.refresh_traffic_keys().is_err();
+    }
+
     /// Encrypts frames. They were cut so that they fit one record, and are only made when nothing waits.
     fn encrypt(&mut self, frames: &[u8]) {
         self.broken |= self.carrier.send(frames).map_or(true, |taken| taken < frames.len());
+    }
+
+    /// The driver brings what arrived on a buffered wire.
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), WireFull> {
+        self.wire.buffered().map_or(Ok(()), |buffered| buffered.feed(bytes))
+    }
+
+    /// The driver says that nothing more will arrive.
+    fn feed_end(&mut self) {
+        if let Some(buffered) = self.wire.buffered() {
+            buffered.end();
+        }
+    }
+
+    /// The driver has written what it took last.
+    fn landed(&mut self) {
+        if let Some(buffered) = self.wire.buffered() {
+            buffered.landed();
+        }
+    }
+
+    /// The driver takes what is to go.
+    fn take(&mut self) -> Vec<u8> {
+        self.wire.buffered().map_or_else(Vec::new, Buffered::take)
+    }
+
+    /// Buffered wire: everything that is encrypted and not written, which is at most what wire and carrier hold.
+    fn farewell(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        if self.wire.buffered().is_none() {
+            // The socket may be somebody else's by now.
+            return all;
+        }
+        loop {
+            self.landed();
+            self.flush();
+            let part = self.take();
+            if part.is_empty() {
+                return all;
+            }
+            all.extend_from_slice(&part);
+        }
+    }
+
+    fn has_output(&self) -> bool {
+        matches!(&self.wire, Wire::Buffered(buffered) if buffered.has_output())
     }
 }

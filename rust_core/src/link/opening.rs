@@ -1,9 +1,12 @@
 //! A carrier from its first byte to an open session, or to the reason why not.
 
-use super::{Arrival, Conduit, FRAME_BUFFER, SessionLink, Wire};
+use super::{Arrival, Conduit, FRAME_BUFFER, SessionLink, Wire, WireFull};
 use crate::carrier::{Carrier, CarrierError};
-use crate::rtt::opening_frame::{BootId, SessionId, Ticket};
-use crate::rtt::{Code, Nanos, Opened, Opening, OpeningStep, Options, Session};
+use crate::rtt::opening_frame::{BootId, SessionId};
+use crate::rtt::{
+    Code, Nanos, Opened, Opening, OpeningStep, Options, ResumeGrant, ResumeRequest, ResumeTicket,
+    ResumedHere, Session,
+};
 
 /// How far an opening is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,21 @@ pub enum Progress {
     Asked,
     /// The session is open: `into_session`.
     Open,
+    /// The peer is known and asks to go on with a session: `answer_resume` or `refuse`.
+    AskedResume,
+    /// A session goes on here: `SessionLink::attach`.
+    Resumed,
+}
+
+/// What a carrier is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// Dialled for a new session.
+    Start,
+    /// Dialled to go on with a session.
+    Resume(ResumeRequest),
+    /// Accepted.
+    Accept,
 }
 
 /// Why a carrier did not open.
@@ -40,19 +58,21 @@ pub struct OpeningLink {
     conduit: Conduit,
     options: Options,
     boot_id: BootId,
-    dialer: bool,
+    purpose: Purpose,
     opening: Option<Opening>,
     progress: Progress,
     opened: Option<Opened>,
+    resumed: Option<ResumedHere>,
+    asked_resume: Option<ResumeRequest>,
     peer_boot_id: Option<BootId>,
 }
 
 impl OpeningLink {
-    /// A carrier that was dialled (`dialer`) or accepted.
+    /// A carrier at its beginning.
     pub fn new(
         carrier: Carrier,
         wire: Wire,
-        dialer: bool,
+        purpose: Purpose,
         options: &Options,
         boot_id: BootId,
     ) -> OpeningLink {
@@ -60,10 +80,12 @@ impl OpeningLink {
             conduit: Conduit::new(carrier, wire),
             options: *options,
             boot_id,
-            dialer,
+            purpose,
             opening: None,
             progress: Progress::Waiting,
             opened: None,
+            resumed: None,
+            asked_resume: None,
             peer_boot_id: None,
         }
     }
@@ -78,9 +100,34 @@ impl OpeningLink {
         self.peer_boot_id
     }
 
+    /// The resume that the peer asks for.
+    pub fn asked_resume(&self) -> Option<&ResumeRequest> {
+        self.asked_resume.as_ref()
+    }
+
     /// Writes what waits. False when the wire takes no more now.
     pub fn flush(&mut self) -> bool {
         self.conduit.flush()
+    }
+
+    /// Buffered wire: what arrived. `advance` takes it in.
+    ///
+    /// # Errors
+    /// `WireFull`: nothing was taken, `advance` comes first.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), WireFull> {
+        self.conduit.feed(bytes)
+    }
+
+    /// Buffered wire: nothing more will arrive.
+    pub fn feed_end(&mut self) {
+        self.conduit.feed_end();
+    }
+
+    /// Buffered wire: what is to be written next; empty when that is all. What was taken before is written by now.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        self.conduit.landed();
+        self.conduit.flush();
+        self.conduit.take()
     }
 
     /// Reads, decides, writes. Whatever it returns, `flush` says whether there is still something to write: an alert
@@ -110,12 +157,13 @@ impl OpeningLink {
     }
 
     fn step(&mut self, plaintext: &[u8]) -> Result<(), OpeningError> {
-        let (options, boot_id, dialer) = (self.options, self.boot_id, self.dialer);
+        let (options, boot_id, purpose) = (self.options, self.boot_id, self.purpose);
         FRAME_BUFFER.with_borrow_mut(|out| {
             out.clear();
-            let opening = self.opening.get_or_insert_with(|| match dialer {
-                true => Opening::initiate(&options, boot_id, out),
-                false => Opening::accept(&options, boot_id),
+            let opening = self.opening.get_or_insert_with(|| match purpose {
+                Purpose::Start => Opening::initiate(&options, boot_id, out),
+                Purpose::Resume(request) => Opening::resume(&options, boot_id, request, out),
+                Purpose::Accept => Opening::accept(&options, boot_id),
             });
             let step = opening.receive(plaintext, out);
             if !out.is_empty() {
@@ -132,6 +180,14 @@ impl OpeningLink {
                     self.opened = Some(*opened);
                     self.progress = Progress::Open;
                 }
+                Ok(OpeningStep::AskedResume(request)) => {
+                    self.asked_resume = Some(request);
+                    self.progress = Progress::AskedResume;
+                }
+                Ok(OpeningStep::Resumed(resumed)) => {
+                    self.resumed = Some(*resumed);
+                    self.progress = Progress::Resumed;
+                }
                 Ok(OpeningStep::Refused { code, boot_id, retry_after_ms }) => {
                     self.peer_boot_id = Some(boot_id);
                     return Err(OpeningError::Refused { code, retry_after_ms });
@@ -143,7 +199,7 @@ impl OpeningLink {
     }
 
     /// Acceptor, after `Asked`: grants the session.
-    pub fn answer(&mut self, session_id: SessionId, ticket: Ticket) {
+    pub fn answer(&mut self, session_id: SessionId, ticket: ResumeTicket) {
         let mut out = Vec::new();
         if let Some(opening) = self.opening.as_mut().filter(|_| self.progress == Progress::Asked) {
             opening.answer(session_id, ticket, &mut out);
@@ -153,7 +209,18 @@ impl OpeningLink {
         }
     }
 
-    /// Acceptor, after `Asked`: refuses, and ends the carrier.
+    /// Acceptor, after `AskedResume`: grants it, as the session said.
+    pub fn answer_resume(&mut self, grant: ResumeGrant) {
+        let mut out = Vec::new();
+        if let Some(opening) = self.opening.as_mut().filter(|_| self.progress == Progress::AskedResume) {
+            opening.answer_resume(grant, &mut out);
+            self.progress = Progress::Waiting;
+            self.conduit.encrypt(&out);
+            self.conduit.flush();
+        }
+    }
+
+    /// Acceptor, after `Asked` or `AskedResume`: refuses, and ends the carrier.
     pub fn refuse(&mut self, code: Code, retry_after_ms: u32) {
         let mut out = Vec::new();
         if let Some(opening) = self.opening.as_mut() {
@@ -172,11 +239,20 @@ impl OpeningLink {
             None => Err(Box::new(self)),
         }
     }
+
+    /// The carrier and what it brings to its session, once it resumes one. `Err` gives the link back.
+    pub(super) fn into_resumed(mut self) -> Result<(Conduit, ResumedHere), Box<OpeningLink>> {
+        match self.resumed.take() {
+            Some(resumed) => Ok((self.conduit, resumed)),
+            None => Err(Box::new(self)),
+        }
+    }
 }
 
 impl SessionLink {
     fn new(conduit: Conduit, opened: Opened, options: &Options, now: Nanos) -> SessionLink {
         let mut session = Session::new(opened.session_id, opened.agreement, options, now);
+        session.allow_resume(opened.ticket);
         let early = session.receive_plaintext(&opened.rest, now);
         debug_assert!(early.is_ok() || session.closed().is_some());
         SessionLink::from_parts(conduit, session)

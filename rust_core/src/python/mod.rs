@@ -4,8 +4,10 @@ mod canonical;
 mod envelope;
 mod error;
 mod identity;
+mod meter;
 mod opening_link;
 mod session_link;
+mod session_table;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -25,9 +27,13 @@ mod _core {
     #[pymodule_export]
     use super::identity::{Identity, fingerprint, verify, verify_many};
     #[pymodule_export]
+    use super::meter::Meter;
+    #[pymodule_export]
     use super::opening_link::{Endpoint, OpeningLink};
     #[pymodule_export]
     use super::session_link::SessionLink;
+    #[pymodule_export]
+    use super::session_table::SessionTable;
 
     /// Version and build profile of the native core.
     #[pyfunction]

@@ -12,8 +12,8 @@ use super::lock;
 use super::session_link::SessionLink;
 use crate::carrier::{Carrier, CarrierError, Expect, TlsConfig};
 use crate::hash;
-use crate::link::{self, OpeningError, Progress, Wire};
-use crate::rtt::{Code, KindLimits, Limits, Nanos, Options, Window};
+use crate::link::{self, Buffered, OpeningError, Progress, Purpose, Wire, WireFull};
+use crate::rtt::{Code, KindLimits, Limits, Nanos, Options, ResumeTicket, Window};
 
 /// The key, the options and the boot id that all carriers of one endpoint share.
 #[pyclass(frozen, module = "web4._core")]
@@ -27,7 +27,8 @@ pub(super) struct Endpoint {
 impl Endpoint {
     #[new]
     #[pyo3(signature = (identity, boot_id, /, *, frame_payload, channels, kinds, heartbeat_ns, drain_timeout_ns,
-                        ack_delay_ns, resend_bytes, resend_reserve))]
+                        ack_delay_ns, resend_bytes, resend_reserve, resume_window_ms, rekey_after_ns, rekey_bytes,
+                        rekey_frames, carrier_lifetime_ns))]
     #[expect(clippy::too_many_arguments, reason = "keywords, checked together")]
     fn new(
         py: Python<'_>,
@@ -41,6 +42,11 @@ impl Endpoint {
         ack_delay_ns: u64,
         resend_bytes: u32,
         resend_reserve: u32,
+        resume_window_ms: u32,
+        rekey_after_ns: u64,
+        rekey_bytes: u64,
+        rekey_frames: u64,
+        carrier_lifetime_ns: u64,
     ) -> PyResult<Self> {
         let kinds = kinds.map(|(max_message, messages, bytes)| KindLimits {
             max_message,
@@ -53,7 +59,11 @@ impl Endpoint {
             ack_delay: ack_delay_ns,
             resend_bytes,
             resend_reserve,
-            resume_window_ms: 0,
+            resume_window_ms,
+            rekey_after: rekey_after_ns,
+            rekey_bytes,
+            rekey_frames,
+            carrier_lifetime: carrier_lifetime_ns,
         };
         if let Some(field) = options.fault() {
             let text = format!("the option {field} has a value that cannot work");
@@ -64,29 +74,65 @@ impl Endpoint {
         Ok(Endpoint { config, options, boot_id: exactly(boot_id, "boot_id")? })
     }
 
-    /// A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None.
-    #[pyo3(signature = (fd, expect, /))]
-    fn dial(&self, fd: i32, expect: Option<&[u8]>) -> PyResult<OpeningLink> {
+    /// A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None. It is
+    /// on the socket `fd`, or on a wire that the caller feeds and drains; one write has at most `max_write` bytes.
+    #[pyo3(signature = (fd, expect, max_write=None, /))]
+    fn dial(
+        &self,
+        fd: Option<i32>,
+        expect: Option<&[u8]>,
+        max_write: Option<usize>,
+    ) -> PyResult<OpeningLink> {
         let expect = match expect {
             Some(fingerprint) => Expect::Fingerprint(exactly(fingerprint, "expect")?),
             None => Expect::Any,
         };
-        self.link(Carrier::dial(&self.config, expect), fd, true)
+        self.link(Carrier::dial(&self.config, expect), wire(fd, max_write)?, Purpose::Start)
+    }
+
+    /// A carrier to the peer of a session, to go on with that; None when the session cannot be resumed any more.
+    #[pyo3(signature = (fd, session, max_write=None, /))]
+    fn redial(
+        &self,
+        fd: Option<i32>,
+        session: &SessionLink,
+        max_write: Option<usize>,
+    ) -> PyResult<Option<OpeningLink>> {
+        let Some((peer, request)) = session.ask_resume() else { return Ok(None) };
+        let carrier = Carrier::dial(&self.config, Expect::Fingerprint(peer));
+        self.link(carrier, wire(fd, max_write)?, Purpose::Resume(request)).map(Some)
     }
 
     /// A carrier that somebody dialled.
-    #[pyo3(signature = (fd, /))]
-    fn accept(&self, fd: i32) -> PyResult<OpeningLink> {
-        self.link(Carrier::accept(&self.config), fd, false)
+    #[pyo3(signature = (fd, max_write=None, /))]
+    fn accept(&self, fd: Option<i32>, max_write: Option<usize>) -> PyResult<OpeningLink> {
+        self.link(Carrier::accept(&self.config), wire(fd, max_write)?, Purpose::Accept)
     }
 }
 
 impl Endpoint {
-    fn link(&self, carrier: Result<Carrier, CarrierError>, fd: i32, dialer: bool) -> PyResult<OpeningLink> {
+    fn link(
+        &self,
+        carrier: Result<Carrier, CarrierError>,
+        wire: Wire,
+        purpose: Purpose,
+    ) -> PyResult<OpeningLink> {
         let carrier = carrier.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-        let link = link::OpeningLink::new(carrier, Wire::Socket(fd), dialer, &self.options, self.boot_id);
+        let link = link::OpeningLink::new(carrier, wire, purpose, &self.options, self.boot_id);
         Ok(OpeningLink { inner: Mutex::new(Some(link)) })
     }
+}
+
+fn wire(fd: Option<i32>, max_write: Option<usize>) -> PyResult<Wire> {
+    match (fd, max_write) {
+        (_, Some(0)) => Err(PyValueError::new_err("max_write is a number of bytes from 1, or None")),
+        (Some(descriptor), most) => Ok(Wire::Socket { descriptor, max_write: most.unwrap_or(usize::MAX) }),
+        (None, most) => Ok(Wire::Buffered(Buffered::new(most))),
+    }
+}
+
+pub(super) fn wire_full(_: WireFull) -> PyErr {
+    PyValueError::new_err("the wire holds what it can: advance comes before more is fed")
 }
 
 /// A carrier between its first byte and an open session.
@@ -96,6 +142,12 @@ pub(super) struct OpeningLink {
 }
 
 impl OpeningLink {
+    /// Takes the link out, to become part of a session.
+    pub(super) fn take(&self) -> PyResult<link::OpeningLink> {
+        let taken = lock(&self.inner).take();
+        taken.ok_or_else(|| PyRuntimeError::new_err("the carrier has become a session already"))
+    }
+
     fn with<R>(&self, work: impl FnOnce(&mut link::OpeningLink) -> R) -> PyResult<R> {
         let mut guard = lock(&self.inner);
         guard
@@ -107,12 +159,14 @@ impl OpeningLink {
 
 #[pymethods]
 impl OpeningLink {
-    /// Reads, decides, writes; says how far the opening is: 0 waiting, 1 asked, 2 open.
+    /// Reads, decides, writes; says how far the opening is: 0 waiting, 1 asked, 2 open, 3 asked to resume, 4 resumed.
     fn advance(&self, py: Python<'_>) -> PyResult<u8> {
         match py.detach(|| self.with(link::OpeningLink::advance))? {
             Ok(Progress::Waiting) => Ok(0),
             Ok(Progress::Asked) => Ok(1),
             Ok(Progress::Open) => Ok(2),
+            Ok(Progress::AskedResume) => Ok(3),
+            Ok(Progress::Resumed) => Ok(4),
             Err(error) => Err(opening_error(py, &error)),
         }
     }
@@ -122,11 +176,61 @@ impl OpeningLink {
         self.with(link::OpeningLink::flush)
     }
 
+    /// Wire without a socket: brings what arrived; `advance` takes it in.
+    #[pyo3(signature = (data, /))]
+    fn feed(&self, data: &[u8]) -> PyResult<()> {
+        self.with(|link| link.feed(data))?.map_err(wire_full)
+    }
+
+    /// Wire without a socket: nothing more will arrive.
+    fn feed_end(&self) -> PyResult<()> {
+        self.with(link::OpeningLink::feed_end)
+    }
+
+    /// Wire without a socket: what is to be written next, empty when that is all. What was taken is written by now.
+    fn take_output<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.with(link::OpeningLink::take_output)?))
+    }
+
     /// Grants the session that was asked for.
     #[pyo3(signature = (session_id, ticket, /))]
     fn answer(&self, session_id: &[u8], ticket: &[u8]) -> PyResult<()> {
-        let (session_id, ticket) = (exactly(session_id, "session_id")?, exactly(ticket, "ticket")?);
+        let session_id = exactly(session_id, "session_id")?;
+        let ticket = ResumeTicket(exactly(ticket, "ticket")?);
         self.with(|link| link.answer(session_id, ticket))
+    }
+
+    /// The id of the session that the peer asks to resume, or None.
+    #[getter]
+    fn asked_session_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.with(|link| link.asked_resume().map(|request| PyBytes::new(py, &request.session_id)))
+    }
+
+    /// Grants the resume that was asked for, if the session does; it then has no carrier until this one has opened.
+    #[pyo3(signature = (session, next_ticket, now, /))]
+    fn answer_resume(
+        &self,
+        py: Python<'_>,
+        session: &SessionLink,
+        next_ticket: &[u8],
+        now: Nanos,
+    ) -> PyResult<u8> {
+        let ticket = ResumeTicket(exactly(next_ticket, "next_ticket")?);
+        self.with(|link| {
+            let request = link.asked_resume().copied();
+            let request = request.ok_or_else(|| PyRuntimeError::new_err("no resume is asked for"))?;
+            let (granted, status) = session.grant_resume(&request, ticket, now);
+            match granted {
+                Ok(grant) => {
+                    link.answer_resume(grant);
+                    Ok(status)
+                }
+                Err(code) => {
+                    link.refuse(code, 0);
+                    Err(core_error(py, code.word(), Some("refused"), format!("refused: {code}")))
+                }
+            }
+        })?
     }
 
     /// Refuses it, with the word of a code.

@@ -3,29 +3,48 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use super::error::core_error;
 use super::lock;
-use super::opening_link::code_of;
+use super::opening_link::{OpeningLink, code_of, wire_full};
 use crate::hash;
-use crate::link;
+use crate::link::{self, AttachError};
 use crate::rtt::{
-    ChannelId, Code, Event, Kind, Nanos, Nothing, Offered, OpenError, Outcome, Policy, SendError, State,
-    Ticket,
+    ChannelId, Code, Event, Kind, Nanos, Nothing, Offered, OpenError, Outcome, Policy, ResumeGrant,
+    ResumeRequest, ResumeTicket, SendError, State, Ticket,
 };
 
 /// What the driver has to look at after a call: bits of the status that most calls return.
 const HAS_EVENTS: u8 = 1;
 const BLOCKED: u8 = 2;
 const FINISHED: u8 = 4;
+const BURST: u8 = 8;
+const DETACHED: u8 = 16;
+
+/// How the driver of a session may find it lost, and the code for that.
+const LOSSES: [(&str, Code); 13] = [
+    ("auth_failed", Code::NOT_ADMITTED),
+    ("cursor_invalid", Code::BAD_CURSOR),
+    ("evicted", Code::LIMIT),
+    ("expired", Code::TICKET_EXPIRED),
+    ("extension", Code::EXTENSION),
+    ("not_admitted", Code::NOT_ADMITTED),
+    ("peer_restarted", Code::UNKNOWN_SESSION),
+    ("refused", Code::UNKNOWN_SESSION),
+    ("stale_epoch", Code::STALE_EPOCH),
+    ("ticket_expired", Code::TICKET_EXPIRED),
+    ("ticket_spent", Code::TICKET_SPENT),
+    ("unknown_session", Code::UNKNOWN_SESSION),
+    ("version", Code::VERSION),
+];
 
 /// An open session on its carrier.
 #[pyclass(frozen, module = "web4._core")]
 pub(super) struct SessionLink {
-    inner: Mutex<link::SessionLink>,
+    pub(super) inner: Mutex<link::SessionLink>,
 }
 
 impl SessionLink {
@@ -36,8 +55,12 @@ impl SessionLink {
 
 fn status(link: &mut link::SessionLink) -> u8 {
     let events = if link.session().has_events() { HAS_EVENTS } else { 0 };
-    let blocked = if link.is_blocked() { BLOCKED } else { 0 };
-    let finished = if link.is_finished() { FINISHED } else { 0 };
+    let blocked = if link.is_blocked() || link.has_output() { BLOCKED } else { 0 };
+    let finished = match (link.is_detached(), link.session().state()) {
+        (true, State::Closed) => FINISHED,
+        (true, _) => DETACHED,
+        (false, _) => 0,
+    };
     events | blocked | finished
 }
 
@@ -62,6 +85,33 @@ impl SessionLink {
         })
     }
 
+    /// Wire without a socket: brings what arrived; `advance` takes it in.
+    #[pyo3(signature = (data, /))]
+    fn feed(&self, data: &[u8]) -> PyResult<()> {
+        lock(&self.inner).feed(data).map_err(wire_full)
+    }
+
+    /// Wire without a socket: nothing more will arrive.
+    fn feed_end(&self) {
+        lock(&self.inner).feed_end();
+    }
+
+    /// Wire without a socket: what is to be written next, empty when that is all; what was taken is written by now.
+    /// Returns (bytes, status).
+    fn take_output<'py>(&self, py: Python<'py>) -> (Bound<'py, PyBytes>, u8) {
+        let (bytes, status) = py.detach(|| {
+            let mut link = lock(&self.inner);
+            let bytes = link.take_output();
+            (bytes, status(&mut link))
+        });
+        (PyBytes::new(py, &bytes), status)
+    }
+
+    /// Wire without a socket, once it is let go of: what was encrypted and is not written, such as CLOSE. Once.
+    fn take_farewell<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &lock(&self.inner).take_farewell())
+    }
+
     /// Takes the events out, oldest first: (number of its kind, channel or ticket).
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let mut link = lock(&self.inner);
@@ -76,6 +126,10 @@ impl SessionLink {
                 Event::PeerShutdown => (5, 0),
                 Event::HeartbeatTimeout => (6, 0),
                 Event::Closed => (7, 0),
+                Event::Suspended => (8, 0),
+                Event::Resumed => (9, 0),
+                Event::Rekeyed => (10, 0),
+                Event::CarrierAged => (11, 0),
             };
             list.append((number, argument))?;
         }
@@ -88,24 +142,43 @@ impl SessionLink {
         lock(&self.inner).session().deadline()
     }
 
-    /// Hands one message to a channel and writes; returns (outcome, status).
-    #[pyo3(signature = (channel, message, wait, ticket, /))]
+    /// Hands one message to a channel. It is written at once, or with `share` soon, see `end_burst`. Returns the outcome
+    /// in the two lowest bits, above them the status; with BURST if a burst began.
+    #[pyo3(signature = (channel, message, wait, share, ticket, /))]
     fn send(
         &self,
         py: Python<'_>,
         channel: ChannelId,
         message: &Bound<'_, PyBytes>,
         wait: bool,
+        share: bool,
         ticket: Ticket,
-    ) -> PyResult<(u8, u8)> {
-        let messages = vec![Bytes::copy_from_slice(message.as_bytes())];
-        let (offered, status) = self.offer(py, channel, messages, wait, ticket)?;
-        let outcome = match offered {
-            Offered::AllAccepted => 0,
-            Offered::Each(outcomes) => outcomes.first().map_or(0, |outcome| outcome_number(*outcome)),
-            Offered::Waiting => 3,
-        };
-        Ok((outcome, status))
+    ) -> PyResult<u8> {
+        let message = Bytes::copy_from_slice(message.as_bytes());
+        if !share {
+            let (offered, status) = self.offer(py, channel, vec![message], wait, ticket)?;
+            return Ok(offered_number(&offered) | status << 2);
+        }
+        let outcome = py.detach(|| {
+            let mut link = lock(&self.inner);
+            let before = link.is_bursting();
+            let offered = link.send_one(channel, message, wait, ticket)?;
+            let burst = if link.is_bursting() && !before { BURST } else { 0 };
+            Ok(offered_number(&offered) | (status(&mut link) | burst) << 2)
+        });
+        outcome.map_err(|error| send_error(py, error))
+    }
+
+    /// Writes what single sends of a burst have left to be written together. The burst is over if they left nothing,
+    /// or if the loop is about to sleep; returns the status, with BURST if it goes on.
+    #[pyo3(signature = (sleeps, /))]
+    fn end_burst(&self, py: Python<'_>, sleeps: bool) -> u8 {
+        py.detach(|| {
+            let mut link = lock(&self.inner);
+            link.end_burst(sleeps);
+            let burst = if link.is_bursting() { BURST } else { 0 };
+            status(&mut link) | burst
+        })
     }
 
     /// Hands a batch to a channel and writes; returns (one outcome for all, or a list of one each, status).
@@ -173,6 +246,25 @@ impl SessionLink {
         (messages, status(&mut link)).into_pyobject(py)
     }
 
+    /// Takes one message out of a channel and grants what that frees. Returns the message, with the status if that is
+    /// not 0, or None where `receive` has more to say.
+    #[pyo3(signature = (channel, /))]
+    fn receive_one<'py>(&self, py: Python<'py>, channel: ChannelId) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut link = lock(&self.inner);
+        let Ok(message) = link.session().receive(channel) else { return Ok(None) };
+        let writes = link.session().grants_credit() && !link.is_blocked();
+        let mut now = status(&mut link);
+        drop(link);
+        let message = PyBytes::new(py, &message);
+        if writes {
+            now = self.write(py);
+        }
+        match now {
+            0 => Ok(Some(message.into_any())),
+            status => Ok(Some((message, status).into_pyobject(py)?.into_any())),
+        }
+    }
+
     /// How many messages wait on a channel.
     #[pyo3(signature = (channel, /))]
     fn readable(&self, channel: ChannelId) -> usize {
@@ -236,14 +328,19 @@ impl SessionLink {
     /// Ends both directions of a channel now; returns the status.
     #[pyo3(signature = (channel, /))]
     fn reset_channel(&self, py: Python<'_>, channel: ChannelId) -> u8 {
+        // What was accepted gets as far as if it had been written by itself.
+        self.write_held(py);
         lock(&self.inner).session().reset_channel(channel, Code::CANCELLED);
         self.write(py)
     }
 
-    /// Asks to be told when everything accepted so far is acknowledged; True when it is.
+    /// Writes, and asks to be told when everything accepted so far is acknowledged; returns (whether it is, status).
     #[pyo3(signature = (channel, ticket, /))]
-    fn flush(&self, py: Python<'_>, channel: ChannelId, ticket: Ticket) -> PyResult<bool> {
-        lock(&self.inner).session().flush(channel, ticket).map_err(|error| send_error(py, error))
+    fn flush(&self, py: Python<'_>, channel: ChannelId, ticket: Ticket) -> PyResult<(bool, u8)> {
+        self.write_held(py);
+        let mut link = lock(&self.inner);
+        let done = link.session().flush(channel, ticket).map_err(|error| send_error(py, error))?;
+        Ok((done, status(&mut link)))
     }
 
     /// Takes a waiting batch back; False when it was accepted, or failed, already.
@@ -269,22 +366,46 @@ impl SessionLink {
     #[pyo3(signature = (code, text, /))]
     fn abort(&self, py: Python<'_>, code: &str, text: &str) -> PyResult<u8> {
         let code = code_of(code)?;
+        self.write_held(py);
         lock(&self.inner).session().abort(code, text);
         Ok(self.write(py))
     }
 
-    /// The carrier is gone; ends the session if it has not ended. Returns the status.
-    fn carrier_lost(&self) -> u8 {
+    /// The carrier is gone: the session is suspended, or ends if it cannot be. Returns the status.
+    #[pyo3(signature = (now, /))]
+    fn carrier_lost(&self, now: Nanos) -> u8 {
         let mut link = lock(&self.inner);
-        link.session().carrier_lost();
+        link.carrier_lost(now);
         status(&mut link)
     }
 
-    /// The peer has started anew; ends the session if it has not ended. Returns the status.
-    fn peer_restarted(&self) -> u8 {
+    /// Goes on upon a carrier that opened by a resume of this session; returns the status. Nothing can be done with
+    /// `opening` afterwards.
+    #[pyo3(signature = (opening, now, /))]
+    fn attach(&self, py: Python<'_>, opening: &OpeningLink, now: Nanos) -> PyResult<u8> {
+        let opening = opening.take()?;
+        py.detach(|| {
+            let mut link = lock(&self.inner);
+            link.attach(opening, now).map(|()| status(&mut link))
+        })
+        .map_err(|error| match error {
+            AttachError::NotResumed(_) => PyRuntimeError::new_err("the carrier resumes no session"),
+            AttachError::Refused(code) => {
+                core_error(py, code.word(), Some("violation"), format!("the session does not go on: {code}"))
+            }
+        })
+    }
+
+    /// The session is lost, and `loss` says how; ends it if it has not ended. Returns the status.
+    #[pyo3(signature = (loss, /))]
+    fn lose(&self, loss: &str) -> PyResult<u8> {
+        let known = LOSSES.iter().find(|(word, _)| *word == loss);
+        let (loss, code) =
+            known.ok_or_else(|| PyValueError::new_err(format!("no session is lost by {loss:?}")))?;
         let mut link = lock(&self.inner);
-        link.session().peer_restarted();
-        status(&mut link)
+        link.session().lose(loss, *code);
+        link.release();
+        Ok(status(&mut link))
     }
 
     /// Lets go of the wire, so that the socket can be closed.
@@ -292,21 +413,41 @@ impl SessionLink {
         lock(&self.inner).release();
     }
 
-    /// `open`, `closing` or `closed`.
+    /// `open`, `suspended`, `closing` or `closed`.
     #[getter]
     fn state(&self) -> &'static str {
         match lock(&self.inner).session().state() {
             State::Open => "open",
+            State::Suspended => "suspended",
             State::Closing => "closing",
             State::Closed => "closed",
         }
     }
 
-    /// Why it is closed: (reason, word of the code, reason text), or None.
+    /// Why it is closed: (reason, word of the code, reason text, how it was lost or None), or None.
     #[getter]
-    fn closed(&self) -> Option<(&'static str, &'static str, String)> {
+    fn closed(&self) -> Option<(&'static str, &'static str, String, Option<&'static str>)> {
         let mut link = lock(&self.inner);
-        link.session().closed().map(|closed| (closed.reason, closed.code.word(), closed.text.clone()))
+        let closed = link.session().closed()?;
+        Some((closed.reason, closed.code.word(), closed.text.clone(), closed.loss))
+    }
+
+    /// Why it has no carrier, while it is suspended, or None.
+    #[getter]
+    fn suspension(&self) -> Option<&'static str> {
+        lock(&self.inner).session().suspension()
+    }
+
+    /// The number of the current, or the latest, carrier.
+    #[getter]
+    fn epoch(&self) -> u32 {
+        lock(&self.inner).session().epoch()
+    }
+
+    /// How long the session waits for a carrier, in milliseconds; 0 when it does not.
+    #[getter]
+    fn resume_window_ms(&self) -> u32 {
+        lock(&self.inner).session().agreement().resume_window_ms
     }
 
     /// The code of the TLS failure that ended the carrier, or None.
@@ -330,26 +471,24 @@ impl SessionLink {
     /// The peer's fingerprint.
     #[getter]
     fn peer(&self) -> String {
-        lock(&self.inner)
-            .carrier()
-            .peer_fingerprint()
-            .map(|fingerprint| hash::hex(fingerprint))
-            .unwrap_or_default()
+        hash::hex(lock(&self.inner).peer_fingerprint())
     }
 
     /// The peer's raw public key.
     #[getter]
     fn peer_public_key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        let link = lock(&self.inner);
-        PyBytes::new(py, link.carrier().peer_public_key().map_or(&[][..], |key| &key[..]))
+        PyBytes::new(py, lock(&self.inner).peer_public_key())
     }
 
-    /// The TLS exporter value for this session's id (RTT-8). Secret.
+    /// The TLS exporter value of the current carrier for this session's id (RTT-8). Secret.
     fn binding<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let mut link = lock(&self.inner);
         let id = link.session().id();
-        let binding = link.carrier().export_binding(&id);
-        binding
+        let carrier = link.carrier();
+        let carrier =
+            carrier.ok_or_else(|| core_error(py, "closed", None, "the session has no carrier".to_owned()))?;
+        carrier
+            .export_binding(&id)
             .map(|binding| PyBytes::new(py, &binding))
             .map_err(|error| core_error(py, error.code().name(), None, error.to_string()))
     }
@@ -390,6 +529,33 @@ impl SessionLink {
 }
 
 impl SessionLink {
+    fn write_held(&self, py: Python<'_>) {
+        py.detach(|| lock(&self.inner).write_held());
+    }
+
+    /// Whom to dial and what to ask for, to go on with the session.
+    pub(super) fn ask_resume(&self) -> Option<([u8; 32], ResumeRequest)> {
+        let mut link = lock(&self.inner);
+        let peer = *link.peer_fingerprint();
+        link.session().ask_resume().map(|request| (peer, request))
+    }
+
+    /// Lets the session decide about a resume; says the status afterwards, too.
+    pub(super) fn grant_resume(
+        &self,
+        request: &ResumeRequest,
+        next_ticket: ResumeTicket,
+        now: Nanos,
+    ) -> (Result<ResumeGrant, Code>, u8) {
+        let mut link = lock(&self.inner);
+        let granted = link.session().grant_resume(request, next_ticket, now);
+        if granted.is_ok() {
+            // What the fenced carrier still brings is ignored (RTT-31).
+            link.release();
+        }
+        (granted, status(&mut link))
+    }
+
     fn offer(
         &self,
         py: Python<'_>,
@@ -410,12 +576,21 @@ impl SessionLink {
     }
 }
 
-fn dict<'py>(py: Python<'py>, fields: &[(&'static str, u64)]) -> PyResult<Bound<'py, PyDict>> {
+pub(super) fn dict<'py>(py: Python<'py>, fields: &[(&'static str, u64)]) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, value) in fields {
         dict.set_item(name, value)?;
     }
     Ok(dict)
+}
+
+/// What `send` says of one message.
+fn offered_number(offered: &Offered) -> u8 {
+    match offered {
+        Offered::AllAccepted => 0,
+        Offered::Each(outcomes) => outcomes.first().map_or(0, |outcome| outcome_number(*outcome)),
+        Offered::Waiting => 3,
+    }
 }
 
 fn outcome_number(outcome: Outcome) -> u8 {

@@ -84,8 +84,11 @@ impl Session {
         let closed = self.state == State::Closed;
         let over =
             |entry: &Channel| entry.released && (closed || entry.is_over()) && entry.outbound.is_settled();
-        if channel != CHANNEL_ZERO && self.channels.get(&channel).is_some_and(|entry| over(entry)) {
-            self.channels.remove(&channel);
+        if channel != CHANNEL_ZERO
+            && self.channels.get(&channel).is_some_and(|entry| over(entry))
+            && let Some(entry) = self.channels.remove(&channel)
+        {
+            self.keep_totals(&entry);
         }
     }
 
@@ -99,8 +102,11 @@ impl Session {
 
     /// Begins the graceful end: no more sends, SHUTDOWN once all queues are written (RTT-13).
     pub fn shutdown(&mut self, now: Nanos) {
-        if self.state != State::Open {
-            return;
+        match self.state {
+            State::Open => {}
+            // There is no carrier to drain to (section 4).
+            State::Suspended => return self.abort(Code::NORMAL, ""),
+            State::Closing | State::Closed => return,
         }
         self.state = State::Closing;
         self.timing.drain_until(now, &self.options);
@@ -117,28 +123,19 @@ impl Session {
         self.close("local", code, text, true);
     }
 
-    /// The carrier is gone. With no resume window that is the end of the session.
-    pub fn carrier_lost(&mut self) {
-        let reason = if self.state == State::Closing { "local" } else { "connection_lost" };
-        self.close(reason, Code::NORMAL, "", false);
-        self.writing.forget_close();
-    }
-
-    /// The peer has started anew and knows nothing of this session (RTT-35).
-    pub fn peer_restarted(&mut self) {
-        self.close("peer_restarted", Code::NORMAL, "", false);
-    }
-
     pub(super) fn close(&mut self, reason: &'static str, code: Code, text: &str, tell: bool) {
         if self.state == State::Closed {
             return;
         }
-        self.state = State::Closed;
+        let carried = self.state != State::Suspended;
+        (self.state, self.suspension) = (State::Closed, None);
         let text = truncated(text);
-        if tell {
+        if tell && carried {
             self.writing.close_due(code, text);
         }
-        self.closed = Some(Closed { reason, code, text: text.to_owned() });
+        let loss = matches!(reason, "connection_lost" | "heartbeat_timeout").then_some(reason);
+        self.closed = Some(Closed { reason, loss, code, text: text.to_owned() });
+        self.resumption = None;
         let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in ids {
             self.break_off(id);
@@ -152,7 +149,7 @@ impl Session {
         if self.state == State::Closing
             && self.peer_shutdown
             && self.writing.shutdown_written()
-            && self.writing.is_acknowledged()
+            && self.writing.resend.is_empty()
         {
             self.close("local", Code::NORMAL, "", true);
         }

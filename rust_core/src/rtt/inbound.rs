@@ -35,6 +35,8 @@ pub(crate) struct Inbound {
     window: Window,
     granted: (u64, u64),
     received: (u64, u64),
+    /// The peer must be told the grant again: it may have been lost with a carrier.
+    again: bool,
     consumed: (u64, u64),
     messages: VecDeque<Vec<u8>>,
     assembly: Option<Assembly>,
@@ -49,6 +51,7 @@ impl Inbound {
             window,
             granted: (u64::from(window.messages), u64::from(window.bytes)),
             received: (0, 0),
+            again: false,
             consumed: (0, 0),
             messages: VecDeque::new(),
             assembly: None,
@@ -67,6 +70,7 @@ impl Inbound {
         if self.ended {
             return Err(Code::AFTER_END);
         }
+        stats.frames_received += 1;
         let message = match (total, self.assembly.take()) {
             (Some(total), None) => {
                 self.begin(total)?;
@@ -140,6 +144,12 @@ impl Inbound {
         Some(message)
     }
 
+    /// Bytes of received messages that wait, or are being put together.
+    pub fn held_bytes(&self) -> u64 {
+        let partial = self.assembly.as_ref().map_or(0, |assembly| assembly.bytes.len());
+        self.messages.iter().map(Vec::len).sum::<usize>() as u64 + partial as u64
+    }
+
     pub fn waiting(&self) -> usize {
         self.messages.len()
     }
@@ -170,8 +180,19 @@ impl Inbound {
         idle && !self.ended && left < u64::from(self.max_message) && self.grantable().1 > self.granted.1
     }
 
+    /// The next grant is to be written whatever it says.
+    pub fn credit_again(&mut self) {
+        self.again = true;
+    }
+
+    /// Whether a grant is worth writing.
+    pub fn is_credit_wanted(&self) -> bool {
+        self.again || self.credit_due() || self.credit_low()
+    }
+
     /// Grants all that is free, and says the new totals.
     pub fn grant(&mut self) -> (u64, u64) {
+        self.again = false;
         self.granted = self.grantable();
         self.granted
     }

@@ -197,6 +197,14 @@ pub struct Options {
     pub resend_reserve: u32,
     /// How long a session without a carrier is kept for its peer, in milliseconds. 0: not at all.
     pub resume_window_ms: u32,
+    /// The sending keys are updated after this long, this many bytes or this many frames (RTT-47).
+    pub rekey_after: Nanos,
+    /// See `rekey_after`.
+    pub rekey_bytes: u64,
+    /// See `rekey_after`.
+    pub rekey_frames: u64,
+    /// A carrier older than this is replaced (RTT-48).
+    pub carrier_lifetime: Nanos,
 }
 
 impl Default for Options {
@@ -208,7 +216,11 @@ impl Default for Options {
             ack_delay: 25 * MILLISECOND,
             resend_bytes: 4 * 1024 * 1024,
             resend_reserve: 256 * 1024,
-            resume_window_ms: 0,
+            resume_window_ms: 600_000,
+            rekey_after: 600_000 * MILLISECOND,
+            rekey_bytes: 1 << 30,
+            rekey_frames: 1 << 20,
+            carrier_lifetime: 24 * 3_600_000 * MILLISECOND,
         }
     }
 }
@@ -228,7 +240,10 @@ impl Options {
             () if self.ack_delay == 0 || self.ack_delay > 25 * MILLISECOND => Some("ack_delay"),
             () if self.resend_reserve < record => Some("resend_reserve"),
             () if too_small => Some("resend_bytes"),
-            () if self.resume_window_ms != 0 => Some("resume_window_ms"),
+            () if self.rekey_after < 10 * MILLISECOND => Some("rekey_after"),
+            () if self.rekey_bytes < u64::from(record) => Some("rekey_bytes"),
+            () if self.rekey_frames == 0 => Some("rekey_frames"),
+            () if self.carrier_lifetime < 10 * MILLISECOND => Some("carrier_lifetime"),
             () => None,
         }
     }

@@ -1,5 +1,7 @@
 //! The frames that open a carrier. Their shape never changes; they grow by extensions only (RTT-15, RTT-16).
 
+use std::fmt;
+
 use super::code::Code;
 use super::frame::{HEADER_BYTES, Header, kind, put_header};
 use super::limits::{KindLimits, Limits, Window};
@@ -18,8 +20,24 @@ const MAX_EXTENSIONS: usize = 16;
 pub type SessionId = [u8; 16];
 /// Names one start of an endpoint (RTT-35).
 pub type BootId = [u8; 16];
-/// A secret that resumes a session once (RTT-32).
-pub type Ticket = [u8; 32];
+/// A secret that resumes a session once (RTT-32). Compared in constant time, and never shown.
+#[derive(Clone, Copy)]
+pub struct ResumeTicket(pub [u8; 32]);
+
+impl PartialEq for ResumeTicket {
+    fn eq(&self, other: &ResumeTicket) -> bool {
+        let pairs = self.0.iter().zip(&other.0);
+        std::hint::black_box(pairs.fold(0, |difference, (ours, theirs)| difference | (ours ^ theirs))) == 0
+    }
+}
+
+impl Eq for ResumeTicket {}
+
+impl fmt::Debug for ResumeTicket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ResumeTicket(..)")
+    }
+}
 
 /// Something a later version may say in an opening frame (RTT-16).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +66,7 @@ pub enum OpeningFrame {
         version: u8,
         session_id: SessionId,
         boot_id: BootId,
-        ticket: Ticket,
+        ticket: ResumeTicket,
         limits: Limits,
         resume_window_ms: u32,
         extensions: Vec<Extension>,
@@ -58,7 +76,7 @@ pub enum OpeningFrame {
         versions: Vec<u8>,
         session_id: SessionId,
         boot_id: BootId,
-        ticket: Ticket,
+        ticket: ResumeTicket,
         epoch: u32,
         cursor: u64,
         extensions: Vec<Extension>,
@@ -69,7 +87,7 @@ pub enum OpeningFrame {
         boot_id: BootId,
         epoch: u32,
         cursor: u64,
-        ticket: Ticket,
+        ticket: ResumeTicket,
         extensions: Vec<Extension>,
     },
     /// The initiator has the answer: the session or epoch is open (RTT-37).
@@ -113,7 +131,7 @@ impl OpeningFrame {
                 version: reader.u8()?,
                 session_id: reader.array()?,
                 boot_id: reader.array()?,
-                ticket: reader.array()?,
+                ticket: ResumeTicket(reader.array()?),
                 limits: read_limits(reader)?,
                 resume_window_ms: reader.u32()?,
                 extensions: read_extensions(reader)?,
@@ -122,7 +140,7 @@ impl OpeningFrame {
                 versions: read_versions(reader)?,
                 session_id: reader.array()?,
                 boot_id: reader.array()?,
-                ticket: reader.array()?,
+                ticket: ResumeTicket(reader.array()?),
                 epoch: reader.u32()?,
                 cursor: reader.u64()?,
                 extensions: read_extensions(reader)?,
@@ -132,7 +150,7 @@ impl OpeningFrame {
                 boot_id: reader.array()?,
                 epoch: reader.u32()?,
                 cursor: reader.u64()?,
-                ticket: reader.array()?,
+                ticket: ResumeTicket(reader.array()?),
                 extensions: read_extensions(reader)?,
             },
             kind::CONFIRM => OpeningFrame::Confirm { session_id: reader.array()?, epoch: reader.u32()? },
@@ -170,7 +188,7 @@ impl OpeningFrame {
                 body.put_u8(*version);
                 body.extend_from_slice(session_id);
                 body.extend_from_slice(boot_id);
-                body.extend_from_slice(ticket);
+                body.extend_from_slice(&ticket.0);
                 put_limits(&mut body, limits);
                 body.put_u32(*resume_window_ms);
                 put_extensions(&mut body, extensions);
@@ -180,7 +198,7 @@ impl OpeningFrame {
                 put_versions(&mut body, versions);
                 body.extend_from_slice(session_id);
                 body.extend_from_slice(boot_id);
-                body.extend_from_slice(ticket);
+                body.extend_from_slice(&ticket.0);
                 body.put_u32(*epoch);
                 body.put_u64(*cursor);
                 put_extensions(&mut body, extensions);
@@ -191,7 +209,7 @@ impl OpeningFrame {
                 body.extend_from_slice(boot_id);
                 body.put_u32(*epoch);
                 body.put_u64(*cursor);
-                body.extend_from_slice(ticket);
+                body.extend_from_slice(&ticket.0);
                 put_extensions(&mut body, extensions);
                 kind::RESUMED
             }
@@ -294,7 +312,7 @@ mod tests {
                 version: 1,
                 session_id: [2; 16],
                 boot_id: [3; 16],
-                ticket: [4; 32],
+                ticket: ResumeTicket([4; 32]),
                 limits,
                 resume_window_ms: 600_000,
                 extensions: vec![],
@@ -303,7 +321,7 @@ mod tests {
                 versions: vec![1],
                 session_id: [2; 16],
                 boot_id: [1; 16],
-                ticket: [4; 32],
+                ticket: ResumeTicket([4; 32]),
                 epoch: 1,
                 cursor: 77,
                 extensions: extensions.clone(),
@@ -313,7 +331,7 @@ mod tests {
                 boot_id: [3; 16],
                 epoch: 1,
                 cursor: 5,
-                ticket: [5; 32],
+                ticket: ResumeTicket([5; 32]),
                 extensions,
             },
             OpeningFrame::Confirm { session_id: [2; 16], epoch: 0 },

@@ -75,6 +75,9 @@ pub struct Unacknowledged {
 /// The next piece of a message, ready to be framed.
 #[derive(Debug)]
 pub(crate) struct Fragment<'a> {
+    /// The number of its message, and where in it the piece begins.
+    pub index: u64,
+    pub offset: usize,
     /// The length of the whole message, on its first fragment.
     pub total: Option<u32>,
     pub last: bool,
@@ -203,6 +206,11 @@ impl Outbound {
             && self.queued_bytes + bytes <= self.room.bytes as usize
     }
 
+    /// Whether the queue takes a message of this size as it is.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.waiters.is_empty() && self.fits(1, bytes)
+    }
+
     /// Whether evicting makes enough room. A head of which some byte was written stays (RTT-40), and nothing is
     /// evicted in vain.
     fn fits_beside_started(&self, bytes: usize) -> bool {
@@ -285,7 +293,7 @@ impl Outbound {
         if !self.has_fragment() {
             return None;
         }
-        let (message, offset) = (&self.queue.front()?.message, self.progress);
+        let (Queued { index, message }, offset) = (self.queue.front()?, self.progress);
         let rest = message.len() - offset;
         let room = space.checked_sub(DATA_OVERHEAD)?;
         let length = if rest <= room.min(cap) {
@@ -296,6 +304,8 @@ impl Outbound {
             return None;
         };
         Some(Fragment {
+            index: *index,
+            offset,
             total: (!self.started).then_some(message.len() as u32),
             last: length == rest,
             payload: &message[offset..offset + length],
@@ -328,6 +338,15 @@ impl Outbound {
         let known = count.min(self.in_flight.len());
         self.in_flight.drain(..known);
         stats.acknowledged += known as u64;
+    }
+
+    /// A message of which something was written and not everything acknowledged, by its number.
+    pub fn written_message(&self, index: u64) -> Option<&Bytes> {
+        let started = self.queue.front().filter(|head| self.started && head.index == index);
+        let in_flight = || {
+            self.in_flight.binary_search_by_key(&index, |sent| sent.index).ok().map(|at| &self.in_flight[at])
+        };
+        started.or_else(in_flight).map(|queued| &queued.message)
     }
 
     /// The tickets of flushes that are complete now: everything accepted before them is acknowledged.

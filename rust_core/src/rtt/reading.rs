@@ -12,12 +12,13 @@ impl Session {
     /// An error is a violation by the peer (RTT-53): the session is closed, CLOSE with the same code is ready to be
     /// written, and the rest of the input is ignored.
     pub fn receive_plaintext(&mut self, plaintext: &[u8], now: Nanos) -> Result<(), Code> {
-        if self.state == State::Closed || plaintext.is_empty() {
+        if matches!(self.state, State::Closed | State::Suspended) || plaintext.is_empty() {
             return Ok(());
         }
         self.timing.heard(now, &self.options);
         let outcome = self.read_frames(plaintext, now);
         if let Err(code) = outcome {
+            self.count_limit(code.word());
             self.close("protocol_error", code, "", true);
         }
         outcome
@@ -25,7 +26,7 @@ impl Session {
 
     fn read_frames(&mut self, plaintext: &[u8], now: Nanos) -> Result<(), Code> {
         let mut input = plaintext;
-        while !input.is_empty() && self.state != State::Closed {
+        while !input.is_empty() && matches!(self.state, State::Open | State::Closing) {
             if self.partial.is_empty() {
                 // The usual case: whole frames, read where they lie.
                 let used = self.read_frame(input, now)?;
@@ -72,7 +73,10 @@ impl Session {
     fn handle(&mut self, frame: Frame<'_>, size: usize, now: Nanos) -> Result<(), Code> {
         match frame {
             Frame::Numbered(seq, numbered) => self.handle_numbered(seq, numbered, size, now),
-            Frame::Ack { cursor } => self.acknowledge(cursor),
+            Frame::Ack { cursor } => {
+                self.time_acknowledgement(cursor, now);
+                self.acknowledge(cursor)
+            }
             Frame::Credit { channel, messages, bytes } => self.handle_credit(channel, messages, bytes),
             Frame::Ping { token } => {
                 if !self.timing.allow_ping(now) {
@@ -82,7 +86,10 @@ impl Session {
                 self.rest();
                 Ok(())
             }
-            Frame::Pong { .. } => Ok(()),
+            Frame::Pong { token } => {
+                self.latency.ponged(token, now);
+                Ok(())
+            }
             Frame::Close { code, reason } => {
                 self.close("peer", code, reason, false);
                 Ok(())
@@ -102,7 +109,10 @@ impl Session {
         now: Nanos,
     ) -> Result<(), Code> {
         if seq <= self.cursor {
+            // The peer does not know that it arrived: on a carrier of before, whose acknowledgements came to nothing.
             self.stats.replayed += 1;
+            self.writing.arrived(size);
+            self.timing.ack_within(now, &self.options);
             return Ok(());
         }
         if seq != self.cursor + 1 {
@@ -199,6 +209,7 @@ impl Session {
         if unfinished.count() >= 2 * self.agreement.limits.channels as usize {
             return Err(Code::OPEN_FLOOD);
         }
+        self.count_limit(code.word());
         let limits = self.agreement.limits.kind(kind);
         let mut channel = Channel::new(kind, "", kind.default_policy(), limits, limits.window);
         (channel.reset_due, channel.reset, channel.released) = (Some(code), Some((code, false)), true);

@@ -8,9 +8,12 @@ use bytes::Bytes;
 use super::channel::{CHANNEL_ZERO, Channel, ChannelId};
 use super::code::Code;
 use super::frame::MAX_NAME;
+use super::latency::Latency;
 use super::limits::{Kind, Limits, Nanos, Options, Policy};
+use super::meter::KindTotals;
 use super::opening_frame::SessionId;
 use super::outbound::{Offered, SendError, Ticket, Unacknowledged};
+use super::resume::Resumption;
 use super::stats::{ChannelStats, SessionStats};
 use super::timing::Timing;
 use super::writing::Writing;
@@ -46,6 +49,14 @@ pub enum Event {
     PeerShutdown,
     /// Three intervals of silence (RTT-44).
     HeartbeatTimeout,
+    /// The session has no carrier; `Session::suspension` says why.
+    Suspended,
+    /// The session goes on, on another carrier.
+    Resumed,
+    /// The keys of our direction were updated (RTT-47).
+    Rekeyed,
+    /// The carrier is old: replace it by resuming on a new one (RTT-48).
+    CarrierAged,
     /// The session is closed; `Session::closed` says why.
     Closed,
 }
@@ -55,6 +66,8 @@ pub enum Event {
 pub enum State {
     /// Messages flow.
     Open,
+    /// Between two carriers: messages wait (section 9).
+    Suspended,
     /// Draining (RTT-13).
     Closing,
     /// Final.
@@ -64,8 +77,10 @@ pub enum State {
 /// Why a session is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// `local`, `peer`, `protocol_error`, `heartbeat_timeout`, `connection_lost` or `peer_restarted`.
+    /// `local`, `peer`, `protocol_error`, `lost`, or without a resume window `connection_lost` or `heartbeat_timeout`.
     pub reason: &'static str,
+    /// If the session was lost: how, as `SessionLost` says it (RTT-25).
+    pub loss: Option<&'static str>,
     /// The code of the CLOSE that was sent or received.
     pub code: Code,
     /// The reason text of that CLOSE.
@@ -94,6 +109,9 @@ pub struct Session {
     pub(super) options: Options,
     pub(super) state: State,
     pub(super) closed: Option<Closed>,
+    pub(super) epoch: u32,
+    pub(super) suspension: Option<&'static str>,
+    pub(super) resumption: Option<Box<Resumption>>,
     /// Boxed, because a map of them makes room for several at once and most sessions have one (RTT-52).
     pub(super) channels: BTreeMap<ChannelId, Box<Channel>>,
     pub(super) next_local: ChannelId,
@@ -107,6 +125,11 @@ pub struct Session {
     pub(super) writing: Writing,
     pub(super) timing: Timing,
     pub(super) stats: SessionStats,
+    pub(super) latency: Latency,
+    /// How often each limit was hit, by its name.
+    pub(super) limits: Vec<(&'static str, u64)>,
+    /// What channels did that are gone, per kind.
+    pub(super) forgotten: Option<Box<[KindTotals; 3]>>,
 }
 
 impl Session {
@@ -121,6 +144,9 @@ impl Session {
             options: *options,
             state: State::Open,
             closed: None,
+            epoch: 0,
+            suspension: None,
+            resumption: None,
             channels: BTreeMap::from([(CHANNEL_ZERO, Box::new(zero))]),
             next_local,
             next_remote,
@@ -133,6 +159,9 @@ impl Session {
             writing: Writing::default(),
             timing: Timing::new(now, options),
             stats: SessionStats::default(),
+            latency: Latency::default(),
+            limits: Vec::new(),
+            forgotten: None,
         }
     }
 
@@ -187,7 +216,7 @@ impl Session {
 
     /// Opens a channel; the peer learns of it with the next write (RTT-65).
     pub fn open_channel(&mut self, kind: Kind, name: &str, policy: Policy) -> Result<ChannelId, OpenError> {
-        if self.state != State::Open {
+        if !self.takes_messages() {
             return Err(OpenError::SessionClosed);
         }
         if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(|byte| (0x20..0x7f).contains(&byte))
@@ -198,6 +227,7 @@ impl Session {
             return Err(OpenError::BadPolicy);
         }
         if !self.has_room_for_channel() {
+            self.count_limit(Code::TOO_MANY_CHANNELS.word());
             return Err(OpenError::TooManyChannels);
         }
         let id = self.next_local;
@@ -230,20 +260,36 @@ impl Session {
         wait: bool,
         ticket: Ticket,
     ) -> Result<Offered, SendError> {
-        if self.state != State::Open {
+        if !self.takes_messages() {
             return Err(SendError::SessionClosed);
         }
         let entry = self.channels.get_mut(&channel).ok_or(SendError::ChannelClosed)?;
         if !entry.may_send() {
             return Err(SendError::ChannelClosed);
         }
-        let offered = entry.outbound.offer(messages, wait, ticket, &mut entry.stats)?;
+        let offered = entry.outbound.offer(messages, wait, ticket, &mut entry.stats);
+        let offered = offered.inspect_err(|error| match error {
+            SendError::MessageTooLarge => self.count_limit("message_too_large"),
+            SendError::BatchTooLarge => self.count_limit("batch_too_large"),
+            _ => {}
+        })?;
         if matches!(offered, Offered::Each(_)) {
             // A flush may have waited for nothing but what was evicted.
             self.complete_flushes(channel);
         }
         self.schedule(channel);
         Ok(offered)
+    }
+
+    /// Whether the application may send: with a carrier or between two.
+    fn takes_messages(&self) -> bool {
+        matches!(self.state, State::Open | State::Suspended)
+    }
+
+    /// Whether a message of this size may wait a moment before it is written: it is not control, and has room.
+    pub fn may_share_write(&self, channel: ChannelId, size: usize) -> bool {
+        let may = |entry: &Channel| entry.kind != Kind::Control && entry.outbound.has_room(size);
+        self.channels.get(&channel).is_some_and(|entry| may(entry))
     }
 
     /// Takes a batch back that still waits. False when it was accepted, or failed, already (RTT-62).
@@ -321,7 +367,7 @@ impl Session {
 
     /// The counters of the session.
     pub fn stats(&self) -> SessionStats {
-        SessionStats { resend_bytes: self.writing.unacknowledged_bytes(), ..self.stats }
+        SessionStats { resend_bytes: self.writing.resend.bytes().iter().sum(), ..self.stats }
     }
 }
 

@@ -25,6 +25,9 @@ pub struct ChannelStats {
     pub sent_bytes: u64,
     pub received: u64,
     pub received_bytes: u64,
+    /// Frames that carried messages; not among the fields of RTT-42.
+    pub frames_sent: u64,
+    pub frames_received: u64,
 }
 
 impl ChannelStats {
@@ -68,6 +71,10 @@ pub struct SessionStats {
     pub frames_sent: u64,
     pub frames_received: u64,
     pub replayed: u64,
+    /// Numbered frames written again after a resume.
+    pub resent: u64,
+    pub resumes: u64,
+    pub rekeys: u64,
     pub skipped: u64,
     pub acks_sent: u64,
     pub pings_sent: u64,
@@ -78,11 +85,14 @@ pub struct SessionStats {
 
 impl SessionStats {
     /// Every field by its name.
-    pub fn fields(&self) -> [(&'static str, u64); 8] {
+    pub fn fields(&self) -> [(&'static str, u64); 11] {
         [
             ("frames_sent", self.frames_sent),
             ("frames_received", self.frames_received),
             ("replayed", self.replayed),
+            ("resent", self.resent),
+            ("resumes", self.resumes),
+            ("rekeys", self.rekeys),
             ("skipped", self.skipped),
             ("acks_sent", self.acks_sent),
             ("pings_sent", self.pings_sent),

@@ -18,19 +18,45 @@ pub(super) struct Timing {
     death_at: Option<Nanos>,
     ack_at: Option<Nanos>,
     drain_at: Option<Nanos>,
+    expire_at: Option<Nanos>,
+    rekey_at: Option<Nanos>,
+    replace_at: Option<Nanos>,
     /// When the peer's PINGs of the last second came.
     pings: VecDeque<Nanos>,
 }
 
 impl Timing {
     pub fn new(now: Nanos, options: &Options) -> Timing {
-        Timing {
-            ping_at: Some(now.saturating_add(options.heartbeat)),
-            death_at: Some(death(now, options)),
+        let mut timing = Timing {
+            ping_at: None,
+            death_at: None,
             ack_at: None,
             drain_at: None,
+            expire_at: None,
+            rekey_at: None,
+            replace_at: None,
             pings: VecDeque::new(),
-        }
+        };
+        timing.restart(now, options);
+        timing
+    }
+
+    /// A carrier begins its service.
+    pub fn restart(&mut self, now: Nanos, options: &Options) {
+        self.stop();
+        self.ping_at = Some(now.saturating_add(options.heartbeat));
+        self.death_at = Some(death(now, options));
+        self.rekey_at = Some(now.saturating_add(options.rekey_after));
+        self.replace_at = Some(now.saturating_add(options.carrier_lifetime));
+    }
+
+    /// The session has no carrier, and is lost at that time.
+    pub fn expire_at(&mut self, at: Nanos) {
+        self.expire_at = Some(at);
+    }
+
+    pub fn is_expired(&self, now: Nanos) -> bool {
+        self.expire_at.is_some_and(|at| at <= now)
     }
 
     /// Authenticated bytes from the peer, and only they, prove life (RTT-43).
@@ -56,6 +82,7 @@ impl Timing {
 
     pub fn stop(&mut self) {
         (self.ping_at, self.death_at, self.ack_at, self.drain_at) = (None, None, None, None);
+        (self.expire_at, self.rekey_at, self.replace_at) = (None, None, None);
     }
 
     /// Counts a PING of the peer; false when it is one too many.
@@ -71,7 +98,16 @@ impl Timing {
     }
 
     fn next(&self) -> Option<Nanos> {
-        [self.ping_at, self.death_at, self.ack_at, self.drain_at].into_iter().flatten().min()
+        let moments = [
+            self.ping_at,
+            self.death_at,
+            self.ack_at,
+            self.drain_at,
+            self.expire_at,
+            self.rekey_at,
+            self.replace_at,
+        ];
+        moments.into_iter().flatten().min()
     }
 }
 
@@ -96,13 +132,34 @@ impl Session {
         if due(self.timing.death_at) {
             self.events.push_back(Event::HeartbeatTimeout);
             // While closing, a carrier that ends is what was asked for (section 4).
-            let reason = if self.state == State::Closing { "local" } else { "heartbeat_timeout" };
-            self.close(reason, Code::HEARTBEAT_TIMEOUT, "", true);
+            if self.state == State::Closing {
+                self.close("local", Code::HEARTBEAT_TIMEOUT, "", true);
+            } else if self.resumption.is_some() {
+                self.suspend("heartbeat_timeout", now);
+            } else {
+                self.close("heartbeat_timeout", Code::HEARTBEAT_TIMEOUT, "", true);
+            }
             return;
+        }
+        if self.timing.is_expired(now) {
+            self.lose("expired", Code::TICKET_EXPIRED);
+            return;
+        }
+        if due(self.timing.rekey_at) {
+            self.timing.rekey_at = Some(now.saturating_add(self.options.rekey_after));
+            self.writing.rekey_due();
+        }
+        if due(self.timing.replace_at) {
+            let again = now.saturating_add(self.options.heartbeat);
+            self.timing.replace_at = self.agreement.initiator.then_some(again);
+            if self.agreement.initiator && self.resumption.is_some() && self.state == State::Open {
+                self.events.push_back(Event::CarrierAged);
+            }
         }
         if due(self.timing.ping_at) {
             self.timing.ping_at = Some(now.saturating_add(self.options.heartbeat));
             self.writing.ping_due(now);
+            self.latency.pinged(now);
             self.rest();
         }
         if due(self.timing.ack_at) {

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use super::channel::{Channel, ChannelId, End};
 use super::code::Code;
 use super::frame::{DATA_OVERHEAD, Frame, Numbered, encode, encode_numbered};
+use super::latency::{self, Timed};
 use super::limits::{Kind, Nanos};
 use super::outbound::Fragment;
+use super::resend::{Body, ResendBuffer};
 use super::session::{Agreement, Event, Session, State};
 
 /// The plaintext of one TLS record: a write is cut into pieces of whole frames no longer than this, so that a frame
@@ -19,33 +21,30 @@ const QUANTUM: [i64; 3] = [0, 2 * RECORD_BYTES as i64, RECORD_BYTES as i64];
 /// Unanswered PINGs that are remembered; the flood limit makes more impossible within a second.
 const MAX_PONGS: usize = 32;
 
-/// A written frame that the peer has not acknowledged.
-#[derive(Debug)]
-struct Sent {
-    size: u32,
-    control: bool,
-    /// The channel whose oldest message in flight is complete with this frame.
-    completes: Option<ChannelId>,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Writing {
     ready: [VecDeque<ChannelId>; 3],
     deficit: [i64; 3],
     turn: usize,
-    written: u64,
-    acknowledged: u64,
-    sent: VecDeque<Sent>,
-    sent_bytes: [u64; 2],
+    pub(super) resend: ResendBuffer,
     credits: VecDeque<ChannelId>,
     /// Some of `credits` is worth a write of its own.
     credit_now: bool,
+    /// Every channel is to be granted its credit anew, once everything is written that the peer did not get.
+    credit_all: bool,
     pongs: VecDeque<[u8; 8]>,
     ping: Option<[u8; 8]>,
     unacked: (u32, u64),
     ack: bool,
     shutdown: bool,
     close: Option<(Code, String)>,
+    /// The frame whose acknowledgement is timed.
+    pub timed: Option<Timed>,
+    /// A frame waits for room in the resend buffer.
+    resend_full: bool,
+    /// Bytes and frames since the sending keys were new.
+    keyed: (u64, u64),
+    rekey: bool,
 }
 
 impl Writing {
@@ -101,7 +100,7 @@ impl Writing {
         for ready in &mut self.ready {
             ready.shrink_to_fit();
         }
-        self.sent.shrink_to_fit();
+        self.resend.rest();
         self.credits.shrink_to_fit();
         self.pongs.shrink_to_fit();
     }
@@ -110,23 +109,23 @@ impl Writing {
         self.shutdown
     }
 
-    pub fn is_acknowledged(&self) -> bool {
-        self.sent.is_empty()
+    pub fn rekey_due(&mut self) {
+        self.rekey = true;
     }
 
-    pub fn unacknowledged_bytes(&self) -> u64 {
-        self.sent_bytes.iter().sum()
+    /// The carrier is gone: what it was to carry, and is not numbered, means nothing on another one. Cursors travel with
+    /// the resume, and credit is granted anew after it.
+    pub fn lose_carrier(&mut self) {
+        self.credits.clear();
+        self.pongs.clear();
+        (self.credit_now, self.ping, self.unacked, self.ack) = (false, None, (0, 0), false);
+        (self.keyed, self.rekey, self.timed) = ((0, 0), false, None);
     }
 
-    fn keep(&mut self, kind: Kind, size: usize, completes: Option<ChannelId>) {
-        let control = kind == Kind::Control;
-        self.sent_bytes[usize::from(control)] += size as u64;
-        self.sent.push_back(Sent { size: size as u32, control, completes });
-    }
-
-    fn next_seq(&mut self) -> u64 {
-        self.written += 1;
-        self.written
+    /// A carrier opened that resumes the session.
+    pub fn resume(&mut self) {
+        self.resend.rewind();
+        self.credit_all = true;
     }
 
     /// Writes the next fragment of a channel: whether it completes its message, or nothing if the record has no room.
@@ -139,17 +138,22 @@ impl Writing {
         limit: usize,
     ) -> Option<bool> {
         let before = out.len();
-        let Fragment { total, last, payload } = channel.outbound.next_fragment(cap, limit - before)?;
+        let Fragment { index, offset, total, last, payload } =
+            channel.outbound.next_fragment(cap, limit - before)?;
         let length = payload.len();
-        encode_numbered(out, self.next_seq(), &Numbered::Data { channel: id, total, last, payload });
-        self.keep(channel.kind, out.len() - before, last.then_some(id));
+        let seq = self.resend.next_seq();
+        encode_numbered(out, seq, &Numbered::Data { channel: id, total, last, payload });
+        let body = Body::Data { channel: id, index, offset: offset as u32, length: length as u32, last };
+        latency::begin(&mut self.timed, seq);
+        channel.stats.frames_sent += 1;
+        self.resend.keep(channel.kind, out.len() - before, body);
         Some(channel.outbound.wrote_fragment(length, &mut channel.stats))
     }
 
     /// Writes the frame that marks the next step in a channel's life.
     fn write_mark(&mut self, id: ChannelId, channel: &mut Channel, agreement: &Agreement, out: &mut Vec<u8>) {
         let (lane, before) = (channel.lane(), out.len());
-        let seq = self.next_seq();
+        let seq = self.resend.next_seq();
         if channel.announce {
             channel.announce = false;
             let limits = agreement.limits.kind(channel.kind);
@@ -170,7 +174,7 @@ impl Writing {
             channel.reset = Some((Code::CANCELLED, false));
             encode_numbered(out, seq, &Numbered::Reset { channel: id, code: Code::CANCELLED });
         }
-        self.keep(lane, out.len() - before, None);
+        self.resend.keep(lane, out.len() - before, Body::Mark(out[before..].into()));
     }
 }
 
@@ -189,8 +193,13 @@ impl Session {
     /// Whether `transmit` would write something now.
     pub fn wants_write(&self) -> bool {
         let writing = &self.writing;
-        if self.state == State::Closed {
-            return writing.close.is_some();
+        match self.state {
+            State::Closed => return writing.close.is_some(),
+            State::Suspended => return false,
+            State::Open | State::Closing => {}
+        }
+        if writing.resend.is_behind() || writing.credit_all {
+            return true;
         }
         writing.ack
             || writing.ping.is_some()
@@ -215,7 +224,31 @@ impl Session {
         if !self.wants_write() {
             return false;
         }
+        let frames = self.stats.frames_sent;
         self.write_unnumbered(out, limit);
+        if self.write_again(out, start, limit) {
+            self.write_new(out, limit);
+        }
+        self.writing.keyed.0 += (out.len() - start) as u64;
+        self.writing.keyed.1 += self.stats.frames_sent - frames;
+        let (bytes, frames) = self.writing.keyed;
+        self.writing.rekey |= bytes >= self.options.rekey_bytes || frames >= self.options.rekey_frames;
+        out.len() > start
+    }
+
+    /// Whether the carrier should update its sending keys before it writes more; the answer is taken as done (RTT-47).
+    pub fn take_rekey(&mut self) -> bool {
+        let rekey =
+            std::mem::take(&mut self.writing.rekey) && matches!(self.state, State::Open | State::Closing);
+        if rekey {
+            self.writing.keyed = (0, 0);
+            self.stats.rekeys += 1;
+            self.events.push_back(Event::Rekeyed);
+        }
+        rekey
+    }
+
+    fn write_new(&mut self, out: &mut Vec<u8>, limit: usize) {
         while out.len() + SMALL_FRAME <= limit {
             let Some(kind) = self.next_kind() else { break };
             let before = out.len();
@@ -227,15 +260,50 @@ impl Session {
         if self.shutdown_due() && out.len() + SMALL_FRAME <= limit {
             self.write_shutdown(out);
         }
-        out.len() > start
+        self.notice_full_resend_buffer();
+    }
+
+    /// After a resume: first what the peer did not get, in its old order, then the credit of every channel, which
+    /// names channels that the peer must know by then (RTT-31). True when all of that is written.
+    fn write_again(&mut self, out: &mut Vec<u8>, start: usize, limit: usize) -> bool {
+        while let Some((seq, sent)) = self.writing.resend.next_again() {
+            if out.len() > start && out.len() + sent.size as usize > limit {
+                return false;
+            }
+            sent.encode(seq, &self.channels, out);
+            self.writing.resend.wrote_again();
+            self.stats.frames_sent += 1;
+            self.stats.resent += 1;
+        }
+        if std::mem::take(&mut self.writing.credit_all) {
+            let Session { channels, writing, .. } = self;
+            for (&id, channel) in channels.iter_mut().filter(|(_, channel)| channel.is_announced()) {
+                if !std::mem::replace(&mut channel.credit_listed, true) {
+                    writing.credits.push_back(id);
+                }
+                channel.inbound.credit_again();
+            }
+            self.write_credits(out, limit);
+        }
+        true
+    }
+
+    /// Reaching the bound counts once, until there was room again.
+    fn notice_full_resend_buffer(&mut self) {
+        let waits = |kind: Kind| !self.writing.ready[kind as usize].is_empty() && !self.resend_room(kind);
+        let full = Kind::ALL.into_iter().any(waits);
+        if full && !self.writing.resend_full {
+            self.count_limit("resend_buffer");
+        }
+        self.writing.resend_full = full;
     }
 
     /// SHUTDOWN ends our half of every channel: no END follows it, and none is needed.
     fn write_shutdown(&mut self, out: &mut Vec<u8>) {
-        let seq = self.writing.next_seq();
+        let seq = self.writing.resend.next_seq();
         let before = out.len();
         encode_numbered(out, seq, &Numbered::Shutdown { code: Code::NORMAL });
-        self.writing.keep(Kind::Control, out.len() - before, None);
+        self.writing.resend.keep(Kind::Control, out.len() - before, Body::Mark(out[before..].into()));
         self.writing.shutdown = true;
         self.stats.frames_sent += 1;
         for channel in self.channels.values_mut() {
@@ -257,12 +325,18 @@ impl Session {
             self.stats.pings_sent += 1;
             self.write_small(out, &Frame::Ping { token });
         }
+        // The peer may not know a channel whose OPEN is still to be written again.
+        if !self.writing.resend.is_behind() && !self.writing.credit_all {
+            self.write_credits(out, limit);
+        }
+    }
+
+    fn write_credits(&mut self, out: &mut Vec<u8>, limit: usize) {
         while out.len() + SMALL_FRAME <= limit {
             let Some(id) = self.writing.credits.pop_front() else { break };
             let Some(channel) = self.channels.get_mut(&id) else { continue };
             channel.credit_listed = false;
-            let wanted = channel.inbound.credit_due() || channel.inbound.credit_low();
-            if wanted && channel.reset.is_none() {
+            if channel.inbound.is_credit_wanted() && channel.reset.is_none() {
                 let (messages, bytes) = channel.inbound.grant();
                 self.write_small(out, &Frame::Credit { channel: id, messages, bytes });
             }
@@ -315,7 +389,7 @@ impl Session {
     /// Whether the resend buffer takes a frame of this kind: control has a reserve of its own (RTT-21, RTT-28).
     fn resend_room(&self, kind: Kind) -> bool {
         let largest = RECORD_BYTES as u64;
-        let [other, control] = self.writing.sent_bytes;
+        let [other, control] = self.writing.resend.bytes();
         let (all, reserve) = (u64::from(self.options.resend_bytes), u64::from(self.options.resend_reserve));
         match kind {
             Kind::Control => other + control + largest <= all,
@@ -380,21 +454,18 @@ impl Session {
 
     /// The peer has everything up to `cursor`. Beyond what was written, or back: a violation (RTT-29).
     pub(super) fn acknowledge(&mut self, cursor: u64) -> Result<(), Code> {
-        if cursor > self.writing.written || cursor < self.writing.acknowledged {
+        if !self.writing.resend.is_sound(cursor) {
             return Err(Code::BAD_CURSOR);
         }
         // Messages of one channel often lie side by side: they are settled together.
         let (mut current, mut count) = (None, 0);
-        while self.writing.acknowledged < cursor {
-            self.writing.acknowledged += 1;
-            let Some(sent) = self.writing.sent.pop_front() else { break };
-            self.writing.sent_bytes[usize::from(sent.control)] -= u64::from(sent.size);
-            if sent.completes.is_none() {
+        while let Some(completes) = self.writing.resend.acknowledge_one(cursor) {
+            if completes.is_none() {
                 continue;
             }
-            if sent.completes != current {
+            if completes != current {
                 self.acknowledged_some(current, count);
-                (current, count) = (sent.completes, 0);
+                (current, count) = (completes, 0);
             }
             count += 1;
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use web4_core::rtt::frame::{self, Frame, HEADER_BYTES, Header, Numbered};
 use web4_core::rtt::{
     Agreement, ChannelId, Code, Event, Kind, MILLISECOND, Nanos, Nothing, Offered, Opening, OpeningStep,
-    Options, Policy, Session, Window,
+    Options, Policy, ResumeTicket, Resumed, Session, Window,
 };
 
 /// A small generator of reproducible numbers (splitmix64).
@@ -102,6 +102,35 @@ impl Pair {
         Pair { now: 0, sides: [side(one), side(two)], wire, random }
     }
 
+    /// Two sessions that go on after a cut.
+    pub fn resumable(options: &Options) -> Pair {
+        let mut pair = Pair::new(options);
+        for side in 0..2 {
+            pair.session(side).allow_resume(ResumeTicket([8; 32]));
+        }
+        pair
+    }
+
+    /// Gives the session another carrier, as two `Opening`s would.
+    pub fn resume(&mut self, next_ticket: ResumeTicket) -> Result<(), Code> {
+        let now = self.now;
+        let request = self.session(0).ask_resume().expect("the initiator can resume");
+        let grant = self.session(1).grant_resume(&request, next_ticket, now)?;
+        let resumed = |cursor| Resumed {
+            session_id: request.session_id,
+            epoch: grant.epoch,
+            cursor,
+            ticket: grant.ticket,
+        };
+        self.session(0).resume(&resumed(grant.cursor), now)?;
+        self.session(1).resume(&resumed(request.cursor), now)
+    }
+
+    /// What was written and has not arrived never will.
+    pub fn forget_in_transit(&mut self) {
+        self.sides.iter_mut().for_each(|side| side.in_transit.clear());
+    }
+
     pub fn session(&mut self, side: usize) -> &mut Session {
         &mut self.sides[side].session
     }
@@ -159,6 +188,8 @@ impl Pair {
                 }
                 record.clear();
             }
+            let now = self.now;
+            self.session(side).written_at(Some(now));
             self.collect_events(side);
         }
     }
@@ -225,7 +256,8 @@ impl Pair {
     pub fn cut(&mut self) {
         for side in 0..2 {
             self.sides[side].in_transit.clear();
-            self.session(side).carrier_lost();
+            let now = self.now;
+            self.session(side).carrier_lost(now);
             self.collect_events(side);
         }
     }
@@ -251,10 +283,10 @@ fn open(initiator: &Options, acceptor: &Options, random: &mut Random, piece: usi
                     OpeningStep::Wait => {}
                     OpeningStep::Asked { boot_id } => {
                         assert_eq!(boot_id, [1; 16]);
-                        openings[to].answer([7; 16], [8; 32], &mut out[to]);
+                        openings[to].answer([7; 16], ResumeTicket([8; 32]), &mut out[to]);
                     }
                     OpeningStep::Open(done) => opened[to] = Some(done),
-                    OpeningStep::Refused { code, .. } => panic!("refused: {code}"),
+                    other => panic!("a new session: {other:?}"),
                 }
             }
         }
