@@ -92,7 +92,8 @@ def main() -> None:
         print(text)
     if outcomes:
         print(f"\n{robustness.table(outcomes)}")
-    print(f"\n{goals.table(verdicts)}")
+    shown = [verdict for verdict in verdicts if verdict.met is not None or not options.quick]
+    print(f"\n{goals.table(shown)}")
 
 
 if __name__ == "__main__":
