@@ -10,6 +10,7 @@ __all__ = [
     "Identity",
     "OpeningLink",
     "SessionLink",
+    "SessionTable",
     "blake3",
     "build_info",
     "canonicalize",
@@ -210,6 +211,11 @@ class Endpoint:
         ack_delay_ns: int,
         resend_bytes: int,
         resend_reserve: int,
+        resume_window_ms: int,
+        rekey_after_ns: int,
+        rekey_bytes: int,
+        rekey_frames: int,
+        carrier_lifetime_ns: int,
     ) -> Endpoint:
         """Check the options.
 
@@ -224,6 +230,11 @@ class Endpoint:
         `max_write` bytes.
         """
 
+    def redial(
+        self, fd: int | None, session: SessionLink, max_write: int | None = None, /
+    ) -> OpeningLink | None:
+        """A carrier to the peer of a session, to go on with that; None when the session cannot be resumed any more."""
+
     def accept(self, fd: int | None, max_write: int | None = None, /) -> OpeningLink:
         """A carrier that somebody dialled."""
 
@@ -232,7 +243,7 @@ class OpeningLink:
     """A carrier between its first byte and an open session. The socket stays the caller's."""
 
     def advance(self) -> int:
-        """Read, decide, write; how far the opening is: 0 waiting, 1 asked, 2 open.
+        """Read, decide, write; how far the opening is: 0 waiting, 1 asked, 2 open, 3 asked to resume, 4 resumed.
 
         Raises:
             CoreError: Its `field` is `authentication`, `carrier`, `refused` or `violation`.
@@ -257,6 +268,19 @@ class OpeningLink:
 
     def answer(self, session_id: bytes, ticket: bytes, /) -> None:
         """Grant the session that was asked for, under an id of 16 bytes and a ticket of 32."""
+
+    @property
+    def asked_session_id(self) -> bytes | None:
+        """The id of the session that the peer asks to resume."""
+
+    def answer_resume(self, session: SessionLink, next_ticket: bytes, now: int, /) -> int:
+        """Grant the resume that was asked for, if the session does; returns the session's status.
+
+        The session then has no carrier until this one has opened.
+
+        Raises:
+            CoreError: With the code the peer was refused with.
+        """
 
     def refuse(self, code: str, retry_after_ms: int, /) -> None:
         """Refuse it, with the word of a code."""
@@ -382,11 +406,18 @@ class SessionLink:
     def abort(self, code: str, text: str, /) -> int:
         """End the session now, with one attempt to say so; the status."""
 
-    def carrier_lost(self) -> int:
-        """The carrier is gone; the status."""
+    def carrier_lost(self, now: int, /) -> int:
+        """The carrier is gone: the session is suspended, or ends if it cannot be. Returns the status."""
 
-    def peer_restarted(self) -> int:
-        """The peer has started anew; the status."""
+    def attach(self, opening: OpeningLink, now: int, /) -> int:
+        """Go on upon a carrier that opened by a resume of this session; returns the status.
+
+        Raises:
+            CoreError: `stale_epoch`, or `bad_cursor`, which ended the session. `opening` is of no use afterwards.
+        """
+
+    def lose(self, loss: str, /) -> int:
+        """The session is lost, and `loss` says how; end it if it has not ended. Returns the status."""
 
     def release(self) -> None:
         """Let go of the socket, so that it can be closed."""
@@ -396,8 +427,20 @@ class SessionLink:
         """`open`, `closing` or `closed`."""
 
     @property
-    def closed(self) -> tuple[str, str, str] | None:
+    def closed(self) -> tuple[str, str, str, str | None] | None:
         """Why it is closed: reason, word of the code, reason text."""
+
+    @property
+    def suspension(self) -> str | None:
+        """Why it has no carrier, while it is suspended."""
+
+    @property
+    def epoch(self) -> int:
+        """The number of the current, or the latest, carrier."""
+
+    @property
+    def resume_window_ms(self) -> int:
+        """How long the session waits for a carrier, in milliseconds; 0 when it does not."""
 
     @property
     def failure(self) -> str | None:
@@ -430,3 +473,38 @@ class SessionLink:
 
     def take_lost(self) -> list[tuple[int, str, str, int, bool, bytes]]:
         """What was accepted and never acknowledged: channel, name, kind, index, whether unsent, content."""
+
+@final
+class SessionTable:
+    """Whose sessions an endpoint keeps, how many, and since when they have no carrier."""
+
+    def __new__(cls, *, sessions_per_peer: int, sessions: int, suspended: int) -> SessionTable: ...
+    def __len__(self) -> int: ...
+    @property
+    def suspended(self) -> int:
+        """How many sessions have no carrier."""
+
+    def of_earlier_boots(self, peer: bytes, boot_id: bytes, /) -> list[bytes]:
+        """The sessions that a later start of the same peer ends (RTT-35)."""
+
+    def check_room(self, peer: bytes, /) -> None:
+        """Ask whether a peer may have one session more.
+
+        Raises:
+            CoreError: `limit` or `busy`.
+        """
+
+    def insert(self, session_id: bytes, peer: bytes, boot_id: bytes, /) -> None:
+        """A session was granted, or opened here."""
+
+    def remove(self, session_id: bytes, /) -> None:
+        """A session is over, or was never confirmed."""
+
+    def find(self, session_id: bytes, peer: bytes, /) -> str:
+        """What a session is to the peer that names it: `own`, `unknown`, or somebody else's, `foreign` (RTT-33)."""
+
+    def suspend(self, session_id: bytes, now: int, /) -> bytes | None:
+        """A session lost its carrier; the id of the one to give up for it."""
+
+    def resume(self, session_id: bytes, /) -> None:
+        """A session has a carrier again."""

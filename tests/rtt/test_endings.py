@@ -26,7 +26,7 @@ async def test_rtt_heartbeat_dead_peer() -> None:
     """RTT-43, RTT-44, RTT-54: a stopped process is dead after three silent intervals, whatever this side writes into
     its socket; the events come in order, once each, and what it had not acknowledged is listed."""
     events = Events()
-    options = rtt.Options(heartbeat=0.1)
+    options = rtt.Options(heartbeat=0.1, resume_window=0)
     async with (
         peer_process("bob", heartbeat=0.1) as bob,
         rtt.open_endpoint(ALICE, options=options, emit=events) as alice,
@@ -88,7 +88,8 @@ async def test_killed_peer_leaves_an_exact_report(url: str) -> None:
     """RTT-24, RTT-25: SIGKILL on the peer: SessionLost lists what it had not acknowledged, in order, and no more;
     `payloads` gives it back."""
     events = Events()
-    async with peer_process("bob") as bob, rtt.open_endpoint(ALICE, emit=events) as alice:
+    options = rtt.Options(resume_window=0)
+    async with peer_process("bob") as bob, rtt.open_endpoint(ALICE, options=options, emit=events) as alice:
         address = (await bob.ask("listen", url=url))["addresses"][0]
         with pytest.raises(rtt.SessionLost):  # noqa: PT012 - leaving the block raises
             async with alice.dial(address, expect=BOB.fingerprint) as session:
@@ -348,7 +349,7 @@ async def test_leaving_lets_nobody_in() -> None:
             refused: list[str] = []
 
             async def come_late() -> None:
-                await until(lambda: bob._state == "closing")
+                await until(lambda: bob._roster.state == "closing")
                 with pytest.raises(rtt.RttError) as caught:
                     await alice._dial(address, BOB.fingerprint)
                 refused.append(caught.value.code)
@@ -414,7 +415,7 @@ async def test_who_waits_for_channels_learns_of_the_end(end: str) -> None:
         "lost": rtt.SessionLost,
         "here": rtt.SessionClosedError,
     }
-    async with paired() as pair, trio.open_nursery() as nursery:
+    async with paired(options=rtt.Options(resume_window=0)) as pair, trio.open_nursery() as nursery:
         ended: list[type[BaseException]] = []
 
         async def accept() -> None:
@@ -431,7 +432,7 @@ async def test_who_waits_for_channels_learns_of_the_end(end: str) -> None:
             case "abort":
                 pair.here.abort("enough")
             case "lost":
-                pair.here.lose()
+                pair.here.lose("peer_restarted")
             case "here":
                 pair.there.abort("enough")
         await until(lambda: len(ended) == 2)

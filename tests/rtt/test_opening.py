@@ -456,8 +456,9 @@ async def test_a_silent_peer_that_was_proven_is_charged(tmp_path: Path) -> None:
 async def test_peers_that_left_are_forgotten() -> None:
     """RTT-52: an endpoint keeps nothing of a peer whose last session has ended."""
     async with paired() as pair:
-        assert list(pair.bob._by_peer) == [ALICE.fingerprint]
+        assert [session.peer for session in pair.bob._roster] == [ALICE.fingerprint]
         pair.here.abort("bye")
         await until(lambda: pair.there.ended)
-        assert (pair.alice._by_peer, pair.bob._by_peer) == ({}, {})
+        assert not list(pair.alice._roster)
+        assert not list(pair.bob._roster)
         assert (pair.alice.session_count, pair.bob.session_count) == (0, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -11,31 +11,28 @@ import trio
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
 from web4.rtt.admission import Admission
-from web4.rtt.errors import AuthenticationError, HandshakeError, RttError, TransportUnavailableError
-from web4.rtt.opening import Expect, open_carrier
+from web4.rtt.dialing import Dialer
+from web4.rtt.errors import AuthenticationError, RttError
+from web4.rtt.opening import Expect
 from web4.rtt.options import Options
+from web4.rtt.pump import now
+from web4.rtt.reception import Reception
+from web4.rtt.reconnect import BackOff, Reconnector
+from web4.rtt.roster import Roster
 from web4.rtt.session import RttSession
 from web4.rtt.timers import Timers
 from web4.rtt.transports import Address, shared_registry
-from web4.rtt.transports.stream import close_now, descriptor
+from web4.rtt.transports.stream import close_now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-    from typing import Literal
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from web4._core import OpeningLink
     from web4.foundation.events import Emitter
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
+    from web4.rtt.reception import Admit
     from web4.rtt.transports import Acceptor, Registry
-
-    Admit = Callable[[str, str], bool]
-    """Asked with a proven fingerprint and an address before anything is answered (RTT-6)."""
-
-BUSY_RETRY_MS = 1_000
-
-_TRY_ANOTHER = frozenset({"unreachable", "handshake_timeout", "damaged"})
-"""Failures of one way to a peer, which say nothing about another way (RTT-68)."""
 
 
 class Listener:
@@ -75,8 +72,6 @@ class Endpoint:
     ) -> None:
         self.identity = identity
         self.options = options
-        self.hits: Counter[str] = Counter()
-        """How often each limit was hit, by its name (RTT-51)."""
         self.failures: Counter[tuple[str, str]] = Counter()
         """Openings that failed, by (whom it is charged to, code): the fingerprint that was proven, and before one was
         the address (RTT-9)."""
@@ -85,16 +80,18 @@ class Endpoint:
         self._transports = transports
         self._emit = emit
         self._ids = ids
+        self._roster = Roster(options, emit)
         self._admission = Admission(options)
-        self._admission.hits = self.hits
+        self._admission.hits = self._roster.hits
         self._timers = Timers()
         self._serving: set[trio.CancelScope] = set()
-        self._state: Literal["open", "closing", "closed"] = "open"
-        self._by_peer: dict[str, dict[RttSession, bytes | None]] = {}
-        self._session_count = 0
-        self._granted: dict[int, str] = {}
-        self._accepted: dict[RttSession, None] = {}
-        self._waiting: deque[trio.lowlevel.Task] = deque()
+        self._dialer = Dialer(
+            self._native,
+            transports,
+            handshake_timeout=options.handshake_timeout,
+            emit=emit,
+            failed=self._report_failure,
+        )
         nursery.start_soon(self._timers.run)
 
     def __repr__(self) -> str:
@@ -103,15 +100,20 @@ class Endpoint:
     @property
     def session_count(self) -> int:
         """Sessions that are not closed, or that nobody has taken out of `sessions` yet."""
-        return self._session_count
+        return len(self._roster)
+
+    @property
+    def hits(self) -> Counter[str]:
+        """How often each limit was hit, by its name (RTT-51)."""
+        return self._roster.hits
 
     async def listen(self, url: str, *, admit: Admit) -> Listener:
         """Accept carriers at an address such as `tcp://0.0.0.0:7440` or `unix:///run/web4/a.sock`.
 
         Args:
             url: Where. Port 0 lets the operating system choose; `Listener.addresses` tells.
-            admit: Asked with the proven fingerprint and the address of whoever wants a session; what it refuses
-                learns nothing but that (RTT-6). If it raises, the answer is no.
+            admit: Asked with the proven fingerprint and the address of whoever wants a session, or comes back to one;
+                what it refuses learns nothing but that (RTT-6). If it raises, the answer is no.
 
         Raises:
             TransportUnavailableError: The address cannot be used.
@@ -123,7 +125,7 @@ class Endpoint:
         transport = self._transports.create(address.scheme)
         acceptor = await transport.listen(address)
         scope = trio.CancelScope()
-        if self._state != "open":
+        if self._roster.state != "open":
             await acceptor.aclose()
             self._check_open()
         self._serving.add(scope)
@@ -134,10 +136,11 @@ class Endpoint:
     async def dial(self, url: str | Sequence[str], *, expect: str | Expect) -> AsyncGenerator[RttSession]:
         """Open a session with the peer at an address, and close it when the block is left.
 
+        When its carrier is lost, the session finds another one by itself, at the same addresses, until the resume
+        window is over (RTT-30, RTT-45).
+
         Args:
-            url: Where it listens. Of a list, the next is tried when a carrier to one cannot be opened, and never when
-                the peer was reached and refused, or proved to be somebody else; the event `address_given_up` names
-                each that was left (RTT-68).
+            url: Where it listens; or several addresses of the same peer, to be tried in this order (RTT-68).
             expect: The peer's fingerprint; any other key ends the dial before an RTT frame is written (RTT-5). `ANY`
                 for whoever answers.
 
@@ -149,232 +152,84 @@ class Endpoint:
             trio.ClosedResourceError: The endpoint was left.
             SessionLost: On leaving normally, if not everything accepted was acknowledged in time.
         """
-        session = await self._dial_first([url] if isinstance(url, str) else url, expect)
+        session = await self._dial(url, expect)
         async with session:
             yield session
 
     async def sessions(self) -> AsyncIterator[RttSession]:
         """The sessions that peers opened, as they come, until the endpoint is left. Whoever takes one out closes it."""
-        while True:
-            await trio.lowlevel.checkpoint()
-            while not self._accepted:
-                if self._state == "closed":
-                    return
-                self._waiting.append(task := trio.lowlevel.current_task())
-
-                def abort(_: object, task: trio.lowlevel.Task = task) -> trio.lowlevel.Abort:
-                    self._waiting.remove(task)
-                    return trio.lowlevel.Abort.SUCCEEDED
-
-                await trio.lowlevel.wait_task_rescheduled(abort)
-            session = next(iter(self._accepted))
-            del self._accepted[session]
-            if session.ended:
-                self._forget(session)
+        while (session := await self._roster.next_accepted()) is not None:
             yield session
 
     def _check_open(self) -> None:
-        if self._state != "open":
+        if self._roster.state != "open":
             raise trio.ClosedResourceError("the endpoint was left")
 
-    async def _dial_first(self, urls: Sequence[str], expect: str | Expect) -> RttSession:
-        addresses = [Address.parse(url) for url in urls]
-        if not addresses:
-            raise ValueError("there is no address to dial")
-        for address in addresses[:-1]:
-            try:
-                return await self._dial(address, expect)
-            except (TransportUnavailableError, HandshakeError) as error:
-                if error.code not in _TRY_ANOTHER:
-                    raise
-                self._given_up(str(address), error.code)
-        return await self._dial(addresses[-1], expect)
-
-    async def _dial(self, address: Address, expect: str | Expect) -> RttSession:
+    async def _dial(self, url: str | Sequence[str], expect: str | Expect) -> RttSession:
         self._check_open()
         pin = None if isinstance(expect, Expect) else _fingerprint_bytes(expect)
-        peer = None
+        addresses = [Address.parse(each) for each in ([url] if isinstance(url, str) else url)]
+        link, stream = await self._dialer.dial(addresses, pin)
         try:
-            with trio.move_on_after(self.options.handshake_timeout):
-                transport = self._transports.create(address.scheme)
-                stream = await transport.connect(address, self._given_up)
-                link = self._native.dial(descriptor(stream), pin, transport.max_write)
-                try:
-                    await open_carrier(link, stream)
-                    self._check_open()
-                except BaseException:
-                    peer = link.peer
-                    await _abandon(link, stream)
-                    raise
-                return self._start_session(link, stream, pinned=pin is not None)
-            raise HandshakeError(
-                f"{address} did not complete the opening within {self.options.handshake_timeout} s",
-                code="handshake_timeout",
-                peer=peer,
-            )
-        except RttError as error:
-            self._report_failure(error, str(address))
+            self._check_open()
+            return self._start_session(link, stream, pinned=pin is not None, addresses=addresses)
+        except BaseException:
+            link.release()
+            await close_now(stream)
             raise
 
     async def _serve(
         self, acceptor: Acceptor, max_write: int | None, admit: Admit, scope: trio.CancelScope
     ) -> None:
+        reception = Reception(
+            self._native,
+            self._roster,
+            self._admission,
+            nursery=self._nursery,
+            handshake_timeout=self.options.handshake_timeout,
+            ids=self._ids,
+            emit=self._emit,
+            start=lambda link, stream: self._start_session(link, stream, pinned=True, addresses=()),
+            failed=self._report_failure,
+        )
         try:
             with scope:
-                async with trio.open_nursery() as nursery:
-                    for listener in acceptor.listeners:
-                        nursery.start_soon(self._accept, listener, acceptor, max_write, admit)
+                await reception.serve(acceptor, max_write, admit)
         finally:
             self._serving.discard(scope)
             await acceptor.aclose()
 
-    async def _accept(
-        self,
-        listener: trio.abc.Listener[trio.abc.Stream],
-        acceptor: Acceptor,
-        max_write: int | None,
-        admit: Admit,
-    ) -> None:
-        while True:
-            try:
-                stream = await listener.accept()
-            except trio.ClosedResourceError:
-                return
-            except OSError:
-                # The peer went before it was accepted, or this process is out of descriptors: either passes.
-                self.hits["accept"] += 1
-                await trio.sleep(0.01)
-                continue
-            try:
-                address = acceptor.peer_address(stream)
-            except OSError:
-                # It went before it was looked at, and took its address along.
-                self.hits["accept"] += 1
-                await close_now(stream)
-                continue
-            if not self._arrive(stream, address, max_write, admit):
-                await close_now(stream)
-
-    def _arrive(self, stream: trio.abc.Stream, address: str, max_write: int | None, admit: Admit) -> bool:
-        """Begin the opening of a carrier that may come in; whether it may."""
-        evicted = trio.CancelScope()
-        token = self._admission.arrive(
-            address,
-            trio.current_time(),
-            has_client_hello=lambda: link.has_client_hello,
-            evict=evicted.cancel,
-        )
-        if token is None:
-            return False
-        # Not before it was let in: a flood is not worth the beginnings of a handshake each.
-        link = self._native.accept(descriptor(stream), max_write)
-        self._nursery.start_soon(self._open_accepted, link, stream, address, admit, token, evicted)
-        return True
-
-    async def _open_accepted(
-        self,
-        link: OpeningLink,
-        stream: trio.abc.Stream,
-        address: str,
-        admit: Admit,
-        token: int,
-        evicted: trio.CancelScope,
-    ) -> None:
-        session = None
-        try:
-            with evicted, trio.fail_after(self.options.handshake_timeout):
-                await open_carrier(link, stream, lambda asked: self._answer(asked, token, address, admit))
-                session = self._start_session(link, stream, pinned=True)
-        except RttError as error:
-            self._report_failure(error, address)
-        except trio.TooSlowError:
-            self._report_failure(
-                HandshakeError("the opening took too long", code="handshake_timeout", peer=link.peer), address
-            )
-        except (OSError, trio.ClosedResourceError):
-            self._report_failure(
-                HandshakeError("the carrier failed", code="unreachable", peer=link.peer), address
-            )
-        finally:
-            self._admission.leave(token)
-            self._granted.pop(token, None)
-            if session is None:
-                await _abandon(link, stream)
-        if session is not None:
-            self._accepted[session] = None
-            if self._waiting:
-                trio.lowlevel.reschedule(self._waiting.popleft())
-
-    def _answer(self, link: OpeningLink, token: int, address: str, admit: Admit) -> None:
-        """Decide about a proven peer that asks for a session; tells it no more than section 15 allows."""
-        peer = link.peer
-        assert peer is not None
-        try:
-            admitted = admit(peer, address)
-            if not isinstance(admitted, bool):
-                # A coroutine, for one, is true: nobody may come in by such a mistake.
-                raise TypeError("admit returns a bool")
-        except Exception as error:
-            self._emit("error", severity="error", peer=peer, where="admit", error=type(error).__name__)
-            admitted = False
-        if not admitted:
-            link.refuse("not_admitted", 0)
-            raise HandshakeError("not admitted", code="not_admitted", peer=peer)
-        self._end_sessions_of_earlier_boots(peer, link.peer_boot_id)
-        # Sessions that are granted and not confirmed count, or opening many at once would pass every limit.
-        granted = sum(other == peer for other in self._granted.values())
-        if len(self._by_peer.get(peer, ())) + granted >= self.options.sessions_per_peer:
-            self.hits["sessions_per_peer"] += 1
-            link.refuse("limit", BUSY_RETRY_MS)
-            raise HandshakeError("it has as many sessions as it may", code="limit", peer=peer)
-        full = self._session_count + len(self._granted) >= self.options.sessions
-        if full or self._state != "open":
-            self.hits["sessions"] += full
-            link.refuse("busy", BUSY_RETRY_MS)
-            raise HandshakeError("this endpoint is full", code="busy", peer=peer)
-        self._granted[token] = peer
-        link.answer(self._ids.token(16), self._ids.token(32))
-
-    def _end_sessions_of_earlier_boots(self, peer: str, boot_id: bytes | None) -> None:
-        for session, earlier in list(self._by_peer.get(peer, {}).items()):
-            if earlier != boot_id:
-                session.lose()
-
-    def _start_session(self, link: OpeningLink, stream: trio.abc.Stream, *, pinned: bool) -> RttSession:
+    def _start_session(
+        self, link: OpeningLink, stream: trio.abc.Stream, *, pinned: bool, addresses: Sequence[Address]
+    ) -> RttSession:
         boot_id = link.peer_boot_id
+        assert boot_id is not None
         session = RttSession(
-            link.open_session(int(trio.current_time() * 1e9)),
+            link.open_session(now()),
             stream,
             nursery=self._nursery,
             timers=self._timers,
             emit=self._emit,
             pinned=pinned,
-            forget=self._forget,
+            roster=self._roster,
+            peer_boot_id=boot_id,
+            addresses=addresses,
         )
-        self._by_peer.setdefault(session.peer, {})[session] = boot_id
-        self._session_count += 1
+        if session.initiator:
+            back_off = BackOff(self.options.reconnect_base, self.options.reconnect_cap, self._fraction)
+            session.lifecycle.reconnector = Reconnector(session, self._dialer.redial, back_off)
+        self._roster.add(session)
         self._emit(
             "session_open",
             peer=session.peer,
             session_id=session.session_id.hex(),
             initiator=session.initiator,
         )
-        self._nursery.start_soon(session.run)
+        session.begin()
         return session
 
-    def _forget(self, session: RttSession) -> None:
-        if session in self._accepted:
-            # What arrived on it can still be read by whoever takes it: until then it counts as one of its peer's.
-            return
-        sessions = self._by_peer[session.peer]
-        del sessions[session]
-        self._session_count -= 1
-        if not sessions:
-            del self._by_peer[session.peer]
-
-    def _given_up(self, address: str, why: str) -> None:
-        """RTT-68: another address than the first is used, and that is never a secret."""
-        self._emit("address_given_up", severity="warning", address=address, why=why)
+    def _fraction(self) -> float:
+        return int.from_bytes(self._ids.token(7)) / (1 << 56)
 
     def _report_failure(self, error: RttError, address: str) -> None:
         self.failures[error.peer or address, error.code] += 1
@@ -392,27 +247,16 @@ class Endpoint:
 
     def abort_all(self) -> None:
         """Close every session at once, for good."""
-        self._state = "closed"
-        while self._waiting:
-            trio.lowlevel.reschedule(self._waiting.popleft())
-        for sessions in list(self._by_peer.values()):
-            for session in list(sessions):
-                session.abort("endpoint closed")
+        self._roster.close()
 
     async def close_all(self) -> None:
         """Let nobody in any more, and close every session gracefully, all at the same time."""
-        self._state = "closing"
+        self._roster.state = "closing"
         for scope in self._serving:
             scope.cancel()
         async with trio.open_nursery() as nursery:
-            for sessions in list(self._by_peer.values()):
-                for session in list(sessions):
-                    nursery.start_soon(_close_quietly, session)
-
-
-async def _abandon(link: OpeningLink, stream: trio.abc.Stream) -> None:
-    link.release()
-    await close_now(stream)
+            for session in self._roster:
+                nursery.start_soon(_close_quietly, session)
 
 
 async def _close_quietly(session: RttSession) -> None:

@@ -32,6 +32,7 @@ class HandshakeError(RttError):
         ErrorCode("ticket_spent", "the resume ticket was used before", "final; open a new session"),
         ErrorCode("ticket_expired", "the resume window is over", "final; open a new session"),
         ErrorCode("stale_epoch", "a newer carrier has the session", "final for this carrier"),
+        ErrorCode("bad_cursor", "the peer denies what it had acknowledged", "final; the session is lost"),
         ErrorCode("refused", "the peer refused for a reason unknown here", "final"),
         ErrorCode("alpn", "the peer did not agree to web4-rtt/1", "the carrier is closed"),
         ErrorCode("tls_version", "the peer does not speak TLS 1.3", "the carrier is closed"),
@@ -186,7 +187,9 @@ class SessionLost(RttError, trio.BrokenResourceError):  # noqa: N818 - the speci
     """The session ended before everything accepted was acknowledged, or without a word from the peer (RTT-25).
 
     Attributes:
-        reason: `connection_lost`, `heartbeat_timeout` or `peer_restarted`.
+        reason: How. With a resume window: `expired`, `peer_restarted`, `evicted`, `auth_failed`, `cursor_invalid`, or
+            the code of the final refusal (RTT-36); without one `connection_lost` or `heartbeat_timeout`; of what a
+            graceful end left over `local` or `peer`.
         messages: Every message accepted and not acknowledged, by channel and in order of acceptance. Exact.
     """
 

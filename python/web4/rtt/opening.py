@@ -28,7 +28,7 @@ READ_BYTES = 64 * 1024
 FAREWELL = 1.0
 """Seconds that the last words on a carrier may take (RTT-61)."""
 
-_ASKED, _OPEN = 1, 2
+_ASKED, _OPEN = (1, 3), (2, 4)
 
 
 class Expect(Enum):
@@ -67,7 +67,7 @@ async def open_carrier(
             with trio.move_on_after(FAREWELL):
                 await flush(link, stream)
             raise opening_error(error, link.peer) from None
-        if progress == _ASKED and answer is not None:
+        if progress in _ASKED and answer is not None:
             try:
                 answer(link)
             except RttError as error:
@@ -75,7 +75,7 @@ async def open_carrier(
         await flush(link, stream)
         if refusal is not None:
             raise refusal
-        if progress == _OPEN:
+        if progress in _OPEN:
             return
         await arrival(link, stream)
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from web4.foundation.identity import Identity
 
 KIB = 1024
+LONGEST_WINDOW = 4_000_000
+"""The longest resume window, in seconds: milliseconds of it go into 32 bits on the wire."""
 LONGEST = 366 * 86_400.0
 """The largest time that an option may name, in seconds."""
 
@@ -46,12 +48,25 @@ class Options:
     heartbeat: float = 5.0
     drain_timeout: float = 5.0
     ack_delay: float = 0.025
+    resume_window: float = 600.0
+    """How long a session without a carrier waits for another one; the smaller of both ends holds. 0: not at all."""
+    reconnect_base: float = 0.1
+    """The longest first wait between two attempts to reconnect; it doubles with each (RTT-45)."""
+    reconnect_cap: float = 5.0
+    rekey_after: float = 600.0
+    """The sending keys are updated after this long, or `rekey_bytes`, or `rekey_frames` (RTT-47)."""
+    rekey_bytes: int = 1 << 30
+    rekey_frames: int = 1 << 20
+    carrier_lifetime: float = 86_400.0
+    """A carrier older than this is replaced (RTT-48)."""
     resend_bytes: int = 4 * 1024 * KIB
     resend_reserve: int = 256 * KIB
     handshake_timeout: float = 5.0
     """From the first byte to CONFIRM."""
     sessions_per_peer: int = 4
     sessions: int = 16_384
+    suspended_sessions: int = 4096
+    """Sessions without a carrier; the one longest without is lost when there are more."""
     half_open: int = 256
     """Carriers that have not opened."""
     half_open_per_address: int = 64
@@ -66,8 +81,10 @@ class Options:
                 for part in fields(value):
                     _check_count(f"{entry.name}.{part.name}", getattr(value, part.name))
             elif isinstance(entry.default, float):
+                if entry.name == "resume_window" and value > LONGEST_WINDOW:
+                    raise _bad_option(entry.name, f"is at most {LONGEST_WINDOW} s")
                 # So that it can be told in nanoseconds, and added to a clock; NaN is in no range.
-                if not 0 < value <= LONGEST:
+                if not (0 < value <= LONGEST or (value == 0 and entry.name == "resume_window")):
                     raise _bad_option(entry.name, f"is above 0 and at most {LONGEST:.0f} s")
             else:
                 _check_count(entry.name, value)
@@ -90,6 +107,11 @@ class Options:
             "ack_delay_ns": round(self.ack_delay * 1e9),
             "resend_bytes": self.resend_bytes,
             "resend_reserve": self.resend_reserve,
+            "resume_window_ms": round(self.resume_window * 1e3),
+            "rekey_after_ns": round(self.rekey_after * 1e9),
+            "rekey_bytes": self.rekey_bytes,
+            "rekey_frames": self.rekey_frames,
+            "carrier_lifetime_ns": round(self.carrier_lifetime * 1e9),
         }
         try:
             return NativeEndpoint(identity, boot_id, **arguments)

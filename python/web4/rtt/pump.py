@@ -172,7 +172,7 @@ class Pump:
 
     def _break(self) -> None:
         if not self.closed:
-            self._session.react(self._link.carrier_lost())
+            self._session.react(self._link.carrier_lost(now()))
 
     # --- writing, and the end ----------------------------------------------------------------------------
 

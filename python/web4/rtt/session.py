@@ -12,27 +12,31 @@ from web4.rtt.channel import Channel
 from web4.rtt.errors import (
     ChannelKindError,
     LimitError,
-    LostMessage,
-    ProtocolError,
     RttError,
-    SessionClosedError,
     SessionLost,
 )
+from web4.rtt.lifecycle import Lifecycle
+from web4.rtt.loss_report import LossReport
+from web4.rtt.opening import opening_error
 from web4.rtt.pump import Pump, now
-from web4.rtt.status import BLOCKED, FINISHED, HAS_EVENTS
+from web4.rtt.status import BLOCKED, DETACHED, FINISHED, HAS_EVENTS
 from web4.rtt.stream_pump import StreamPump
 from web4.rtt.timers import Alarm
 from web4.rtt.waits import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from typing import Self
 
-    from web4._core import SessionLink
-    from web4.foundation.events import Emitter, Severity
+    from web4._core import OpeningLink, SessionLink
+    from web4.foundation.events import Emitter
+    from web4.rtt.roster import Roster
     from web4.rtt.timers import Timers
+    from web4.rtt.transports import Address
 
-_LOSSES = ("heartbeat_timeout", "connection_lost", "peer_restarted")
+
+_CLOSED = 7
+"""The native event that ends a session."""
 
 
 class RttSession:
@@ -51,7 +55,9 @@ class RttSession:
         timers: Timers,
         emit: Emitter,
         pinned: bool,
-        forget: Callable[[RttSession], None],
+        roster: Roster,
+        peer_boot_id: bytes,
+        addresses: Sequence[Address],
     ) -> None:
         self.link = link
         self.pinned = pinned
@@ -66,7 +72,18 @@ class RttSession:
         self._timers = timers
         self._alarm = Alarm(self._on_time)
         self._emit = emit
-        self._forget_session = forget
+        self._nursery = nursery
+        self._roster = roster
+        self._ending = LossReport(link, self.peer)
+        self.peer_boot_id = peer_boot_id
+        """Names the peer's start that this session is with (RTT-35)."""
+        self.peer_has_restarted = False
+        """Whether another start of the peer has refused to go on with this session."""
+        self.addresses = deque(addresses)
+        """Where the peer was dialled, the latest first; empty when it dialled."""
+        self.lifecycle = Lifecycle(self, nursery=nursery, roster=roster, emit=emit)
+        self.reconnects = 0
+        """How often the session went on upon another carrier."""
         self.waits = Waits(self)
         self.parked: dict[Channel, None] = {}
         """Channels with a task that waits for a message while somebody else reads, in order of arrival."""
@@ -74,24 +91,39 @@ class RttSession:
         self._unaccepted: deque[int] = deque()
         self._acceptors: deque[trio.lowlevel.Task] = deque()
         self._ended = trio.Event()
-        self._lost: list[tuple[int, str, str, int, bool, bytes]] | None = None
         self._peer_shutdown = False
         self.control = Channel(self, 0)
         """Channel 0, which every session has (RTT-18)."""
         self._channels[0] = self.control
-        self.pump: Pump | StreamPump
-        if isinstance(stream, trio.SocketStream):
-            self.pump = Pump(self, stream, nursery=nursery, timers=timers)
-        else:
-            self.pump = StreamPump(self, stream, nursery=nursery)
+        self.pump = self._pump_for(stream)
 
     def __repr__(self) -> str:
         return f"<RttSession {self.session_id.hex()[:8]} with {self.peer[:12]} {self.state}>"
 
     @property
     def state(self) -> str:
-        """`open`, `closing` or `closed` (RTT-11)."""
+        """`open`, `suspended`, `closing` or `closed` (RTT-11)."""
         return self.link.state
+
+    @property
+    def epoch(self) -> int:
+        """The number of the current, or the latest, carrier: 0 first."""
+        return self.link.epoch
+
+    @property
+    def carrier_binding(self) -> bytes:
+        """What `binding` is to the session, of the current carrier (RTT-8). Secret.
+
+        Raises:
+            SessionClosedError, SessionLost, ProtocolError: The session is over.
+            trio.WouldBlock: It has no carrier just now.
+        """
+        try:
+            return self.link.binding()
+        except CoreError:
+            if self.state == "suspended":
+                raise trio.WouldBlock from None
+            raise self.error() from None
 
     @property
     def ended(self) -> bool:
@@ -101,14 +133,7 @@ class RttSession:
     @property
     def close_report(self) -> SessionLost | None:
         """After the end: what was accepted and never acknowledged, or None when everything was (RTT-13, RTT-25)."""
-        closed = self.link.closed
-        if closed is None:
-            return None
-        if self._lost is None:
-            self._lost = self.link.take_lost()
-        if not self._lost and closed[0] not in _LOSSES:
-            return None
-        return self._make_report(closed[0], self._lost)
+        return self._ending.report()
 
     async def open_channel(
         self,
@@ -248,9 +273,9 @@ class RttSession:
         """Whether a task waits for something that only reading brings, other than a message."""
         return bool(self.waits or self._acceptors or self.link.state != "open")
 
-    def lose(self) -> None:
-        """The peer has started anew, and with that forgotten this session (RTT-35)."""
-        self.react(self.link.peer_restarted())
+    def lose(self, loss: str) -> None:
+        """The session cannot go on (RTT-25); `loss` is what `SessionLost.reason` will say."""
+        self.react(self.link.lose(loss))
         self._release()
 
     def forget(self, channel: Channel) -> None:
@@ -260,37 +285,51 @@ class RttSession:
 
     def error(self) -> RttError:
         """What every operation raises now that the session is over, or closing: a new one for each."""
-        reason, code, text = self.link.closed or ("local", "normal", "")
-        if reason in _LOSSES and (report := self.close_report) is not None:
-            return report
-        if reason == "protocol_error":
-            return ProtocolError(f"the peer broke the transport's rules: {code}", peer=self.peer)
-        told = f": {text or code}" if text or code != "normal" else ""
-        by = "the peer" if reason == "peer" else "this side"
-        return SessionClosedError(f"the session was closed by {by}{told}", reason=reason, peer=self.peer)
+        return self._ending.error()
 
-    def _make_report(self, reason: str, lost: list[tuple[int, str, str, int, bool, bytes]]) -> SessionLost:
-        return SessionLost(
-            f"the session with {self.peer[:12]} ended ({reason}); {len(lost)} messages are not acknowledged",
-            reason=reason,
-            peer=self.peer,
-            messages=[
-                LostMessage(channel, name, kind, index, len(content), "unsent" if unsent else "unknown")
-                for channel, name, kind, index, unsent, content in lost
-            ],
-            contents=[entry[5] for entry in lost],
-        )
+    def begin(self) -> None:
+        """Start to read the carrier; the endpoint calls this once everybody knows the session."""
+        self._nursery.start_soon(self._run, self.pump)
 
-    async def run(self) -> None:
-        """Read until the session ends. The endpoint runs this; nothing escapes but a cancellation."""
+    def _pump_for(self, stream: trio.abc.Stream) -> Pump | StreamPump:
+        if isinstance(stream, trio.SocketStream):
+            return Pump(self, stream, nursery=self._nursery, timers=self._timers)
+        return StreamPump(self, stream, nursery=self._nursery)
+
+    async def _run(self, pump: Pump | StreamPump) -> None:
+        """Read until the carrier ends. Nothing escapes but a cancellation, which ends the session."""
         try:
-            await self.pump.run()
-        finally:
+            await pump.run()
+        except BaseException:
             self._release()
+            raise
+
+    def attach(self, link: OpeningLink, stream: trio.abc.Stream) -> None:
+        """Go on upon a carrier that opened to resume this session. The one of before is let go of.
+
+        Raises:
+            RttError: The session does not take it; it stays the caller's.
+        """
+        self.pump.close()
+        try:
+            status = self.link.attach(link, now())
+        except CoreError as error:
+            self.react(self.link.write())
+            raise opening_error(error, self.peer) from None
+        self.pump = self._pump_for(stream)
+        self.begin()
+        self.react(status)
+        self.arm()
+
+    def reconnect(self) -> None:
+        """Skip the pause before the next attempt to find another carrier. Does nothing unless `suspended` (RTT-12)."""
+        if (reconnector := self.lifecycle.reconnector) is not None and self.state == "suspended":
+            reconnector.hurry()
 
     def _on_time(self) -> None:
         if not self._ended.is_set():
-            self.pump.advance()
+            self.react(self.link.advance(now()))
+            self.arm()
 
     def arm(self) -> None:
         """See that the pump advances when the native session wants it."""
@@ -306,6 +345,8 @@ class RttSession:
                 self._dispatch(number, argument)
         if status & BLOCKED:
             self.pump.drain()
+        if status & DETACHED:
+            self.pump.close()
         if status & FINISHED:
             self._release()
 
@@ -324,38 +365,16 @@ class RttSession:
             case 5:
                 self._peer_shutdown = True
                 self._wake_acceptors()
-            case 6:
-                self._emit(
-                    "heartbeat_timeout", severity="warning", peer=self.peer, session_id=self.session_id.hex()
-                )
             case _:
-                self._on_closed()
+                self.lifecycle.happen(number)
+                if number == _CLOSED:
+                    self._on_closed()
 
     def _wake_acceptors(self) -> None:
         while self._acceptors:
             trio.lowlevel.reschedule(self._acceptors.popleft())
 
     def _on_closed(self) -> None:
-        reason, code, _ = self.link.closed or ("local", "normal", "")
-        session_id = self.session_id.hex()
-        if (report := self.close_report) is not None:
-            self._emit(
-                "session_lost",
-                severity="warning",
-                peer=self.peer,
-                session_id=session_id,
-                reason=reason,
-                count=report.count,
-            )
-        severity: Severity = "info" if reason in ("local", "peer") else "warning"
-        self._emit(
-            "session_close",
-            severity=severity,
-            peer=self.peer,
-            session_id=session_id,
-            reason=reason,
-            code=code,
-        )
         for channel in self._channels.values():
             channel.wake()
         self._wake_acceptors()
@@ -367,9 +386,9 @@ class RttSession:
         self._ended.set()
         self._alarm.cancel()
         if self.link.closed is None:
-            self.react(self.link.carrier_lost() & ~FINISHED)
+            self.react(self.link.abort("application", "cancelled") & ~FINISHED)
         self.pump.close()
-        self._forget_session(self)
+        self._roster.forget(self)
 
 
 def check_block_timeout(seconds: float | None) -> None:

@@ -3,3 +3,6 @@
 HAS_EVENTS = 1
 BLOCKED = 2
 FINISHED = 4
+"""The session is closed, and its carrier is gone."""
+DETACHED = 8
+"""The carrier is gone, the session is not."""

@@ -51,6 +51,9 @@ class StreamPump:
         try:
             with self._reading:
                 await self._read()
+        except BaseException:
+            self._session.abort("cancelled")
+            raise
         finally:
             self.close()
             with trio.CancelScope(shield=True):

@@ -24,8 +24,9 @@ const FINISHED: u8 = 4;
 const DETACHED: u8 = 8;
 
 /// How the driver of a session may find it lost, and the code for that.
-const LOSSES: [(&str, Code); 12] = [
+const LOSSES: [(&str, Code); 13] = [
     ("auth_failed", Code::NOT_ADMITTED),
+    ("cursor_invalid", Code::BAD_CURSOR),
     ("evicted", Code::LIMIT),
     ("expired", Code::TICKET_EXPIRED),
     ("extension", Code::EXTENSION),

@@ -1,0 +1,76 @@
+"""What happens to a session as a whole: who is told, and what follows (sections 4, 11 to 13)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    from web4.foundation.events import Emitter, Severity
+    from web4.rtt.reconnect import Reconnector
+    from web4.rtt.roster import Roster
+    from web4.rtt.session import RttSession
+
+
+class Lifecycle:
+    """Turns the native events of one session's life into reports, and keeps roster and reconnector in step.
+
+    A state has changed before anything here runs (RTT-11).
+    """
+
+    def __init__(self, session: RttSession, *, nursery: trio.Nursery, roster: Roster, emit: Emitter) -> None:
+        self._session = session
+        self._nursery = nursery
+        self._roster = roster
+        self._emit = emit
+        self._carrier_since = trio.current_time()
+        self.reconnector: Reconnector | None = None
+        """Finds the session another carrier; None when that is the peer's to do (RTT-30)."""
+
+    def report(self, type: str, /, *, severity: Severity = "info", **payload: Any) -> None:  # noqa: A002 - an event's
+        """Emit an event of this session."""
+        session = self._session
+        self._emit(type, severity=severity, peer=session.peer, session_id=session.session_id.hex(), **payload)
+
+    def happen(self, event: int) -> None:
+        """The native session says that this happened to it."""
+        match event:
+            case 6:
+                self.report("heartbeat_timeout", severity="warning")
+            case 7:
+                self._closed()
+            case 8:
+                self._suspended()
+            case 9:
+                self._resumed()
+            case 10:
+                self.report("rekey", epoch=self._session.epoch)
+            case 11 if self.reconnector is not None:
+                self._nursery.start_soon(self.reconnector.replace)
+
+    def _suspended(self) -> None:
+        session = self._session
+        self.report(
+            "session_suspend", severity="warning", reason=session.link.suspension, epoch=session.epoch
+        )
+        self._roster.suspended(session)
+        if self.reconnector is not None and session.state == "suspended":
+            lasted = trio.current_time() - self._carrier_since
+            self._nursery.start_soon(self.reconnector.run, lasted)
+
+    def _resumed(self) -> None:
+        self._carrier_since = trio.current_time()
+        self._session.reconnects += 1
+        self._roster.resumed(self._session)
+        self.report("session_resume", epoch=self._session.epoch)
+
+    def _closed(self) -> None:
+        session = self._session
+        reason, code, _, loss = session.link.closed or ("local", "normal", "", None)
+        if (report := session.close_report) is not None:
+            self.report("session_lost", severity="warning", reason=loss or reason, count=report.count)
+        severity: Severity = "info" if reason in ("local", "peer") else "warning"
+        self.report("session_close", severity=severity, reason=reason, code=code)
+        if self.reconnector is not None:
+            self.reconnector.stop()

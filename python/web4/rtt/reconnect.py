@@ -1,0 +1,135 @@
+"""Finding a session another carrier: when to try, and when to stop (section 12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from web4.rtt.errors import AuthenticationError, HandshakeError, RttError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from web4.rtt.session import RttSession
+
+STEADY = 10.0
+"""Seconds after which a carrier has proven that reconnecting works: the count returns to 0 (RTT-45)."""
+
+BRIEF = 0.05
+"""Seconds. After a carrier that lived shorter than this the first attempt waits, too, or a peer that accepts carriers
+only to drop them would be dialled without a pause."""
+
+FINAL = {
+    "not_admitted",
+    "unknown_session",
+    "ticket_spent",
+    "ticket_expired",
+    "stale_epoch",
+    "version",
+    "extension",
+    "bad_cursor",
+    "refused",
+}
+"""Refusals after which trying again cannot help (RTT-36)."""
+
+
+class BackOff:
+    """How long to wait before each attempt (RTT-45). Pure: time and chance come in."""
+
+    def __init__(self, base: float, cap: float, fraction: Callable[[], float]) -> None:
+        """Begin the count.
+
+        Args:
+            base: Seconds, of attempt 0.
+            cap: The most seconds of any attempt.
+            fraction: Gives a random number from 0 to 1.
+        """
+        self._base = base
+        self._cap = cap
+        self._fraction = fraction
+        self.count = 0
+        """Attempts that waited since a carrier was steady."""
+
+    def carrier_ended(self, lasted: float) -> float:
+        """A carrier that was open for `lasted` seconds is gone: how long to wait before the first attempt."""
+        if lasted >= STEADY:
+            self.count = 0
+        return 0.0 if lasted >= BRIEF else self.next_delay()
+
+    def next_delay(self) -> float:
+        """How long to wait before the next attempt, after one that failed."""
+        # 2.0 ** 1024 is out of range, and no cap needs so many.
+        most = min(self._cap, self._base * 2.0 ** min(self.count, 64))
+        self.count += 1
+        return most / 2 + most / 2 * self._fraction()
+
+
+class Reconnector:
+    """Resumes one session of which this endpoint is the initiator, as often as it must."""
+
+    def __init__(
+        self, session: RttSession, attempt: Callable[[RttSession], Awaitable[None]], back_off: BackOff
+    ) -> None:
+        """Attend to a session.
+
+        Args:
+            session: The session.
+            attempt: Tries once to give it another carrier; raises an `RttError` when that fails.
+            back_off: When to try.
+        """
+        self._session = session
+        self._attempt = attempt
+        self._back_off = back_off
+        self._scope: trio.CancelScope | None = None
+        self._hurry = trio.Event()
+
+    def hurry(self) -> None:
+        """Skip the pause that is under way. A pause that the peer asked for stays."""
+        self._hurry.set()
+
+    def stop(self) -> None:
+        """The session is over, or has a carrier."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def run(self, lasted: float) -> None:
+        """Try until the session has a carrier or is over; `lasted` is how long it had the last one, in seconds."""
+        self.stop()
+        self._hurry = trio.Event()
+        with trio.CancelScope() as self._scope:
+            delay = self._back_off.carrier_ended(lasted)
+            while self._session.state == "suspended":
+                if delay:
+                    with trio.move_on_after(delay):
+                        await self._hurry.wait()
+                    self._hurry = trio.Event()
+                try:
+                    await self._attempt(self._session)
+                except RttError as error:
+                    loss = self._verdict(error)
+                    if loss is not None:
+                        self._session.lose(loss)
+                        return
+                    await trio.sleep((error.retry_after_ms or 0) / 1000)
+                else:
+                    return
+                delay = self._back_off.next_delay()
+
+    async def replace(self) -> None:
+        """Give an open session a new carrier before its old one is too old (RTT-48). Failing changes nothing."""
+        try:
+            await self._attempt(self._session)
+        except RttError:
+            # It is reported where it happened, and the session asks again.
+            return
+
+    def _verdict(self, error: RttError) -> str | None:
+        """How the session is lost by a failed attempt, or None when another one may succeed (RTT-46)."""
+        if isinstance(error, AuthenticationError):
+            return "auth_failed"
+        if not isinstance(error, HandshakeError) or error.code not in FINAL:
+            return None
+        if error.code == "unknown_session" and self._session.peer_has_restarted:
+            return "peer_restarted"
+        return "cursor_invalid" if error.code == "bad_cursor" else error.code
