@@ -338,12 +338,17 @@ class SessionLink:
     def deadline(self) -> int | None:
         """When `advance` wants to be called next."""
 
-    def send(self, channel: int, message: bytes, wait: bool, ticket: int, /) -> tuple[int, int]:
-        """Hand a message to a channel and write; (0 accepted, 1 evicted oldest, 2 dropped newest, 3 waiting; status).
+    def send(self, channel: int, message: bytes, wait: bool, share: bool, ticket: int, /) -> int:
+        """Hand a message to a channel; it is written at once, or with `share` soon. The two lowest bits are 0 accepted,
+        1 evicted oldest, 2 dropped newest, 3 waiting; above them is the status, with the bit 8 if a burst began.
 
         Raises:
             CoreError: `channel_closed`, `session_closed`, `message_too_large`, `batch_too_large`, `queue_full`.
         """
+
+    def end_burst(self, sleeps: bool, /) -> int:
+        """Write what the single sends of a burst have left to be written together. The burst is over if that was
+        nothing or the loop is about to sleep; the status, with the bit 8 if it goes on."""
 
     def send_many(
         self, channel: int, messages: list[bytes], wait: bool, ticket: int, /
@@ -353,6 +358,10 @@ class SessionLink:
     def receive(self, channel: int, most: int, /) -> tuple[list[bytes] | int, int]:
         """Take messages out and grant what that frees, or say why there is none: 0 none yet, 1 the peer ended, 2
         reset by the peer, 3 reset here, 4 closed."""
+
+    def receive_one(self, channel: int, /) -> bytes | tuple[bytes, int] | None:
+        """Take one message out and grant what that frees: the message, with the status if it is not 0, or None where
+        `receive` has more to say."""
 
     def readable(self, channel: int, /) -> int:
         """How many messages wait on a channel."""
@@ -387,8 +396,8 @@ class SessionLink:
     def reset_channel(self, channel: int, /) -> int:
         """End both directions now; the status."""
 
-    def flush(self, channel: int, ticket: int, /) -> bool:
-        """Ask to be told when everything accepted so far is acknowledged; True when it is.
+    def flush(self, channel: int, ticket: int, /) -> tuple[bool, int]:
+        """Write, and ask to be told when everything accepted so far is acknowledged; (whether it is, status).
 
         Raises:
             CoreError: `channel_closed`, `session_closed`.

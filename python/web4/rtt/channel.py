@@ -70,28 +70,28 @@ class Channel(trio.abc.Channel[bytes]):
             ChannelClosedError, ChannelResetError, SessionClosedError, SessionLost, ProtocolError: It is over.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.waits.next_ticket()
+        ticket = self._session.waits.ticket
         try:
-            outcome, status = self._link.send(self.id, value, True, ticket)
+            code = self._link.send(self.id, value, True, True, ticket)
         except CoreError as error:
             self._raise(error)
-        if outcome == _WAITING:
-            await self._wait_for_room(ticket, status)
-            return Outcome.ACCEPTED
-        if status:
-            self._session.react(status)
+        if code:
+            if code & 3 == _WAITING:
+                await self._wait_for_room(ticket, code >> 2)
+                return Outcome.ACCEPTED
+            self._session.react(code >> 2)
         await cancel_shielded_checkpoint()
-        return _OUTCOMES[outcome]
+        return _OUTCOMES[code & 3]
 
     def send_nowait(self, value: bytes) -> Outcome:
         """Like `send`, but instead of waiting raises `BackpressureError(queue_full)`, a `trio.WouldBlock`."""
         try:
-            outcome, status = self._link.send(self.id, value, False, 0)
+            code = self._link.send(self.id, value, False, False, 0)
         except CoreError as error:
             self._raise(error)
-        if status:
-            self._session.react(status)
-        return _OUTCOMES[outcome]
+        if code:
+            self._session.react(code >> 2)
+        return _OUTCOMES[code & 3]
 
     async def send_many(self, values: Sequence[bytes]) -> list[Outcome]:
         """Hand a batch to the channel, contiguous and in order: the fast way to send much.
@@ -103,7 +103,7 @@ class Channel(trio.abc.Channel[bytes]):
             Also everything that `send` raises.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.waits.next_ticket()
+        ticket = self._session.waits.ticket
         batch = values if isinstance(values, list) else list(values)
         try:
             outcomes, status = self._link.send_many(self.id, batch, True, ticket)
@@ -139,12 +139,13 @@ class Channel(trio.abc.Channel[bytes]):
             ChannelResetError, SessionClosedError, SessionLost, ProtocolError: That cannot happen any more.
         """
         await checkpoint_if_cancelled()
-        ticket = self._session.waits.next_ticket()
+        ticket = self._session.waits.ticket
         try:
-            done = self._link.flush(self.id, ticket)
+            done, status = self._link.flush(self.id, ticket)
         except CoreError as error:
             self._raise(error)
         if done:
+            self._session.react(status)
             await cancel_shielded_checkpoint()
             return
 
@@ -152,7 +153,7 @@ class Channel(trio.abc.Channel[bytes]):
             self._link.cancel_flush(self.id, ticket)
             return True
 
-        if not await self._session.waits.wait(ticket, 0, cancel):
+        if not await self._session.waits.wait(ticket, status, cancel):
             self._raise_over()
 
     async def receive(self) -> bytes:
@@ -163,8 +164,17 @@ class Channel(trio.abc.Channel[bytes]):
             trio.BusyResourceError: Another task is receiving.
             ChannelClosedError, ChannelResetError, SessionClosedError, SessionLost, ProtocolError: It is over.
         """
-        messages = await self.receive_many(max=1)
-        return messages[0]
+        await checkpoint_if_cancelled()
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        got = self._link.receive_one(self.id)
+        if not isinstance(got, bytes):
+            if got is None:
+                return (await self._wait_for_messages(1))[0]
+            got, status = got
+            self._session.react(status)
+        await cancel_shielded_checkpoint()
+        return got
 
     async def receive_many(self, max: int = 256) -> list[bytes]:  # noqa: A002 - the specification's name
         """Wait for one message and take all that are ready, up to `max`. Otherwise like `receive`.
@@ -177,20 +187,27 @@ class Channel(trio.abc.Channel[bytes]):
         await checkpoint_if_cancelled()
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
+        got, status = self._link.receive(self.id, max)
+        if isinstance(got, int):
+            return await self._wait_for_messages(max)
+        if status:
+            self._session.react(status)
+        await cancel_shielded_checkpoint()
+        return got
+
+    async def _wait_for_messages(self, most: int) -> list[bytes]:
+        """Wait for messages that are not there yet, by reading them in if nobody else does."""
         self._receiving = True
-        waited = parked = False
+        parked = False
         try:
             while True:
-                got, status = self._link.receive(self.id, max)
+                got, status = self._link.receive(self.id, most)
                 if status:
                     self._session.react(status)
                 if not isinstance(got, int):
-                    if not waited:
-                        await cancel_shielded_checkpoint()
                     return got
                 if got != _NONE_YET or self._closed:
                     self._raise_nothing(got)
-                waited = True
                 if self._session.pump.takes_leader:
                     await self._session.pump.lead(self)
                 else:

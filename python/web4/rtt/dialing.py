@@ -47,6 +47,8 @@ class Dialer:
             TransportUnavailableError, HandshakeError: Of the last address. Who proves another key than the pinned one,
                 or refuses, ends it at once.
         """
+        if not addresses:
+            raise ValueError("there is no address to dial")
         for address, following in zip(addresses, [*addresses[1:], None], strict=True):
             try:
                 return await self._open(address, pin)
@@ -54,7 +56,7 @@ class Dialer:
                 if following is None or not _may_fall_back(error):
                     raise
                 self._fall_back(address, following, error.code)
-        raise ValueError("there is no address to dial")
+        raise AssertionError("the last address returned or raised")
 
     async def redial(self, session: RttSession) -> None:
         """Try once to give a session another carrier (RTT-30).
@@ -111,11 +113,7 @@ class Dialer:
             raise
 
     def _begin(
-        self,
-        stream: trio.abc.Stream,
-        max_write: int | None,
-        pin: bytes | None,
-        session: RttSession | None,
+        self, stream: trio.abc.Stream, max_write: int | None, pin: bytes | None, session: RttSession | None
     ) -> OpeningLink:
         if session is None:
             return self._native.dial(descriptor(stream), pin, max_write)

@@ -140,7 +140,9 @@ class Endpoint:
         window is over (RTT-30, RTT-45).
 
         Args:
-            url: Where it listens; or several addresses of the same peer, to be tried in this order (RTT-68).
+            url: Where it listens. Of a list, the next is tried when a carrier to one cannot be opened, and never when
+                the peer was reached and refused, or proved to be somebody else; the event `transport_fallback` names
+                each that was left (RTT-68).
             expect: The peer's fingerprint; any other key ends the dial before an RTT frame is written (RTT-5). `ANY`
                 for whoever answers.
 
@@ -284,7 +286,7 @@ async def open_endpoint(
     Args:
         identity: Who it is.
         options: Limits and times; `LimitError(bad_option)` if one cannot work.
-        transports: What addresses mean; `shared_registry()` when left out.
+        transports: What addresses mean; the shipped transports when left out.
         emit: Gets the events of the transport (OBS-2).
         ids: Where session ids and tickets come from; guessable ones only in tests.
     """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
+from web4.rtt.bursts import BurstingPump
 from web4.rtt.status import BLOCKED
 from web4.rtt.timers import Alarm
 
@@ -25,7 +26,7 @@ RELIEF = 0.001
 """Seconds after which it is looked whether a leader that left has come back: once or twice this until the relief."""
 
 
-class Pump:
+class Pump(BurstingPump):
     """Waits until the carrier can be read or written, and moves what there is.
 
     What comes of it is the session's business: it is told by `react`, with the status of a native call, and closes the
@@ -35,10 +36,8 @@ class Pump:
     def __init__(
         self, session: RttSession, stream: trio.SocketStream, *, nursery: trio.Nursery, timers: Timers
     ) -> None:
-        self._session = session
-        self._link = session.link
+        super().__init__(session, nursery)
         self._stream = stream
-        self._nursery = nursery
         self._timers = timers
         self._alarm = Alarm(self._look)
         self._alarm_set = False
@@ -53,8 +52,6 @@ class Pump:
         self._standing_by: trio.lowlevel.Task | None = None
         self.draining = False
         """Whether the socket took less than there was, and a task waits for it to take more."""
-        self.closed = False
-        """Whether the carrier was let go of. Nothing waits for it any more."""
 
     async def run(self) -> None:
         """Read whenever nobody else does, until the pump is closed. A carrier that breaks counts as one that ends."""
@@ -70,7 +67,7 @@ class Pump:
 
     def advance(self) -> None:
         """Read what is there, do what is due, write what follows from it."""
-        self._session.react(self._link.advance(now()))
+        self._session.react(self.link.advance(now()))
         self._session.arm()
 
     # --- who reads ---------------------------------------------------------------------------------------
@@ -172,7 +169,7 @@ class Pump:
 
     def _break(self) -> None:
         if not self.closed:
-            self._session.react(self._link.carrier_lost(now()))
+            self._session.react(self.link.carrier_lost(now()))
 
     # --- writing, and the end ----------------------------------------------------------------------------
 
@@ -191,7 +188,7 @@ class Pump:
                 except trio.ClosedResourceError:
                     # Meant for who reads, or for everybody.
                     continue
-                status = self._link.write()
+                status = self.link.write()
                 if not status & BLOCKED:
                     break
                 # Room in the queues is news, even while the socket takes only a little at a time.
@@ -209,7 +206,8 @@ class Pump:
         if not self.closed:
             self.closed = True
             self._alarm.cancel()
-            self._link.release()
+            self.leave_bursts()
+            self.link.release()
             self._stream.socket.close()
             self._relieve()
 

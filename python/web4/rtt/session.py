@@ -19,7 +19,7 @@ from web4.rtt.lifecycle import Lifecycle
 from web4.rtt.loss_report import LossReport
 from web4.rtt.opening import opening_error
 from web4.rtt.pump import Pump, now
-from web4.rtt.status import BLOCKED, DETACHED, FINISHED, HAS_EVENTS
+from web4.rtt.status import BLOCKED, BURST, DETACHED, FINISHED, HAS_EVENTS
 from web4.rtt.stream_pump import StreamPump
 from web4.rtt.timers import Alarm
 from web4.rtt.waits import Waits
@@ -96,6 +96,11 @@ class RttSession:
         """Channel 0, which every session has (RTT-18)."""
         self._channels[0] = self.control
         self.pump = self._pump_for(stream)
+
+    def _pump_for(self, stream: trio.abc.Stream) -> Pump | StreamPump:
+        if isinstance(stream, trio.SocketStream):
+            return Pump(self, stream, nursery=self._nursery, timers=self._timers)
+        return StreamPump(self, stream, nursery=self._nursery)
 
     def __repr__(self) -> str:
         return f"<RttSession {self.session_id.hex()[:8]} with {self.peer[:12]} {self.state}>"
@@ -291,11 +296,6 @@ class RttSession:
         """Start to read the carrier; the endpoint calls this once everybody knows the session."""
         self._nursery.start_soon(self._run, self.pump)
 
-    def _pump_for(self, stream: trio.abc.Stream) -> Pump | StreamPump:
-        if isinstance(stream, trio.SocketStream):
-            return Pump(self, stream, nursery=self._nursery, timers=self._timers)
-        return StreamPump(self, stream, nursery=self._nursery)
-
     async def _run(self, pump: Pump | StreamPump) -> None:
         """Read until the carrier ends. Nothing escapes but a cancellation, which ends the session."""
         try:
@@ -343,6 +343,8 @@ class RttSession:
         if status & HAS_EVENTS:
             for number, argument in self.link.events():
                 self._dispatch(number, argument)
+        if status & BURST:
+            self.pump.begin_burst()
         if status & BLOCKED:
             self.pump.drain()
         if status & DETACHED:

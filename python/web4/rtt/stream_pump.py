@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from web4.rtt.bursts import BurstingPump
 from web4.rtt.opening import FAREWELL, READ_BYTES
 from web4.rtt.pump import now
 from web4.rtt.status import BLOCKED
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
-class StreamPump:
+class StreamPump(BurstingPump):
     """Does for any `trio.abc.Stream` what `Pump` does for a socket, and has the same face.
 
     One task reads, and gives what arrives to the native session. Another one writes while there is something to write:
@@ -27,10 +28,8 @@ class StreamPump:
     """
 
     def __init__(self, session: RttSession, stream: trio.abc.Stream, *, nursery: trio.Nursery) -> None:
-        self._session = session
-        self._link = session.link
+        super().__init__(session, nursery)
         self._stream = stream
-        self._nursery = nursery
         self._reading = trio.CancelScope()
         self._writing = trio.CancelScope()
         self._written = trio.Event()
@@ -39,8 +38,6 @@ class StreamPump:
         self._farewell = b""
         self.draining = False
         """Whether a task writes."""
-        self.closed = False
-        """Whether the carrier was let go of."""
 
     async def run(self) -> None:
         """Read until the pump is closed; then say the last words and close the stream.
@@ -69,9 +66,9 @@ class StreamPump:
             if self.closed:
                 return
             if data:
-                self._link.feed(bytes(data))
+                self.link.feed(bytes(data))
             else:
-                self._link.feed_end()
+                self.link.feed_end()
             self.advance()
 
     async def _end(self) -> None:
@@ -84,7 +81,7 @@ class StreamPump:
 
     def advance(self) -> None:
         """Take in what was read, do what is due, write what follows from it."""
-        self._session.react(self._link.advance(now()))
+        self._session.react(self.link.advance(now()))
         self._session.arm()
 
     # One task reads here whatever happens: nobody leads, and nobody has to be found.
@@ -113,7 +110,7 @@ class StreamPump:
             # Only `close` ends a write, after a while: cut in the middle, it would spoil the last words.
             with trio.CancelScope(shield=True) as self._writing:
                 while not self.closed:
-                    data, status = self._link.take_output()
+                    data, status = self.link.take_output()
                     if status & ~BLOCKED:
                         # Room in the queues is news, even while the stream takes only a little at a time.
                         self._session.react(status & ~BLOCKED)
@@ -133,7 +130,8 @@ class StreamPump:
         """Let go of the carrier: `run` closes the stream once the last words are said, or `FAREWELL` is over."""
         if not self.closed:
             self.closed = True
-            self._link.release()
-            self._farewell = self._link.take_farewell()
+            self.leave_bursts()
+            self.link.release()
+            self._farewell = self.link.take_farewell()
             self._writing.deadline = trio.current_time() + FAREWELL
             self._reading.cancel()

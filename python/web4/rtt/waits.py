@@ -26,18 +26,15 @@ class Waits:
     def __init__(self, session: RttSession) -> None:
         self._session = session
         self._waiting: dict[int, _Wait] = {}
-        self._last = 0
+        self.ticket = 1
+        """A number for the next send or flush that may have to wait; it is used up when it does."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def next_ticket(self) -> int:
-        """A number for a send or flush that may have to wait."""
-        self._last += 1
-        return self._last
-
     async def wait(self, ticket: int, status: int, cancel: Callable[[], bool]) -> bool:
         """Wait for a ticket; False when it failed. `cancel` takes it back, and says whether it still could."""
+        self.ticket = ticket + 1
         wait = self._waiting[ticket] = _Wait()
         self._session.react(status)
         if wait.result is None:

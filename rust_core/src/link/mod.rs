@@ -2,6 +2,7 @@
 //! bytes between the parts and decides nothing.
 
 mod buffered;
+mod heap;
 mod opening;
 mod session;
 mod wire;

@@ -1,13 +1,19 @@
 //! A session and the carrier it has just now: what is read changes the session, what that has to say is written as far as
 //! the wire takes it.
 
+use bytes::Bytes;
+
 use super::{Arrival, Conduit, FRAME_BUFFER, OpeningLink, WireFull};
 use crate::carrier::{Carrier, CarrierError};
-use crate::rtt::{Code, Nanos, Session, State};
+use crate::rtt::{ChannelId, Code, Nanos, Offered, SendError, Session, State, Ticket};
 
 /// Records that are encrypted before they are written in one call. More would make a control message wait longer
 /// behind them, fewer would cost a call each (RTT-21).
 const RECORDS_PER_WRITE: usize = 4;
+/// Bytes of single messages that share a write at most: about one TLS record.
+const SHARED_BYTES: usize = 16 * 1024;
+/// What a message counts for beyond its bytes, so that empty ones are bounded, too.
+const MESSAGE_COST: usize = 32;
 /// Reads in a row before others get their turn.
 const READS_PER_TURN: usize = 4;
 
@@ -20,6 +26,11 @@ pub struct SessionLink {
     peer: ([u8; 32], [u8; 32]),
     failure: Option<CarrierError>,
     blocked: bool,
+    /// A message was written a moment ago, and the driver says when that moment is over: what is sent until then may
+    /// wait for more.
+    burst: bool,
+    /// What waits for a shared write, in bytes.
+    held: usize,
     farewell: Vec<u8>,
 }
 
@@ -34,6 +45,7 @@ pub enum AttachError {
 
 impl SessionLink {
     pub(super) fn from_parts(conduit: Conduit, session: Session) -> SessionLink {
+        super::heap::settle();
         let carrier = &conduit.carrier;
         let peer = carrier.peer_public_key().copied().zip(carrier.peer_fingerprint().copied());
         let peer = peer.unwrap_or_default();
@@ -43,6 +55,8 @@ impl SessionLink {
             peer,
             failure: None,
             blocked: false,
+            burst: false,
+            held: 0,
             farewell: Vec::new(),
         }
     }
@@ -72,7 +86,7 @@ impl SessionLink {
         if let Some(mut conduit) = self.conduit.take() {
             self.farewell = conduit.farewell();
         }
-        self.blocked = false;
+        (self.blocked, self.burst, self.held) = (false, false, 0);
     }
 
     /// The TLS error that ended the latest carrier, if one did.
@@ -140,6 +154,54 @@ impl SessionLink {
         Ok(())
     }
 
+    /// Whether the driver has to say when the burst is over.
+    pub fn is_bursting(&self) -> bool {
+        self.burst
+    }
+
+    /// Hands one message to a channel, and writes it, or lets it wait for those that follow.
+    ///
+    /// The first message after a pause is written at once. Those of a burst share a write, as long as that changes
+    /// nothing but the number of writes: control never waits (RTT-21), and what has no room is offered when
+    /// everything before it is written, so that no policy acts on what only this has kept in the queue (RTT-40).
+    ///
+    /// # Errors
+    /// As `Session::send`.
+    pub fn send_one(
+        &mut self,
+        channel: ChannelId,
+        message: Bytes,
+        wait: bool,
+        ticket: Ticket,
+    ) -> Result<Offered, SendError> {
+        let size = message.len();
+        let may_wait = self.session.may_share_write(channel, size);
+        if !may_wait {
+            self.write_held();
+        }
+        let offered = self.session.send(channel, vec![message], wait, ticket)?;
+        self.held += size + MESSAGE_COST;
+        if !self.burst || !may_wait || self.held >= SHARED_BYTES {
+            self.burst = true;
+            self.write_held();
+        }
+        Ok(offered)
+    }
+
+    /// Writes what waits for a shared write.
+    pub fn write_held(&mut self) {
+        if self.held > 0 && !self.blocked {
+            self.write();
+        }
+    }
+
+    /// Some time has passed since the burst began or this was called: writes what was held meanwhile. The burst is
+    /// over if nothing was, or if the driver is about to sleep.
+    pub fn end_burst(&mut self, sleeps: bool) {
+        self.burst = self.held > 0 && !sleeps;
+        self.write_held();
+    }
+
     /// Reads what is there, does what is due, and writes what follows from it.
     pub fn advance(&mut self, now: Nanos) {
         for _ in 0..READS_PER_TURN {
@@ -171,6 +233,7 @@ impl SessionLink {
 
     /// Writes what the session has to say, as far as the wire takes it.
     pub fn write(&mut self) {
+        self.held = 0;
         self.blocked = !self.flush();
         while !self.blocked && self.encrypt_some() {
             self.blocked = !self.flush();

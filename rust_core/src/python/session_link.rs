@@ -21,7 +21,8 @@ use crate::rtt::{
 const HAS_EVENTS: u8 = 1;
 const BLOCKED: u8 = 2;
 const FINISHED: u8 = 4;
-const DETACHED: u8 = 8;
+const BURST: u8 = 8;
+const DETACHED: u8 = 16;
 
 /// How the driver of a session may find it lost, and the code for that.
 const LOSSES: [(&str, Code); 13] = [
@@ -141,24 +142,43 @@ impl SessionLink {
         lock(&self.inner).session().deadline()
     }
 
-    /// Hands one message to a channel and writes; returns (outcome, status).
-    #[pyo3(signature = (channel, message, wait, ticket, /))]
+    /// Hands one message to a channel. It is written at once, or with `share` soon, see `end_burst`. Returns the outcome
+    /// in the two lowest bits, above them the status; with BURST if a burst began.
+    #[pyo3(signature = (channel, message, wait, share, ticket, /))]
     fn send(
         &self,
         py: Python<'_>,
         channel: ChannelId,
         message: &Bound<'_, PyBytes>,
         wait: bool,
+        share: bool,
         ticket: Ticket,
-    ) -> PyResult<(u8, u8)> {
-        let messages = vec![Bytes::copy_from_slice(message.as_bytes())];
-        let (offered, status) = self.offer(py, channel, messages, wait, ticket)?;
-        let outcome = match offered {
-            Offered::AllAccepted => 0,
-            Offered::Each(outcomes) => outcomes.first().map_or(0, |outcome| outcome_number(*outcome)),
-            Offered::Waiting => 3,
-        };
-        Ok((outcome, status))
+    ) -> PyResult<u8> {
+        let message = Bytes::copy_from_slice(message.as_bytes());
+        if !share {
+            let (offered, status) = self.offer(py, channel, vec![message], wait, ticket)?;
+            return Ok(offered_number(&offered) | status << 2);
+        }
+        let outcome = py.detach(|| {
+            let mut link = lock(&self.inner);
+            let before = link.is_bursting();
+            let offered = link.send_one(channel, message, wait, ticket)?;
+            let burst = if link.is_bursting() && !before { BURST } else { 0 };
+            Ok(offered_number(&offered) | (status(&mut link) | burst) << 2)
+        });
+        outcome.map_err(|error| send_error(py, error))
+    }
+
+    /// Writes what single sends of a burst have left to be written together. The burst is over if they left nothing,
+    /// or if the loop is about to sleep; returns the status, with BURST if it goes on.
+    #[pyo3(signature = (sleeps, /))]
+    fn end_burst(&self, py: Python<'_>, sleeps: bool) -> u8 {
+        py.detach(|| {
+            let mut link = lock(&self.inner);
+            link.end_burst(sleeps);
+            let burst = if link.is_bursting() { BURST } else { 0 };
+            status(&mut link) | burst
+        })
     }
 
     /// Hands a batch to a channel and writes; returns (one outcome for all, or a list of one each, status).
@@ -226,6 +246,25 @@ impl SessionLink {
         (messages, status(&mut link)).into_pyobject(py)
     }
 
+    /// Takes one message out of a channel and grants what that frees. Returns the message, with the status if that is
+    /// not 0, or None where `receive` has more to say.
+    #[pyo3(signature = (channel, /))]
+    fn receive_one<'py>(&self, py: Python<'py>, channel: ChannelId) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut link = lock(&self.inner);
+        let Ok(message) = link.session().receive(channel) else { return Ok(None) };
+        let writes = link.session().grants_credit() && !link.is_blocked();
+        let mut now = status(&mut link);
+        drop(link);
+        let message = PyBytes::new(py, &message);
+        if writes {
+            now = self.write(py);
+        }
+        match now {
+            0 => Ok(Some(message.into_any())),
+            status => Ok(Some((message, status).into_pyobject(py)?.into_any())),
+        }
+    }
+
     /// How many messages wait on a channel.
     #[pyo3(signature = (channel, /))]
     fn readable(&self, channel: ChannelId) -> usize {
@@ -289,14 +328,19 @@ impl SessionLink {
     /// Ends both directions of a channel now; returns the status.
     #[pyo3(signature = (channel, /))]
     fn reset_channel(&self, py: Python<'_>, channel: ChannelId) -> u8 {
+        // What was accepted gets as far as if it had been written by itself.
+        self.write_held(py);
         lock(&self.inner).session().reset_channel(channel, Code::CANCELLED);
         self.write(py)
     }
 
-    /// Asks to be told when everything accepted so far is acknowledged; True when it is.
+    /// Writes, and asks to be told when everything accepted so far is acknowledged; returns (whether it is, status).
     #[pyo3(signature = (channel, ticket, /))]
-    fn flush(&self, py: Python<'_>, channel: ChannelId, ticket: Ticket) -> PyResult<bool> {
-        lock(&self.inner).session().flush(channel, ticket).map_err(|error| send_error(py, error))
+    fn flush(&self, py: Python<'_>, channel: ChannelId, ticket: Ticket) -> PyResult<(bool, u8)> {
+        self.write_held(py);
+        let mut link = lock(&self.inner);
+        let done = link.session().flush(channel, ticket).map_err(|error| send_error(py, error))?;
+        Ok((done, status(&mut link)))
     }
 
     /// Takes a waiting batch back; False when it was accepted, or failed, already.
@@ -322,6 +366,7 @@ impl SessionLink {
     #[pyo3(signature = (code, text, /))]
     fn abort(&self, py: Python<'_>, code: &str, text: &str) -> PyResult<u8> {
         let code = code_of(code)?;
+        self.write_held(py);
         lock(&self.inner).session().abort(code, text);
         Ok(self.write(py))
     }
@@ -484,6 +529,10 @@ impl SessionLink {
 }
 
 impl SessionLink {
+    fn write_held(&self, py: Python<'_>) {
+        py.detach(|| lock(&self.inner).write_held());
+    }
+
     /// Whom to dial and what to ask for, to go on with the session.
     pub(super) fn ask_resume(&self) -> Option<([u8; 32], ResumeRequest)> {
         let mut link = lock(&self.inner);
@@ -533,6 +582,15 @@ fn dict<'py>(py: Python<'py>, fields: &[(&'static str, u64)]) -> PyResult<Bound<
         dict.set_item(name, value)?;
     }
     Ok(dict)
+}
+
+/// What `send` says of one message.
+fn offered_number(offered: &Offered) -> u8 {
+    match offered {
+        Offered::AllAccepted => 0,
+        Offered::Each(outcomes) => outcomes.first().map_or(0, |outcome| outcome_number(*outcome)),
+        Offered::Waiting => 3,
+    }
 }
 
 fn outcome_number(outcome: Outcome) -> u8 {

@@ -206,6 +206,11 @@ impl Outbound {
             && self.queued_bytes + bytes <= self.room.bytes as usize
     }
 
+    /// Whether the queue takes a message of this size as it is.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.waiters.is_empty() && self.fits(1, bytes)
+    }
+
     /// Whether evicting makes enough room. A head of which some byte was written stays (RTT-40), and nothing is
     /// evicted in vain.
     fn fits_beside_started(&self, bytes: usize) -> bool {

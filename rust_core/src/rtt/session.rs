@@ -270,6 +270,12 @@ impl Session {
         matches!(self.state, State::Open | State::Suspended)
     }
 
+    /// Whether a message of this size may wait a moment before it is written: it is not control, and has room.
+    pub fn may_share_write(&self, channel: ChannelId, size: usize) -> bool {
+        let may = |entry: &Channel| entry.kind != Kind::Control && entry.outbound.has_room(size);
+        self.channels.get(&channel).is_some_and(|entry| may(entry))
+    }
+
     /// Takes a batch back that still waits. False when it was accepted, or failed, already (RTT-62).
     pub fn cancel_send(&mut self, channel: ChannelId, ticket: Ticket) -> bool {
         let Some(entry) = self.channels.get_mut(&channel) else { return false };
