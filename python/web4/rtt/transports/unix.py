@@ -44,6 +44,7 @@ class UnixTransport:
 
     async def listen(self, address: Address) -> SocketAcceptor:
         """See `Transport.listen`. A stale socket file is replaced after a failed connect, and only then."""
+        await trio.lowlevel.checkpoint()
         path = _socket_path(address)
         try:
             async with _locked(path.parent, address):

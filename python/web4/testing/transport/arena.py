@@ -171,6 +171,15 @@ async def settled(condition: Callable[[], bool], what: str, patience: float = 10
     require(condition(), what)
 
 
+async def emptied(endpoint: rtt.Endpoint, patience: float = 10.0) -> None:
+    """Every session of an endpoint is over, those included that nobody has taken yet."""
+    with trio.move_on_after(patience):
+        while endpoint.session_count:
+            with trio.move_on_after(0.005):
+                (await accepted_session(endpoint)).abort("the case is over")
+    require(not endpoint.session_count, "the acceptor keeps a session that is over")
+
+
 def descriptors() -> int | None:
     """How many descriptors this process has open, where the system tells."""
     own = Path("/proc/self/fd")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from web4 import rtt
-from web4.testing.transport.arena import BOB, accepted_session, dialled, require, settled
+from web4.testing.transport.arena import BOB, dialled, emptied, require, settled
 from web4.testing.transport.sessions import SMALL, balanced
 from web4.testing.transport.streams import connected, listening
 
@@ -134,10 +134,7 @@ async def _dial_and_leave(ends: Ends) -> None:
     async with ends.alice.dial(ends.address, expect=BOB.fingerprint) as session:
         session.abort("that is all")
     await settled(lambda: not ends.alice.session_count, "a session is left")
-    # Whatever the acceptor has of sessions like this one is over, too.
-    while ends.bob.session_count:
-        (await accepted_session(ends.bob)).abort("that is all")
-        await trio.lowlevel.checkpoint()
+    await emptied(ends.bob)
 
 
 async def cancels_a_session(arena: Arena) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import trio
 
 from web4 import rtt
-from web4.testing.transport.arena import BOB, ROOMY, Ends, accepted_session, require, settled
+from web4.testing.transport.arena import BOB, ROOMY, Ends, accepted_session, emptied, require
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -129,7 +129,7 @@ async def _talk_that_breaks(ends: Ends) -> None:
             fitting = (rtt.HandshakeError, rtt.TransportUnavailableError)
         require(isinstance(error, fitting), f"it raised {type(error).__name__}: {error}")
     talk.check(whole=False)
-    await settled(lambda: ends.bob.session_count == 0, "the acceptor keeps a session that is over")
+    await emptied(ends.bob)
 
 
 async def _errors_of(call: Callable[[], Awaitable[None]]) -> list[rtt.RttError]:

@@ -18,6 +18,7 @@ from web4.testing.transport.arena import (
     accepted_session,
     descriptors,
     dialled,
+    emptied,
     require,
     settled,
     tasks,
@@ -298,7 +299,7 @@ async def _live(ends: Ends, life: int) -> None:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(there.aclose)
                     await here.aclose()
-    await settled(lambda: ends.bob.session_count == 0, "the acceptor keeps a session that is over")
+    await emptied(ends.bob)
 
 
 SESSIONS = {
