@@ -32,7 +32,7 @@ class UnixTransport:
     scheme = "unix"
     local_only = True
     survives_address_change = False
-    max_write = None
+    max_write: int | None = None
 
     async def connect(self, address: Address, given_up: GivenUp | None = None) -> trio.SocketStream:
         """See `Transport.connect`."""

@@ -93,8 +93,9 @@ async def cancels_its_methods(arena: Arena) -> None:
             while True:
                 await trio.aclose_forcefully(await acceptor.listeners[0].accept())
         ours, theirs = await connected(transport, acceptor)
-        for step in range(3):
+        for step in range(4):
             await _cancel_a_receive(step, ours, theirs)
+            await _cancel_a_receive(step, theirs, ours)
         await at_every_checkpoint(ours.aclose, _nothing, "aclose of a stream")
         await trio.aclose_forcefully(theirs)
 

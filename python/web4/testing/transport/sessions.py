@@ -57,14 +57,15 @@ async def echoed(joined: Joined, kind: str, messages: list[bytes]) -> None:
 async def echoes_every_size(arena: Arena) -> None:
     """Empty, small and largest messages of every kind, on the core's own path and on the driver's."""
     for faults in (None, rtt.Faults()):
-        async with arena.joined(dialed=[faults], accepted=[faults]) as joined:
-            options = joined.ends.alice.options
-            for kind in ("control", "state", "knowledge"):
-                largest = getattr(options, kind).max_message
-                frame = options.frame_payload
+        for kind in ("control", "state", "knowledge"):
+            async with (
+                arena.case(f"{kind}, {'as it is' if faults is None else 'wrapped'}"),
+                arena.joined(dialed=[faults], accepted=[faults]) as joined,
+            ):
+                options = joined.ends.alice.options
+                largest, frame = getattr(options, kind).max_message, options.frame_payload
                 sizes = sorted({0, 1, 64, frame - 1, frame, frame + 1, largest})
-                async with arena.case(f"{kind}, {'as it is' if faults is None else 'wrapped'}"):
-                    await echoed(joined, kind, [arena.random.randbytes(size) for size in sizes])
+                await echoed(joined, kind, [arena.random.randbytes(size) for size in sizes])
 
 
 async def survives_fragments(arena: Arena) -> None:
