@@ -1,13 +1,14 @@
 """The native core of Web4. Private: the rooms of `web4` give these names their public shape."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 __all__ = [
     "CoreError",
     "Endpoint",
     "Envelope",
     "Identity",
+    "Meter",
     "OpeningLink",
     "SessionLink",
     "SessionTable",
@@ -302,6 +303,21 @@ class OpeningLink:
     @property
     def peer_boot_id(self) -> bytes | None:
         """The id of the peer's start, once it named it."""
+
+@final
+class Meter:
+    """Totals of any number of sessions, added up natively."""
+
+    def __new__(cls) -> Meter: ...
+    def add_session(self, link: SessionLink, /) -> None:
+        """Add a session; what it holds now counts only while it is not closed."""
+
+    def merge(self, other: Meter, /) -> None:
+        """Add another meter."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Totals by name; `kinds` and `limits` by name again; `heartbeat` and `acknowledgement` in seconds: count, sum,
+        p50, p95, p99 and the buckets in use as (from, to, count)."""
 
 @final
 class SessionLink:

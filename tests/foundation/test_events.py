@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from web4.foundation.events import Event, EventSource, encode_event, no_events
+from web4.foundation.events import Event, EventSource, IsolatedEmitter, encode_event, no_events
 from web4.foundation.ids import SeededIds
 
 
@@ -89,3 +89,20 @@ def test_a_payload_that_is_no_json_leaves_no_gap() -> None:
 
 def test_nobody_listens() -> None:
     no_events("a", severity="info", anything=object())
+
+
+def test_an_isolated_emitter_hands_on_and_counts_what_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """What foreign code raises ends nothing, and is seen in the log with its place."""
+    seen: list[str] = []
+
+    def emit(name: str, /, **fields: object) -> None:
+        if name == "error":
+            raise RuntimeError
+        seen.append(f"{name} {fields}")
+
+    isolated = IsolatedEmitter(emit)
+    isolated("session_open", peer="p", initiator=True)
+    isolated("error")
+    assert seen == ["session_open {'peer': 'p', 'initiator': True}"]
+    assert isolated.failures == 1
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError]

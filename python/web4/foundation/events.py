@@ -6,6 +6,7 @@ is emitted with time, id and a gap-free number, and hands the immutable result o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Severity = Literal["debug", "info", "warning", "error"]
 
+_LOG = logging.getLogger("web4.events")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -133,6 +135,23 @@ class EventSource:
 
 def no_events(type: str, /, **fields: Any) -> None:  # noqa: A002 - the name of the field it fills
     """Discard every event: the `Emitter` of a room that nobody observes."""
+
+
+class IsolatedEmitter:
+    """An `Emitter` around a foreign one: what that raises is logged and counted, and ends nothing of ours."""
+
+    def __init__(self, emit: Emitter) -> None:
+        self._emit = emit
+        self.failures = 0
+        """Events that were refused."""
+
+    def __call__(self, type: str, /, **fields: Any) -> None:  # noqa: A002 - the name of the field it fills
+        """See `Emitter`."""
+        try:
+            self._emit(type, **fields)
+        except Exception:
+            self.failures += 1
+            _LOG.exception("an event of type %s was refused", type)
 
 
 def encode_event(event: Event) -> bytes:

@@ -26,6 +26,8 @@ from web4.rtt.errors import (
     TransportUnavailableError,
     VersionError,
 )
+from web4.rtt.hooks import HookHandle, HookName, Hooks, SessionEvent
+from web4.rtt.metrics import EndpointMetrics, Histogram, KindMetrics, Metrics
 from web4.rtt.opening import ANY, Expect
 from web4.rtt.options import ChannelLimits, Options
 from web4.rtt.session import RttSession
@@ -57,16 +59,23 @@ __all__ = [
     "ChannelLimits",
     "ChannelResetError",
     "Endpoint",
+    "EndpointMetrics",
     "Expect",
     "Faults",
     "GivenUp",
     "HandshakeError",
+    "Histogram",
+    "HookHandle",
+    "HookName",
+    "Hooks",
+    "KindMetrics",
     "LimitError",
     "Listener",
     "LostMessage",
     "MemoryNetwork",
     "MemoryTransport",
     "MessageTooLargeError",
+    "Metrics",
     "Options",
     "Outcome",
     "ProtocolError",
@@ -74,6 +83,7 @@ __all__ = [
     "RttError",
     "RttSession",
     "SessionClosedError",
+    "SessionEvent",
     "SessionLost",
     "Transport",
     "TransportUnavailableError",

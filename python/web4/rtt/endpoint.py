@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from web4.foundation.events import no_events
+from web4.foundation.events import IsolatedEmitter, no_events
 from web4.foundation.ids import SystemIds
 from web4.rtt.admission import Admission
 from web4.rtt.dialing import Dialer
 from web4.rtt.errors import AuthenticationError, RttError
+from web4.rtt.hooks import LEAVING_GRACE, EndpointHooks
 from web4.rtt.opening import Expect
 from web4.rtt.options import Options
 from web4.rtt.pump import now
@@ -25,12 +26,14 @@ from web4.rtt.transports import Address, shared_registry
 from web4.rtt.transports.stream import close_now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
     from web4._core import OpeningLink
     from web4.foundation.events import Emitter
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
+    from web4.rtt.hooks import SessionHooks
+    from web4.rtt.metrics import EndpointMetrics
     from web4.rtt.reception import Admit
     from web4.rtt.transports import Acceptor, Registry
 
@@ -78,9 +81,13 @@ class Endpoint:
         self._native = options.build(identity, ids.token(16))
         self._nursery = nursery
         self._transports = transports
-        self._emit = emit
+        self._emit = IsolatedEmitter(emit)
+        self.hooks = EndpointHooks(
+            nursery, timeout=options.hook_timeout, emit=self._emit, sessions=self._session_hooks
+        )
+        """Functions that are told what becomes of the sessions of this endpoint (RTT-54)."""
         self._ids = ids
-        self._roster = Roster(options, emit)
+        self._roster = Roster(options, self._emit)
         self._admission = Admission(options)
         self._admission.hits = self._roster.hits
         self._timers = Timers()
@@ -89,7 +96,7 @@ class Endpoint:
             self._native,
             transports,
             handshake_timeout=options.handshake_timeout,
-            emit=emit,
+            emit=self._emit,
             failed=self._report_failure,
         )
         nursery.start_soon(self._timers.run)
@@ -106,6 +113,15 @@ class Endpoint:
     def hits(self) -> Counter[str]:
         """How often each limit was hit, by its name (RTT-51)."""
         return self._roster.hits
+
+    def metrics(self) -> EndpointMetrics:
+        """A snapshot of what this endpoint has done and holds (RTT-59). Takes some microseconds for each session."""
+        return self._roster.ledger.snapshot(
+            self._roster.by_peer(),
+            self.hits + Counter(hook_queue=self.hooks.overflows),
+            hook_failures=self.hooks.failures,
+            emit_failures=self._emit.failures,
+        )
 
     async def listen(self, url: str, *, admit: Admit) -> Listener:
         """Accept carriers at an address such as `tcp://0.0.0.0:7440` or `unix:///run/web4/a.sock`.
@@ -212,6 +228,7 @@ class Endpoint:
             nursery=self._nursery,
             timers=self._timers,
             emit=self._emit,
+            hooks=self.hooks,
             pinned=pinned,
             roster=self._roster,
             peer_boot_id=boot_id,
@@ -227,8 +244,12 @@ class Endpoint:
             session_id=session.session_id.hex(),
             initiator=session.initiator,
         )
+        session.hooks.post("on_open", resumed=False)
         session.begin()
         return session
+
+    def _session_hooks(self) -> Iterator[SessionHooks]:
+        return (session.hooks for session in self._roster)
 
     def _fraction(self) -> float:
         return int.from_bytes(self._ids.token(7)) / (1 << 56)
@@ -239,6 +260,7 @@ class Endpoint:
             # Counters must not grow with the number of strangers; what is common comes back.
             self.failures = Counter(dict(self.failures.most_common(5_000)))
         authentication = isinstance(error, AuthenticationError)
+        self._roster.ledger.carrier_failed(error, authentication=authentication)
         self._emit(
             "auth_failure" if authentication else "carrier_failed",
             severity="warning",
@@ -304,8 +326,10 @@ async def open_endpoint(
             try:
                 yield endpoint
                 await endpoint.close_all()
+                await endpoint.hooks.finish()
             except BaseException as error:
                 own = error
+                endpoint.hooks.leave(LEAVING_GRACE)
                 raise
             finally:
                 try:

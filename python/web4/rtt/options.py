@@ -63,6 +63,8 @@ class Options:
     resend_reserve: int = 256 * KIB
     handshake_timeout: float = 5.0
     """From the first byte to CONFIRM."""
+    hook_timeout: float = 5.0
+    """How long a lifecycle hook may take for one event (RTT-56)."""
     sessions_per_peer: int = 4
     sessions: int = 16_384
     suspended_sessions: int = 4096

@@ -9,6 +9,7 @@ import trio
 
 from web4._core import CoreError, SessionTable
 from web4.rtt.errors import HandshakeError
+from web4.rtt.metrics import Ledger
 from web4.rtt.pump import now
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Roster:
         self._waiting: deque[trio.lowlevel.Task] = deque()
         self.state: Literal["open", "closing", "closed"] = "open"
         """Of the endpoint."""
+        self.ledger = Ledger()
+        """What is over, for the metrics."""
         self.hits: Counter[str] = Counter()
         """How often each limit was hit, by its name (RTT-51)."""
 
@@ -45,6 +48,13 @@ class Roster:
     def __iter__(self) -> Iterator[RttSession]:
         """The sessions, as they were when this was asked."""
         return iter(list(self._sessions.values()))
+
+    def by_peer(self) -> dict[str, list[RttSession]]:
+        """The sessions of each peer."""
+        peers: dict[str, list[RttSession]] = {}
+        for session in self:
+            peers.setdefault(session.peer, []).append(session)
+        return peers
 
     def get(self, session_id: bytes, peer: str) -> RttSession | None:
         """The session of that name if it is this peer's; somebody else's is none, and evidence (RTT-33)."""
@@ -113,7 +123,8 @@ class Roster:
         One that nobody has taken yet can still be read by whoever takes it, and counts until then.
         """
         if session not in self._accepted:
-            self._sessions.pop(session.session_id, None)
+            if self._sessions.pop(session.session_id, None) is not None:
+                self.ledger.session_ended(session)
             self._table.remove(session.session_id)
 
     def accept(self, session: RttSession) -> None:

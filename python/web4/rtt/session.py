@@ -15,6 +15,7 @@ from web4.rtt.errors import (
     RttError,
     SessionLost,
 )
+from web4.rtt.hooks import SessionHooks
 from web4.rtt.lifecycle import Lifecycle
 from web4.rtt.loss_report import LossReport
 from web4.rtt.opening import opening_error
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from web4._core import OpeningLink, SessionLink
     from web4.foundation.events import Emitter
+    from web4.rtt.hooks import EndpointHooks
     from web4.rtt.roster import Roster
     from web4.rtt.timers import Timers
     from web4.rtt.transports import Address
@@ -54,6 +56,7 @@ class RttSession:
         nursery: trio.Nursery,
         timers: Timers,
         emit: Emitter,
+        hooks: EndpointHooks,
         pinned: bool,
         roster: Roster,
         peer_boot_id: bytes,
@@ -69,7 +72,9 @@ class RttSession:
         self.binding: bytes = link.binding()
         """Secret of exactly these two endpoints and this session (RTT-8). Never sent, never logged."""
         self.initiator: bool = link.initiator
-        self._timers = timers
+        self.hooks = SessionHooks(self, hooks)
+        """Functions that are told what becomes of this session (RTT-54)."""
+        self.timers = timers
         self._alarm = Alarm(self._on_time)
         self._emit = emit
         self._nursery = nursery
@@ -99,7 +104,7 @@ class RttSession:
 
     def _pump_for(self, stream: trio.abc.Stream) -> Pump | StreamPump:
         if isinstance(stream, trio.SocketStream):
-            return Pump(self, stream, nursery=self._nursery, timers=self._timers)
+            return Pump(self, stream, nursery=self._nursery, timers=self.timers)
         return StreamPump(self, stream, nursery=self._nursery)
 
     def __repr__(self) -> str:
@@ -336,7 +341,7 @@ class RttSession:
         deadline = self.link.deadline
         if deadline is not None and not self._ended.is_set():
             # A microsecond later, so that rounding never wakes it just too early.
-            self._timers.arm(self._alarm, deadline / 1e9 + 1e-6)
+            self.timers.arm(self._alarm, deadline / 1e9 + 1e-6)
 
     def react(self, status: int) -> None:
         """Do what the status of a native call asks for."""
@@ -356,6 +361,7 @@ class RttSession:
         match number:
             case 0:
                 self._unaccepted.append(argument)
+                self.hooks.post("on_channel", channel=argument)
                 self._wake_acceptors()
             case 1:
                 if (channel := self._channels.get(argument)) is not None:
@@ -368,9 +374,9 @@ class RttSession:
                 self._peer_shutdown = True
                 self._wake_acceptors()
             case _:
-                self.lifecycle.happen(number)
                 if number == _CLOSED:
                     self._on_closed()
+                self.lifecycle.happen(number)
 
     def _wake_acceptors(self) -> None:
         while self._acceptors:
@@ -378,7 +384,7 @@ class RttSession:
 
     def _on_closed(self) -> None:
         for channel in self._channels.values():
-            channel.wake()
+            channel.end()
         self._wake_acceptors()
 
     def _release(self) -> None:

@@ -1,6 +1,8 @@
 //! A session and the carrier it has just now: what is read changes the session, what that has to say is written as far as
 //! the wire takes it.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::{Arrival, Conduit, FRAME_BUFFER, OpeningLink, WireFull};
@@ -32,6 +34,8 @@ pub struct SessionLink {
     /// What waits for a shared write, in bytes.
     held: usize,
     farewell: Vec<u8>,
+    /// What the driver said the time was, and when it said so.
+    told: Option<(Nanos, Instant)>,
 }
 
 /// Why a carrier did not become a session's.
@@ -58,6 +62,7 @@ impl SessionLink {
             burst: false,
             held: 0,
             farewell: Vec::new(),
+            told: None,
         }
     }
 
@@ -182,7 +187,8 @@ impl SessionLink {
         let offered = self.session.send(channel, vec![message], wait, ticket)?;
         self.held += size + MESSAGE_COST;
         if !self.burst || !may_wait || self.held >= SHARED_BYTES {
-            self.burst = true;
+            // Without a carrier nothing is written, and nobody looks after the burst.
+            self.burst = !self.is_detached();
             self.write_held();
         }
         Ok(offered)
@@ -204,6 +210,7 @@ impl SessionLink {
 
     /// Reads what is there, does what is due, and writes what follows from it.
     pub fn advance(&mut self, now: Nanos) {
+        self.told = Some((now, Instant::now()));
         for _ in 0..READS_PER_TURN {
             let SessionLink { conduit: Some(conduit), session, .. } = self else { break };
             // A violation closes the session, which then ignores the rest and says why itself.
@@ -264,7 +271,7 @@ impl SessionLink {
     }
 
     fn encrypt_some(&mut self) -> bool {
-        let SessionLink { conduit: Some(conduit), session, .. } = self else { return false };
+        let SessionLink { conduit: Some(conduit), session, told, .. } = self else { return false };
         FRAME_BUFFER.with_borrow_mut(|frames| {
             let mut some = false;
             for _ in 0..RECORDS_PER_WRITE {
@@ -278,6 +285,9 @@ impl SessionLink {
                 }
                 conduit.encrypt(frames);
                 some = true;
+            }
+            if session.wants_time() {
+                session.written_at(told.map(|(now, at)| now + at.elapsed().as_nanos() as Nanos));
             }
             some
         })

@@ -4,6 +4,7 @@ mod canonical;
 mod envelope;
 mod error;
 mod identity;
+mod meter;
 mod opening_link;
 mod session_link;
 mod session_table;
@@ -25,6 +26,8 @@ mod _core {
     use super::error::CoreError;
     #[pymodule_export]
     use super::identity::{Identity, fingerprint, verify, verify_many};
+    #[pymodule_export]
+    use super::meter::Meter;
     #[pymodule_export]
     use super::opening_link::{Endpoint, OpeningLink};
     #[pymodule_export]

@@ -44,7 +44,7 @@ const LOSSES: [(&str, Code); 13] = [
 /// An open session on its carrier.
 #[pyclass(frozen, module = "web4._core")]
 pub(super) struct SessionLink {
-    inner: Mutex<link::SessionLink>,
+    pub(super) inner: Mutex<link::SessionLink>,
 }
 
 impl SessionLink {
@@ -576,7 +576,7 @@ impl SessionLink {
     }
 }
 
-fn dict<'py>(py: Python<'py>, fields: &[(&'static str, u64)]) -> PyResult<Bound<'py, PyDict>> {
+pub(super) fn dict<'py>(py: Python<'py>, fields: &[(&'static str, u64)]) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, value) in fields {
         dict.set_item(name, value)?;

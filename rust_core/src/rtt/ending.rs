@@ -84,8 +84,11 @@ impl Session {
         let closed = self.state == State::Closed;
         let over =
             |entry: &Channel| entry.released && (closed || entry.is_over()) && entry.outbound.is_settled();
-        if channel != CHANNEL_ZERO && self.channels.get(&channel).is_some_and(|entry| over(entry)) {
-            self.channels.remove(&channel);
+        if channel != CHANNEL_ZERO
+            && self.channels.get(&channel).is_some_and(|entry| over(entry))
+            && let Some(entry) = self.channels.remove(&channel)
+        {
+            self.keep_totals(&entry);
         }
     }
 

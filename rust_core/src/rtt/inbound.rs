@@ -70,6 +70,7 @@ impl Inbound {
         if self.ended {
             return Err(Code::AFTER_END);
         }
+        stats.frames_received += 1;
         let message = match (total, self.assembly.take()) {
             (Some(total), None) => {
                 self.begin(total)?;
@@ -141,6 +142,12 @@ impl Inbound {
         self.consumed.0 += 1;
         self.consumed.1 += message.len() as u64;
         Some(message)
+    }
+
+    /// Bytes of received messages that wait, or are being put together.
+    pub fn held_bytes(&self) -> u64 {
+        let partial = self.assembly.as_ref().map_or(0, |assembly| assembly.bytes.len());
+        self.messages.iter().map(Vec::len).sum::<usize>() as u64 + partial as u64
     }
 
     pub fn waiting(&self) -> usize {

@@ -18,6 +18,7 @@ impl Session {
         self.timing.heard(now, &self.options);
         let outcome = self.read_frames(plaintext, now);
         if let Err(code) = outcome {
+            self.count_limit(code.word());
             self.close("protocol_error", code, "", true);
         }
         outcome
@@ -72,7 +73,10 @@ impl Session {
     fn handle(&mut self, frame: Frame<'_>, size: usize, now: Nanos) -> Result<(), Code> {
         match frame {
             Frame::Numbered(seq, numbered) => self.handle_numbered(seq, numbered, size, now),
-            Frame::Ack { cursor } => self.acknowledge(cursor),
+            Frame::Ack { cursor } => {
+                self.time_acknowledgement(cursor, now);
+                self.acknowledge(cursor)
+            }
             Frame::Credit { channel, messages, bytes } => self.handle_credit(channel, messages, bytes),
             Frame::Ping { token } => {
                 if !self.timing.allow_ping(now) {
@@ -82,7 +86,10 @@ impl Session {
                 self.rest();
                 Ok(())
             }
-            Frame::Pong { .. } => Ok(()),
+            Frame::Pong { token } => {
+                self.latency.ponged(token, now);
+                Ok(())
+            }
             Frame::Close { code, reason } => {
                 self.close("peer", code, reason, false);
                 Ok(())
@@ -202,6 +209,7 @@ impl Session {
         if unfinished.count() >= 2 * self.agreement.limits.channels as usize {
             return Err(Code::OPEN_FLOOD);
         }
+        self.count_limit(code.word());
         let limits = self.agreement.limits.kind(kind);
         let mut channel = Channel::new(kind, "", kind.default_policy(), limits, limits.window);
         (channel.reset_due, channel.reset, channel.released) = (Some(code), Some((code, false)), true);

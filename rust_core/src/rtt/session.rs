@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::channel::{CHANNEL_ZERO, Channel, ChannelId};
 use super::code::Code;
 use super::frame::MAX_NAME;
+use super::latency::Latency;
 use super::limits::{Kind, Limits, Nanos, Options, Policy};
+use super::meter::KindTotals;
 use super::opening_frame::SessionId;
 use super::outbound::{Offered, SendError, Ticket, Unacknowledged};
 use super::resume::Resumption;
@@ -123,6 +125,11 @@ pub struct Session {
     pub(super) writing: Writing,
     pub(super) timing: Timing,
     pub(super) stats: SessionStats,
+    pub(super) latency: Latency,
+    /// How often each limit was hit, by its name.
+    pub(super) limits: Vec<(&'static str, u64)>,
+    /// What channels did that are gone, per kind.
+    pub(super) forgotten: Option<Box<[KindTotals; 3]>>,
 }
 
 impl Session {
@@ -152,6 +159,9 @@ impl Session {
             writing: Writing::default(),
             timing: Timing::new(now, options),
             stats: SessionStats::default(),
+            latency: Latency::default(),
+            limits: Vec::new(),
+            forgotten: None,
         }
     }
 
@@ -217,6 +227,7 @@ impl Session {
             return Err(OpenError::BadPolicy);
         }
         if !self.has_room_for_channel() {
+            self.count_limit(Code::TOO_MANY_CHANNELS.word());
             return Err(OpenError::TooManyChannels);
         }
         let id = self.next_local;
@@ -256,7 +267,12 @@ impl Session {
         if !entry.may_send() {
             return Err(SendError::ChannelClosed);
         }
-        let offered = entry.outbound.offer(messages, wait, ticket, &mut entry.stats)?;
+        let offered = entry.outbound.offer(messages, wait, ticket, &mut entry.stats);
+        let offered = offered.inspect_err(|error| match error {
+            SendError::MessageTooLarge => self.count_limit("message_too_large"),
+            SendError::BatchTooLarge => self.count_limit("batch_too_large"),
+            _ => {}
+        })?;
         if matches!(offered, Offered::Each(_)) {
             // A flush may have waited for nothing but what was evicted.
             self.complete_flushes(channel);

@@ -25,6 +25,9 @@ pub struct ChannelStats {
     pub sent_bytes: u64,
     pub received: u64,
     pub received_bytes: u64,
+    /// Frames that carried messages; not among the fields of RTT-42.
+    pub frames_sent: u64,
+    pub frames_received: u64,
 }
 
 impl ChannelStats {

@@ -159,6 +159,7 @@ impl Session {
         if due(self.timing.ping_at) {
             self.timing.ping_at = Some(now.saturating_add(self.options.heartbeat));
             self.writing.ping_due(now);
+            self.latency.pinged(now);
             self.rest();
         }
         if due(self.timing.ack_at) {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::channel::{Channel, ChannelId, End};
 use super::code::Code;
 use super::frame::{DATA_OVERHEAD, Frame, Numbered, encode, encode_numbered};
+use super::latency::{self, Timed};
 use super::limits::{Kind, Nanos};
 use super::outbound::Fragment;
 use super::resend::{Body, ResendBuffer};
@@ -37,6 +38,10 @@ pub(super) struct Writing {
     ack: bool,
     shutdown: bool,
     close: Option<(Code, String)>,
+    /// The frame whose acknowledgement is timed.
+    pub timed: Option<Timed>,
+    /// A frame waits for room in the resend buffer.
+    resend_full: bool,
     /// Bytes and frames since the sending keys were new.
     keyed: (u64, u64),
     rekey: bool,
@@ -114,7 +119,7 @@ impl Writing {
         self.credits.clear();
         self.pongs.clear();
         (self.credit_now, self.ping, self.unacked, self.ack) = (false, None, (0, 0), false);
-        (self.keyed, self.rekey) = ((0, 0), false);
+        (self.keyed, self.rekey, self.timed) = ((0, 0), false, None);
     }
 
     /// A carrier opened that resumes the session.
@@ -139,6 +144,8 @@ impl Writing {
         let seq = self.resend.next_seq();
         encode_numbered(out, seq, &Numbered::Data { channel: id, total, last, payload });
         let body = Body::Data { channel: id, index, offset: offset as u32, length: length as u32, last };
+        latency::begin(&mut self.timed, seq);
+        channel.stats.frames_sent += 1;
         self.resend.keep(channel.kind, out.len() - before, body);
         Some(channel.outbound.wrote_fragment(length, &mut channel.stats))
     }
@@ -253,6 +260,7 @@ impl Session {
         if self.shutdown_due() && out.len() + SMALL_FRAME <= limit {
             self.write_shutdown(out);
         }
+        self.notice_full_resend_buffer();
     }
 
     /// After a resume: first what the peer did not get, in its old order, then the credit of every channel, which
@@ -278,6 +286,16 @@ impl Session {
             self.write_credits(out, limit);
         }
         true
+    }
+
+    /// Reaching the bound counts once, until there was room again.
+    fn notice_full_resend_buffer(&mut self) {
+        let waits = |kind: Kind| !self.writing.ready[kind as usize].is_empty() && !self.resend_room(kind);
+        let full = Kind::ALL.into_iter().any(waits);
+        if full && !self.writing.resend_full {
+            self.count_limit("resend_buffer");
+        }
+        self.writing.resend_full = full;
     }
 
     /// SHUTDOWN ends our half of every channel: no END follows it, and none is needed.

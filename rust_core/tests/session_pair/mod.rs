@@ -188,6 +188,8 @@ impl Pair {
                 }
                 record.clear();
             }
+            let now = self.now;
+            self.session(side).written_at(Some(now));
             self.collect_events(side);
         }
     }

@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 import trio
 
-from scripts.bench.report import machine, table
+from scripts.bench.machine import machine
+from scripts.bench.report import failures, table
 from scripts.bench.rounds import Results, Settings, run
 
 _FACE = "scripts.bench.shapes.face"
@@ -90,10 +91,13 @@ def main() -> None:
             name: f"{_FACE}:{name}" if name in SHAPES else f"scripts.bench.peers.{name}" for name in kinds
         }
         where = {**machine(), "trio_us": trio.run(trio_costs)}
-        results = run(peers, settings, path=[str(built)])
+        found = run(peers, settings, path=[str(built)])
+    results = found.results
     report = {"benchmark": "shapes", "machine": where, "settings": settings, "results": results}
     print(msgspec.json.encode(report).decode())
     print(table(results, settings.figures, kinds))
+    for text in failures(found):
+        print(text)
     print(cpu_table(results, settings.figures))
 
 
@@ -105,7 +109,7 @@ def cpu_table(results: Results, figures: list[str]) -> str:
     ]
     for peer, found in results.items():
         cells = []
-        for figure in figures:
+        for figure in (figure for figure in figures if figure in found):
             client, client_main, server, server_main = (
                 found[figure][f"{role}_{name}"].median
                 for role in ("client", "server")
