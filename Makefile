@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests
 
-.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-smoke fuzz fuzz-smoke clean
+.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-smoke bench-peers fuzz fuzz-smoke clean
 
 demo: $(VENV)/.built
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -58,9 +58,14 @@ fuzz:
 fuzz-smoke:
 	WEB4_FUZZ_ITERATIONS=20000 cargo test --quiet $(FUZZ_TARGETS) -- --nocapture
 
-bench: $(VENV)/.built $(VENV)/.test
+# Peers live in an environment of their own, never in that of the tests.
+BENCH_ENV := target/bench-env
+
+bench: $(VENV)/.built $(VENV)/.test bench-peers
 	$(BIN)/python -m scripts.bench.envelope
-	$(BIN)/python -m scripts.bench.transport --rounds 5 --seconds 2 --samples 20000
+	$(BENCH_ENV)/bin/python -m scripts.bench.transport --rounds 5 --warm-up 0.5 --seconds 1 --samples 20000 --robustness
+
+bench-peers: $(BENCH_ENV)/.built $(BENCH_ENV)/.nats-server
 
 bench-smoke: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m scripts.bench.envelope --rounds 3 --repeats 10
@@ -92,4 +97,20 @@ $(VENV)/.test: $(VENV)/.venv pyproject.toml
 $(VENV)/.lint: $(VENV)/.venv pyproject.toml
 	@echo "==> installing the linters"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group lint
+	@touch $@
+
+# Web4 is installed there as in the tests' environment: editable, with the same native core.
+$(BENCH_ENV)/.built: $(VENV)/.built pyproject.toml
+	@echo "==> installing the benchmark's peers into $(BENCH_ENV)"
+	@test -x $(BENCH_ENV)/bin/python || $(PYTHON) -m venv $(BENCH_ENV)
+	@$(BENCH_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@VIRTUAL_ENV=$(abspath $(BENCH_ENV)) $(BIN)/maturin develop --release --quiet
+	@$(BENCH_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --group bench
+	@touch $@
+
+# The one on the path will do; else Debian's is unpacked here, nothing is installed. Without either its row says so.
+$(BENCH_ENV)/.nats-server: $(BENCH_ENV)/.built
+	@command -v nats-server >/dev/null || \
+		( cd $(BENCH_ENV) && apt-get download --quiet=2 nats-server && dpkg-deb -x nats-server_*.deb nats-server ) || \
+		echo "==> no nats-server: neither on the path nor as a package; its row will say so" >&2
 	@touch $@

@@ -17,6 +17,23 @@ def extract(guide: str, directory: Path) -> None:
         (directory / name).write_text(program)
 
 
+def test_docs_examples_run_observing_a_transport(tmp_path: Path) -> None:
+    """The hooks are called in order, and the metrics count what was done."""
+    extract("observing-a-transport.md", tmp_path)
+    ran = subprocess.run(
+        [sys.executable, "observe.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    hooks = [line for line in lines if line.startswith("on_")]
+    assert hooks[:2] == ["on_open ", "on_channel "]
+    assert [line for line in lines if not line.startswith("on_")] == [
+        "messages sent: 3",
+        "p95 known: True",
+        "sessions over: 1",
+    ]
+
+
 def test_docs_examples_run_two_agents(tmp_path: Path) -> None:
     """Two programs, two processes: the question is asked, taken on, and answered."""
     extract("two-agents.md", tmp_path)

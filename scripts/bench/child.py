@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import importlib
 import os
+import sys
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import trio
 
 from scripts.bench.figures import Task
-from scripts.bench.link import Side
-from scripts.bench.loads import drive, serve
+from scripts.bench.link import COMMON, TunedLink
+from scripts.bench.loads import LOADS
+from scripts.bench.side import Failure, Hello, Side
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -27,8 +32,10 @@ async def converse(peer: Peer, side: Side) -> None:
         side.write("ready")
         while (task := await side.read(Task)) is not None:
             gc.collect()
-            run = serve if side.role == "server" else drive
-            side.write(await run(link, task))
+            if isinstance(link, TunedLink):
+                link.prepare(task.figure)
+            serve, drive = LOADS[task.figure.kind]
+            side.write(await (serve if side.role == "server" else drive)(link, task, side))
 
 
 def run_blocking(coroutine: Coroutine[object, None, None]) -> None:
@@ -47,6 +54,35 @@ def load(name: str) -> Peer:
     return cast("Peer", getattr(found, attribute) if attribute else found)
 
 
+def describe(peer: Peer) -> Hello:
+    """Return what the report says of a peer."""
+    packages: tuple[str, ...] = getattr(peer, "PACKAGES", ())
+    versions = {package: version(package) for package in packages}
+    versions |= getattr(peer, "VERSIONS", {})
+    kinds = sorted(getattr(peer, "KINDS", COMMON))
+    return Hello(peer.LOOP, peer.ENCRYPTED, kinds, versions, getattr(peer, "LIMITS", {}))
+
+
+def reason(error: BaseException) -> str:
+    """Return an error as one short line; of a group, its first member."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def run(peer: Peer, side: Side) -> None:
+    """Run one side on the peer's loop."""
+    if peer.LOOP == "trio":
+        trio.run(converse, peer, side)
+    elif peer.LOOP == "asyncio":
+        asyncio.run(converse(peer, side))
+    elif peer.LOOP == "uvloop":
+        importlib.import_module("uvloop").run(converse(peer, side))
+    else:
+        run_blocking(converse(peer, side))
+
+
 def main() -> None:
     """Read the command line the parent wrote."""
     parser = argparse.ArgumentParser()
@@ -57,13 +93,18 @@ def main() -> None:
     options = parser.parse_args()
     if options.cpu is not None:
         os.sched_setaffinity(0, {options.cpu})
-    peer = load(options.peer)
-    on_trio = peer.LOOP == "trio"
-    side = Side(options.role, on_trio=on_trio, credentials=options.credentials)
-    if on_trio:
-        trio.run(converse, peer, side)
-    else:
-        run_blocking(converse(peer, side))
+    side = Side(options.role, credentials=options.credentials)
+    try:
+        peer = load(options.peer)
+        side.loop = peer.LOOP
+        side.write(describe(peer))
+        run(peer, side)
+    except BaseException as error:
+        with suppress(BrokenPipeError):
+            side.write(Failure(reason(error)))
+        if isinstance(error, ImportError | FileNotFoundError):
+            sys.exit(1)  # the peer is not here: the line says all
+        raise
 
 
 if __name__ == "__main__":

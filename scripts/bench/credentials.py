@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import ssl
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SERVER_NAME = "localhost"
+LOOPBACK = IPv4Address("127.0.0.1")
 
 
 def write_credentials(directory: Path) -> None:
-    """Write a self-signed certificate and its Ed25519 key, each as PEM and as DER."""
-    key = Ed25519PrivateKey.generate()
+    """Write a self-signed certificate and its P-256 key, which every peer takes, each as PEM and as DER."""
+    key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, SERVER_NAME)])
     now = datetime.now(UTC)
     certificate = (
@@ -29,8 +32,10 @@ def write_credentials(directory: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
-        .sign(key, None)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME), x509.IPAddress(LOOPBACK)]), critical=False
+        )
+        .sign(key, SHA256())
     )
     for ending, encoding in (("pem", Encoding.PEM), ("der", Encoding.DER)):
         (directory / f"certificate.{ending}").write_bytes(certificate.public_bytes(encoding))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal
 
 import msgspec
 
 END = b""
 """The message that ends a figure: every link must carry it, and no load sends it otherwise."""
+
+Kind = Literal["one_way", "ping_pong", "control", "open", "idle", "crowd", "resets", "stall", "resume"]
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -15,17 +17,26 @@ class Figure(msgspec.Struct, frozen=True):
 
     Args:
         name: What the report calls it.
-        kind: `one_way` counts what the server receives; `ping_pong` times round trips, one in flight.
+        kind: `one_way` counts what the server receives; `ping_pong` times round trips, one in flight; `control` times
+            them beside a saturated channel; `open` times opening; `idle` weighs idle sessions; `crowd` opens very
+            many and has a few of them busy; `resets`, `stall` and `resume` are those of `robustness`.
         size: Bytes of a message.
         batch: Messages handed over by one call; 1 means one awaited call per message at both ends.
         hogged: Whether a second Python thread of the client computes without a pause.
+        count: Sessions, or messages where the figure has a fixed number of them.
     """
 
     name: str
-    kind: Literal["one_way", "ping_pong"]
-    size: int
+    kind: Kind
+    size: int = 0
     batch: int = 1
     hogged: bool = False
+    count: int = 0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What kinds of figures a peer must carry for this one."""
+        return frozenset({self.kind, "open"} if self.kind == "ping_pong" and self.count else {self.kind})
 
 
 FIGURES = {
@@ -41,8 +52,15 @@ FIGURES = {
         Figure("ping_pong_64", "ping_pong", 64),
         Figure("ping_pong_1k", "ping_pong", 1024),
         Figure("ping_pong_1k_hogged", "ping_pong", 1024, hogged=True),
+        Figure("ping_pong_1k_among_1000", "ping_pong", 1024, count=1_000),  # with as many idle sessions
+        Figure("control_under_load", "control", 65536, batch=8),
+        Figure("open_time", "open"),
+        Figure("idle_session_memory", "idle", count=5_000),
+        Figure("ten_thousand", "crowd", 1024, count=10_000),
     )
 }
+GRACE = 30.0
+"""Seconds a process may take beyond what its figure was given: to drain what is on the way, above all."""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -60,19 +78,20 @@ class Task(msgspec.Struct, frozen=True):
     seconds: float
     samples: int
 
+    @property
+    def limit(self) -> float:
+        """Seconds after which a process that has not answered is taken for hung."""
+        figure = self.figure
+        waits = {"control": 2, "crowd": 15}.get(figure.kind, 1)
+        each = 0.0005 if figure.kind in ("resets", "stall") else 0.05
+        return self.warm_up + self.seconds * waits + figure.count * each + GRACE
 
-class Measurement(TypedDict):
-    """What one process saw. Times are microseconds, CPU is microseconds per message or round trip.
 
-    `cpu_us` is that of the whole process, `cpu_main_us` of its Python thread alone.
-    """
+Measurement = dict[str, float]
+"""What one process saw, by name. Times are microseconds (`_us`), or seconds; CPU is per message or round trip.
 
-    messages: int
-    seconds: float
-    cpu_us: float
-    cpu_main_us: float
-    rate: NotRequired[float]
-    mib_s: NotRequired[float]
-    p50_us: NotRequired[float]
-    p99_us: NotRequired[float]
-    max_us: NotRequired[float]
+`cpu_us` is that of the whole process, `cpu_main_us` of its Python thread alone. Names of `OF_A_SIDE` mean something
+at each side; all others come from the one side that can tell.
+"""
+
+OF_A_SIDE = frozenset({"messages", "seconds", "cpu_us", "cpu_main_us", "session_kib", "idle_cpu_s"})

@@ -1,24 +1,24 @@
 """What a peer is to the harness: a module that opens a `Link` at either side.
 
-A peer module has `LOOP` (`"blocking"` or `"trio"`), `ENCRYPTED`, and `open_link(side)`, an async context manager.
+A peer module has `LOOP` (one of `Loop`), `ENCRYPTED`, and `open_link(side)`, an async context manager. It may have
+`PACKAGES`, the distributions whose versions the report names, and `KINDS`, the kinds of figures it carries when
+they are not `COMMON`; `VERSIONS`, what else the report should name; and `LIMITS`, which it raises.
 The loads are written once, as coroutines. A blocking peer's coroutines never suspend, so they run without a
 loop, at the price of a coroutine call per message.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
-
-import msgspec
-import trio
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
-T = TypeVar("T")
+    from scripts.bench.figures import Figure
+    from scripts.bench.side import Loop, Side
+
+COMMON = frozenset({"one_way", "ping_pong"})
+"""The kinds of figures that every peer carries."""
 
 
 class Link(Protocol):
@@ -37,49 +37,35 @@ class Link(Protocol):
         """Wait for one message and return every one that is here."""
 
 
-class Side:
-    """One of the two processes: its role, and its pipe to the parent (one JSON value a line)."""
+@runtime_checkable
+class TunedLink(Protocol):
+    """A link whose best settings are not the same for every load."""
 
-    def __init__(self, role: Literal["server", "client"], *, on_trio: bool, credentials: Path) -> None:
-        self.role = role
-        self.on_trio = on_trio
-        self.credentials = credentials
-        self._buffer = b""
-        self._output = os.dup(1)
-        os.dup2(2, 1)  # a stray print must not look like a report
+    def prepare(self, figure: Figure) -> None:
+        """Set itself up for what comes next; both sides are told."""
 
-    async def read(self, kind: type[T]) -> T | None:
-        """Return the parent's next line, or None when it closed the pipe."""
-        while b"\n" not in self._buffer:
-            if self.on_trio:
-                await trio.lowlevel.wait_readable(sys.stdin.fileno())
-            data = os.read(sys.stdin.fileno(), 65536)
-            if not data:
-                return None
-            self._buffer += data
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        return msgspec.json.decode(line, type=kind)
 
-    def write(self, value: object) -> None:
-        """Send one line to the parent."""
-        os.write(self._output, msgspec.json.encode(value) + b"\n")
+@runtime_checkable
+class PriorityLink(Protocol):
+    """A link with a second way for what may not wait behind the first."""
 
-    def announce(self, address: str) -> None:
-        """Tell the client, through the parent, how to reach this server."""
-        self.write(address)
+    @property
+    def control(self) -> Link:
+        """That way."""
 
-    async def address(self) -> str:
-        """Return what the server announced."""
-        address = await self.read(str)
-        if address is None:
-            raise EOFError("the parent went away before the server was up")
-        return address
+
+@runtime_checkable
+class SessionLink(Protocol):
+    """A link whose client can open further sessions like its own; the server holds what is opened."""
+
+    def open_session(self) -> AbstractAsyncContextManager[object]:
+        """Open one at the client: usable once entered, closed when left."""
 
 
 class Peer(Protocol):
     """The names a peer module has."""
 
-    LOOP: Literal["blocking", "trio"]
+    LOOP: Loop
     ENCRYPTED: bool
 
     @staticmethod

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
 from scripts.bench.disturbance import Watch
 from scripts.bench.figures import Measurement, Task
+from scripts.bench.load_damage import Mark
+from scripts.bench.side import Address, Failure, Hello
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 _ROOT = Path(__file__).resolve().parents[2]
+_OPEN_LIMIT = 40.0
+"""Seconds within which a pair says hello and is linked."""
+_END_LIMIT = 10.0
+_LINE_LIMIT = 5.0
+"""Seconds within which a line that has begun is whole."""
+_FAILURE = b'{"failed":'
 T = TypeVar("T")
+
+
+class PeerFailedError(RuntimeError):
+    """A peer did not do what it was asked to; the text says what happened."""
 
 
 def cores() -> tuple[int, int] | None:
@@ -26,44 +43,95 @@ def cores() -> tuple[int, int] | None:
     return (available[0], available[1]) if len(available) > 1 else None
 
 
-class _Child:
-    def __init__(self, peer: str, role: str, credentials: Path, cpu: int | None, path: list[str]) -> None:
-        command = [sys.executable, "-m", "scripts.bench.child", "--peer", peer, "--role", role]
-        command += ["--credentials", str(credentials)]
-        if cpu is not None:
-            command += ["--cpu", str(cpu)]
+class Child:
+    """A process that is told what to do, a line at a time, and that never keeps its parent waiting for ever."""
+
+    def __init__(self, command: list[str], path: list[str]) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), *path])}
+        # A session of its own: what it starts itself, a server for one, ends with it.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
+            [sys.executable, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            bufsize=0,
+            start_new_session=True,
         )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._buffer = b""
 
     @property
     def pid(self) -> int:
+        """Its process id."""
         return self._process.pid
 
     def write(self, value: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(value) + b"\n")
+        """Send a line."""
+        try:
+            self._stdin.write(msgspec.json.encode(value) + b"\n")
+        except BrokenPipeError:
+            raise PeerFailedError("the process is gone") from None
 
-    def read(self, kind: type[T]) -> T:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self._process.args!r} ended with {self._process.wait()}")
-        return msgspec.json.decode(line, type=kind)
+    @property
+    def ready(self) -> bool:
+        """Whether a line is here already."""
+        return b"\n" in self._buffer
+
+    def fileno(self) -> int:
+        """Return what to wait on for a line."""
+        return self._stdout.fileno()
+
+    def read(self, kind: type[T] | Any, limit: float) -> T:
+        """Return its next line.
+
+        Raises:
+            PeerFailedError: It gave up, ended, or took more than `limit` seconds.
+        """
+        give_up = time.monotonic() + limit
+        while b"\n" not in self._buffer:
+            if not select.select([self], [], [], max(0.0, give_up - time.monotonic()))[0]:
+                raise PeerFailedError(f"no answer within {limit:.0f} s")
+            data = os.read(self._stdout.fileno(), 65536)
+            if not data:
+                raise PeerFailedError(f"the process ended with {self._process.wait()}")
+            self._buffer += data
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        if line.startswith(_FAILURE):
+            raise PeerFailedError(msgspec.json.decode(line, type=Failure).failed)
+        found: T = msgspec.json.decode(line, type=kind)
+        return found
+
+    def close_input(self) -> None:
+        """Let it end."""
+        self._stdin.close()
 
     def end(self, *, kill: bool) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        if kill:
-            self._process.kill()
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+        """Let it end, and see that nothing of it stays."""
+        self.close_input()
+        if not kill:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_LIMIT)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._stdout.close()
+
+
+def first_ready(children: Mapping[str, Child], limit: float) -> str:
+    """Return the name of a child that has something to say.
+
+    Raises:
+        PeerFailedError: None has within `limit` seconds.
+    """
+    names = {child: name for name, child in children.items()}
+    for child, name in names.items():
+        if child.ready:
+            return name
+    for child in select.select(list(names), [], [], max(0.0, limit))[0]:
+        return names[child]
+    raise PeerFailedError(f"no answer of {' and '.join(children)} in time")
 
 
 class Pair:
@@ -74,31 +142,70 @@ class Pair:
         credentials: Directory with the certificate and key of the TLS baselines.
         pin: One core for the server and one for the client; None leaves both to the scheduler.
         path: Further directories for the children's imports.
+        through: Returns the address to give to the client for the server's: that of a proxy, for one.
+
+    Raises:
+        PeerFailedError: It could not be opened; the text says why.
     """
 
-    def __init__(self, peer: str, credentials: Path, *, pin: tuple[int, int] | None, path: list[str]) -> None:
-        server, client = pin or (None, None)
-        self._server = _Child(peer, "server", credentials, server, path)
-        self._client = _Child(peer, "client", credentials, client, path)
+    def __init__(
+        self,
+        peer: str,
+        credentials: Path,
+        *,
+        pin: tuple[int, int] | None,
+        path: list[str],
+        through: Callable[[Address], Address] | None = None,
+    ) -> None:
+        self.server, self.client = (
+            Child(_command(peer, role, credentials, cpu), path)
+            for role, cpu in zip(("server", "client"), pin or (None, None), strict=True)
+        )
+        self.children = {"server": self.server, "client": self.client}
         try:
-            self._client.write(self._server.read(str))
-            for child in (self._server, self._client):
-                child.read(str)
+            self.hello: Hello = self.server.read(Hello, _OPEN_LIMIT)
+            self.client.read(Hello, _OPEN_LIMIT)
+            address: Address = self.server.read(Address, _OPEN_LIMIT)
+            self.client.write(through(address) if through else address)
+            for child in (self.client, self.server):
+                child.read(str, _OPEN_LIMIT)
         except BaseException:
             self._end(kill=True)
             raise
 
-    def measure(self, task: Task) -> tuple[dict[str, Measurement], float]:
-        """Run one figure: what each side saw, by role, and how many cores others kept busy meanwhile."""
-        watch = Watch([self._server.pid, self._client.pid])
-        self._server.write(task)
-        self._client.write(task)
-        seen = {"client": self._client.read(Measurement), "server": self._server.read(Measurement)}
+    def measure(
+        self, task: Task, on_mark: Callable[[], object] | None = None
+    ) -> tuple[dict[str, Measurement], float]:
+        """Run one figure: what each side saw, by role, and how many cores others kept busy meanwhile.
+
+        Args:
+            task: The figure.
+            on_mark: Called whenever the client asks for damage.
+
+        Raises:
+            PeerFailedError: A side gave up, or took too long.
+        """
+        watch = Watch([self.server.pid, self.client.pid])
+        self.server.write(task)
+        self.client.write(task)
+        give_up = time.monotonic() + task.limit
+        seen: dict[str, Measurement] = {}
+        while len(seen) < 2:
+            waiting = {role: child for role, child in self.children.items() if role not in seen}
+            role = first_ready(waiting, give_up - time.monotonic())
+            line: Mark | Measurement = waiting[role].read(Mark | Measurement, _LINE_LIMIT)
+            if not isinstance(line, Mark):
+                seen[role] = line
+            elif on_mark is not None:
+                on_mark()
         return seen, watch.cores()
 
     def _end(self, *, kill: bool) -> None:
-        self._client.end(kill=kill)
-        self._server.end(kill=kill)
+        # Both at once, or each would wait in vain for the other's farewell.
+        for child in self.children.values():
+            child.close_input()
+        self.client.end(kill=kill)
+        self.server.end(kill=kill)
 
     def __enter__(self) -> Self:
         return self
@@ -107,3 +214,8 @@ class Pair:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end(kill=kind is not None)
+
+
+def _command(peer: str, role: str, credentials: Path, cpu: int | None) -> list[str]:
+    command = ["-m", "scripts.bench.child", "--peer", peer, "--role", role, "--credentials", str(credentials)]
+    return [*command, "--cpu", str(cpu)] if cpu is not None else command

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from web4 import rtt
-from web4.rtt.admission import MAX_ADDRESSES, Admission
+from web4.rtt.admission import MAX_ADDRESSES, Admission, network_of
 from web4.rtt.timers import Alarm, Timers
 
 
@@ -63,6 +63,24 @@ def test_leaving_makes_room_once() -> None:
     assert arrivals.admission.half_open == 0
     assert arrivals.arrive("two") is not None
     assert not arrivals.evicted
+
+
+def test_an_ipv6_network_is_one_address() -> None:
+    """Whoever has a /64 has 2**64 addresses and one allowance; IPv4 through a socket for both stays apart."""
+    arrivals = Arrivals(half_open_per_address=1, carriers_burst=3, carriers_per_second=1)
+    assert arrivals.arrive("one", "2001:db8:0:1::1") is not None
+    assert arrivals.arrive("two", "2001:db8:0:1:ffff:ffff:ffff:ffff") is not None
+    assert arrivals.evicted == ["one"]
+    assert arrivals.arrive("neighbour", "2001:db8:0:2::1") is not None
+    assert arrivals.arrive("three", "2001:db8:0:1::3") is not None
+    assert arrivals.arrive("four", "2001:db8:0:1::4") is None
+    assert arrivals.admission.hits["carriers_per_address"] == 1
+    assert arrivals.arrive("v4", "::ffff:192.0.2.1") is not None
+    assert arrivals.arrive("v4 too", "::ffff:192.0.2.2") is not None
+    assert arrivals.evicted == ["one", "two"]
+    assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") == "192.0.2.1"
+    assert network_of("uid:1000") == "uid:1000"
+    assert network_of("fe80::1%eth0") != network_of("fe80::1%eth1")
 
 
 def test_the_rate_of_an_address() -> None:

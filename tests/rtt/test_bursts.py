@@ -15,6 +15,7 @@ from tests.rtt import foreign
 from tests.rtt.arrange import BOB, LOOPBACK, SAFETY, anybody, next_session, paired, until
 from tests.rtt.foreign import Foreigner
 from tests.rtt.test_channels import SMALL
+from tests.rtt.test_resume import cut
 from web4 import rtt
 from web4.rtt import bursts
 
@@ -191,6 +192,22 @@ async def test_bursts_into_a_full_socket_go_on_when_it_takes_more() -> None:
                 await until(lambda: not session.pump.draining)
                 await channel.send(b"the last")
         session.abort("done")
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_cut_ends_a_burst(pair: Pair) -> None:
+    """RTT-23, RTT-41: what was held when the carrier was cut, and what is sent before there is another, goes upon the
+    next one; and bursts begin and end there as before."""
+    ours, theirs = await pair.channel()
+    for number in range(1, 4):
+        await hold(ours, b"held")
+        cut(pair.here)
+        await until(lambda: pair.here.state == "suspended")
+        await ours.send(b"between")
+        await ours.send(b"between")
+        await expect(theirs, b"held", b"between", b"between")
+        await until(lambda number=number: pair.here.reconnects == number)  # type: ignore[misc]
+        await trio.sleep(0.001)
 
 
 async def test_the_instrument_lives_as_long_as_a_carrier_that_sent() -> None:

@@ -12,6 +12,7 @@ import trio.testing
 from tests.rtt.arrange import ALICE, BOB, LOOPBACK, SAFETY, anybody, next_session, paired, until
 from tests.rtt.hook_order import disorder
 from tests.rtt.processes import peer_process
+from tests.rtt.test_resume import cut
 from web4 import rtt
 from web4.rtt.hooks import NAMES
 
@@ -35,10 +36,11 @@ class Seen:
         return next(event for event in self.events if event.name == name)
 
 
-async def test_hook_order_timeout_then_suspend() -> None:
-    """RTT-54, RTT-11: a peer that is stopped, with resume off: the timeout precedes the end that it causes, what was
-    lost is told before `on_close`, and the session shows its state to the hook."""
-    options = rtt.Options(heartbeat=0.1)
+@pytest.mark.parametrize("resume_window", [0.0, 0.3])
+async def test_hook_order_timeout_then_suspend(resume_window: float) -> None:
+    """RTT-54, RTT-11: a peer that is stopped: the timeout directly precedes the suspension, or with resume off the
+    end, that it causes; what was lost is told before `on_close`, and the session shows its state to the hook."""
+    options = rtt.Options(heartbeat=0.1, resume_window=resume_window)
     states: list[str] = []
     async with peer_process("bob", heartbeat=0.1) as bob, rtt.open_endpoint(ALICE, options=options) as alice:
         seen = Seen(alice.hooks)
@@ -53,11 +55,16 @@ async def test_hook_order_timeout_then_suspend() -> None:
                 with trio.fail_after(SAFETY), pytest.raises(rtt.SessionLost):
                     await channel.receive()
                 await seen.wait("on_close")
-        assert seen.names == ["on_open", "on_heartbeat_timeout", "on_lost", "on_close"]
+        causes = ["on_open", "on_heartbeat_timeout", "on_lost", "on_close"]
+        reasons = ["heartbeat_timeout"] * 3
+        if resume_window:
+            causes.insert(2, "on_suspend")
+            reasons[1:] = ["heartbeat_timeout", "expired", "lost"]
+        assert seen.names == causes
         assert disorder(seen.names) is None
         assert states == ["closed", "closed"]
-        assert [event.reason for event in seen.events[1:]] == ["heartbeat_timeout"] * 3
-        lost = seen.events[2]
+        assert [event.reason for event in seen.events[1:]] == reasons
+        lost = seen.events[-2]
         assert lost.lost is not None
         assert b"into the void" in lost.lost.payloads()
         for event in seen.events:
@@ -65,6 +72,32 @@ async def test_hook_order_timeout_then_suspend() -> None:
             assert (event.epoch, event.reconnects) == (0, 0)
         times = [event.at for event in seen.events]
         assert times == sorted(times)
+
+
+async def test_hooks_of_a_session_that_resumes() -> None:
+    """RTT-54: `on_suspend` and `on_resume` alternate on both sides, with the epoch and the count of reconnects; the
+    metrics count the same, and what the other side granted."""
+    async with paired() as pair:
+        seen = [Seen(pair.here.hooks), Seen(pair.there.hooks)]
+        for times in (1, 2):
+            cut(pair.here)
+            for one in seen:
+                await one.wait("on_resume", times)
+        pair.here.abort("enough")
+        for one in seen:
+            await one.wait("on_close")
+            assert disorder(one.names) is None
+            resumes = [event for event in one.events if event.name == "on_resume"]
+            assert [event.reconnects for event in resumes] == [1, 2]
+            epochs = [event.epoch for event in resumes]
+            assert epochs == sorted(set(epochs))
+            assert all(event.resumed for event in resumes)
+            assert one.names.count("on_suspend") == 2
+        here, there = pair.alice.metrics().total, pair.bob.metrics().total
+        assert here.reconnects == there.reconnects == there.resumes_granted == 2
+        assert here.carriers_opened == there.carriers_opened == 3
+        assert here.resumes_asked >= 2
+        assert here.resumes_refused == there.resumes_refused == {}
 
 
 async def test_hooks_of_a_session_that_ends_in_peace() -> None:

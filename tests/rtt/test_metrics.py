@@ -184,6 +184,39 @@ async def test_a_limit_that_a_foreign_peer_hits_is_counted() -> None:
         assert total.sessions_closed == {"protocol_error": 1}
 
 
+async def test_drops_are_told_at_most_once_a_second_and_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RTT-40, RTT-70: the first drop at once, the others of its period together, the rest at the end of the channel
+    or session; the counts of the events are those of the stats, and what was dropped was not sent."""
+    monkeypatch.setattr("web4.rtt.drops.PERIOD", 0.1)
+    options = rtt.Options(state=rtt.ChannelLimits(16, 2, 32))
+    async with paired(options=options) as pair:
+        news, _ = await pair.channel("state")
+        first = await pair.here.open_channel("state", policy="drop_newest")
+        for channel in (news, first):
+            for _ in range(7):
+                await channel.send(b"n")
+            await channel.send_many([b"n"] * 5)
+        told = pair.alice_events.fields("backpressure")
+        assert [(entry["channel"], entry["dropped"]) for entry in told] == [(news.id, 1), (first.id, 1)]
+        await pair.alice_events.wait("backpressure", 4)
+        for _ in range(3):
+            news.send_nowait(b"n")
+        dropped = [channel.stats()["dropped"] for channel in (news, first)]
+        assert dropped == [11, 8]
+        assert [channel.stats()["sent"] for channel in (news, first)] == [2, 2]
+        await news.aclose()
+        first.send_nowait(b"n")
+        pair.here.abort("enough")
+        told = pair.alice_events.fields("backpressure")
+        sums = [
+            sum(entry["dropped"] for entry in told if entry["channel"] == channel.id)
+            for channel in (news, first)
+        ]
+        assert sums == [11, 9]
+        assert len(told) <= 6
+        assert pair.alice_events.names("backpressure", "session_close")[-1] == "session_close"
+
+
 def test_peers_with_metrics_are_bounded() -> None:
     """RTT-59: cardinality is bounded; the total counts everybody."""
     ledger = Ledger()

@@ -6,6 +6,7 @@ proven, never an identity that somebody named (RTT-9).
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
 
 MAX_ADDRESSES = 4096
 """Addresses whose rate is remembered; the one that was quiet for longest is forgotten first."""
+
+
+def network_of(address: str) -> str:
+    """What an address counts as: IPv6 by its /64, which one subscriber has whole; anything else by itself.
+
+    An IPv4 address in IPv6 clothes, as a socket for both shows it, is the IPv4 address.
+    """
+    try:
+        parsed = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    # A scope belongs to a link of this machine, and tells link-local neighbours apart.
+    network = ipaddress.IPv6Network((int(parsed), 64), strict=False)
+    return f"{network}%{parsed.scope_id}" if parsed.scope_id else str(network)
 
 
 @dataclass(slots=True)
@@ -51,6 +68,7 @@ class Admission:
         `evict` of another carrier may be called, from here, to make room. Returns a token for `leave`, or None when
         the new carrier must be closed without an answer.
         """
+        address = network_of(address)
         if not self._within_rate(address, now):
             self.hits["carriers_per_address"] += 1
             return None

@@ -9,6 +9,7 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from web4._core import CoreError
+from web4.rtt.drops import Drops
 from web4.rtt.errors import (
     BackpressureError,
     BatchTooLargeError,
@@ -55,6 +56,7 @@ class Channel(trio.abc.Channel[bytes]):
         self._receiving = False
         self._receiver: trio.lowlevel.Task | None = None
         self._closed = False
+        self._drops: Drops | None = None
         self.id = channel_id
         self.kind, self.name, self.max_message = info
 
@@ -63,6 +65,10 @@ class Channel(trio.abc.Channel[bytes]):
 
         If this returns, the message was accepted (or the policy dropped it, and the outcome says so). If it raises
         `trio.Cancelled`, the message was not accepted and never will be delivered (RTT-62).
+
+        The first message after a pause is on its way when this returns. Those that follow at once share writes, and are
+        on their way when 16 KiB are together, when no task is ready to run, or at the end of the loop's pass in which
+        a millisecond has passed. Control does not wait, nor do `send_many`, `send_nowait`, `flush` and every end.
 
         Raises:
             MessageTooLargeError: It can never be sent here.
@@ -80,6 +86,8 @@ class Channel(trio.abc.Channel[bytes]):
                 await self._wait_for_room(ticket, code >> 2)
                 return Outcome.ACCEPTED
             self._session.react(code >> 2)
+            if code & 3:
+                self._dropped()
         await cancel_shielded_checkpoint()
         return _OUTCOMES[code & 3]
 
@@ -91,6 +99,8 @@ class Channel(trio.abc.Channel[bytes]):
             self._raise(error)
         if code:
             self._session.react(code >> 2)
+            if code & 3:
+                self._dropped()
         return _OUTCOMES[code & 3]
 
     async def send_many(self, values: Sequence[bytes]) -> list[Outcome]:
@@ -117,6 +127,7 @@ class Channel(trio.abc.Channel[bytes]):
         await cancel_shielded_checkpoint()
         if isinstance(outcomes, int):
             return [Outcome.ACCEPTED] * len(batch)
+        self._dropped()
         return [_OUTCOMES[outcome] for outcome in outcomes]
 
     async def _wait_for_room(self, ticket: int, status: int) -> None:
@@ -247,6 +258,17 @@ class Channel(trio.abc.Channel[bytes]):
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
+    def _dropped(self) -> None:
+        if self._drops is None:
+            self._drops = Drops(self._session, self)
+        self._drops.happened()
+
+    def end(self) -> None:
+        """For the session: it is over."""
+        if self._drops is not None:
+            self._drops.end()
+        self.wake()
+
     def wake(self) -> None:
         """For session and pump: there is something to read, or nothing will be any more, or nobody else reads."""
         if self._receiver is not None:
@@ -272,6 +294,8 @@ class Channel(trio.abc.Channel[bytes]):
         if self.id == 0 or self._closed:
             return
         self._closed = True
+        if self._drops is not None:
+            self._drops.end()
         self._session.react(native(self.id))
         self._session.forget(self)
         self.wake()

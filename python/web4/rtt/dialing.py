@@ -67,9 +67,11 @@ class Dialer:
             TransportUnavailableError, HandshakeError: It has none.
         """
         address = session.addresses[0]
+        session.lifecycle.resume_asked()
         try:
             link, stream = await self._open(address, None, session)
         except RttError as error:
+            session.lifecycle.resume_failed(error)
             session.addresses.rotate(-1)
             if len(session.addresses) > 1:
                 self._fall_back(address, session.addresses[0], error.code, session)

@@ -14,7 +14,6 @@ from web4.rtt.admission import Admission
 from web4.rtt.dialing import Dialer
 from web4.rtt.errors import AuthenticationError, RttError
 from web4.rtt.hooks import LEAVING_GRACE, EndpointHooks
-from web4.rtt.metrics import Ledger
 from web4.rtt.opening import Expect
 from web4.rtt.options import Options
 from web4.rtt.pump import now
@@ -88,8 +87,7 @@ class Endpoint:
         )
         """Functions that are told what becomes of the sessions of this endpoint (RTT-54)."""
         self._ids = ids
-        self._ledger = Ledger()
-        self._roster = Roster(options, self._emit, ended=self._ledger.session_ended)
+        self._roster = Roster(options, self._emit)
         self._admission = Admission(options)
         self._admission.hits = self._roster.hits
         self._timers = Timers()
@@ -118,7 +116,7 @@ class Endpoint:
 
     def metrics(self) -> EndpointMetrics:
         """A snapshot of what this endpoint has done and holds (RTT-59). Takes some microseconds for each session."""
-        return self._ledger.snapshot(
+        return self._roster.ledger.snapshot(
             self._roster.by_peer(),
             self.hits + Counter(hook_queue=self.hooks.overflows),
             hook_failures=self.hooks.failures,
@@ -262,7 +260,7 @@ class Endpoint:
             # Counters must not grow with the number of strangers; what is common comes back.
             self.failures = Counter(dict(self.failures.most_common(5_000)))
         authentication = isinstance(error, AuthenticationError)
-        self._ledger.carrier_failed(error, authentication=authentication)
+        self._roster.ledger.carrier_failed(error, authentication=authentication)
         self._emit(
             "auth_failure" if authentication else "carrier_failed",
             severity="warning",

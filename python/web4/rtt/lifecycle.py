@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from web4.rtt.reconnect import FINAL
+
 if TYPE_CHECKING:
     from web4.foundation.events import Emitter, Severity
+    from web4.rtt.errors import RttError
     from web4.rtt.reconnect import Reconnector
     from web4.rtt.roster import Roster
     from web4.rtt.session import RttSession
+
+REFUSALS = FINAL | {"busy", "limit"}
+"""Codes with which the other side refuses a carrier (RTT-36)."""
 
 
 class Lifecycle:
@@ -51,12 +57,21 @@ class Lifecycle:
             case 11 if self.reconnector is not None:
                 self._nursery.start_soon(self.reconnector.replace)
 
+    def resume_asked(self) -> None:
+        """This side asks for another carrier."""
+        self._roster.ledger.resume_asked(self._session.peer)
+
+    def resume_failed(self, error: RttError) -> None:
+        """It did not get one. What is no refusal is counted as a carrier that failed, and only so."""
+        if error.code in REFUSALS:
+            self._roster.ledger.resume_refused(self._session.peer, error.code)
+
     def _suspended(self) -> None:
         session = self._session
         self.report(
             "session_suspend", severity="warning", reason=session.link.suspension, epoch=session.epoch
         )
-        session.hooks.post("on_suspend", reason=session.link.suspension or "")
+        session.hooks.post("on_suspend", reason=session.link.suspension or "replaced")
         self._roster.suspended(session)
         if self.reconnector is not None and session.state == "suspended":
             lasted = trio.current_time() - self._carrier_since
@@ -67,7 +82,7 @@ class Lifecycle:
         self._session.reconnects += 1
         self._roster.resumed(self._session)
         self.report("session_resume", epoch=self._session.epoch)
-        self._session.hooks.post("on_resume")
+        self._session.hooks.post("on_resume", resumed=True)
 
     def _closed(self) -> None:
         session = self._session

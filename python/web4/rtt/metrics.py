@@ -16,7 +16,7 @@ from web4._core import Meter
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from web4.rtt.errors import HandshakeError, RttError
+    from web4.rtt.errors import RttError
     from web4.rtt.session import RttSession
 
 MAX_PEERS = 1024
@@ -190,10 +190,10 @@ class Ledger:
         for tally in self._tallies(peer):
             tally.granted += 1
 
-    def resume_refused(self, peer: str, error: HandshakeError) -> None:
+    def resume_refused(self, peer: str, code: str) -> None:
         """One side refused to go on with a session."""
         for tally in self._tallies(peer):
-            tally.refused[error.code] += 1
+            tally.refused[code] += 1
 
     def session_ended(self, session: RttSession) -> None:
         """A session is over, and nobody will ask for it any more."""

@@ -198,11 +198,14 @@ class _Answer:
         session = self._roster.get(session_id, peer)
         if session is None or self._roster.state == "closed":
             link.refuse("unknown_session", 0)
+            self._roster.ledger.resume_refused(peer, "unknown_session")
             raise HandshakeError("no such session of this peer", code="unknown_session", peer=peer)
         try:
             session.react(link.answer_resume(session.link, self._ids.token(32), now()))
         except CoreError as error:
             session.react(session.link.write())
+            self._roster.ledger.resume_refused(peer, error.code)
             raise opening_error(error, peer) from None
         session.arm()
+        self._roster.ledger.resume_granted(peer)
         self.resumes = session

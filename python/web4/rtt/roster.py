@@ -9,10 +9,11 @@ import trio
 
 from web4._core import CoreError, SessionTable
 from web4.rtt.errors import HandshakeError
+from web4.rtt.metrics import Ledger
 from web4.rtt.pump import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Literal
 
     from web4.foundation.events import Emitter
@@ -23,19 +24,20 @@ if TYPE_CHECKING:
 class Roster:
     """Keeps what the native session table decides about together with the sessions themselves."""
 
-    def __init__(self, options: Options, emit: Emitter, *, ended: Callable[[RttSession], None]) -> None:
+    def __init__(self, options: Options, emit: Emitter) -> None:
         self._table = SessionTable(
             sessions_per_peer=options.sessions_per_peer,
             sessions=options.sessions,
             suspended=options.suspended_sessions,
         )
         self._emit = emit
-        self._ended = ended
         self._sessions: dict[bytes, RttSession] = {}
         self._accepted: dict[RttSession, None] = {}
         self._waiting: deque[trio.lowlevel.Task] = deque()
         self.state: Literal["open", "closing", "closed"] = "open"
         """Of the endpoint."""
+        self.ledger = Ledger()
+        """What is over, for the metrics."""
         self.hits: Counter[str] = Counter()
         """How often each limit was hit, by its name (RTT-51)."""
 
@@ -122,7 +124,7 @@ class Roster:
         """
         if session not in self._accepted:
             if self._sessions.pop(session.session_id, None) is not None:
-                self._ended(session)
+                self.ledger.session_ended(session)
             self._table.remove(session.session_id)
 
     def accept(self, session: RttSession) -> None:

@@ -74,7 +74,7 @@ class RttSession:
         self.initiator: bool = link.initiator
         self.hooks = SessionHooks(self, hooks)
         """Functions that are told what becomes of this session (RTT-54)."""
-        self._timers = timers
+        self.timers = timers
         self._alarm = Alarm(self._on_time)
         self._emit = emit
         self._nursery = nursery
@@ -104,7 +104,7 @@ class RttSession:
 
     def _pump_for(self, stream: trio.abc.Stream) -> Pump | StreamPump:
         if isinstance(stream, trio.SocketStream):
-            return Pump(self, stream, nursery=self._nursery, timers=self._timers)
+            return Pump(self, stream, nursery=self._nursery, timers=self.timers)
         return StreamPump(self, stream, nursery=self._nursery)
 
     def __repr__(self) -> str:
@@ -341,7 +341,7 @@ class RttSession:
         deadline = self.link.deadline
         if deadline is not None and not self._ended.is_set():
             # A microsecond later, so that rounding never wakes it just too early.
-            self._timers.arm(self._alarm, deadline / 1e9 + 1e-6)
+            self.timers.arm(self._alarm, deadline / 1e9 + 1e-6)
 
     def react(self, status: int) -> None:
         """Do what the status of a native call asks for."""
@@ -374,9 +374,9 @@ class RttSession:
                 self._peer_shutdown = True
                 self._wake_acceptors()
             case _:
-                self.lifecycle.happen(number)
                 if number == _CLOSED:
                     self._on_closed()
+                self.lifecycle.happen(number)
 
     def _wake_acceptors(self) -> None:
         while self._acceptors:
@@ -384,7 +384,7 @@ class RttSession:
 
     def _on_closed(self) -> None:
         for channel in self._channels.values():
-            channel.wake()
+            channel.end()
         self._wake_acceptors()
 
     def _release(self) -> None:

@@ -187,7 +187,8 @@ impl SessionLink {
         let offered = self.session.send(channel, vec![message], wait, ticket)?;
         self.held += size + MESSAGE_COST;
         if !self.burst || !may_wait || self.held >= SHARED_BYTES {
-            self.burst = true;
+            // Without a carrier nothing is written, and nobody looks after the burst.
+            self.burst = !self.is_detached();
             self.write_held();
         }
         Ok(offered)

@@ -84,10 +84,11 @@ impl Session {
         let closed = self.state == State::Closed;
         let over =
             |entry: &Channel| entry.released && (closed || entry.is_over()) && entry.outbound.is_settled();
-        if channel != CHANNEL_ZERO && self.channels.get(&channel).is_some_and(|entry| over(entry)) {
-            if let Some(entry) = self.channels.remove(&channel) {
-                self.keep_totals(&entry);
-            }
+        if channel != CHANNEL_ZERO
+            && self.channels.get(&channel).is_some_and(|entry| over(entry))
+            && let Some(entry) = self.channels.remove(&channel)
+        {
+            self.keep_totals(&entry);
         }
     }
 

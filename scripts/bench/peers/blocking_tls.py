@@ -11,7 +11,8 @@ from scripts.bench.peers.raw_tcp import blocking_link, connect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from scripts.bench.link import Link, Side
+    from scripts.bench.link import Link
+    from scripts.bench.side import Side
 
 LOOP = "blocking"
 ENCRYPTED = True

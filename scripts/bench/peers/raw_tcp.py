@@ -11,7 +11,8 @@ from scripts.bench.framing import READ_SIZE, FramedLink
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from scripts.bench.link import Link, Side
+    from scripts.bench.link import Link
+    from scripts.bench.side import Side
 
 LOOP = "blocking"
 ENCRYPTED = False
@@ -21,10 +22,10 @@ async def connect(side: Side) -> socket.socket:
     """Return this side's end of a loopback connection with `TCP_NODELAY`."""
     if side.role == "server":
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            side.announce(str(listener.getsockname()[1]))
+            side.announce(listener.getsockname()[1])
             connection, _ = listener.accept()
     else:
-        connection = socket.create_connection(("127.0.0.1", int(await side.address())))
+        connection = socket.create_connection(("127.0.0.1", (await side.address()).port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 

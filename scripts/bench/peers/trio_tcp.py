@@ -13,7 +13,8 @@ from scripts.bench.peers import raw_tcp
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from scripts.bench.link import Link, Side
+    from scripts.bench.link import Link
+    from scripts.bench.side import Side
 
 LOOP = "trio"
 ENCRYPTED = False

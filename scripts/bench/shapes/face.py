@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from scripts.bench.link import Link, Side
+    from scripts.bench.link import Link
+    from scripts.bench.side import Side
 
 _NATIVE = importlib.import_module("shapes")  # built by build.sh; the parent puts its directory on the path
 
