@@ -57,7 +57,8 @@ impl World {
             }
         }
         // A window may be one message, and each then takes a round trip and the delay of an acknowledgement.
-        let lanes = self.conversations.iter().flat_map(|known| &known.channels).flat_map(|known| &known.lanes);
+        let lanes =
+            self.conversations.iter().flat_map(|known| &known.channels).flat_map(|known| &known.lanes);
         let backlog: usize = lanes.map(|lane| lane.unacknowledged.len()).sum();
         let backlog = backlog + self.live.iter().map(|end| self.ends[*end].backlog()).sum::<usize>();
         let each = 4 * self.profile.delay + 50 * MILLISECOND;
@@ -124,7 +125,10 @@ impl World {
             let stuck = channels.iter().filter(|channel| !channel.lanes[it.side].unacknowledged.is_empty());
             let stuck: Vec<_> =
                 stuck.map(|channel| (channel.id, it.session.channel_stats(channel.id))).collect();
-            format!("end {end} ({:?}, waiting {:?}, flushes {:?}): {stuck:?}; ", it.phase, it.waiting, it.flushes)
+            format!(
+                "end {end} ({:?}, waiting {:?}, flushes {:?}): {stuck:?}; ",
+                it.phase, it.waiting, it.flushes
+            )
         })
         .collect()
     }
@@ -167,7 +171,8 @@ impl World {
             done.replayed += stats.replayed;
             done.rekeys += stats.rekeys;
         }
-        for lane in self.conversations.iter().flat_map(|known| &known.channels).flat_map(|known| &known.lanes) {
+        for lane in self.conversations.iter().flat_map(|known| &known.channels).flat_map(|known| &known.lanes)
+        {
             done.delivered += lane.taken.0;
             done.lost += lane.accepted - lane.acknowledged;
         }
