@@ -61,6 +61,18 @@ fuzz-smoke:
 # Peers live in an environment of their own, never in that of the tests.
 BENCH_ENV := target/bench-env
 
+# Endpoints and carriers that break, in virtual time, against a model; a failure prints the seed that repeats it. `cargo
+# test` runs a thousand short seeds, and cuts at a sample of bytes; this runs as many as you want, and cuts at every byte.
+SEEDS ?= 20000
+STEPS ?= 600
+sim:
+	WEB4_SIM_SEEDS=$(SEEDS) WEB4_SIM_STEPS=$(STEPS) cargo test --profile fuzz --test sim rtt_sim -- --exact --nocapture
+	WEB4_EVERY_BYTE=1 cargo test --profile fuzz --test session_cuts
+
+# Bugs planted in a copy of the core: the simulator must find each. Takes some minutes.
+sim-mutants:
+	$(PYTHON) -m scripts.mutants
+
 bench: $(VENV)/.built $(VENV)/.test bench-peers
 	$(BIN)/python -m scripts.bench.envelope
 	$(BENCH_ENV)/bin/python -m scripts.bench.transport --rounds 5 --warm-up 0.5 --seconds 1 --samples 20000 --robustness

@@ -131,6 +131,8 @@ pub struct World {
     /// No more faults; everybody reads, and writes at once.
     pub healing: bool,
     pub next_number: u64,
+    /// What is written just now.
+    pub record: Vec<u8>,
 }
 
 impl World {
@@ -163,6 +165,7 @@ impl World {
             bug,
             healing: false,
             next_number: 1,
+            record: Vec::new(),
         }
     }
 
