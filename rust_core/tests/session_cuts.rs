@@ -36,9 +36,9 @@ fn small_frames() -> Options {
 
 /// Says what is to be said, once, by whoever has a session by now.
 fn speak(two: &mut Two, spoken: &mut [bool; 2]) {
-    for side in 0..2 {
-        if !spoken[side] && two.ends[side].session.is_some() && two.ends[side].opening.is_none() {
-            spoken[side] = true;
+    for (side, spoken) in spoken.iter_mut().enumerate() {
+        if !*spoken && two.ends[side].session.is_some() && two.ends[side].opening.is_none() {
+            *spoken = true;
             let session = two.session(side);
             session.open_channel(Kind::Knowledge, "facts", Policy::Block).unwrap();
             session.open_channel(Kind::State, "moods", Policy::Block).unwrap();

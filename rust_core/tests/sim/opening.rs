@@ -117,6 +117,10 @@ impl World {
                 self.after(end)
             }
             Ok(mut grant) => {
+                let window = u64::from(self.ends[end].session.agreement().resume_window_ms) * MILLISECOND;
+                if matches!(self.ends[end].phase, Phase::Suspended(since) if now >= since + window) {
+                    return Err("a resume was granted after the window".into());
+                }
                 let known = &mut self.conversations[conversation];
                 known.tickets.grant(presented, grant.epoch, grant.ticket)?;
                 known.acknowledged(1, grant.cursor)?;
