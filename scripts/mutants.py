@@ -84,7 +84,9 @@ MUTANTS = (
         "if !self.writing.resend.is_written(request.cursor) {",
         "if !self.writing.resend.is_sound(request.cursor) {",
     ),
-    Mutant("resend_from_the_second", "resend.rs", "        self.current = 0;\n", "        self.current = 1;\n"),
+    Mutant(
+        "resend_from_the_second", "resend.rs", "        self.current = 0;\n", "        self.current = 1;\n"
+    ),
     Mutant("nothing_sent_again", "writing.rs", "        self.resend.rewind();\n", ""),
     Mutant("credit_not_granted_anew", "writing.rs", "        self.credit_all = true;\n", ""),
     Mutant(
@@ -112,24 +114,69 @@ MUTANTS = (
         "let total = (offset == 0).then_some(message.len() as u32);",
         "let total = Some(message.len() as u32);",
     ),
-    Mutant("acknowledges_one_more", "resend.rs", "if self.acknowledged >= cursor {", "if self.acknowledged > cursor {"),
+    Mutant(
+        "acknowledges_one_more",
+        "resend.rs",
+        "if self.acknowledged >= cursor {",
+        "if self.acknowledged > cursor {",
+    ),
     Mutant(
         "acknowledging_moves_the_place",
         "resend.rs",
         "        self.current = self.current.saturating_sub(1);\n",
         "",
     ),
-    Mutant("replay_not_acknowledged", "reading.rs", "            self.writing.arrived(size);\n            self.timing.ack_within(now, &self.options);\n            return Ok(());", "            return Ok(());"),
-    Mutant("resend_buffer_without_end", "writing.rs", "other + largest <= all - reserve && other + control + largest <= all", "true"),
-    Mutant("no_reserve_for_control", "writing.rs", "Kind::Control => other + control + largest <= all,", "Kind::Control => other + control + largest <= all - reserve,"),
-    Mutant("overrun_by_one", "outbound.rs", "|| (self.spent.0 < self.granted.0 &&", "|| (self.spent.0 <= self.granted.0 &&"),
-    Mutant("started_evicted", "outbound.rs", "self.queue.remove(usize::from(self.started))", "self.queue.remove(0)"),
-    Mutant("flush_too_early", "outbound.rs", "if oldest.is_some_and(|index| index < target) {", "if oldest.is_some_and(|index| index + 1 < target) {"),
+    Mutant(
+        "replay_not_acknowledged",
+        "reading.rs",
+        "            self.writing.arrived(size);\n            self.timing.ack_within(now, &self.options);\n            return Ok(());",
+        "            return Ok(());",
+    ),
+    Mutant(
+        "resend_buffer_without_end",
+        "writing.rs",
+        "other + largest <= all - reserve && other + control + largest <= all",
+        "true",
+    ),
+    Mutant(
+        "no_reserve_for_control",
+        "writing.rs",
+        "Kind::Control => other + control + largest <= all,",
+        "Kind::Control => other + control + largest <= all - reserve,",
+    ),
+    Mutant(
+        "overrun_by_one",
+        "outbound.rs",
+        "|| (self.spent.0 < self.granted.0 &&",
+        "|| (self.spent.0 <= self.granted.0 &&",
+    ),
+    Mutant(
+        "started_evicted",
+        "outbound.rs",
+        "self.queue.remove(usize::from(self.started))",
+        "self.queue.remove(0)",
+    ),
+    Mutant(
+        "flush_too_early",
+        "outbound.rs",
+        "if oldest.is_some_and(|index| index < target) {",
+        "if oldest.is_some_and(|index| index + 1 < target) {",
+    ),
     Mutant("lost_marked_unsent", "outbound.rs", "position > 0 || !partly", "true"),
-    Mutant("in_flight_not_lost", "outbound.rs", "let lost: Vec<Unacknowledged> = in_flight\n            .chain(queued)", "drop(in_flight);\n        let lost: Vec<Unacknowledged> = queued"),
+    Mutant(
+        "in_flight_not_lost",
+        "outbound.rs",
+        "let lost: Vec<Unacknowledged> = in_flight\n            .chain(queued)",
+        "drop(in_flight);\n        let lost: Vec<Unacknowledged> = queued",
+    ),
     Mutant("waiters_out_of_turn", "outbound.rs", "if self.waiters.is_empty() && self.fits(", "if self.fits("),
     Mutant("expiry_never", "resume.rs", "        self.timing.expire_at(now.saturating_add(window));\n", ""),
-    Mutant("suspended_forgets_its_end", "timing.rs", 'self.suspend("heartbeat_timeout", now);', 'self.carrier_lost(now);\n                self.events.push_back(Event::Suspended);'),
+    Mutant(
+        "suspended_forgets_its_end",
+        "timing.rs",
+        'self.suspend("heartbeat_timeout", now);',
+        "self.carrier_lost(now);\n                self.events.push_back(Event::Suspended);",
+    ),
     Mutant("peer_shutdown_still_resumes", "resume.rs", " && !self.peer_shutdown\n    }", "\n    }"),
 )
 
@@ -163,7 +210,19 @@ def simulate() -> tuple[bool, str]:
     """Whether the simulator found something, and what it said."""
     environment = {**os.environ, "WEB4_SIM_SEEDS": str(SEEDS), "WEB4_SIM_STEPS": str(STEPS)}
     environment["CARGO_TARGET_DIR"] = str(COPY / "target")
-    command = ["cargo", "test", "--quiet", "--profile", "fuzz", "--test", "sim", "rtt_sim", "--", "--exact", "--nocapture"]
+    command = [
+        "cargo",
+        "test",
+        "--quiet",
+        "--profile",
+        "fuzz",
+        "--test",
+        "sim",
+        "rtt_sim",
+        "--",
+        "--exact",
+        "--nocapture",
+    ]
     try:
         done = subprocess.run(
             command, cwd=COPY, env=environment, capture_output=True, text=True, check=False, timeout=600

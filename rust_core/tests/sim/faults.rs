@@ -13,6 +13,7 @@ impl World {
         let kind = self.random.below(64);
         self.trace.note(0x200 + kind);
         match kind {
+            _ if self.profile.only_tampering => self.tamper(),
             0..=15 => self.cut(),
             16..=21 => self.fall_silent(),
             22..=33 => self.tamper(),

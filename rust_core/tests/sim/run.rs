@@ -1,6 +1,6 @@
 //! One run: faults and commands, then rest; in the end everything is delivered, or named as lost, and nothing is left.
 
-use web4_core::rtt::{MILLISECOND, Nanos, State};
+use web4_core::rtt::{MILLISECOND, Nanos, SessionTable, State, TableLimits};
 
 use super::carrier::Purpose;
 use super::model::{Channel, Wrong};
@@ -34,6 +34,19 @@ pub fn run(seed: u64, steps: u64, bug: Bug, words: bool) -> Result<Done, (Wrong,
         Ok(()) => Ok(world.done()),
         Err(wrong) => Err((format!("step {}: {wrong}", world.steps), world.trace.words.unwrap_or_default())),
     }
+}
+
+/// Runs a seed in which records are dropped, altered, repeated and swapped, and nothing else goes wrong.
+pub fn run_tampered(seed: u64, steps: u64) -> Result<Done, Wrong> {
+    let mut world = World::new(seed, Bug::None);
+    let profile = &mut world.profile;
+    (profile.only_tampering, profile.quits, profile.faults) = (true, false, 200);
+    for node in &mut world.nodes {
+        // A session that can be lost proves nothing here.
+        node.options.resume_window_ms = 600_000;
+        node.table = SessionTable::new(TableLimits { sessions_per_peer: 4, sessions: 100, suspended: 100 });
+    }
+    world.run(steps).map(|()| world.done())
 }
 
 impl World {
