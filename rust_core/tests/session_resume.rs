@@ -5,7 +5,8 @@ mod session_pair;
 use bytes::Bytes;
 use session_pair::Pair;
 use web4_core::rtt::{
-    CHANNEL_ZERO, ChannelId, Code, Event, Kind, MILLISECOND, Nothing, Offered, Options, Policy, ResumeTicket, Resumed, State,
+    CHANNEL_ZERO, ChannelId, Code, Event, Kind, MILLISECOND, Nothing, Offered, Options, Policy, ResumeTicket,
+    Resumed, State,
 };
 
 const WINDOW: u64 = 600_000 * MILLISECOND;
@@ -250,12 +251,8 @@ fn a_replacement_is_granted_though_the_old_carrier_went_on() {
     let now = pair.now;
     let grant = pair.session(1).grant_resume(&request, ResumeTicket([9; 32]), now).unwrap();
     pair.forget_in_transit();
-    let resumed = |cursor| Resumed {
-        session_id: request.session_id,
-        epoch: grant.epoch,
-        cursor,
-        ticket: grant.ticket,
-    };
+    let resumed =
+        |cursor| Resumed { session_id: request.session_id, epoch: grant.epoch, cursor, ticket: grant.ticket };
     pair.session(0).resume(&resumed(grant.cursor), now).unwrap();
     pair.session(1).resume(&resumed(request.cursor), now).unwrap();
     assert_eq!(received(&mut pair, 0, channel), [b"on its way"]);

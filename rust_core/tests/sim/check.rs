@@ -79,9 +79,8 @@ fn losses(end: &mut End, conversation: &mut Conversation) -> Result<(), Wrong> {
                 return Err("lost under another kind".into());
             }
             let lane = &mut channel.lanes[end.side];
-            let left = stats.map_or(0, |stats| {
-                stats.queued + stats.in_flight + stats.acknowledged - lane.acknowledged
-            });
+            let left = stats
+                .map_or(0, |stats| stats.queued + stats.in_flight + stats.acknowledged - lane.acknowledged);
             let missing = (lane.unacknowledged.len() as u64).saturating_sub(left + these.len() as u64);
             let omitted = missing.min(unlisted);
             if these.is_empty() && omitted == 0 {
@@ -182,7 +181,8 @@ fn happened(
             }
         }
         Event::FlushDone(ticket) => {
-            let at = end.flushes.iter().position(|(flush, ..)| *flush == ticket).ok_or("a flush of nobody")?;
+            let at =
+                end.flushes.iter().position(|(flush, ..)| *flush == ticket).ok_or("a flush of nobody")?;
             let (_, id, target) = end.flushes.remove(at);
             let lane = &conversation.channel(id).ok_or("no channel")?.lanes[end.side];
             if lane.unacknowledged.front().is_some_and(|oldest| oldest.index < target) {
@@ -207,21 +207,14 @@ fn happened(
 }
 
 /// An end has to be one that what happened to it explains.
-fn closed(
-    end: &mut End,
-    conversation: &Conversation,
-    now: Nanos,
-    other: Option<State>,
-) -> Result<(), Wrong> {
+fn closed(end: &mut End, conversation: &Conversation, now: Nanos, other: Option<State>) -> Result<(), Wrong> {
     let suspended = std::mem::replace(&mut end.phase, Phase::Closed);
     let closed = end.session.closed().ok_or("Closed, and it is not")?;
     if !end.waiting.is_empty() || !end.flushes.is_empty() {
         return Err(format!("somebody waits for ever: {:?} {:?}", end.waiting, end.flushes));
     }
-    if let Some(channel) = conversation
-        .channels
-        .iter()
-        .find(|channel| !channel.lanes[end.side].unacknowledged.is_empty())
+    if let Some(channel) =
+        conversation.channels.iter().find(|channel| !channel.lanes[end.side].unacknowledged.is_empty())
     {
         return Err(format!("channel {}: not everything unacknowledged was reported", channel.id));
     }

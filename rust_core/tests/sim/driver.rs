@@ -10,7 +10,13 @@ use super::world::{HANDSHAKE, World};
 
 impl World {
     /// Dials: the initiator's opening frame is on its way.
-    pub fn dial(&mut self, from: usize, to: usize, purpose: Purpose, request: Option<ResumeRequest>) -> usize {
+    pub fn dial(
+        &mut self,
+        from: usize,
+        to: usize,
+        purpose: Purpose,
+        request: Option<ResumeRequest>,
+    ) -> usize {
         let (ours, theirs) = (&self.nodes[from], &self.nodes[to]);
         let mut out = Vec::new();
         let opening = match request {

@@ -81,8 +81,7 @@ impl World {
 
     fn tamper(&mut self) -> Result<(), Wrong> {
         let Some(carrier) = self.any_route() else { return Ok(()) };
-        let how =
-            self.random.pick(&[Tampering::Drop, Tampering::Alter, Tampering::Repeat, Tampering::Swap]);
+        let how = self.random.pick(&[Tampering::Drop, Tampering::Alter, Tampering::Repeat, Tampering::Swap]);
         let direction = self.random.index(2);
         let count = self.carriers[carrier].directions[direction].records();
         let at = self.random.index(count.max(1));
@@ -167,9 +166,8 @@ impl World {
 
     /// A carrier is replaced while it works (RTT-48).
     fn replace(&mut self) -> Result<(), Wrong> {
-        let able = |end: &&usize| {
-            self.ends[**end].side == 0 && self.ends[**end].session.state() == State::Open
-        };
+        let able =
+            |end: &&usize| self.ends[**end].side == 0 && self.ends[**end].session.state() == State::Open;
         match self.live.iter().find(able).copied() {
             Some(end) => self.dial_again(end),
             None => Ok(()),

@@ -42,10 +42,12 @@ impl Drop for Repeat {
 
 fn must_run(seed: u64, steps: u64) -> Done {
     let _repeat = Repeat { seed, steps };
-    run(seed, steps, Bug::None, std::env::var_os("WEB4_SIM_TRACE").is_some()).unwrap_or_else(|(wrong, words)| {
-        words.iter().for_each(|line| eprintln!("{line}"));
-        panic!("seed {seed}: {wrong}")
-    })
+    run(seed, steps, Bug::None, std::env::var_os("WEB4_SIM_TRACE").is_some()).unwrap_or_else(
+        |(wrong, words)| {
+            words.iter().for_each(|line| eprintln!("{line}"));
+            panic!("seed {seed}: {wrong}")
+        },
+    )
 }
 
 /// RTT-23, RTT-42 and everything else that `check` looks at, under random faults.
@@ -89,7 +91,8 @@ fn rtt_sim_deterministic() {
 #[test]
 fn the_simulator_finds_planted_bugs() {
     for bug in Bug::ALL {
-        let found = (0..400).find_map(|seed| run(seed, 600, bug, false).err().map(|(wrong, _)| (seed, wrong)));
+        let found =
+            (0..400).find_map(|seed| run(seed, 600, bug, false).err().map(|(wrong, _)| (seed, wrong)));
         let (seed, wrong) = found.unwrap_or_else(|| panic!("{bug:?} was not found"));
         println!("{bug:?}: seed {seed}, {wrong}");
     }

@@ -111,7 +111,9 @@ impl World {
             Err(code) => {
                 let after = (session.state(), session.epoch(), session.stats(), session.deadline());
                 if before != after {
-                    return Err(format!("a refused resume ({code}) disturbed its session: {before:?} {after:?}"));
+                    return Err(format!(
+                        "a refused resume ({code}) disturbed its session: {before:?} {after:?}"
+                    ));
                 }
                 self.refuse(carrier, code);
                 self.after(end)
@@ -229,7 +231,7 @@ impl World {
         self.ends[end].attempt = None;
         if self.ends[end].session.state() != State::Suspended {
             // It asked to replace a carrier that still works; the session goes on upon that.
-                return Ok(());
+            return Ok(());
         }
         if code.is_retryable() {
             self.attempt_failed(end, Nanos::from(retry_after_ms) * MILLISECOND);

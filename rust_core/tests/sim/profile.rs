@@ -64,7 +64,8 @@ impl Profile {
         options.ack_delay = random.pick(&[MILLISECOND, 25 * MILLISECOND]);
         options.resend_reserve = 16 * 1024;
         options.resend_bytes = random.pick(&[32 * 1024, 40 * 1024, 100_000, 1_000_000]);
-        options.resume_window_ms = if random.chance(1, 24) { 0 } else { random.pick(&[2_000, 30_000, 600_000, 600_000]) };
+        options.resume_window_ms =
+            if random.chance(1, 24) { 0 } else { random.pick(&[2_000, 30_000, 600_000, 600_000]) };
         options.rekey_frames = random.pick(&[8, 100, 1 << 20]);
         options.rekey_after = random.pick(&[SECOND, 600 * SECOND]);
         options.carrier_lifetime = random.pick(&[100 * MILLISECOND, SECOND, 3_600 * SECOND, 3_600 * SECOND]);

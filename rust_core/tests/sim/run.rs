@@ -119,7 +119,10 @@ impl World {
             let stuck = channels.iter().filter(|channel| !channel.lanes[it.side].unacknowledged.is_empty());
             let stuck: Vec<_> =
                 stuck.map(|channel| (channel.id, it.session.channel_stats(channel.id))).collect();
-            format!("end {end} ({:?}, waiting {:?}, flushes {:?}): {stuck:?}; ", it.phase, it.waiting, it.flushes)
+            format!(
+                "end {end} ({:?}, waiting {:?}, flushes {:?}): {stuck:?}; ",
+                it.phase, it.waiting, it.flushes
+            )
         })
         .collect()
     }
@@ -162,7 +165,8 @@ impl World {
             done.replayed += stats.replayed;
             done.rekeys += stats.rekeys;
         }
-        for lane in self.conversations.iter().flat_map(|known| &known.channels).flat_map(|known| &known.lanes) {
+        for lane in self.conversations.iter().flat_map(|known| &known.channels).flat_map(|known| &known.lanes)
+        {
             done.delivered += lane.taken.0;
             done.lost += lane.accepted - lane.acknowledged;
         }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use web4_core::rtt::opening_frame::{BootId, SessionId};
-use web4_core::rtt::{ChannelId, Fingerprint, MILLISECOND, Nanos, Options, Session, SessionTable, State, Ticket};
+use web4_core::rtt::{
+    ChannelId, Fingerprint, MILLISECOND, Nanos, Options, Session, SessionTable, State, Ticket,
+};
 
 use super::carrier::{Carrier, Use};
 use super::model::{Conversation, Phase, Wrong};
