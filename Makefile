@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests
 
-.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-smoke bench-peers fuzz fuzz-smoke clean
+.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-smoke bench-peers fuzz fuzz-smoke transport-contract clean
 
 demo: $(VENV)/.built
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -60,6 +60,13 @@ fuzz-smoke:
 
 # Peers live in an environment of their own, never in that of the tests.
 BENCH_ENV := target/bench-env
+
+# Every shipped transport, cut at every byte, and 1 000 times at random under one session (RTT-69). Takes many minutes.
+TRANSPORT_STRIDE ?= 1
+TRANSPORT_ROUNDS ?= 1000
+transport-contract: $(VENV)/.built $(VENV)/.test
+	WEB4_TRANSPORT_STRIDE=$(TRANSPORT_STRIDE) WEB4_TRANSPORT_ROUNDS=$(TRANSPORT_ROUNDS) \
+		$(BIN)/python -m pytest tests/testing/test_check_transport.py
 
 bench: $(VENV)/.built $(VENV)/.test bench-peers
 	$(BIN)/python -m scripts.bench.envelope

@@ -33,7 +33,7 @@ pub struct SessionLink {
     burst: bool,
     /// What waits for a shared write, in bytes.
     held: usize,
-    farewell: Vec<u8>,
+    farewell: Vec<Vec<u8>>,
     /// What the driver said the time was, and when it said so.
     told: (Nanos, Instant),
 }
@@ -135,7 +135,7 @@ impl SessionLink {
     }
 
     /// Buffered wire, once it is let go of: what was encrypted and is not written, such as CLOSE. Once.
-    pub fn take_farewell(&mut self) -> Vec<u8> {
+    pub fn take_farewell(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.farewell)
     }
 
