@@ -130,8 +130,9 @@ fn tickets_are_spent_once_and_the_next_one_proves_receipt() {
     assert_eq!(pair.session(1).grant_resume(&spent, ResumeTicket([5; 32]), now), Err(Code::TICKET_SPENT));
 }
 
+/// RTT-25, RTT-34: after the window both ends report exactly what is not acknowledged.
 #[test]
-fn after_the_window_both_ends_report_exactly_what_is_not_acknowledged() {
+fn rtt_resume_refused_reports_loss() {
     let mut pair = Pair::resumable(&Options::default());
     let channel = pair.channel(0, Kind::Knowledge, Policy::Block);
     pair.send(0, channel, b"arrives");

@@ -15,7 +15,14 @@ impl Conversation {
         let mut known = [false; 2];
         known[side] = true;
         let kind = web4_core::rtt::Kind::Control;
-        self.channels.push(Channel { id, kind, lanes: Default::default(), known, left: [false; 2] });
+        self.channels.push(Channel {
+            id,
+            kind,
+            lanes: Default::default(),
+            known,
+            left: [false; 2],
+            gone: [false; 2],
+        });
     }
 }
 
@@ -99,8 +106,9 @@ fn losses(end: &mut End, conversation: &mut Conversation) -> Result<(), Wrong> {
 
 /// What is acknowledged, and what arrived.
 fn lanes(end: &mut End, conversation: &mut Conversation) -> Result<(), Wrong> {
-    for channel in &mut conversation.channels {
+    for channel in conversation.channels.iter_mut().filter(|channel| !channel.gone[end.side]) {
         let stats = end.session.channel_stats(channel.id);
+        channel.gone[end.side] = stats.is_none() && channel.known[end.side];
         if let Some(stats) = stats {
             let theirs = &mut channel.lanes[1 - end.side];
             theirs.received = theirs.received.max(stats.received);
@@ -250,7 +258,9 @@ fn books(end: &End, conversation: &Conversation) -> Result<(), Wrong> {
     if !agreed {
         return Err(format!("{:?} in {:?}", end.session.state(), end.phase));
     }
-    for channel in conversation.channels.iter().filter(|channel| channel.known[end.side]) {
+    for channel in
+        conversation.channels.iter().filter(|channel| channel.known[end.side] && !channel.gone[end.side])
+    {
         let (ours, theirs) = (&channel.lanes[end.side], &channel.lanes[1 - end.side]);
         let window = conversation.windows[channel.kind as usize];
         channel_books(&end.session, channel.id, ours, theirs, window)

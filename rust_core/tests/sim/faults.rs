@@ -13,6 +13,7 @@ impl World {
         let kind = self.random.below(64);
         self.trace.note(0x200 + kind);
         match kind {
+            _ if self.profile.only_tampering => self.tamper(),
             0..=15 => self.cut(),
             16..=21 => self.fall_silent(),
             22..=33 => self.tamper(),
@@ -142,16 +143,18 @@ impl World {
         Ok(())
     }
 
-    /// The session's own peer presents a ticket that it has spent (RTT-32).
+    /// The session's own peer presents a ticket that it has spent (RTT-32), and must be refused.
     fn present_old(&mut self) -> Result<(), Wrong> {
         let Some(conversation) = self.any_conversation() else { return Ok(()) };
         let it = &self.conversations[conversation];
         let (session_id, [from, to]) = (it.session_id, it.nodes);
-        if it.tickets.spent.is_empty() {
-            return Ok(());
-        }
-        let ticket = self.random.pick(&it.tickets.spent);
-        let request = ResumeRequest { session_id, ticket, epoch: u32::MAX, cursor: 0 };
+        // Or the right ticket, with an epoch that was granted before (RTT-31).
+        let (ticket, epoch) = match it.tickets.spent.len() {
+            0 => (it.tickets.current, it.tickets.granted_epoch),
+            _ if self.random.chance(1, 4) => (it.tickets.current, it.tickets.granted_epoch),
+            _ => (self.random.pick(&it.tickets.spent), u32::MAX),
+        };
+        let request = ResumeRequest { session_id, ticket, epoch, cursor: 0 };
         self.dial(from, to, Purpose::Probe, Some(request));
         Ok(())
     }

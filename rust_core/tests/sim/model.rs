@@ -144,6 +144,8 @@ pub struct Channel {
     /// Which sides know it, and which have let go of it.
     pub known: [bool; 2],
     pub left: [bool; 2],
+    /// Which sides' sessions have forgotten it.
+    pub gone: [bool; 2],
 }
 
 /// What one side of a conversation wrote, frame by frame, over all its carriers.

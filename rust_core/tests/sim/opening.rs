@@ -41,12 +41,10 @@ impl World {
         let [from, to] = self.carriers[carrier].nodes;
         let peer = self.nodes[from].fingerprint;
         for id in self.nodes[to].table.of_earlier_boots(&peer, &boot_id) {
-            match self.end_of(to, &id) {
-                Some(end) => {
-                    self.ends[end].session.lose("peer_restarted", Code::UNKNOWN_SESSION);
-                    self.after(end)?;
-                }
-                None => self.nodes[to].table.remove(&id),
+            // One that is not confirmed yet has nothing to lose.
+            if let Some(end) = self.end_of(to, &id) {
+                self.ends[end].session.lose("peer_restarted", Code::UNKNOWN_SESSION);
+                self.after(end)?;
             }
         }
         if let Err(code) = self.nodes[to].table.check_room(&peer) {
@@ -119,6 +117,10 @@ impl World {
                 self.after(end)
             }
             Ok(mut grant) => {
+                let window = u64::from(self.ends[end].session.agreement().resume_window_ms) * MILLISECOND;
+                if matches!(self.ends[end].phase, Phase::Suspended(since) if now >= since + window) {
+                    return Err("a resume was granted after the window".into());
+                }
                 let known = &mut self.conversations[conversation];
                 known.tickets.grant(presented, grant.epoch, grant.ticket)?;
                 known.acknowledged(1, grant.cursor)?;

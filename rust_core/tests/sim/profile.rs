@@ -27,6 +27,8 @@ pub struct Profile {
     pub restarts: bool,
     pub clock_jumps: bool,
     pub quits: bool,
+    /// Records are tampered with, and nothing else goes wrong.
+    pub only_tampering: bool,
 }
 
 impl Profile {
@@ -45,6 +47,7 @@ impl Profile {
             restarts: random.chance(1, 3),
             clock_jumps: random.chance(1, 4),
             quits: random.chance(1, 3),
+            only_tampering: false,
         }
     }
 
