@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests
 
-.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-smoke bench-peers fuzz fuzz-smoke clean
+.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract clean
 
 demo: $(VENV)/.built
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -60,6 +60,13 @@ fuzz-smoke:
 
 # Peers live in an environment of their own, never in that of the tests.
 BENCH_ENV := target/bench-env
+
+# Every shipped transport, cut at every byte, and 1 000 times at random under one session (RTT-69). Takes many minutes.
+TRANSPORT_STRIDE ?= 1
+TRANSPORT_ROUNDS ?= 1000
+transport-contract: $(VENV)/.built $(VENV)/.test
+	WEB4_TRANSPORT_STRIDE=$(TRANSPORT_STRIDE) WEB4_TRANSPORT_ROUNDS=$(TRANSPORT_ROUNDS) \
+		$(BIN)/python -m pytest tests/testing/test_check_transport.py
 
 # Endpoints and carriers that break, in virtual time, against a model; a failure prints the seed that repeats it. `cargo
 # test` runs a thousand short seeds, and cuts at a sample of bytes; this runs as many as you want, and cuts at every byte.
