@@ -39,6 +39,10 @@ impl World {
             10 if channel != 0 => self.leave(end, channel, false),
             11 if channel != 0 => self.leave(end, channel, true),
             12 if self.profile.quits && self.random.chance(1, 8) => {
+                if self.random.chance(1, 2) {
+                    // A request for another carrier may be on its way when the end comes.
+                    self.dial_again(end)?;
+                }
                 let now = self.clock(self.ends[end].node);
                 self.ends[end].session.shutdown(now);
             }
