@@ -153,7 +153,7 @@ impl World {
         if self.ends[end].session.state() != State::Suspended {
             return;
         }
-        let step = (100 * MILLISECOND << self.ends[end].failures.min(10)).min(5_000 * MILLISECOND);
+        let step = ((100 * MILLISECOND) << self.ends[end].failures.min(10)).min(5_000 * MILLISECOND);
         let wait = step / 2 + self.random.below(step / 2 + 1);
         self.ends[end].failures += 1;
         self.ends[end].retry_at = Some(now + wait.max(at_least));
