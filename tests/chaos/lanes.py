@@ -104,6 +104,13 @@ class Chaos:
     ) -> None:
         self.alice, self.events, self.bob, self.proxy = alice, events, bob, proxy
         self.direct, self.url = direct, url
+        self.expect = BOB.fingerprint
+
+    def violations(self) -> list[dict[str, Any]]:
+        """Sessions that ended because one end said what it must not. Nobody here does."""
+        return [
+            fields for fields in self.events.fields("session_close") if fields["reason"] == "protocol_error"
+        ]
 
     @asynccontextmanager
     async def session(self, url: str | Sequence[str] | None = None) -> AsyncGenerator[rtt.RttSession]:
