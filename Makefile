@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests
 
-.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-smoke bench-peers fuzz fuzz-smoke cuts soak clean
+.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts soak clean
 
 demo: $(VENV)/.built
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -70,6 +70,25 @@ soak: $(VENV)/.built $(VENV)/.test
 
 # Peers live in an environment of their own, never in that of the tests.
 BENCH_ENV := target/bench-env
+
+# Every shipped transport, cut at every byte, and 1 000 times at random under one session (RTT-69). Takes many minutes.
+TRANSPORT_STRIDE ?= 1
+TRANSPORT_ROUNDS ?= 1000
+transport-contract: $(VENV)/.built $(VENV)/.test
+	WEB4_TRANSPORT_STRIDE=$(TRANSPORT_STRIDE) WEB4_TRANSPORT_ROUNDS=$(TRANSPORT_ROUNDS) \
+		$(BIN)/python -m pytest tests/testing/test_check_transport.py
+
+# Endpoints and carriers that break, in virtual time, against a model; a failure prints the seed that repeats it. `cargo
+# test` runs a thousand short seeds, and cuts at a sample of bytes; this runs as many as you want, and cuts at every byte.
+SEEDS ?= 20000
+STEPS ?= 600
+sim:
+	WEB4_SIM_SEEDS=$(SEEDS) WEB4_SIM_STEPS=$(STEPS) cargo test --profile fuzz --test sim rtt_sim -- --exact --nocapture
+	WEB4_EVERY_BYTE=1 cargo test --profile fuzz --test session_cuts
+
+# Bugs planted in a copy of the core: the simulator must find each. Takes some minutes.
+sim-mutants:
+	$(PYTHON) -m scripts.mutants
 
 bench: $(VENV)/.built $(VENV)/.test bench-peers
 	$(BIN)/python -m scripts.bench.envelope

@@ -343,7 +343,7 @@ class SessionLink:
         """Wire without a socket: what is to be written next, empty when that is all, and the status. What was taken is
         written by now. The status says blocked while there is something to take."""
 
-    def take_farewell(self) -> bytes:
+    def take_farewell(self) -> list[bytes]:
         """Wire without a socket, once it is let go of: what was encrypted and is not written, such as CLOSE. Once."""
 
     def events(self) -> list[tuple[int, int]]:

@@ -5,7 +5,8 @@ mod session_pair;
 use bytes::Bytes;
 use session_pair::Pair;
 use web4_core::rtt::{
-    CHANNEL_ZERO, ChannelId, Code, Event, Kind, MILLISECOND, Nothing, Offered, Options, Policy, ResumeTicket, Resumed, State,
+    CHANNEL_ZERO, ChannelId, Code, Event, Kind, MILLISECOND, Nothing, Offered, Options, Policy, ResumeTicket,
+    Resumed, State,
 };
 
 const WINDOW: u64 = 600_000 * MILLISECOND;
@@ -129,8 +130,9 @@ fn tickets_are_spent_once_and_the_next_one_proves_receipt() {
     assert_eq!(pair.session(1).grant_resume(&spent, ResumeTicket([5; 32]), now), Err(Code::TICKET_SPENT));
 }
 
+/// RTT-25, RTT-34: after the window both ends report exactly what is not acknowledged.
 #[test]
-fn after_the_window_both_ends_report_exactly_what_is_not_acknowledged() {
+fn rtt_resume_refused_reports_loss() {
     let mut pair = Pair::resumable(&Options::default());
     let channel = pair.channel(0, Kind::Knowledge, Policy::Block);
     pair.send(0, channel, b"arrives");
@@ -250,12 +252,8 @@ fn a_replacement_is_granted_though_the_old_carrier_went_on() {
     let now = pair.now;
     let grant = pair.session(1).grant_resume(&request, ResumeTicket([9; 32]), now).unwrap();
     pair.forget_in_transit();
-    let resumed = |cursor| Resumed {
-        session_id: request.session_id,
-        epoch: grant.epoch,
-        cursor,
-        ticket: grant.ticket,
-    };
+    let resumed =
+        |cursor| Resumed { session_id: request.session_id, epoch: grant.epoch, cursor, ticket: grant.ticket };
     pair.session(0).resume(&resumed(grant.cursor), now).unwrap();
     pair.session(1).resume(&resumed(request.cursor), now).unwrap();
     assert_eq!(received(&mut pair, 0, channel), [b"on its way"]);

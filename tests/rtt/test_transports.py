@@ -8,13 +8,13 @@ import os
 import resource
 import socket
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 import trio.testing
 
-from tests.rtt.arrange import ALICE, BOB, LOOPBACK, anybody, next_session
+from tests.rtt.arrange import ALICE, BOB, LOOPBACK, Events, anybody, next_session
 from tests.rtt.processes import descriptors
 from web4 import rtt
 from web4.rtt.pump import Pump
@@ -301,3 +301,65 @@ async def test_out_of_descriptors() -> None:
         async with alice.dial(address, expect=BOB.fingerprint) as session:
             session.abort("done")
         client.close()
+
+
+class TwoAddresses(trio.abc.HostnameResolver):
+    """A name with two addresses, of which only the second is listened at."""
+
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - the name of Python's own function
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, int(port or 0)))
+            for address in ("127.0.0.2", "127.0.0.1")
+        ]
+
+    async def getnameinfo(
+        self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int
+    ) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+async def test_xport_fallback_is_loud() -> None:
+    """RTT-68: of a list, the second is used when the first is down, and an event says so; of a name with several
+    addresses as well; a single address that is down fails."""
+    events = Events()
+    async with rtt.open_endpoint(BOB) as bob, rtt.open_endpoint(ALICE, emit=events) as alice:
+        up = (await bob.listen(LOOPBACK, admit=anybody)).addresses[0]
+        down = "memory://nobody-here"
+        with pytest.raises(rtt.TransportUnavailableError) as caught:
+            async with alice.dial(down, expect=BOB.fingerprint):
+                pytest.fail("it opened")
+        assert caught.value.code == "unreachable"
+        assert events.fields("transport_fallback") == []
+        async with alice.dial([down, up], expect=BOB.fingerprint) as session:
+            session.abort("done")
+        told = [
+            {key: fields[key] for key in ("severity", "address", "following", "why")}
+            for fields in events.fields("transport_fallback")
+        ]
+        assert told == [{"severity": "warning", "address": down, "following": up, "why": "unreachable"}]
+        trio.socket.set_custom_hostname_resolver(TwoAddresses())
+        port = up.rsplit(":", 1)[1]
+        async with alice.dial(f"tcp://two.example:{port}", expect=BOB.fingerprint) as session:
+            session.abort("done")
+        last = events.fields("transport_fallback")[-1]
+        assert last["address"] == f"tcp://127.0.0.2:{port}"
+        assert "refused" in last["why"].lower()
+
+
+async def test_who_was_reached_is_not_dialled_elsewhere() -> None:
+    """RTT-46, RTT-68: a wrong key at the first address ends the dial; the second is not tried."""
+    events = Events()
+    async with rtt.open_endpoint(BOB) as bob, rtt.open_endpoint(ALICE, emit=events) as alice:
+        up = (await bob.listen(LOOPBACK, admit=anybody)).addresses[0]
+        with pytest.raises(rtt.AuthenticationError):
+            async with alice.dial([up, up], expect=ALICE.fingerprint):
+                pytest.fail("it opened")
+        assert events.fields("transport_fallback") == []

@@ -32,7 +32,9 @@ async def test_xport_contract_suite(scheme: str, check: str, tmp_path: Path) -> 
         "memory": (lambda: rtt.MemoryTransport(network), "memory://contract"),
     }
     factory, at = shipped[scheme]
-    ran = await check_transport(factory, at, only=[check], stride=STRIDE, rounds=ROUNDS)
+    ran = await check_transport(
+        factory, at, only=[check], stride=STRIDE, rounds=ROUNDS, patience=30.0 + ROUNDS
+    )
     assert ran[check] > 0
 
 

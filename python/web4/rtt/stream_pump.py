@@ -35,7 +35,7 @@ class StreamPump(BurstingPump):
         self._written = trio.Event()
         self._written.set()
         self._broken = False
-        self._farewell = b""
+        self._farewell: list[bytes] = []
         self.draining = False
         """Whether a task writes."""
 
@@ -76,7 +76,8 @@ class StreamPump(BurstingPump):
             await self._written.wait()
             if self._farewell and not self._broken:
                 with suppress(*_BROKEN):
-                    await self._stream.send_all(self._farewell)
+                    for data in self._farewell:
+                        await self._stream.send_all(data)
         await trio.aclose_forcefully(self._stream)
 
     def advance(self) -> None:

@@ -153,7 +153,8 @@ impl Conduit {
     }
 
     /// Buffered wire: everything that is encrypted and not written, which is at most what wire and carrier hold.
-    fn farewell(&mut self) -> Vec<u8> {
+    /// In the pieces in which it is to be written.
+    fn farewell(&mut self) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         if self.wire.buffered().is_none() {
             // The socket may be somebody else's by now.
@@ -166,7 +167,7 @@ impl Conduit {
             if part.is_empty() {
                 return all;
             }
-            all.extend_from_slice(&part);
+            all.push(part);
         }
     }
 

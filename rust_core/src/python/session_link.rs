@@ -108,8 +108,8 @@ impl SessionLink {
     }
 
     /// Wire without a socket, once it is let go of: what was encrypted and is not written, such as CLOSE. Once.
-    fn take_farewell<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &lock(&self.inner).take_farewell())
+    fn take_farewell<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        lock(&self.inner).take_farewell().iter().map(|part| PyBytes::new(py, part)).collect()
     }
 
     /// Takes the events out, oldest first: (number of its kind, channel or ticket).

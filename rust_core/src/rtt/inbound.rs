@@ -13,6 +13,9 @@ struct Assembly {
     bytes: Vec<u8>,
 }
 
+/// Bytes of credit that are granted without waiting for half of a window.
+const CREDIT_STEP: u64 = 128 * 1024;
+
 /// A message being put together takes at most this many times the memory of what has arrived of it.
 const GROWTH: usize = 4;
 
@@ -164,12 +167,15 @@ impl Inbound {
         self.messages.shrink_to_fit();
     }
 
-    /// Whether half of a window is free to be granted again (RTT-38).
+    /// Whether half of a window is free to be granted again (RTT-38), or as much of a large one as is worth a frame.
+    /// What is granted at once may arrive at once, and control waits behind it.
     pub fn credit_due(&self) -> bool {
         let free = self.grantable();
+        let bytes = free.1 - self.granted.1;
         !self.ended
             && ((free.0 - self.granted.0) * 2 >= u64::from(self.window.messages)
-                || (free.1 - self.granted.1) * 2 >= u64::from(self.window.bytes))
+                || bytes * 2 >= u64::from(self.window.bytes)
+                || bytes >= CREDIT_STEP)
     }
 
     /// Whether everything was taken, and the credit that is left is less than the largest message: the peer may wait

@@ -134,7 +134,7 @@ impl Session {
             // While closing, a carrier that ends is what was asked for (section 4).
             if self.state == State::Closing {
                 self.close("local", Code::HEARTBEAT_TIMEOUT, "", true);
-            } else if self.resumption.is_some() {
+            } else if self.resumption.is_some() && !self.peer_shutdown {
                 self.suspend("heartbeat_timeout", now);
             } else {
                 self.close("heartbeat_timeout", Code::HEARTBEAT_TIMEOUT, "", true);

@@ -15,7 +15,14 @@ impl Conversation {
         let mut known = [false; 2];
         known[side] = true;
         let kind = web4_core::rtt::Kind::Control;
-        self.channels.push(Channel { id, kind, lanes: Default::default(), known, left: [false; 2] });
+        self.channels.push(Channel {
+            id,
+            kind,
+            lanes: Default::default(),
+            known,
+            left: [false; 2],
+            gone: [false; 2],
+        });
     }
 }
 
@@ -79,9 +86,8 @@ fn losses(end: &mut End, conversation: &mut Conversation) -> Result<(), Wrong> {
                 return Err("lost under another kind".into());
             }
             let lane = &mut channel.lanes[end.side];
-            let left = stats.map_or(0, |stats| {
-                stats.queued + stats.in_flight + stats.acknowledged - lane.acknowledged
-            });
+            let left = stats
+                .map_or(0, |stats| stats.queued + stats.in_flight + stats.acknowledged - lane.acknowledged);
             let missing = (lane.unacknowledged.len() as u64).saturating_sub(left + these.len() as u64);
             let omitted = missing.min(unlisted);
             if these.is_empty() && omitted == 0 {
@@ -100,8 +106,9 @@ fn losses(end: &mut End, conversation: &mut Conversation) -> Result<(), Wrong> {
 
 /// What is acknowledged, and what arrived.
 fn lanes(end: &mut End, conversation: &mut Conversation) -> Result<(), Wrong> {
-    for channel in &mut conversation.channels {
+    for channel in conversation.channels.iter_mut().filter(|channel| !channel.gone[end.side]) {
         let stats = end.session.channel_stats(channel.id);
+        channel.gone[end.side] = stats.is_none() && channel.known[end.side];
         if let Some(stats) = stats {
             let theirs = &mut channel.lanes[1 - end.side];
             theirs.received = theirs.received.max(stats.received);
@@ -182,7 +189,8 @@ fn happened(
             }
         }
         Event::FlushDone(ticket) => {
-            let at = end.flushes.iter().position(|(flush, ..)| *flush == ticket).ok_or("a flush of nobody")?;
+            let at =
+                end.flushes.iter().position(|(flush, ..)| *flush == ticket).ok_or("a flush of nobody")?;
             let (_, id, target) = end.flushes.remove(at);
             let lane = &conversation.channel(id).ok_or("no channel")?.lanes[end.side];
             if lane.unacknowledged.front().is_some_and(|oldest| oldest.index < target) {
@@ -207,21 +215,14 @@ fn happened(
 }
 
 /// An end has to be one that what happened to it explains.
-fn closed(
-    end: &mut End,
-    conversation: &Conversation,
-    now: Nanos,
-    other: Option<State>,
-) -> Result<(), Wrong> {
+fn closed(end: &mut End, conversation: &Conversation, now: Nanos, other: Option<State>) -> Result<(), Wrong> {
     let suspended = std::mem::replace(&mut end.phase, Phase::Closed);
     let closed = end.session.closed().ok_or("Closed, and it is not")?;
     if !end.waiting.is_empty() || !end.flushes.is_empty() {
         return Err(format!("somebody waits for ever: {:?} {:?}", end.waiting, end.flushes));
     }
-    if let Some(channel) = conversation
-        .channels
-        .iter()
-        .find(|channel| !channel.lanes[end.side].unacknowledged.is_empty())
+    if let Some(channel) =
+        conversation.channels.iter().find(|channel| !channel.lanes[end.side].unacknowledged.is_empty())
     {
         return Err(format!("channel {}: not everything unacknowledged was reported", channel.id));
     }
@@ -257,7 +258,9 @@ fn books(end: &End, conversation: &Conversation) -> Result<(), Wrong> {
     if !agreed {
         return Err(format!("{:?} in {:?}", end.session.state(), end.phase));
     }
-    for channel in conversation.channels.iter().filter(|channel| channel.known[end.side]) {
+    for channel in
+        conversation.channels.iter().filter(|channel| channel.known[end.side] && !channel.gone[end.side])
+    {
         let (ours, theirs) = (&channel.lanes[end.side], &channel.lanes[1 - end.side]);
         let window = conversation.windows[channel.kind as usize];
         channel_books(&end.session, channel.id, ours, theirs, window)

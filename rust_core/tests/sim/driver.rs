@@ -10,7 +10,13 @@ use super::world::{HANDSHAKE, World};
 
 impl World {
     /// Dials: the initiator's opening frame is on its way.
-    pub fn dial(&mut self, from: usize, to: usize, purpose: Purpose, request: Option<ResumeRequest>) -> usize {
+    pub fn dial(
+        &mut self,
+        from: usize,
+        to: usize,
+        purpose: Purpose,
+        request: Option<ResumeRequest>,
+    ) -> usize {
         let (ours, theirs) = (&self.nodes[from], &self.nodes[to]);
         let mut out = Vec::new();
         let opening = match request {
@@ -199,9 +205,9 @@ impl World {
         while self.may_write(end) {
             let Some(carrier) = self.ends[end].carrier else { break };
             let (side, conversation) = (self.ends[end].side, self.ends[end].conversation);
-            let mut record = Vec::new();
+            self.record.clear();
             self.ends[end].session.take_rekey();
-            let wrote = self.ends[end].session.transmit(&mut record);
+            let wrote = self.ends[end].session.transmit(&mut self.record);
             self.observe(end)?;
             if !wrote {
                 if self.ends[end].session.state() == State::Closed {
@@ -210,6 +216,7 @@ impl World {
                 }
                 break;
             }
+            let mut record = self.record.clone();
             if record.len() > web4_core::rtt::RECORD_BYTES {
                 return Err(format!("a write of {} bytes", record.len()));
             }

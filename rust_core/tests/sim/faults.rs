@@ -13,6 +13,7 @@ impl World {
         let kind = self.random.below(64);
         self.trace.note(0x200 + kind);
         match kind {
+            _ if self.profile.only_tampering => self.tamper(),
             0..=15 => self.cut(),
             16..=21 => self.fall_silent(),
             22..=33 => self.tamper(),
@@ -81,8 +82,7 @@ impl World {
 
     fn tamper(&mut self) -> Result<(), Wrong> {
         let Some(carrier) = self.any_route() else { return Ok(()) };
-        let how =
-            self.random.pick(&[Tampering::Drop, Tampering::Alter, Tampering::Repeat, Tampering::Swap]);
+        let how = self.random.pick(&[Tampering::Drop, Tampering::Alter, Tampering::Repeat, Tampering::Swap]);
         let direction = self.random.index(2);
         let count = self.carriers[carrier].directions[direction].records();
         let at = self.random.index(count.max(1));
@@ -143,16 +143,18 @@ impl World {
         Ok(())
     }
 
-    /// The session's own peer presents a ticket that it has spent (RTT-32).
+    /// The session's own peer presents a ticket that it has spent (RTT-32), and must be refused.
     fn present_old(&mut self) -> Result<(), Wrong> {
         let Some(conversation) = self.any_conversation() else { return Ok(()) };
         let it = &self.conversations[conversation];
         let (session_id, [from, to]) = (it.session_id, it.nodes);
-        if it.tickets.spent.is_empty() {
-            return Ok(());
-        }
-        let ticket = self.random.pick(&it.tickets.spent);
-        let request = ResumeRequest { session_id, ticket, epoch: u32::MAX, cursor: 0 };
+        // Or the right ticket, with an epoch that was granted before (RTT-31).
+        let (ticket, epoch) = match it.tickets.spent.len() {
+            0 => (it.tickets.current, it.tickets.granted_epoch),
+            _ if self.random.chance(1, 4) => (it.tickets.current, it.tickets.granted_epoch),
+            _ => (self.random.pick(&it.tickets.spent), u32::MAX),
+        };
+        let request = ResumeRequest { session_id, ticket, epoch, cursor: 0 };
         self.dial(from, to, Purpose::Probe, Some(request));
         Ok(())
     }
@@ -167,9 +169,8 @@ impl World {
 
     /// A carrier is replaced while it works (RTT-48).
     fn replace(&mut self) -> Result<(), Wrong> {
-        let able = |end: &&usize| {
-            self.ends[**end].side == 0 && self.ends[**end].session.state() == State::Open
-        };
+        let able =
+            |end: &&usize| self.ends[**end].side == 0 && self.ends[**end].session.state() == State::Open;
         match self.live.iter().find(able).copied() {
             Some(end) => self.dial_again(end),
             None => Ok(()),

@@ -77,7 +77,9 @@ impl Lane {
         // RTT-38: no more than a window beyond what the application at the other end took out.
         let beyond = (self.written.0 - self.taken.0, self.written.1 - self.taken.1);
         if !self.loose && (beyond.0 > u64::from(window.messages) || beyond.1 > u64::from(window.bytes)) {
-            return Err(format!("credit overrun: {beyond:?} beyond what was taken, the window is {window:?}"));
+            return Err(format!(
+                "credit overrun: {beyond:?} beyond what was taken, the window is {window:?}"
+            ));
         }
         Ok(())
     }
@@ -142,6 +144,8 @@ pub struct Channel {
     /// Which sides know it, and which have let go of it.
     pub known: [bool; 2],
     pub left: [bool; 2],
+    /// Which sides' sessions have forgotten it.
+    pub gone: [bool; 2],
 }
 
 /// What one side of a conversation wrote, frame by frame, over all its carriers.

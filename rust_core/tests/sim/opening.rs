@@ -41,12 +41,10 @@ impl World {
         let [from, to] = self.carriers[carrier].nodes;
         let peer = self.nodes[from].fingerprint;
         for id in self.nodes[to].table.of_earlier_boots(&peer, &boot_id) {
-            match self.end_of(to, &id) {
-                Some(end) => {
-                    self.ends[end].session.lose("peer_restarted", Code::UNKNOWN_SESSION);
-                    self.after(end)?;
-                }
-                None => self.nodes[to].table.remove(&id),
+            // One that is not confirmed yet has nothing to lose.
+            if let Some(end) = self.end_of(to, &id) {
+                self.ends[end].session.lose("peer_restarted", Code::UNKNOWN_SESSION);
+                self.after(end)?;
             }
         }
         if let Err(code) = self.nodes[to].table.check_room(&peer) {
@@ -111,12 +109,18 @@ impl World {
             Err(code) => {
                 let after = (session.state(), session.epoch(), session.stats(), session.deadline());
                 if before != after {
-                    return Err(format!("a refused resume ({code}) disturbed its session: {before:?} {after:?}"));
+                    return Err(format!(
+                        "a refused resume ({code}) disturbed its session: {before:?} {after:?}"
+                    ));
                 }
                 self.refuse(carrier, code);
                 self.after(end)
             }
             Ok(mut grant) => {
+                let window = u64::from(self.ends[end].session.agreement().resume_window_ms) * MILLISECOND;
+                if matches!(self.ends[end].phase, Phase::Suspended(since) if now >= since + window) {
+                    return Err("a resume was granted after the window".into());
+                }
                 let known = &mut self.conversations[conversation];
                 known.tickets.grant(presented, grant.epoch, grant.ticket)?;
                 known.acknowledged(1, grant.cursor)?;
@@ -229,7 +233,7 @@ impl World {
         self.ends[end].attempt = None;
         if self.ends[end].session.state() != State::Suspended {
             // It asked to replace a carrier that still works; the session goes on upon that.
-                return Ok(());
+            return Ok(());
         }
         if code.is_retryable() {
             self.attempt_failed(end, Nanos::from(retry_after_ms) * MILLISECOND);

@@ -22,13 +22,8 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 5] = [
-        Bug::AckOffByOne,
-        Bug::CursorSwapped,
-        Bug::CreditLeak,
-        Bug::DuplicateNotDropped,
-        Bug::TicketReused,
-    ];
+    pub const ALL: [Bug; 5] =
+        [Bug::AckOffByOne, Bug::CursorSwapped, Bug::CreditLeak, Bug::DuplicateNotDropped, Bug::TicketReused];
 }
 
 impl World {

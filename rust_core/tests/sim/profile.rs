@@ -27,6 +27,8 @@ pub struct Profile {
     pub restarts: bool,
     pub clock_jumps: bool,
     pub quits: bool,
+    /// Records are tampered with, and nothing else goes wrong.
+    pub only_tampering: bool,
 }
 
 impl Profile {
@@ -45,6 +47,7 @@ impl Profile {
             restarts: random.chance(1, 3),
             clock_jumps: random.chance(1, 4),
             quits: random.chance(1, 3),
+            only_tampering: false,
         }
     }
 
@@ -64,7 +67,8 @@ impl Profile {
         options.ack_delay = random.pick(&[MILLISECOND, 25 * MILLISECOND]);
         options.resend_reserve = 16 * 1024;
         options.resend_bytes = random.pick(&[32 * 1024, 40 * 1024, 100_000, 1_000_000]);
-        options.resume_window_ms = if random.chance(1, 24) { 0 } else { random.pick(&[2_000, 30_000, 600_000, 600_000]) };
+        options.resume_window_ms =
+            if random.chance(1, 24) { 0 } else { random.pick(&[2_000, 30_000, 600_000, 600_000]) };
         options.rekey_frames = random.pick(&[8, 100, 1 << 20]);
         options.rekey_after = random.pick(&[SECOND, 600 * SECOND]);
         options.carrier_lifetime = random.pick(&[100 * MILLISECOND, SECOND, 3_600 * SECOND, 3_600 * SECOND]);

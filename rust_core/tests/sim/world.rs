@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use web4_core::rtt::opening_frame::{BootId, SessionId};
-use web4_core::rtt::{ChannelId, Fingerprint, MILLISECOND, Nanos, Options, Session, SessionTable, State, Ticket};
+use web4_core::rtt::{
+    ChannelId, Fingerprint, MILLISECOND, Nanos, Options, Session, SessionTable, State, Ticket,
+};
 
 use super::carrier::{Carrier, Use};
 use super::model::{Conversation, Phase, Wrong};
@@ -82,6 +84,13 @@ pub struct End {
     pub leaks: BTreeMap<ChannelId, (u64, u64)>,
 }
 
+impl End {
+    /// Messages that wait for room.
+    pub fn backlog(&self) -> usize {
+        self.waiting.iter().map(|waiting| waiting.messages.len()).sum()
+    }
+}
+
 /// Everything that happened, as one number; and in words, if somebody wants them.
 #[derive(Debug, Default)]
 pub struct Trace {
@@ -122,6 +131,8 @@ pub struct World {
     /// No more faults; everybody reads, and writes at once.
     pub healing: bool,
     pub next_number: u64,
+    /// What is written just now.
+    pub record: Vec<u8>,
 }
 
 impl World {
@@ -154,6 +165,7 @@ impl World {
             bug,
             healing: false,
             next_number: 1,
+            record: Vec::new(),
         }
     }
 
