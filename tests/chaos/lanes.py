@@ -26,6 +26,7 @@ OPEN = {
     "carriers_burst": 100_000,
     "half_open": 4096,
     "half_open_per_address": 4096,
+    "sessions_per_peer": 10_000,
 }
 """Options of whoever is dialled as often."""
 
@@ -42,8 +43,11 @@ class Lane:
 
     async def send(self) -> None:
         """One message, numbered, of a size and content that nobody expects."""
-        filler = self._choose.randbytes(self._choose.randint(0, self._most))
-        message = struct.pack(">Q", self.sent) + filler
+        await self.say(self._choose.randbytes(self._choose.randint(0, self._most)))
+
+    async def say(self, text: bytes) -> None:
+        """One message, numbered."""
+        message = struct.pack(">Q", self.sent) + text
         self.sent += 1
         self._expected.append(message)
         await self.channel.send(message)
