@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests
 
-.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract clean
+.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts soak clean
 
 demo: $(VENV)/.built
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -57,6 +57,16 @@ fuzz:
 # Without a build of its own.
 fuzz-smoke:
 	WEB4_FUZZ_ITERATIONS=20000 cargo test --quiet $(FUZZ_TARGETS) -- --nocapture
+
+# Cuts at every byte of a recorded exchange; `make test` takes a sample of them.
+CUTS_STRIDE ?= 1
+cuts: $(VENV)/.built $(VENV)/.test
+	WEB4_CUTS_STRIDE=$(CUTS_STRIDE) $(BIN)/python -m pytest -x tests/chaos/test_cuts.py
+
+# Constant traffic and a cut every second, for so many seconds; fails unless it is flat.
+SECONDS ?= 600
+soak: $(VENV)/.built $(VENV)/.test
+	$(BIN)/python -m tests.chaos.soak --seconds $(SECONDS)
 
 # Peers live in an environment of their own, never in that of the tests.
 BENCH_ENV := target/bench-env

@@ -232,8 +232,14 @@ def numbered(kind: int, seq: int, body: bytes, *, flags: int = 0) -> bytes:
     return frame(kind, struct.pack(">Q", seq) + body, flags=0x80 | flags)
 
 
-def start(*, versions: bytes = b"\x01", extensions: bytes = b"\0", window: int = 1 << 20) -> bytes:
-    body = u8(versions) + bytes(16) + limits(window) + struct.pack(">I", 0) + extensions
+def start(
+    *,
+    versions: bytes = b"\x01",
+    extensions: bytes = b"\0",
+    window: int = 1 << 20,
+    resume_window: int = 0,
+) -> bytes:
+    body = u8(versions) + bytes(16) + limits(window) + struct.pack(">I", resume_window) + extensions
     return frame(0x01, body)
 
 

@@ -15,7 +15,7 @@ import trio
 from tests.rtt.arrange import SAFETY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,9 +52,10 @@ class Peer:
 
 
 @asynccontextmanager
-async def peer_process(seed: str, **options: Any) -> AsyncGenerator[Peer]:
-    """Start a peer with an identity of its own; it is killed at the end, even while it is stopped."""
-    command = [sys.executable, "-m", "tests.rtt.peer", seed, json.dumps(options)]
+async def obedient_process(module: str, *arguments: str, within: Sequence[str] = ()) -> AsyncGenerator[Peer]:
+    """Run a module that takes commands, by the command `within` if any; it is killed at the end, even while it is
+    stopped."""
+    command = [*within, sys.executable, "-m", module, *arguments]
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     )
@@ -70,11 +71,18 @@ async def peer_process(seed: str, **options: Any) -> AsyncGenerator[Peer]:
                 await stream.aclose()
 
 
-def descriptors() -> int:
-    """How many descriptors this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
+@asynccontextmanager
+async def peer_process(seed: str, *, within: Sequence[str] = (), **options: Any) -> AsyncGenerator[Peer]:
+    """Start a peer with an identity of its own."""
+    async with obedient_process("tests.rtt.peer", seed, json.dumps(options), within=within) as peer:
+        yield peer
 
 
-def memory() -> int:
-    """Resident bytes of this process."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
+def descriptors(process: int | str = "self") -> int:
+    """How many descriptors a process has open."""
+    return len(list(Path(f"/proc/{process}/fd").iterdir()))
+
+
+def memory(process: int | str = "self") -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1]) * resource.getpagesize()

@@ -12,9 +12,27 @@ pyo3::create_exception!(
 
 /// A `CoreError` with its attributes. If even that cannot be made, the error that prevented it.
 pub(super) fn core_error(py: Python<'_>, code: &str, field: Option<&str>, message: String) -> PyErr {
+    core_error_of_opening(py, code, field, message, None, None)
+}
+
+/// The same of an opening that failed, which says whom to charge and when to come back.
+pub(super) fn core_error_of_opening(
+    py: Python<'_>,
+    code: &str,
+    field: Option<&str>,
+    message: String,
+    proven: Option<String>,
+    retry_after_ms: Option<u32>,
+) -> PyErr {
     let error = CoreError::new_err(message);
     let value = error.value(py);
-    match value.setattr("code", code).and_then(|()| value.setattr("field", field)) {
+    // All of them always: whoever catches one does not know where it was made.
+    let outcome = value
+        .setattr("code", code)
+        .and_then(|()| value.setattr("field", field))
+        .and_then(|()| value.setattr("proven", proven))
+        .and_then(|()| value.setattr("retry_after_ms", retry_after_ms));
+    match outcome {
         Ok(()) => error,
         Err(cause) => cause,
     }

@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::error::{CoreError, core_error};
+use super::error::{core_error, core_error_of_opening};
 use super::identity::Identity;
 use super::lock;
 use super::session_link::SessionLink;
@@ -299,16 +299,7 @@ fn opening_error(py: Python<'_>, error: &OpeningError) -> PyErr {
         OpeningError::Refused { retry_after_ms, .. } => Some(*retry_after_ms),
         _ => None,
     };
-    let raised = core_error(py, code, Some(family), text);
-    if raised.is_instance_of::<CoreError>(py) {
-        let value = raised.value(py);
-        let outcome =
-            value.setattr("proven", proven).and_then(|()| value.setattr("retry_after_ms", retry_after_ms));
-        if let Err(cause) = outcome {
-            return cause;
-        }
-    }
-    raised
+    core_error_of_opening(py, code, Some(family), text, proven, retry_after_ms)
 }
 
 pub(super) fn exactly<const N: usize>(bytes: &[u8], name: &str) -> PyResult<[u8; N]> {

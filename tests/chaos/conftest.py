@@ -1,0 +1,5 @@
+"""Fixtures shared with the transport's own tests."""
+
+from tests.rtt.conftest import url
+
+__all__ = ["url"]
