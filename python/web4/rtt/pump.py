@@ -2,7 +2,7 @@
 
 One task at a time watches the socket. A task that waits in `Channel.receive` takes that turn itself, and returns with
 its message without another task in between: it leads. The pump's own task is the relief: it watches when nobody
-leads. While anybody waits for something of the session, somebody watches; when nobody does, at the latest two
+leads. While anybody waits for something of the session, somebody watches; when nobody does, at the latest ten
 milliseconds after the last leader left, so that acknowledgements, credit and heartbeats are seen to.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from web4.rtt.session import RttSession
     from web4.rtt.timers import Timers
 
-RELIEF = 0.001
+RELIEF = 0.005
 """Seconds after which it is looked whether a leader that left has come back: once or twice this until the relief."""
 
 
