@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KINDS = ("control", "state", "knowledge")
 HASTY: dict[str, Any] = {"reconnect_base": 0.002, "reconnect_cap": 0.05, "handshake_timeout": 2.0}
 """Options of whoever dials and is cut often: nobody learns anything from waiting."""
-OPEN = {
+OPEN: dict[str, Any] = {
     "carriers_per_second": 100_000,
     "carriers_burst": 100_000,
     "half_open": 4096,
