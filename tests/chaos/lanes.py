@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -16,12 +16,11 @@ from web4 import rtt
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncGenerator, Callable, Sequence
-    from typing import Any
 
 KINDS = ("control", "state", "knowledge")
-HASTY = {"reconnect_base": 0.002, "reconnect_cap": 0.05, "handshake_timeout": 2.0}
+HASTY: dict[str, Any] = {"reconnect_base": 0.002, "reconnect_cap": 0.05, "handshake_timeout": 2.0}
 """Options of whoever dials and is cut often: nobody learns anything from waiting."""
-OPEN = {
+OPEN: dict[str, Any] = {
     "carriers_per_second": 100_000,
     "carriers_burst": 100_000,
     "half_open": 4096,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import random
+from typing import TYPE_CHECKING
 
 import trio
 
 from tests.chaos.lanes import Chaos, chaos, run_all
 from tests.chaos.lanes import Lane as Lane_
 from tests.rtt.arrange import ALICE, BOB, SAFETY
-from web4.foundation.identity import Identity
+
+if TYPE_CHECKING:
+    from web4.foundation.identity import Identity
 
 SECRET = b"the eggs are in the blue basket behind the mill"
 NAMES = {"control": "errands of today", "state": "where the hens are", "knowledge": "what the fox knows"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+from typing import Any
 
 import pytest
 import trio
@@ -51,3 +52,40 @@ async def test_rtt_kill_and_resume(how: str) -> None:
                 nursery.cancel_scope.cancel()
             assert session.reconnects >= 5
             assert session.stats()["resent"] > 0
+
+
+@pytest.mark.parametrize("weather", [{"pieces": [1, 400]}, {"pieces": [200, 3000], "delay": 0.001}])
+async def test_cuts_of_a_slow_path(weather: dict[str, Any]) -> None:
+    """RTT-23: the bytes come in other pieces than they were written in, and late, when they are cut off."""
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    choose = random.Random(seed)
+    with trio.fail_after(LIMIT):
+        async with chaos(seed=seed) as net, net.session() as session:
+            every = await lanes(session, choose)
+            await run_all(every, 1)
+            await net.proxy.ask("weather", **weather)
+            for _ in range(5):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(run_all, every, 60)
+                    await every[2].channel.flush()
+                    await net.proxy.ask("cut", how=choose.choice(["rst", "fin"]))
+            assert session.reconnects >= 5
+
+
+async def test_what_was_held_back_comes_too_late() -> None:
+    """RTT-31, RTT-44, RTT-50: the path holds everything back until both ends have given the carrier up; then it
+    delivers it, to nobody. What was under way is sent again, and arrives once."""
+    options = {"heartbeat": 0.1, "handshake_timeout": 0.3}
+    with trio.fail_after(LIMIT):
+        async with chaos(here=options, there=options) as net, net.session() as session:
+            every = await lanes(session, random.Random(3))
+            await run_all(every, 5)
+            for round_ in range(1, 4):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(run_all, every, 100)
+                    await net.proxy.ask("hold")
+                    await net.events.wait("heartbeat_timeout", round_)
+                    await net.proxy.ask("release")
+            assert session.reconnects >= 3
+            assert net.violations() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,12 +16,21 @@ from web4 import rtt
 from web4.protocols.cip import Delivery, IntentAnswer, Offer, accept, defer, refuse
 from web4.protocols.cip import messages as m
 from web4.protocols.errors import HandshakeFailed, NotConnectedError
+from web4.rtt.pump import Pump
 from web4.trust import OperatorBlock, OperatorPromote, TrustViolationError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from trio.testing import MockClock
+
+HANDSHAKE = (
+    "handshake_started",
+    "handshake_step",
+    "handshake_completed",
+    "handshake_failed",
+    "trust_transition",
+)
 
 
 async def test_a_handshake_over_tls(clock: MockClock, tmp_path: Path) -> None:
@@ -487,3 +497,34 @@ async def test_silent_peers_are_let_go(clock: MockClock, tmp_path: Path) -> None
             await eve.cip.established(await eve.dial(bob))
         assert list(bob.cip._peers) == [EVE.fingerprint]
         assert bob.cip.trust.state(ADA.fingerprint) == "probing"
+
+
+async def test_hs_survives_resume(clock: MockClock, tmp_path: Path) -> None:
+    """HS-3: an established session outlives its carrier: after every cut the same agreement holds, traffic goes on
+    both ways, and neither node sends a handshake message again."""
+
+    async def gladly(delivery: Delivery) -> IntentAnswer:
+        return accept()
+
+    async with nodes(tmp_path, bob={"accept_intent": gladly}) as (ada, bob):
+        session = await ada.dial(bob)
+        agreement = await ada.cip.established(session)
+        assert await bob.cip.connected(ADA.fingerprint) == agreement
+        steps = [node.count(kind) for node in (ada, bob) for kind in HANDSHAKE]
+        binding, trust = session.binding, ada.cip.trust.state(BOB.fingerprint)
+        for round_ in range(1, 4):
+            assert isinstance(session.pump, Pump)
+            session.pump._stream.socket.shutdown(socket.SHUT_RDWR)
+            # Sent while there is no carrier, or before this end has noticed.
+            asked = await ada.cip.send_intent(BOB.fingerprint, goal="ask", topic="time")
+            task = await anext(bob.cip.inbox)
+            await bob.cip.reply(task, "done", content={"round": round_})
+            answers = [await anext(ada.cip.inbox) for _ in range(2)]
+            assert [answer.message.payload.in_reply_to for answer in answers] == [asked, asked]  # type: ignore[union-attr]
+            await until(lambda wanted=round_: session.reconnects == wanted)  # type: ignore[misc]
+        assert session.epoch == 3
+        assert session.binding == binding
+        assert await ada.cip.established(session) == await bob.cip.connected(ADA.fingerprint) == agreement
+        assert [node.count(kind) for node in (ada, bob) for kind in HANDSHAKE] == steps
+        assert ada.cip.trust.state(BOB.fingerprint) == trust
+        assert (ada.cip.peers(), bob.cip.peers()) == ([BOB.fingerprint], [ADA.fingerprint])
