@@ -5,7 +5,8 @@ mod session_pair;
 use bytes::Bytes;
 use session_pair::Pair;
 use web4_core::rtt::{
-    ChannelId, Code, Event, Kind, MILLISECOND, Nothing, Offered, Options, Policy, ResumeTicket, State,
+    CHANNEL_ZERO, ChannelId, Code, Event, Kind, MILLISECOND, Nothing, Offered, Options, Policy, ResumeTicket,
+    Resumed, State,
 };
 
 const WINDOW: u64 = 600_000 * MILLISECOND;
@@ -231,4 +232,45 @@ fn who_waits_for_room_waits_on_while_suspended() {
     assert_eq!(received(&mut pair, 1, channel), [b"1"]);
     assert_eq!(received(&mut pair, 1, channel), [b"2"], "with the credit of the first");
     assert!(pair.events(0).contains(&Event::SendDone(77)));
+}
+
+/// RTT-29, RTT-48: what is acknowledged on the old carrier overtakes a request that was made before, and does not make its
+/// cursor an impossible one.
+#[test]
+fn a_replacement_is_granted_though_the_old_carrier_went_on() {
+    let mut pair = Pair::resumable(&Options::default());
+    let channel = pair.channel(1, Kind::Knowledge, Policy::Block);
+    pair.advance(30 * MILLISECOND);
+    let request = pair.session(0).ask_resume().unwrap();
+    pair.send(1, channel, b"meanwhile");
+    pair.advance(30 * MILLISECOND);
+    assert_eq!(pair.receive_all(0, channel), [b"meanwhile"]);
+    assert_eq!(pair.session(1).channel_stats(channel).unwrap().acknowledged, 1);
+    pair.send(1, channel, b"on its way");
+    pair.transmit();
+    let now = pair.now;
+    let grant = pair.session(1).grant_resume(&request, ResumeTicket([9; 32]), now).unwrap();
+    pair.forget_in_transit();
+    let resumed =
+        |cursor| Resumed { session_id: request.session_id, epoch: grant.epoch, cursor, ticket: grant.ticket };
+    pair.session(0).resume(&resumed(grant.cursor), now).unwrap();
+    pair.session(1).resume(&resumed(request.cursor), now).unwrap();
+    assert_eq!(received(&mut pair, 0, channel), [b"on its way"]);
+}
+
+/// After SHUTDOWN nobody wants another carrier: a request from before is refused, and the drain goes on (RTT-13, RTT-32).
+#[test]
+fn a_replacement_that_was_asked_for_before_shutdown_disturbs_nothing() {
+    let mut pair = Pair::resumable(&Options::default());
+    let request = pair.session(0).ask_resume().unwrap();
+    let now = pair.now;
+    pair.session(0).shutdown(now);
+    pair.settle();
+    let granted = pair.session(1).grant_resume(&request, ResumeTicket([9; 32]), now);
+    assert_eq!((granted, pair.session(1).state()), (Err(Code::UNKNOWN_SESSION), State::Open));
+    pair.send(1, CHANNEL_ZERO, b"still heard");
+    assert_eq!(received(&mut pair, 0, CHANNEL_ZERO), [b"still heard"]);
+    pair.session(1).shutdown(now);
+    pair.advance(30 * MILLISECOND);
+    assert_eq!([0, 1].map(|side| pair.session(side).closed().unwrap().reason), ["local", "local"]);
 }

@@ -20,7 +20,8 @@ INSTALLED = [
 PEERS = [*LOCAL[:-1], *INSTALLED, "rtt"]
 RESUMING = ["zmq_curve", "zenoh_tls", "nats_tls", "rtt"]
 """Peers that connect again by themselves over TCP."""
-REFERENCE = "raw_tcp"
+STREAMS = ["blocking_tls", "trio_tls", "asyncio_tls", "uvloop_tls", "aioquic_stream"]
+"""Encrypted peers that are byte streams: framed by hand, many messages to a write."""
 
 
 def module(peer: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from scripts.bench.catalog import STREAMS
 from scripts.bench.report import NOTHING, align
 
 if TYPE_CHECKING:
@@ -38,11 +39,16 @@ class Verdict(msgspec.Struct, frozen=True):
 def verdicts(run: Run, outcomes: Sequence[Outcome] = ()) -> list[Verdict]:
     """Return every goal's."""
     encrypted = [peer for peer, about in run.about.items() if about.encrypted and peer != OURS]
+    streams = [peer for peer in encrypted if peer in STREAMS]
+    messages = [peer for peer in encrypted if peer not in STREAMS]
     on_loop = [peer for peer in encrypted if run.about[peer].loop in ASYNCHRONOUS]
     results = run.results
     found = [
-        _most(results, "one_way_64", 1.2, "the best encrypted peer", encrypted),
-        _most(results, "one_way_1k", 1.2, "the best encrypted peer", encrypted),
+        *(
+            _most(results, figure, 1.2, f"the best encrypted {what}", peers)
+            for figure in ("one_way_64", "one_way_1k")
+            for what, peers in (("message transport", messages), ("stream, framed by hand", streams))
+        ),
         _most(results, "one_way_64k", 1.2, "zenoh TLS and CURVE", ["zenoh_tls", "zmq_curve"]),
         _most(results, "one_way_64k", 1.0, "TLS on uvloop (stretch)", ["uvloop_tls"]),
         _most(results, "one_way_1k_each", 3.0, "TLS on Trio", ["trio_tls"]),

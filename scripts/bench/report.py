@@ -36,6 +36,23 @@ def table(results: Results, figures: Sequence[str], notes: Mapping[str, str]) ->
     return "\n".join([*align(rows), "", legend])
 
 
+def cpu_table(results: Results, figures: Sequence[str]) -> str:
+    """Return the CPU time per message of every one-way figure, which others disturb less than rates."""
+    names = [figure for figure in figures if FIGURES[figure].kind == "one_way"]
+    rows = [["CPU us per message", *names]]
+    for peer, found in results.items():
+        cells = []
+        for figure in names:
+            sides = [
+                f"{found[figure][f'{role}_cpu_us'].median:.2f} ({found[figure][f'{role}_cpu_main_us'].median:.2f})"
+                for role in ("client", "server")
+                if found.get(figure)
+            ]
+            cells.append(" / ".join(sides) or NOTHING)
+        rows.append([peer, *cells])
+    return "\n".join([*align(rows), "client / server: the process (its Python thread)"])
+
+
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows as lines whose columns are below each other."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -78,4 +95,4 @@ def short(rate: float) -> str:
     """Return a rate in few characters."""
     if rate >= 1e6:
         return f"{rate / 1e6:.2f}M"
-    return f"{rate / 1e3:.1f}k"
+    return f"{rate / 1e3:.1f}k" if rate >= 1e3 else f"{rate:.0f}"

@@ -18,7 +18,7 @@ from scripts.bench import catalog, goals, robustness
 from scripts.bench.figures import FIGURES
 from scripts.bench.machine import machine
 from scripts.bench.processes import cores
-from scripts.bench.report import failures, kind, table
+from scripts.bench.report import cpu_table, failures, kind, table
 from scripts.bench.rounds import Settings, run
 
 SHORT_FIGURES = [
@@ -86,11 +86,14 @@ def main() -> None:
     if options.json:
         return
     print(table(found.results, settings.figures, {peer: kind(found.about.get(peer)) for peer in peers}))
+    if any(FIGURES[figure].kind == "one_way" for figure in settings.figures):
+        print(f"\n{cpu_table(found.results, settings.figures)}")
     for text in failures(found):
         print(text)
     if outcomes:
         print(f"\n{robustness.table(outcomes)}")
-    print(f"\n{goals.table(verdicts)}")
+    shown = [verdict for verdict in verdicts if verdict.met is not None or not options.quick]
+    print(f"\n{goals.table(shown)}")
 
 
 if __name__ == "__main__":

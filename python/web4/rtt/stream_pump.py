@@ -48,6 +48,9 @@ class StreamPump(BurstingPump):
         try:
             with self._reading:
                 await self._read()
+        except BaseException:
+            self._session.abort("cancelled")
+            raise
         finally:
             self.close()
             with trio.CancelScope(shield=True):

@@ -255,6 +255,6 @@ impl SessionLink {
         session.allow_resume(opened.ticket);
         let early = session.receive_plaintext(&opened.rest, now);
         debug_assert!(early.is_ok() || session.closed().is_some());
-        SessionLink::from_parts(conduit, session)
+        SessionLink::from_parts(conduit, session, now)
     }
 }

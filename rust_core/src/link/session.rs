@@ -35,7 +35,7 @@ pub struct SessionLink {
     held: usize,
     farewell: Vec<u8>,
     /// What the driver said the time was, and when it said so.
-    told: Option<(Nanos, Instant)>,
+    told: (Nanos, Instant),
 }
 
 /// Why a carrier did not become a session's.
@@ -48,7 +48,7 @@ pub enum AttachError {
 }
 
 impl SessionLink {
-    pub(super) fn from_parts(conduit: Conduit, session: Session) -> SessionLink {
+    pub(super) fn from_parts(conduit: Conduit, session: Session, now: Nanos) -> SessionLink {
         super::heap::settle();
         let carrier = &conduit.carrier;
         let peer = carrier.peer_public_key().copied().zip(carrier.peer_fingerprint().copied());
@@ -62,7 +62,7 @@ impl SessionLink {
             burst: false,
             held: 0,
             farewell: Vec::new(),
-            told: None,
+            told: (now, Instant::now()),
         }
     }
 
@@ -151,6 +151,7 @@ impl SessionLink {
     pub fn attach(&mut self, opening: OpeningLink, now: Nanos) -> Result<(), AttachError> {
         let (conduit, here) = opening.into_resumed().map_err(AttachError::NotResumed)?;
         self.session.resume(&here.resumed, now).map_err(AttachError::Refused)?;
+        self.told = (now, Instant::now());
         (self.conduit, self.failure, self.blocked) = (Some(conduit), None, false);
         self.farewell = Vec::new();
         // A violation closes the session, which says why itself.
@@ -210,7 +211,7 @@ impl SessionLink {
 
     /// Reads what is there, does what is due, and writes what follows from it.
     pub fn advance(&mut self, now: Nanos) {
-        self.told = Some((now, Instant::now()));
+        self.told = (now, Instant::now());
         for _ in 0..READS_PER_TURN {
             let SessionLink { conduit: Some(conduit), session, .. } = self else { break };
             // A violation closes the session, which then ignores the rest and says why itself.
@@ -287,7 +288,7 @@ impl SessionLink {
                 some = true;
             }
             if session.wants_time() {
-                session.written_at(told.map(|(now, at)| now + at.elapsed().as_nanos() as Nanos));
+                session.written_at(Some(told.0 + told.1.elapsed().as_nanos() as Nanos));
             }
             some
         })

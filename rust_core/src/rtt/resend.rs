@@ -97,6 +97,16 @@ impl ResendBuffer {
         (self.acknowledged..=self.written).contains(&cursor)
     }
 
+    /// Whether the peer could ever have said this cursor, be it long ago.
+    pub fn is_written(&self, cursor: u64) -> bool {
+        cursor <= self.written
+    }
+
+    /// The later of what this cursor says and what is known.
+    pub fn at_least_acknowledged(&self, cursor: u64) -> u64 {
+        cursor.max(self.acknowledged)
+    }
+
     /// Drops the oldest frame if `cursor` covers it: `Some` of the channel of which it completes a message.
     pub fn acknowledge_one(&mut self, cursor: u64) -> Option<Option<ChannelId>> {
         if self.acknowledged >= cursor {

@@ -113,10 +113,15 @@ impl Session {
         self.events.push_back(Event::Suspended);
     }
 
+    /// Whether another carrier is of any use. After a SHUTDOWN it is not: the session ends with the one it has.
+    fn may_resume(&self) -> bool {
+        matches!(self.state, State::Open | State::Suspended) && !self.peer_shutdown
+    }
+
     /// Initiator: what to ask for on the next carrier; each time with a higher epoch. `None` when the session cannot be
-    /// resumed, or not any more.
+    /// resumed, or not any more. One request at a time: give up the carrier of the one before.
     pub fn ask_resume(&mut self) -> Option<ResumeRequest> {
-        if !self.agreement.initiator || !matches!(self.state, State::Open | State::Suspended) {
+        if !self.agreement.initiator || !self.may_resume() {
             return None;
         }
         let cursor = self.cursor;
@@ -133,6 +138,9 @@ impl Session {
     /// Acceptor: grants a resume that the session's peer asks for, or says why not (RTT-31, RTT-32). The caller has
     /// compared fingerprints. What is granted fences the carrier of before; what is refused changes nothing.
     ///
+    /// A cursor below one acknowledged is not impossible here (RTT-29): the peer asked while its old carrier still
+    /// worked, and what it acknowledged on that since then has overtaken the request (RTT-48).
+    ///
     /// # Errors
     /// The code to refuse with. `BAD_CURSOR` ended the session (RTT-29).
     pub fn grant_resume(
@@ -141,7 +149,7 @@ impl Session {
         next_ticket: ResumeTicket,
         now: Nanos,
     ) -> Result<ResumeGrant, Code> {
-        let usable = !self.agreement.initiator && matches!(self.state, State::Open | State::Suspended);
+        let usable = !self.agreement.initiator && self.may_resume();
         let Some(resumption) = self.resumption.as_mut().filter(|_| usable) else {
             return Err(Code::UNKNOWN_SESSION);
         };
@@ -155,7 +163,7 @@ impl Session {
         if request.epoch <= resumption.latest_epoch {
             return Err(Code::STALE_EPOCH);
         }
-        if !self.writing.resend.is_sound(request.cursor) {
+        if !self.writing.resend.is_written(request.cursor) {
             self.lose("cursor_invalid", Code::BAD_CURSOR);
             return Err(Code::BAD_CURSOR);
         }
@@ -176,14 +184,18 @@ impl Session {
     /// `STALE_EPOCH` when a later carrier was granted meanwhile, or the session is over: nothing changed. `BAD_CURSOR`
     /// ended the session (RTT-29). Either way the new carrier is of no use.
     pub fn resume(&mut self, resumed: &Resumed, now: Nanos) -> Result<(), Code> {
-        let alive = matches!(self.state, State::Open | State::Suspended);
+        let alive = self.may_resume();
         let Some(resumption) = self.resumption.as_mut().filter(|_| alive) else {
             return Err(Code::STALE_EPOCH);
         };
         if resumed.epoch != resumption.latest_epoch || resumed.epoch <= self.epoch {
             return Err(Code::STALE_EPOCH);
         }
-        if !self.writing.resend.is_sound(resumed.cursor) {
+        let cursor = match self.agreement.initiator {
+            true => resumed.cursor,
+            false => self.writing.resend.at_least_acknowledged(resumed.cursor),
+        };
+        if !self.writing.resend.is_sound(cursor) {
             self.lose("cursor_invalid", Code::BAD_CURSOR);
             return Err(Code::BAD_CURSOR);
         }
@@ -196,7 +208,7 @@ impl Session {
         self.stats.resumes += 1;
         self.timing.restart(now, &self.options);
         self.events.push_back(Event::Resumed);
-        self.acknowledge(resumed.cursor)?;
+        self.acknowledge(cursor)?;
         self.writing.resume();
         let ids: Vec<_> = self.channels.keys().copied().collect();
         ids.into_iter().for_each(|id| self.schedule(id));

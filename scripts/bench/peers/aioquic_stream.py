@@ -3,7 +3,7 @@
 A batch is one write of many frames, as for the TLS streams. aioquic holds everything it is given until the peer's
 window has room and tells the writer nothing, so the receiver says on a second stream how much it has taken and the
 sender keeps at most 2 MiB on the way. The windows are of 16 MiB, and datagrams of 16 KiB, which loopback carries
-whole, instead of the 1,200 bytes of the internet.
+whole, instead of the 1,200 bytes of the internet: a quarter of the CPU time. Larger ones ended the connection.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """RTT: one `knowledge` channel of one session over TCP, with default options but for how many sessions there may be.
 
-Further sessions are of the same two endpoints. The server holds them without a task of their own.
+Further sessions come from 64 endpoints of the client's process, in turn, as one peer would hardly open thousands. The
+server's one endpoint holds them without a task of their own.
 """
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,7 +17,7 @@ from web4 import rtt
 from web4.foundation.identity import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from scripts.bench.link import Link
@@ -27,11 +29,12 @@ LOOP = "trio"
 ENCRYPTED = True
 PACKAGES = ("web4", "trio")
 KINDS = frozenset({"one_way", "ping_pong", "control", "open", "idle", "crowd", "resets", "stall", "resume"})
-OPTIONS = rtt.Options(sessions_per_peer=16_384, carriers_per_second=100_000, carriers_burst=100_000)
+OPTIONS = rtt.Options(sessions_per_peer=256, carriers_per_second=100_000, carriers_burst=100_000)
 LIMITS = {
     name: getattr(OPTIONS, name) for name in ("sessions_per_peer", "carriers_per_second", "carriers_burst")
 }
 """Raised for the figures with many sessions."""
+DIALLERS = 64
 _PRUNE = 512
 
 
@@ -108,13 +111,23 @@ async def open_link(side: Side) -> AsyncIterator[Link]:
             url = f"tcp://127.0.0.1:{address.port}"
             async with endpoint.dial(url, expect=address.note) as session:
                 channel = await session.open_channel("knowledge", name="bench")
-                yield SessionLink(session, channel, partial(_dial, endpoint, url, address.note), [])
+                async with AsyncExitStack() as stack:
+                    diallers = [
+                        await stack.enter_async_context(
+                            rtt.open_endpoint(Identity.generate(), options=OPTIONS)
+                        )
+                        for _ in range(DIALLERS)
+                    ]
+                    dial = partial(_dial, cycle(diallers), url, address.note)
+                    yield SessionLink(session, channel, dial, [])
 
 
 @asynccontextmanager
-async def _dial(endpoint: rtt.Endpoint, url: str, fingerprint: str) -> AsyncIterator[rtt.RttSession]:
+async def _dial(
+    endpoints: Iterator[rtt.Endpoint], url: str, fingerprint: str
+) -> AsyncIterator[rtt.RttSession]:
     """Open a session, and close it without a farewell that nobody at the other side would answer."""
-    async with endpoint.dial(url, expect=fingerprint) as session:
+    async with next(endpoints).dial(url, expect=fingerprint) as session:
         yield session
         session.abort("it was opened to be timed")
 

@@ -18,8 +18,8 @@ import msgspec
 import trio
 
 from scripts.bench.machine import machine
-from scripts.bench.report import failures, table
-from scripts.bench.rounds import Results, Settings, run
+from scripts.bench.report import cpu_table, failures, table
+from scripts.bench.rounds import Settings, run
 
 _FACE = "scripts.bench.shapes.face"
 _HERE = Path(__file__).resolve().parent
@@ -99,25 +99,6 @@ def main() -> None:
     for text in failures(found):
         print(text)
     print(cpu_table(results, settings.figures))
-
-
-def cpu_table(results: Results, figures: list[str]) -> str:
-    """Return the CPU time per message: all of a process, and its Python thread alone."""
-    lines = [
-        "",
-        "CPU us per message: client process (its Python thread) / server process (its Python thread)",
-    ]
-    for peer, found in results.items():
-        cells = []
-        for figure in (figure for figure in figures if figure in found):
-            client, client_main, server, server_main = (
-                found[figure][f"{role}_{name}"].median
-                for role in ("client", "server")
-                for name in ("cpu_us", "cpu_main_us")
-            )
-            cells.append(f"{figure} {client:.2f} ({client_main:.2f}) / {server:.2f} ({server_main:.2f})")
-        lines.append(f"{peer:<20} " + "; ".join(cells))
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

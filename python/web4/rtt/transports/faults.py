@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import trio
 
-from web4.rtt.transports.pipe import OneAtATime
+from web4.rtt.transports.pipe import OneAtATime, checked_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,9 +84,10 @@ class FaultyStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """See `trio.abc.ReceiveStream.receive_some`."""
+        most = checked_most(max_bytes)
         await self._check()
         limit = self._faults.receiving
-        size = min(self._piece(), max_bytes or MOST_AT_ONCE)
+        size = min(self._piece(), most)
         if limit is not None:
             if self.received >= limit.after:
                 return await self._break_receiving(limit)

@@ -134,7 +134,7 @@ class MemoryTransport:
     scheme = "memory"
     local_only = True
     survives_address_change = True
-    max_write = None
+    max_write: int | None = None
 
     def __init__(self, network: MemoryNetwork) -> None:
         self.network = network

@@ -145,8 +145,7 @@ class PipeStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `trio.abc.ReceiveStream.receive_some`. Cancelled, it has taken nothing."""
-        if max_bytes is not None and max_bytes < 1:
-            raise ValueError(f"max_bytes is a number of bytes from 1 or None, not {max_bytes}")
+        most = checked_most(max_bytes)
         with self._receiving:
             await trio.lowlevel.checkpoint()
             while True:
@@ -154,7 +153,7 @@ class PipeStream(trio.abc.HalfCloseableStream):
                     raise trio.ClosedResourceError
                 if self._incoming.cut:
                     raise trio.BrokenResourceError("the stream was cut")
-                data = self._incoming.take(max_bytes or CAPACITY)
+                data = self._incoming.take(most)
                 if data is not None:
                     return data
                 await self._incoming.wait_for_news()
@@ -202,3 +201,14 @@ def pipe_pair(
     )
     open_streams.update(pair)
     return pair
+
+
+def checked_most(max_bytes: int | None) -> int:
+    """What `receive_some` reads at most, or the error that Trio's contract asks for."""
+    if max_bytes is None:
+        return CAPACITY
+    if not isinstance(max_bytes, int):
+        raise TypeError(f"max_bytes is a whole number or None, not {max_bytes!r}")
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes is a number of bytes from 1 or None, not {max_bytes}")
+    return max_bytes

@@ -38,7 +38,7 @@ class TcpTransport:
     scheme = "tcp"
     local_only = False
     survives_address_change = False
-    max_write = None
+    max_write: int | None = None
 
     async def connect(self, address: Address, given_up: GivenUp | None = None) -> trio.SocketStream:
         """See `Transport.connect`."""

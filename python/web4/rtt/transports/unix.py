@@ -32,7 +32,7 @@ class UnixTransport:
     scheme = "unix"
     local_only = True
     survives_address_change = False
-    max_write = None
+    max_write: int | None = None
 
     async def connect(self, address: Address, given_up: GivenUp | None = None) -> trio.SocketStream:
         """See `Transport.connect`."""
@@ -44,6 +44,7 @@ class UnixTransport:
 
     async def listen(self, address: Address) -> SocketAcceptor:
         """See `Transport.listen`. A stale socket file is replaced after a failed connect, and only then."""
+        await trio.lowlevel.checkpoint()
         path = _socket_path(address)
         try:
             async with _locked(path.parent, address):
