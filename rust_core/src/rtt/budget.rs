@@ -19,6 +19,9 @@ const RESERVE: u64 = 16;
 /// otherwise wait for each other's credit for ever.
 const OWN_PART: u64 = 4;
 
+/// No limit is larger: 2^48 bytes, so that sums of them are numbers still.
+const MOST: u64 = 1 << 48;
+
 /// The limits of section 15 on memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetLimits {
@@ -26,6 +29,17 @@ pub struct BudgetLimits {
     pub per_peer: u64,
     /// Of all sessions.
     pub endpoint: u64,
+}
+
+impl BudgetLimits {
+    /// Names the first field whose value cannot work, or nothing. A sixteenth of a peer's memory is at least one step.
+    pub fn fault(&self) -> Option<&'static str> {
+        match () {
+            () if !(RESERVE * STEP..=MOST).contains(&self.per_peer) => Some("memory_per_peer"),
+            () if !(self.per_peer..=MOST).contains(&self.endpoint) => Some("memory"),
+            () => None,
+        }
+    }
 }
 
 /// Which way the bytes go that are held.
@@ -342,6 +356,16 @@ mod tests {
 
     fn hold(share: &mut Share, counted: &mut [u64; 2], sent: u64, received: u64) {
         share.count(counted, [sent * KIB, received * KIB]);
+    }
+
+    #[test]
+    fn limits_that_cannot_work_are_named() {
+        let fault = |per_peer, endpoint| BudgetLimits { per_peer, endpoint }.fault();
+        assert_eq!(fault(64 * KIB, 64 * KIB), None);
+        assert_eq!(fault(64 * KIB - 1, 64 * KIB), Some("memory_per_peer"));
+        assert_eq!(fault(64 * KIB, 64 * KIB - 1), Some("memory"));
+        assert_eq!(fault(64 * KIB, u64::MAX), Some("memory"));
+        assert_eq!(fault(u64::MAX, u64::MAX), Some("memory_per_peer"));
     }
 
     #[test]
