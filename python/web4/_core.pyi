@@ -217,6 +217,8 @@ class Endpoint:
         rekey_bytes: int,
         rekey_frames: int,
         carrier_lifetime_ns: int,
+        memory_per_peer: int,
+        memory: int,
     ) -> Endpoint:
         """Check the options.
 
@@ -238,6 +240,17 @@ class Endpoint:
 
     def accept(self, fd: int | None, max_write: int | None = None, /) -> OpeningLink:
         """A carrier that somebody dialled."""
+
+    @property
+    def memory_held(self) -> int:
+        """Bytes that all sessions hold."""
+
+    @property
+    def memory_full(self) -> bool:
+        """Whether no session more is to be granted."""
+
+    def take_waiting(self, peer: bytes, /) -> list[bytes]:
+        """The ids of the sessions that waited for memory that a peer's session has freed; `memory_freed` tells them."""
 
 @final
 class OpeningLink:
@@ -443,6 +456,9 @@ class SessionLink:
 
     def lose(self, loss: str, /) -> int:
         """The session is lost, and `loss` says how; end it if it has not ended. Returns the status."""
+
+    def memory_freed(self) -> int:
+        """Let in who waits for memory, and grant what was withheld; the status."""
 
     def release(self) -> None:
         """Let go of the socket, so that it can be closed."""

@@ -14,7 +14,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use web4_core::rtt::{Agreement, ChannelId, Kind, Offered, Options, Policy, RECORD_BYTES, Session};
+use web4_core::rtt::{
+    Agreement, Budget, BudgetLimits, ChannelId, Kind, Offered, Options, Policy, RECORD_BYTES, Session,
+};
 
 /// Message sizes and how many go in one batch; a batch fits the default window of a knowledge channel.
 const CASES: [(usize, usize); 3] = [(64, 256), (1024, 256), (64 * 1024, 8)];
@@ -33,7 +35,11 @@ impl Pair {
         let options = Options::default();
         let side = |initiator| {
             let agreement = Agreement { initiator, limits: options.limits, resume_window_ms: 0 };
-            Session::new([7; 16], agreement, &options, 0)
+            let mut session = Session::new([7; 16], agreement, &options, 0);
+            // As in production: what it holds is counted.
+            let budget = Budget::new(BudgetLimits { per_peer: 16 << 20, endpoint: 1 << 30 });
+            session.share_memory(budget.share([9; 32], [7; 16]));
+            session
         };
         let mut sender = side(true);
         let channel = sender.open_channel(Kind::Knowledge, "bench", Policy::Error).expect("room");

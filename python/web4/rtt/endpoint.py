@@ -87,7 +87,7 @@ class Endpoint:
         )
         """Functions that are told what becomes of the sessions of this endpoint (RTT-54)."""
         self._ids = ids
-        self._roster = Roster(options, self._emit)
+        self._roster = Roster(options, self._native, self._emit)
         self._admission = Admission(options)
         self._admission.hits = self._roster.hits
         self._timers = Timers()

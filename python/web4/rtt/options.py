@@ -69,6 +69,12 @@ class Options:
     sessions: int = 16_384
     suspended_sessions: int = 4096
     """Sessions without a carrier; the one longest without is lost when there are more."""
+    memory_per_peer: int = 16 * 1024 * KIB
+    """Bytes that all sessions with one peer may hold, from 64 KiB: accepted and not acknowledged, arrived and not read.
+    Then its queues count as full, and it gets no more credit and no more channels."""
+    memory: int = 1024 * 1024 * KIB
+    """Bytes that all sessions may hold, at least `memory_per_peer`. Then no session more is granted, and who holds much
+    gets no more credit for `state` and `knowledge`."""
     half_open: int = 256
     """Carriers that have not opened."""
     half_open_per_address: int = 64
@@ -114,6 +120,8 @@ class Options:
             "rekey_bytes": self.rekey_bytes,
             "rekey_frames": self.rekey_frames,
             "carrier_lifetime_ns": round(self.carrier_lifetime * 1e9),
+            "memory_per_peer": self.memory_per_peer,
+            "memory": self.memory,
         }
         try:
             return NativeEndpoint(identity, boot_id, **arguments)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
 
+    from web4._core import Endpoint as NativeEndpoint
     from web4.foundation.events import Emitter
     from web4.rtt.options import Options
     from web4.rtt.session import RttSession
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 class Roster:
     """Keeps what the native session table decides about together with the sessions themselves."""
 
-    def __init__(self, options: Options, emit: Emitter) -> None:
+    def __init__(self, options: Options, native: NativeEndpoint, emit: Emitter) -> None:
+        self._native = native
         self._table = SessionTable(
             sessions_per_peer=options.sessions_per_peer,
             sessions=options.sessions,
@@ -88,6 +90,9 @@ class Roster:
             raise HandshakeError(
                 f"no more sessions here for now: {error.code}", code=error.code, peer=peer
             ) from None
+        if self._native.memory_full:
+            self.hits["memory"] += 1
+            raise HandshakeError("no memory for more sessions for now", code="busy", peer=peer)
         self._table.insert(session_id, bytes.fromhex(peer), boot_id)
 
     def withdraw(self, session_id: bytes) -> None:
@@ -112,6 +117,12 @@ class Roster:
         if evicted is not None:
             self.hits["suspended_sessions"] += 1
             self._sessions[evicted].lose("evicted")
+
+    def memory_freed(self, peer: str) -> None:
+        """A session of this peer holds less: those that waited for that go on."""
+        for session_id in self._native.take_waiting(bytes.fromhex(peer)):
+            if (session := self._sessions.get(session_id)) is not None:
+                session.react(session.link.memory_freed())
 
     def resumed(self, session: RttSession) -> None:
         """A session has a carrier again."""

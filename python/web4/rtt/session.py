@@ -373,6 +373,8 @@ class RttSession:
             case 5:
                 self._peer_shutdown = True
                 self._wake_acceptors()
+            case 12:
+                self._roster.memory_freed(self.peer)
             case _:
                 if number == _CLOSED:
                     self._on_closed()

@@ -1,13 +1,14 @@
 //! A session and the carrier it has just now: what is read changes the session, what that has to say is written as far as
 //! the wire takes it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::{Arrival, Conduit, FRAME_BUFFER, OpeningLink, WireFull};
 use crate::carrier::{Carrier, CarrierError};
-use crate::rtt::{ChannelId, Code, Nanos, Offered, SendError, Session, State, Ticket};
+use crate::rtt::{Budget, ChannelId, Code, Nanos, Offered, SendError, Session, State, Ticket};
 
 /// Records that are encrypted before they are written in one call. More would make a control message wait longer
 /// behind them, fewer would cost a call each (RTT-21).
@@ -69,6 +70,12 @@ impl SessionLink {
     /// The session.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
+    }
+
+    /// Counts what the session holds into the memory of its peer and of the endpoint, and keeps it to that.
+    pub fn share_memory(&mut self, memory: &Arc<Budget>) {
+        let share = memory.share(self.peer.1, self.session.id());
+        self.session.share_memory(share);
     }
 
     /// The peer's raw public key.

@@ -1,6 +1,6 @@
 //! Endpoints and opening carriers for Python.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -13,7 +13,7 @@ use super::session_link::SessionLink;
 use crate::carrier::{Carrier, CarrierError, Expect, TlsConfig};
 use crate::hash;
 use crate::link::{self, Buffered, OpeningError, Progress, Purpose, Wire, WireFull};
-use crate::rtt::{Code, KindLimits, Limits, Nanos, Options, ResumeTicket, Window};
+use crate::rtt::{Budget, BudgetLimits, Code, KindLimits, Limits, Nanos, Options, ResumeTicket, Window};
 
 /// The key, the options and the boot id that all carriers of one endpoint share.
 #[pyclass(frozen, module = "web4._core")]
@@ -21,6 +21,7 @@ pub(super) struct Endpoint {
     config: TlsConfig,
     options: Options,
     boot_id: [u8; 16],
+    memory: Arc<Budget>,
 }
 
 #[pymethods]
@@ -28,7 +29,7 @@ impl Endpoint {
     #[new]
     #[pyo3(signature = (identity, boot_id, /, *, frame_payload, channels, kinds, heartbeat_ns, drain_timeout_ns,
                         ack_delay_ns, resend_bytes, resend_reserve, resume_window_ms, rekey_after_ns, rekey_bytes,
-                        rekey_frames, carrier_lifetime_ns))]
+                        rekey_frames, carrier_lifetime_ns, memory_per_peer, memory))]
     #[expect(clippy::too_many_arguments, reason = "keywords, checked together")]
     fn new(
         py: Python<'_>,
@@ -47,6 +48,8 @@ impl Endpoint {
         rekey_bytes: u64,
         rekey_frames: u64,
         carrier_lifetime_ns: u64,
+        memory_per_peer: u64,
+        memory: u64,
     ) -> PyResult<Self> {
         let kinds = kinds.map(|(max_message, messages, bytes)| KindLimits {
             max_message,
@@ -65,13 +68,34 @@ impl Endpoint {
             rekey_frames,
             carrier_lifetime: carrier_lifetime_ns,
         };
-        if let Some(field) = options.fault() {
+        let limits = BudgetLimits { per_peer: memory_per_peer, endpoint: memory };
+        if let Some(field) = options.fault().or_else(|| limits.fault()) {
             let text = format!("the option {field} has a value that cannot work");
             return Err(core_error(py, "bad_option", Some(field), text));
         }
         let config = TlsConfig::from_pkcs8(&identity.inner.pkcs8_der())
             .map_err(|_| PyRuntimeError::new_err("the TLS provider refuses the identity's key"))?;
-        Ok(Endpoint { config, options, boot_id: exactly(boot_id, "boot_id")? })
+        let memory = Budget::new(limits);
+        Ok(Endpoint { config, options, boot_id: exactly(boot_id, "boot_id")?, memory })
+    }
+
+    /// Bytes that all sessions hold.
+    #[getter]
+    fn memory_held(&self) -> u64 {
+        self.memory.held()
+    }
+
+    /// Whether no session more is to be granted.
+    #[getter]
+    fn memory_full(&self) -> bool {
+        self.memory.is_full()
+    }
+
+    /// The ids of the sessions that waited for memory that a peer's session has freed; `memory_freed` tells them.
+    #[pyo3(signature = (peer, /))]
+    fn take_waiting<'py>(&self, py: Python<'py>, peer: &[u8]) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        let ids = self.memory.take_waiting(&exactly(peer, "peer")?);
+        Ok(ids.iter().map(|id| PyBytes::new(py, id)).collect())
     }
 
     /// A carrier to whoever holds the key of fingerprint `expect` (32 bytes), or to anybody when that is None. It is
@@ -119,7 +143,7 @@ impl Endpoint {
     ) -> PyResult<OpeningLink> {
         let carrier = carrier.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
         let link = link::OpeningLink::new(carrier, wire, purpose, &self.options, self.boot_id);
-        Ok(OpeningLink { inner: Mutex::new(Some(link)) })
+        Ok(OpeningLink { inner: Mutex::new(Some(link)), memory: Arc::clone(&self.memory) })
     }
 }
 
@@ -139,6 +163,7 @@ pub(super) fn wire_full(_: WireFull) -> PyErr {
 #[pyclass(frozen, module = "web4._core")]
 pub(super) struct OpeningLink {
     inner: Mutex<Option<link::OpeningLink>>,
+    memory: Arc<Budget>,
 }
 
 impl OpeningLink {
@@ -248,7 +273,10 @@ impl OpeningLink {
             .take()
             .ok_or_else(|| PyRuntimeError::new_err("the carrier has become a session already"))?;
         match link.into_session(now) {
-            Ok(session) => Ok(SessionLink::new(session)),
+            Ok(mut session) => {
+                session.share_memory(&self.memory);
+                Ok(SessionLink::new(session))
+            }
             Err(link) => {
                 *guard = Some(*link);
                 Err(PyRuntimeError::new_err("the carrier is not open"))

@@ -130,6 +130,7 @@ impl SessionLink {
                 Event::Resumed => (9, 0),
                 Event::Rekeyed => (10, 0),
                 Event::CarrierAged => (11, 0),
+                Event::MemoryFreed => (12, 0),
             };
             list.append((number, argument))?;
         }
@@ -406,6 +407,12 @@ impl SessionLink {
         link.session().lose(loss, *code);
         link.release();
         Ok(status(&mut link))
+    }
+
+    /// Memory was freed that this session waited for: lets in who waits, grants what was withheld; returns the status.
+    fn memory_freed(&self, py: Python<'_>) -> u8 {
+        lock(&self.inner).session().memory_freed();
+        self.write(py)
     }
 
     /// Lets go of the wire, so that the socket can be closed.

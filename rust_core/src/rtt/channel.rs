@@ -43,6 +43,8 @@ pub(crate) struct Channel {
     pub credit_listed: bool,
     /// Nobody here holds it any more; it goes once both directions are over.
     pub released: bool,
+    /// What the budget has been told that it holds, sent and received.
+    pub counted: [u64; 2],
 }
 
 impl Channel {
@@ -62,6 +64,7 @@ impl Channel {
             scheduled: false,
             credit_listed: false,
             released: false,
+            counted: [0; 2],
         }
     }
 

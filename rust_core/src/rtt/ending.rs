@@ -48,6 +48,7 @@ impl Session {
             self.break_off(channel);
             self.schedule(channel);
         }
+        self.count(channel);
         self.forget_if_over(channel);
     }
 
@@ -56,9 +57,11 @@ impl Session {
     pub(super) fn discard(&mut self, channel: ChannelId) {
         let Some(entry) = self.channels.get_mut(&channel) else { return };
         entry.inbound.discard();
+        entry.count(&mut self.memory);
         if self.state != State::Closed {
-            self.writing.credit_due(channel, entry);
+            self.writing.credit_due(channel, entry, &mut self.memory);
         }
+        self.notice_freed();
     }
 
     /// The peer's reset or ours: waiters fail, what is unacknowledged is lost, partial messages vanish.
@@ -77,6 +80,8 @@ impl Session {
             self.lost_bytes -= oldest.message.message.len() + size_of::<Lost>();
             self.stats.lost_unlisted += 1;
         }
+        self.count_lost();
+        self.count(channel);
     }
 
     /// Removes a channel of which nothing is left to write, read or hold.
@@ -86,9 +91,13 @@ impl Session {
             |entry: &Channel| entry.released && (closed || entry.is_over()) && entry.outbound.is_settled();
         if channel != CHANNEL_ZERO
             && self.channels.get(&channel).is_some_and(|entry| over(entry))
-            && let Some(entry) = self.channels.remove(&channel)
+            && let Some(mut entry) = self.channels.remove(&channel)
         {
+            if let Some(memory) = &mut self.memory {
+                memory.count(&mut entry.counted, [0; 2]);
+            }
             self.keep_totals(&entry);
+            self.notice_freed();
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::code::Code;
 use super::limits::Window;
+use super::memory::MESSAGE_COST;
 use super::stats::ChannelStats;
 
 /// A message being put together.
@@ -42,6 +43,8 @@ pub(crate) struct Inbound {
     again: bool,
     consumed: (u64, u64),
     messages: VecDeque<Vec<u8>>,
+    /// Bytes of `messages`.
+    message_bytes: usize,
     assembly: Option<Assembly>,
     /// The peer's END arrived: no more messages will.
     pub ended: bool,
@@ -57,6 +60,7 @@ impl Inbound {
             again: false,
             consumed: (0, 0),
             messages: VecDeque::new(),
+            message_bytes: 0,
             assembly: None,
             ended: false,
         }
@@ -118,6 +122,7 @@ impl Inbound {
     fn complete(&mut self, message: Vec<u8>, stats: &mut ChannelStats) -> bool {
         stats.received += 1;
         stats.received_bytes += message.len() as u64;
+        self.message_bytes += message.len();
         self.messages.push_back(message);
         self.messages.len() == 1
     }
@@ -142,6 +147,7 @@ impl Inbound {
     /// The oldest message, taken out.
     pub fn take(&mut self) -> Option<Vec<u8>> {
         let message = self.messages.pop_front()?;
+        self.message_bytes -= message.len();
         self.consumed.0 += 1;
         self.consumed.1 += message.len() as u64;
         Some(message)
@@ -150,7 +156,13 @@ impl Inbound {
     /// Bytes of received messages that wait, or are being put together.
     pub fn held_bytes(&self) -> u64 {
         let partial = self.assembly.as_ref().map_or(0, |assembly| assembly.bytes.len());
-        self.messages.iter().map(Vec::len).sum::<usize>() as u64 + partial as u64
+        (self.message_bytes + partial) as u64
+    }
+
+    /// The memory of what arrived and is not taken, with what messages cost beyond their bytes.
+    pub fn held(&self) -> usize {
+        let partial = self.assembly.as_ref().map_or(0, |assembly| assembly.bytes.capacity() + MESSAGE_COST);
+        self.message_bytes + self.messages.len() * MESSAGE_COST + partial
     }
 
     pub fn waiting(&self) -> usize {
@@ -191,15 +203,22 @@ impl Inbound {
         self.again = true;
     }
 
+    /// Whether a grant must be written even if it grants nothing new.
+    pub fn is_credit_repeated(&self) -> bool {
+        self.again
+    }
+
     /// Whether a grant is worth writing.
     pub fn is_credit_wanted(&self) -> bool {
         self.again || self.credit_due() || self.credit_low()
     }
 
-    /// Grants all that is free, and says the new totals.
-    pub fn grant(&mut self) -> (u64, u64) {
+    /// Grants all that is free, unless it is to be withheld, and says the totals.
+    pub fn grant(&mut self, withheld: bool) -> (u64, u64) {
         self.again = false;
-        self.granted = self.grantable();
+        if !withheld {
+            self.granted = self.grantable();
+        }
         self.granted
     }
 
@@ -263,7 +282,7 @@ mod tests {
         assert!(!inbound.credit_due());
         inbound.take();
         assert!(inbound.credit_due());
-        assert_eq!(inbound.grant(), (6, 22));
+        assert_eq!(inbound.grant(false), (6, 22));
         assert!(!inbound.credit_due());
     }
 
@@ -299,7 +318,7 @@ mod tests {
         assert!(!inbound.credit_low(), "one waits: taking it will say more");
         inbound.take();
         assert!(inbound.credit_low() && !inbound.credit_due());
-        assert_eq!(inbound.grant(), (10, 15));
+        assert_eq!(inbound.grant(false), (10, 15));
         assert!(!inbound.credit_low());
     }
 }

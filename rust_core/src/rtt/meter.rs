@@ -144,6 +144,11 @@ impl Meter {
         for &(name, count) in &session.limits {
             hit(&mut self.limits, name, count);
         }
+        for (name, count) in session.memory.iter().flat_map(|memory| memory.hits()) {
+            if count > 0 {
+                hit(&mut self.limits, name, count);
+            }
+        }
         self.heartbeat.merge(&session.latency.heartbeat);
         self.acknowledgement.merge(&session.latency.acknowledgement);
     }
@@ -193,7 +198,7 @@ fn hit(limits: &mut Vec<(&'static str, u64)>, name: &'static str, count: u64) {
 
 impl Session {
     /// The limits of section 15 that lie inside a session, by the words of their codes.
-    pub const LIMITS: [&'static str; 9] = [
+    pub const LIMITS: [&'static str; 11] = [
         "too_many_channels",
         "message_too_large",
         "batch_too_large",
@@ -203,6 +208,8 @@ impl Session {
         "ping_flood",
         "open_flood",
         "resend_buffer",
+        "memory_per_peer",
+        "memory",
     ];
 
     /// Counts that a limit was hit, by this side or by the peer (RTT-51). Other words count nothing.

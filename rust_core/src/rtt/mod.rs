@@ -4,6 +4,7 @@
 //! opens a socket, reads a clock or draws randomness: bytes, commands and `now` go in, bytes, messages, events and
 //! the next deadline come out. Production, simulator and tests drive this same code (RTT-2).
 
+mod budget;
 mod channel;
 mod code;
 mod ending;
@@ -12,6 +13,7 @@ mod histogram;
 mod inbound;
 mod latency;
 mod limits;
+mod memory;
 mod meter;
 mod opening;
 pub mod opening_frame;
@@ -26,6 +28,7 @@ mod timing;
 mod wire;
 mod writing;
 
+pub use budget::{Budget, BudgetLimits, Share};
 pub use channel::{CHANNEL_ZERO, ChannelId};
 pub use code::Code;
 pub use histogram::{Bucket, Histogram};

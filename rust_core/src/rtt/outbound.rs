@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::frame::{DATA_OVERHEAD, MIN_FRAGMENT};
 use super::limits::{Policy, Window};
+use super::memory::MESSAGE_COST;
 use super::stats::ChannelStats;
 
 /// Names a send or flush that waits; given by the driver, unique in its session.
@@ -100,6 +101,12 @@ pub(crate) struct Outbound {
     granted: (u64, u64),
     spent: (u64, u64),
     flushes: VecDeque<(u64, Ticket)>,
+    /// Bytes of what is accepted and not acknowledged, with what messages cost beyond their bytes.
+    held: usize,
+}
+
+fn cost(queued: &Queued) -> usize {
+    queued.message.len() + MESSAGE_COST
 }
 
 impl Outbound {
@@ -118,20 +125,23 @@ impl Outbound {
             granted: (u64::from(credit.messages), u64::from(credit.bytes)),
             spent: (0, 0),
             flushes: VecDeque::new(),
+            held: 0,
         }
     }
 
-    /// Takes a batch as the policy says. With `wait` false, `block` behaves like `error`.
+    /// Takes a batch as the policy says. With `wait` false, `block` behaves like `error`. When `memory`, what may still be
+    /// held, is used up, the queue counts as full; it may be overdrawn by one batch, or none could ever be too large.
     pub fn offer(
         &mut self,
         messages: Vec<Bytes>,
         wait: bool,
         ticket: Ticket,
+        memory: &mut i64,
         stats: &mut ChannelStats,
     ) -> Result<Offered, SendError> {
         let count = messages.len() as u64;
         stats.attempted += count;
-        let outcome = self.admit(messages, wait, ticket, stats);
+        let outcome = self.admit(messages, wait, ticket, memory, stats);
         if outcome.is_err() {
             stats.failed += count;
         }
@@ -143,19 +153,20 @@ impl Outbound {
         messages: Vec<Bytes>,
         wait: bool,
         ticket: Ticket,
+        memory: &mut i64,
         stats: &mut ChannelStats,
     ) -> Result<Offered, SendError> {
         if messages.iter().any(|message| message.len() > self.max_message as usize) {
             return Err(SendError::MessageTooLarge);
         }
         if matches!(self.policy, Policy::DropOldest | Policy::DropNewest) {
-            return Ok(self.admit_each(messages, stats));
+            return Ok(self.admit_each(messages, memory, stats));
         }
         let bytes = messages.iter().map(Bytes::len).sum();
         if messages.len() > self.room.messages as usize || bytes > self.room.bytes as usize {
             return Err(SendError::BatchTooLarge);
         }
-        if self.waiters.is_empty() && self.fits(messages.len(), bytes) {
+        if self.waiters.is_empty() && *memory > 0 && self.fits(messages.len(), bytes) {
             self.enqueue_all(messages, stats);
             return Ok(Offered::AllAccepted);
         }
@@ -169,12 +180,12 @@ impl Outbound {
         Ok(Offered::Waiting)
     }
 
-    fn admit_each(&mut self, messages: Vec<Bytes>, stats: &mut ChannelStats) -> Offered {
+    fn admit_each(&mut self, messages: Vec<Bytes>, memory: &mut i64, stats: &mut ChannelStats) -> Offered {
         let mut plain = true;
         let outcomes = messages
             .into_iter()
             .map(|message| {
-                let outcome = self.admit_or_drop(message, stats);
+                let outcome = self.admit_or_drop(message, memory, stats);
                 plain &= outcome == Outcome::Accepted;
                 outcome
             })
@@ -182,21 +193,27 @@ impl Outbound {
         if plain { Offered::AllAccepted } else { Offered::Each(outcomes) }
     }
 
-    fn admit_or_drop(&mut self, message: Bytes, stats: &mut ChannelStats) -> Outcome {
+    fn admit_or_drop(&mut self, message: Bytes, memory: &mut i64, stats: &mut ChannelStats) -> Outcome {
         let mut outcome = Outcome::Accepted;
-        if !self.fits(1, message.len()) {
+        if *memory <= 0 || !self.fits(1, message.len()) {
             stats.overflow_events += 1;
-            if self.policy != Policy::DropOldest || !self.fits_beside_started(message.len()) {
+            let may_evict = self.policy == Policy::DropOldest
+                && self.fits_beside_started(message.len())
+                && *memory + self.evictable() as i64 > 0;
+            if !may_evict {
                 stats.dropped_newest += 1;
                 return Outcome::DroppedNewest;
             }
-            while !self.fits(1, message.len()) {
+            while *memory <= 0 || !self.fits(1, message.len()) {
                 let Some(evicted) = self.queue.remove(usize::from(self.started)) else { break };
                 self.queued_bytes -= evicted.message.len();
+                self.held -= cost(&evicted);
+                *memory += cost(&evicted) as i64;
                 stats.dropped_oldest += 1;
                 outcome = Outcome::EvictedOldest;
             }
         }
+        *memory -= (message.len() + MESSAGE_COST) as i64;
         self.enqueue(message, stats);
         outcome
     }
@@ -219,7 +236,14 @@ impl Outbound {
             && kept.unwrap_or(0) + bytes <= self.room.bytes as usize
     }
 
+    /// What evicting everything that may be evicted would free.
+    fn evictable(&self) -> usize {
+        let kept = self.queue.front().filter(|_| self.started).map_or(0, cost);
+        self.queued_bytes + self.queue.len() * MESSAGE_COST - kept
+    }
+
     fn enqueue(&mut self, message: Bytes, stats: &mut ChannelStats) {
+        self.held += message.len() + MESSAGE_COST;
         self.queued_bytes += message.len();
         self.queue.push_back(Queued { index: self.next_index, message });
         self.next_index += 1;
@@ -233,17 +257,28 @@ impl Outbound {
         }
     }
 
-    /// Lets waiters in, first come first served, as far as there is room now; calls `done` with their tickets.
-    pub fn admit_waiters(&mut self, stats: &mut ChannelStats, mut done: impl FnMut(Ticket)) {
+    /// Lets waiters in, first come first served, as far as there is room now; calls `done` with their tickets. True when
+    /// the next one waits for nothing but memory.
+    pub fn admit_waiters(
+        &mut self,
+        memory: &mut i64,
+        stats: &mut ChannelStats,
+        mut done: impl FnMut(Ticket),
+    ) -> bool {
         while let Some(waiter) = self.waiters.front() {
             if !self.fits(waiter.messages.len(), waiter.bytes) {
-                return;
+                return false;
             }
-            let Some(waiter) = self.waiters.pop_front() else { return };
+            if *memory <= 0 {
+                return true;
+            }
+            let Some(waiter) = self.waiters.pop_front() else { break };
+            *memory -= (waiter.bytes + waiter.messages.len() * MESSAGE_COST) as i64;
             stats.waiting -= waiter.messages.len() as u64;
             self.enqueue_all(waiter.messages, stats);
             done(waiter.ticket);
         }
+        false
     }
 
     /// Forgets a waiter. False when it does not wait any more: its batch was accepted, or failed.
@@ -336,7 +371,7 @@ impl Outbound {
     /// a reset gave up is not acknowledged any more.
     pub fn acknowledge(&mut self, count: usize, stats: &mut ChannelStats) {
         let known = count.min(self.in_flight.len());
-        self.in_flight.drain(..known);
+        self.held -= self.in_flight.drain(..known).map(|sent| cost(&sent)).sum::<usize>();
         stats.acknowledged += known as u64;
     }
 
@@ -411,8 +446,18 @@ impl Outbound {
             .map(|(Queued { index, message }, unsent)| Unacknowledged { index, message, unsent })
             .collect();
         stats.lost += lost.len() as u64;
-        (self.queued_bytes, self.progress, self.started) = (0, 0, false);
+        (self.queued_bytes, self.progress, self.started, self.held) = (0, 0, false, 0);
         lost
+    }
+
+    /// Whether somebody waits for room.
+    pub fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
+    /// The memory of what is accepted and not acknowledged. What waits for room is still its sender's.
+    pub fn held(&self) -> usize {
+        self.held
     }
 
     /// Fills in the gauges.

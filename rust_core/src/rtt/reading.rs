@@ -16,6 +16,7 @@ impl Session {
             return Ok(());
         }
         self.timing.heard(now, &self.options);
+        self.recheck_memory();
         let outcome = self.read_frames(plaintext, now);
         if let Err(code) = outcome {
             self.count_limit(code.word());
@@ -157,7 +158,9 @@ impl Session {
             return Ok(());
         }
         let first_waiting = channel.inbound.data(total, last, payload, &mut channel.stats)?;
-        if channel.released {
+        let released = channel.released;
+        self.count(id);
+        if released {
             self.discard(id);
         } else if first_waiting {
             self.events.push_back(Event::Readable(id));
@@ -190,6 +193,9 @@ impl Session {
         }
         if !self.has_room_for_channel() {
             return self.refuse_channel(id, kind, Code::TOO_MANY_CHANNELS);
+        }
+        if self.refuses_channel(kind) {
+            return self.refuse_channel(id, kind, Code::LIMIT);
         }
         let receive = KindLimits { max_message, window: agreed.window };
         let mut channel = Channel::new(kind, name, kind.default_policy(), receive, credit);

@@ -212,6 +212,7 @@ impl Session {
         self.writing.resume();
         let ids: Vec<_> = self.channels.keys().copied().collect();
         ids.into_iter().for_each(|id| self.schedule(id));
+        self.recheck_memory();
         Ok(())
     }
 

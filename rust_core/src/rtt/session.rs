@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::budget::{Share, Way};
 use super::channel::{CHANNEL_ZERO, Channel, ChannelId};
 use super::code::Code;
 use super::frame::MAX_NAME;
 use super::latency::Latency;
 use super::limits::{Kind, Limits, Nanos, Options, Policy};
+use super::memory::room_to_send;
 use super::meter::KindTotals;
 use super::opening_frame::SessionId;
 use super::outbound::{Offered, SendError, Ticket, Unacknowledged};
@@ -55,6 +57,8 @@ pub enum Event {
     Resumed,
     /// The keys of our direction were updated (RTT-47).
     Rekeyed,
+    /// Memory was given back that other sessions wait for: `Budget::take_waiting` names them.
+    MemoryFreed,
     /// The carrier is old: replace it by resuming on a new one (RTT-48).
     CarrierAged,
     /// The session is closed; `Session::closed` says why.
@@ -119,6 +123,8 @@ pub struct Session {
     pub(super) events: VecDeque<Event>,
     pub(super) lost: VecDeque<Lost>,
     pub(super) lost_bytes: usize,
+    /// What the budget has been told of `lost_bytes`.
+    pub(super) lost_counted: [u64; 2],
     pub(super) peer_shutdown: bool,
     pub(super) cursor: u64,
     pub(super) partial: Vec<u8>,
@@ -130,6 +136,8 @@ pub struct Session {
     pub(super) limits: Vec<(&'static str, u64)>,
     /// What channels did that are gone, per kind.
     pub(super) forgotten: Option<Box<[KindTotals; 3]>>,
+    /// Its part of a budget, if it has to keep to one.
+    pub(super) memory: Option<Box<Share>>,
 }
 
 impl Session {
@@ -153,6 +161,7 @@ impl Session {
             events: VecDeque::new(),
             lost: VecDeque::new(),
             lost_bytes: 0,
+            lost_counted: [0; 2],
             peer_shutdown: false,
             cursor: 0,
             partial: Vec::new(),
@@ -162,6 +171,7 @@ impl Session {
             latency: Latency::default(),
             limits: Vec::new(),
             forgotten: None,
+            memory: None,
         }
     }
 
@@ -211,6 +221,7 @@ impl Session {
     /// kept up to the size of the resend buffer, latest first; `SessionStats::lost_unlisted` counts the rest.
     pub fn take_lost(&mut self) -> Vec<Lost> {
         self.lost_bytes = 0;
+        self.count_lost();
         std::mem::take(&mut self.lost).into()
     }
 
@@ -267,7 +278,19 @@ impl Session {
         if !entry.may_send() {
             return Err(SendError::ChannelClosed);
         }
-        let offered = entry.outbound.offer(messages, wait, ticket, &mut entry.stats);
+        let mut room = room_to_send(&self.memory, entry.kind);
+        let offered = entry.outbound.offer(messages, wait, ticket, &mut room, &mut entry.stats);
+        if let Some(memory) = &mut self.memory {
+            match &offered {
+                Ok(Offered::AllAccepted) => memory.found_room(),
+                Ok(Offered::Waiting) if room <= 0 => memory.wait(Way::Sent, entry.kind),
+                Ok(Offered::Each(_)) | Err(SendError::QueueFull) if room <= 0 => {
+                    memory.hit(Way::Sent, entry.kind);
+                }
+                _ => {}
+            }
+        }
+        entry.count(&mut self.memory);
         let offered = offered.inspect_err(|error| match error {
             SendError::MessageTooLarge => self.count_limit("message_too_large"),
             SendError::BatchTooLarge => self.count_limit("batch_too_large"),
@@ -328,9 +351,11 @@ impl Session {
         let entry = self.channels.get_mut(&channel).ok_or(Nothing::Ended)?;
         match entry.inbound.take() {
             Some(message) => {
+                entry.count(&mut self.memory);
                 if !closed {
-                    self.writing.credit_due(channel, entry);
+                    self.writing.credit_due(channel, entry, &mut self.memory);
                 }
+                self.notice_freed();
                 Ok(message)
             }
             None if entry.inbound.ended => Err(Nothing::Ended),

@@ -125,6 +125,7 @@ impl Session {
     /// was stopped for a while would take its own absence for the peer's.
     pub fn handle_timeout(&mut self, now: Nanos) {
         let due = |at: Option<Nanos>| at.is_some_and(|at| at <= now);
+        self.recheck_memory();
         if due(self.timing.drain_at) && self.state == State::Closing {
             self.close("local", Code::NORMAL, "", true);
             return;
@@ -174,6 +175,10 @@ impl Session {
         self.writing.rest();
         self.events.shrink_to_fit();
         self.partial.shrink_to_fit();
+        if let Some(memory) = &mut self.memory {
+            memory.rest();
+        }
+        self.notice_freed();
         for channel in self.channels.values_mut() {
             channel.outbound.rest();
             channel.inbound.rest();

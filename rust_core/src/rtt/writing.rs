@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
+use super::budget::{Share, Way};
 use super::channel::{Channel, ChannelId, End};
 use super::code::Code;
 use super::frame::{DATA_OVERHEAD, Frame, Numbered, encode, encode_numbered};
 use super::latency::{self, Timed};
 use super::limits::{Kind, Nanos};
+use super::memory::room_to_send;
 use super::outbound::Fragment;
 use super::resend::{Body, ResendBuffer};
 use super::session::{Agreement, Event, Session, State};
@@ -50,10 +52,14 @@ pub(super) struct Writing {
 impl Writing {
     /// Lists a channel for CREDIT if enough of its window is free again. Low credit alone waits for the
     /// acknowledgement that is due soon, so that the usual round trip costs no write more; without one it goes now.
-    pub fn credit_due(&mut self, id: ChannelId, channel: &mut Channel) {
+    /// Nothing is granted of memory that is used up (section 15).
+    pub fn credit_due(&mut self, id: ChannelId, channel: &mut Channel, memory: &mut Option<Box<Share>>) {
         let (due, low) = (channel.inbound.credit_due(), channel.inbound.credit_low());
         if channel.reset.is_some() || !(due || low) {
             return;
+        }
+        if let Some(memory) = memory.as_mut().filter(|memory| memory.withholds(channel.kind)) {
+            return memory.wait(Way::Received, channel.kind);
         }
         if !channel.credit_listed {
             channel.credit_listed = true;
@@ -336,8 +342,13 @@ impl Session {
             let Some(id) = self.writing.credits.pop_front() else { break };
             let Some(channel) = self.channels.get_mut(&id) else { continue };
             channel.credit_listed = false;
-            if channel.inbound.is_credit_wanted() && channel.reset.is_none() {
-                let (messages, bytes) = channel.inbound.grant();
+            if !channel.inbound.is_credit_wanted() || channel.reset.is_some() {
+                continue;
+            }
+            let withheld = self.memory.as_mut().filter(|memory| memory.withholds(channel.kind));
+            let is_withheld = withheld.map(|memory| memory.wait(Way::Received, channel.kind)).is_some();
+            if !is_withheld || channel.inbound.is_credit_repeated() {
+                let (messages, bytes) = channel.inbound.grant(is_withheld);
                 self.write_small(out, &Frame::Credit { channel: id, messages, bytes });
             }
         }
@@ -402,7 +413,7 @@ impl Session {
     /// Writes one frame of the first channel of a lane, and sends that channel to the end of its queue. False when
     /// the record has no room for it.
     fn write_channel(&mut self, lane: Kind, out: &mut Vec<u8>, limit: usize) -> bool {
-        let Session { channels, writing, agreement, events, stats, .. } = self;
+        let Session { channels, writing, agreement, events, stats, memory, .. } = self;
         let ready = &mut writing.ready[lane as usize];
         let Some(&id) = ready.front() else { return false };
         let Some(channel) = channels.get_mut(&id) else {
@@ -413,9 +424,8 @@ impl Session {
         if channel.writes_data() {
             let cap = (agreement.limits.frame_payload as usize).min(RECORD_BYTES - DATA_OVERHEAD);
             let Some(complete) = writing.write_data(id, channel, out, cap, limit) else { return false };
-            if complete {
-                let done = |ticket| events.push_back(Event::SendDone(ticket));
-                channel.outbound.admit_waiters(&mut channel.stats, done);
+            if complete && channel.outbound.has_waiters() {
+                admit_waiters(channel, memory, events);
             }
         } else if channel.has_work() {
             writing.write_mark(id, channel, agreement, out);
@@ -436,11 +446,9 @@ impl Session {
     }
 
     pub(super) fn admit_waiters(&mut self, id: ChannelId) {
-        let Session { channels, events, .. } = self;
+        let Session { channels, events, memory, .. } = self;
         if let Some(channel) = channels.get_mut(&id) {
-            channel
-                .outbound
-                .admit_waiters(&mut channel.stats, |ticket| events.push_back(Event::SendDone(ticket)));
+            admit_waiters(channel, memory, events);
         }
         self.schedule(id);
     }
@@ -479,6 +487,7 @@ impl Session {
         if let Some(channel) = self.channels.get_mut(&id) {
             channel.outbound.acknowledge(count, &mut channel.stats);
         }
+        self.count(id);
         self.complete_flushes(id);
         self.forget_if_over(id);
     }
@@ -489,4 +498,15 @@ impl Session {
             channel.outbound.completed_flushes(|ticket| events.push_back(Event::FlushDone(ticket)));
         }
     }
+}
+
+/// Lets in who waits for room in the queue of a channel, as far as there is room and memory.
+fn admit_waiters(channel: &mut Channel, memory: &mut Option<Box<Share>>, events: &mut VecDeque<Event>) {
+    let mut room = room_to_send(memory, channel.kind);
+    let done = |ticket| events.push_back(Event::SendDone(ticket));
+    let starved = channel.outbound.admit_waiters(&mut room, &mut channel.stats, done);
+    if let Some(memory) = memory.as_mut().filter(|_| starved) {
+        memory.wait(Way::Sent, channel.kind);
+    }
+    channel.count(memory);
 }

@@ -147,6 +147,7 @@ fn number(event: Event) -> u64 {
         Event::Rekeyed => 9,
         Event::CarrierAged => 10,
         Event::Closed => 11,
+        Event::MemoryFreed => 12,
     }
 }
 
@@ -198,6 +199,7 @@ fn happened(
             }
         }
         Event::PeerShutdown => end.peer_shutdown = true,
+        Event::MemoryFreed => return Err("memory was freed, and nobody shares any".into()),
         Event::Suspended if end.phase == Phase::Open => end.phase = Phase::Suspended(now),
         Event::Resumed if matches!(end.phase, Phase::Suspended(_)) => {
             end.phase = Phase::Open;
