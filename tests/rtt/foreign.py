@@ -237,14 +237,19 @@ def start(
     versions: bytes = b"\x01",
     extensions: bytes = b"\0",
     window: int = 1 << 20,
-    resume_window: int = 0,
+    resume_window_ms: int = 0,
 ) -> bytes:
-    body = u8(versions) + bytes(16) + limits(window) + struct.pack(">I", resume_window) + extensions
+    body = u8(versions) + bytes(16) + limits(window) + struct.pack(">I", resume_window_ms) + extensions
     return frame(0x01, body)
 
 
-def confirm(session_id: bytes) -> bytes:
-    return frame(0x05, session_id + struct.pack(">I", 0))
+def resume(session_id: bytes, ticket: bytes, epoch: int, cursor: int = 0) -> bytes:
+    body = u8(b"\x01") + session_id + bytes(16) + ticket + struct.pack(">IQ", epoch, cursor) + b"\0"
+    return frame(0x03, body)
+
+
+def confirm(session_id: bytes, epoch: int = 0) -> bytes:
+    return frame(0x05, session_id + struct.pack(">I", epoch))
 
 
 def opened(

@@ -35,6 +35,14 @@ mod _core {
     #[pymodule_export]
     use super::session_table::SessionTable;
 
+    /// What only errors of an opening have, every other one says it has not.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let error = module.py().get_type::<CoreError>();
+        error.setattr("proven", module.py().None())?;
+        error.setattr("retry_after_ms", module.py().None())
+    }
+
     /// Version and build profile of the native core.
     #[pyfunction]
     fn build_info() -> (&'static str, &'static str) {
