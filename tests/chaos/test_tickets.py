@@ -44,7 +44,7 @@ class Client:
     def open(self) -> tuple[Foreigner, bytes, bytes]:
         """START to CONFIRM: the carrier, the session's id, its ticket."""
         peer = self.carrier()
-        peer.write(foreign.VERSION + foreign.start(resume_window=600_000))
+        peer.write(foreign.VERSION + foreign.start(resume_window_ms=600_000))
         kind, body = foreign.frames(peer.read()[1:])[0]
         assert kind == 0x02
         session_id, ticket = body[1:17], body[33:65]

@@ -99,7 +99,7 @@ async def test_an_impossible_cursor_ends_the_session_and_nothing_else() -> None:
             await in_thread(peer.begin)
             session = await next_session(bob)
             asked = foreign.resume(peer.session_id, peer.ticket, 1, 1 << 40)
-            _, kind, body = await in_thread(lambda: peer.carrier(asked))
+            _, kind, _ = await in_thread(lambda: peer.carrier(asked))
             assert kind == 0x06
             await until(lambda: session.ended)
             with pytest.raises(rtt.SessionLost) as caught:

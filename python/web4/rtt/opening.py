@@ -72,11 +72,13 @@ async def open_carrier(
                 answer(link)
             except RttError as error:
                 refusal = error
+        if progress in _OPEN:
+            # What is left to say, CONFIRM above all, the session writes. To be cancelled between the two would leave an
+            # initiator with a ticket that its CONFIRM has spent (RTT-32).
+            return
         await flush(link, stream)
         if refusal is not None:
             raise refusal
-        if progress in _OPEN:
-            return
         await arrival(link, stream)
 
 
