@@ -189,10 +189,10 @@ fn rtt_memory_counts_queues_as_full() {
 
     assert_eq!(here.send(0, block, 8 * KIB, 11), Ok(Offered::Waiting));
     assert_eq!(here.send(0, block, 8 * KIB, 12), Ok(Offered::Waiting));
-    assert_eq!(here.send(0, error, 1, 0), Err(SendError::QueueFull));
-    assert_eq!(here.send(0, newest, 1, 0), Ok(Offered::Each(vec![Outcome::DroppedNewest])));
+    assert_eq!(here.send(0, error, 8 * KIB, 0), Err(SendError::QueueFull));
+    assert_eq!(here.send(0, newest, 8 * KIB, 0), Ok(Offered::Each(vec![Outcome::DroppedNewest])));
     // It has nothing to evict that would help.
-    assert_eq!(here.send(0, oldest, 1, 0), Ok(Offered::Each(vec![Outcome::DroppedNewest])));
+    assert_eq!(here.send(0, oldest, 8 * KIB, 0), Ok(Offered::Each(vec![Outcome::DroppedNewest])));
     assert_eq!(here.send(0, CHANNEL_ZERO, KIB, 0), Ok(Offered::AllAccepted), "control has its own part");
     assert_eq!(here.limits(0), [("memory_per_peer", 1)], "counted once");
     assert_eq!(here.send(2, CHANNEL_ZERO, 8 * KIB, 0), Ok(Offered::AllAccepted), "another peer");

@@ -32,6 +32,11 @@ pub struct BudgetLimits {
 }
 
 impl BudgetLimits {
+    /// What a peer's channels of a kind may fill.
+    fn most(&self, kind: Kind) -> u64 {
+        self.per_peer - if kind == Kind::Control { 0 } else { self.per_peer / RESERVE }
+    }
+
     /// Names the first field whose value cannot work, or nothing. A sixteenth of a peer's memory is at least one step.
     pub fn fault(&self) -> Option<&'static str> {
         match () {
@@ -190,8 +195,7 @@ impl Budget {
 
     /// What one direction of a peer may still take: all but what the other one has, and is due.
     fn room_of(&self, peer: &PeerBudget, way: Way, kind: Kind) -> i64 {
-        let reserve = if kind == Kind::Control { 0 } else { self.limits.per_peer / RESERVE };
-        let most = self.limits.per_peer - reserve;
+        let most = self.limits.most(kind);
         let own_part = most / OWN_PART;
         let other = peer.held(if way == Way::Sent { Way::Received } else { Way::Sent });
         let room = most.saturating_sub(other).clamp(own_part, most - own_part);
@@ -267,6 +271,11 @@ impl Share {
         self.budget.room_of(&self.peer, way, kind) + ahead as i64
     }
 
+    /// The part of each direction that the other one cannot use.
+    pub(super) fn own_part(&self, kind: Kind) -> i64 {
+        (self.budget.limits.most(kind) / OWN_PART) as i64
+    }
+
     /// Whether the peer gets no credit, for channels of this kind.
     pub(super) fn withholds(&self, kind: Kind) -> bool {
         self.room(Way::Received, kind) <= 0 || self.budget.withholds(&self.peer, kind)
@@ -285,7 +294,7 @@ impl Share {
 
     /// Counts that a limit was reached: once, until there was room.
     pub(super) fn hit(&mut self, way: Way, kind: Kind) {
-        let peer = self.room(way, kind) <= 0;
+        let peer = way == Way::Sent || self.room(way, kind) <= 0;
         let endpoint = way == Way::Received && self.budget.withholds(&self.peer, kind);
         for (index, reached) in [peer, endpoint].into_iter().enumerate() {
             self.hits[index] += u64::from(reached && !self.told[index]);

@@ -19,9 +19,37 @@ impl Channel {
     }
 }
 
-/// How much a channel of this kind may still queue; without a budget, anything.
-pub(super) fn room_to_send(memory: &Option<Box<Share>>, kind: Kind) -> i64 {
-    memory.as_ref().map_or(i64::MAX, |memory| memory.room(Way::Sent, kind))
+/// What may still be queued without holding more than the peer may.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    room: i64,
+    /// What is larger than this could never fit, and is taken as soon as this much is free.
+    own_part: i64,
+}
+
+impl Allowance {
+    /// For a channel of this kind; without a budget, anything may.
+    pub fn to_send(memory: &Option<Box<Share>>, kind: Kind) -> Allowance {
+        let (room, own_part) = memory
+            .as_ref()
+            .map_or((i64::MAX, i64::MAX), |memory| (memory.room(Way::Sent, kind), memory.own_part(kind)));
+        Allowance { room, own_part }
+    }
+
+    /// Whether so many messages fit, with so many bytes together.
+    pub fn takes(&self, messages: usize, bytes: usize) -> bool {
+        self.room >= ((bytes + messages * MESSAGE_COST) as i64).min(self.own_part)
+    }
+
+    /// What it will be when so many bytes are given back.
+    pub fn after(&self, freed: usize) -> Allowance {
+        Allowance { room: self.room.saturating_add(freed as i64), ..*self }
+    }
+
+    /// They are taken.
+    pub fn take(&mut self, messages: usize, bytes: usize) {
+        self.room -= (bytes + messages * MESSAGE_COST) as i64;
+    }
 }
 
 impl Session {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::frame::{DATA_OVERHEAD, MIN_FRAGMENT};
 use super::limits::{Policy, Window};
-use super::memory::MESSAGE_COST;
+use super::memory::{Allowance, MESSAGE_COST};
 use super::stats::ChannelStats;
 
 /// Names a send or flush that waits; given by the driver, unique in its session.
@@ -129,14 +129,14 @@ impl Outbound {
         }
     }
 
-    /// Takes a batch as the policy says. With `wait` false, `block` behaves like `error`. When `memory`, what may still be
-    /// held, is used up, the queue counts as full; it may be overdrawn by one batch, or none could ever be too large.
+    /// Takes a batch as the policy says. With `wait` false, `block` behaves like `error`. What does not fit `memory`
+    /// finds the queue as good as full.
     pub fn offer(
         &mut self,
         messages: Vec<Bytes>,
         wait: bool,
         ticket: Ticket,
-        memory: &mut i64,
+        memory: &mut Allowance,
         stats: &mut ChannelStats,
     ) -> Result<Offered, SendError> {
         let count = messages.len() as u64;
@@ -153,7 +153,7 @@ impl Outbound {
         messages: Vec<Bytes>,
         wait: bool,
         ticket: Ticket,
-        memory: &mut i64,
+        memory: &mut Allowance,
         stats: &mut ChannelStats,
     ) -> Result<Offered, SendError> {
         if messages.iter().any(|message| message.len() > self.max_message as usize) {
@@ -166,7 +166,8 @@ impl Outbound {
         if messages.len() > self.room.messages as usize || bytes > self.room.bytes as usize {
             return Err(SendError::BatchTooLarge);
         }
-        if self.waiters.is_empty() && *memory > 0 && self.fits(messages.len(), bytes) {
+        if self.waiters.is_empty() && memory.takes(messages.len(), bytes) && self.fits(messages.len(), bytes)
+        {
             self.enqueue_all(messages, stats);
             return Ok(Offered::AllAccepted);
         }
@@ -180,7 +181,12 @@ impl Outbound {
         Ok(Offered::Waiting)
     }
 
-    fn admit_each(&mut self, messages: Vec<Bytes>, memory: &mut i64, stats: &mut ChannelStats) -> Offered {
+    fn admit_each(
+        &mut self,
+        messages: Vec<Bytes>,
+        memory: &mut Allowance,
+        stats: &mut ChannelStats,
+    ) -> Offered {
         let mut plain = true;
         let outcomes = messages
             .into_iter()
@@ -193,27 +199,27 @@ impl Outbound {
         if plain { Offered::AllAccepted } else { Offered::Each(outcomes) }
     }
 
-    fn admit_or_drop(&mut self, message: Bytes, memory: &mut i64, stats: &mut ChannelStats) -> Outcome {
+    fn admit_or_drop(&mut self, message: Bytes, memory: &mut Allowance, stats: &mut ChannelStats) -> Outcome {
         let mut outcome = Outcome::Accepted;
-        if *memory <= 0 || !self.fits(1, message.len()) {
+        if !memory.takes(1, message.len()) || !self.fits(1, message.len()) {
             stats.overflow_events += 1;
             let may_evict = self.policy == Policy::DropOldest
                 && self.fits_beside_started(message.len())
-                && *memory + self.evictable() as i64 > 0;
+                && memory.after(self.evictable()).takes(1, message.len());
             if !may_evict {
                 stats.dropped_newest += 1;
                 return Outcome::DroppedNewest;
             }
-            while *memory <= 0 || !self.fits(1, message.len()) {
+            while !memory.takes(1, message.len()) || !self.fits(1, message.len()) {
                 let Some(evicted) = self.queue.remove(usize::from(self.started)) else { break };
                 self.queued_bytes -= evicted.message.len();
                 self.held -= cost(&evicted);
-                *memory += cost(&evicted) as i64;
+                *memory = memory.after(cost(&evicted));
                 stats.dropped_oldest += 1;
                 outcome = Outcome::EvictedOldest;
             }
         }
-        *memory -= (message.len() + MESSAGE_COST) as i64;
+        memory.take(1, message.len());
         self.enqueue(message, stats);
         outcome
     }
@@ -261,7 +267,7 @@ impl Outbound {
     /// the next one waits for nothing but memory.
     pub fn admit_waiters(
         &mut self,
-        memory: &mut i64,
+        memory: &mut Allowance,
         stats: &mut ChannelStats,
         mut done: impl FnMut(Ticket),
     ) -> bool {
@@ -269,11 +275,11 @@ impl Outbound {
             if !self.fits(waiter.messages.len(), waiter.bytes) {
                 return false;
             }
-            if *memory <= 0 {
+            if !memory.takes(waiter.messages.len(), waiter.bytes) {
                 return true;
             }
             let Some(waiter) = self.waiters.pop_front() else { break };
-            *memory -= (waiter.bytes + waiter.messages.len() * MESSAGE_COST) as i64;
+            memory.take(waiter.messages.len(), waiter.bytes);
             stats.waiting -= waiter.messages.len() as u64;
             self.enqueue_all(waiter.messages, stats);
             done(waiter.ticket);

@@ -11,7 +11,7 @@ use super::code::Code;
 use super::frame::MAX_NAME;
 use super::latency::Latency;
 use super::limits::{Kind, Limits, Nanos, Options, Policy};
-use super::memory::room_to_send;
+use super::memory::Allowance;
 use super::meter::KindTotals;
 use super::opening_frame::SessionId;
 use super::outbound::{Offered, SendError, Ticket, Unacknowledged};
@@ -278,13 +278,16 @@ impl Session {
         if !entry.may_send() {
             return Err(SendError::ChannelClosed);
         }
-        let mut room = room_to_send(&self.memory, entry.kind);
+        let before = entry.outbound.has_waiters();
+        let (count, bytes) = (messages.len(), messages.iter().map(Bytes::len).sum());
+        let mut room = Allowance::to_send(&self.memory, entry.kind);
+        let scarce = !before && !room.takes(count, bytes);
         let offered = entry.outbound.offer(messages, wait, ticket, &mut room, &mut entry.stats);
         if let Some(memory) = &mut self.memory {
             match &offered {
                 Ok(Offered::AllAccepted) => memory.found_room(),
-                Ok(Offered::Waiting) if room <= 0 => memory.wait(Way::Sent, entry.kind),
-                Ok(Offered::Each(_)) | Err(SendError::QueueFull) if room <= 0 => {
+                Ok(Offered::Waiting) if scarce => memory.wait(Way::Sent, entry.kind),
+                Ok(Offered::Each(_)) | Err(SendError::QueueFull) if scarce => {
                     memory.hit(Way::Sent, entry.kind);
                 }
                 _ => {}

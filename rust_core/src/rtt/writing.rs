@@ -8,7 +8,7 @@ use super::code::Code;
 use super::frame::{DATA_OVERHEAD, Frame, Numbered, encode, encode_numbered};
 use super::latency::{self, Timed};
 use super::limits::{Kind, Nanos};
-use super::memory::room_to_send;
+use super::memory::Allowance;
 use super::outbound::Fragment;
 use super::resend::{Body, ResendBuffer};
 use super::session::{Agreement, Event, Session, State};
@@ -502,7 +502,7 @@ impl Session {
 
 /// Lets in who waits for room in the queue of a channel, as far as there is room and memory.
 fn admit_waiters(channel: &mut Channel, memory: &mut Option<Box<Share>>, events: &mut VecDeque<Event>) {
-    let mut room = room_to_send(memory, channel.kind);
+    let mut room = Allowance::to_send(memory, channel.kind);
     let done = |ticket| events.push_back(Event::SendDone(ticket));
     let starved = channel.outbound.admit_waiters(&mut room, &mut channel.stats, done);
     if let Some(memory) = memory.as_mut().filter(|_| starved) {
