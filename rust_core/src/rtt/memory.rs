@@ -74,6 +74,22 @@ impl Session {
         }
     }
 
+    /// What one channel received has grown: counted when something else changes, or all that arrived with it is read.
+    /// Messages of one channel often lie side by side.
+    pub(super) fn count_soon(&mut self, id: ChannelId) {
+        if self.uncounted != Some(id) {
+            self.count_now();
+            self.uncounted = Some(id);
+        }
+    }
+
+    /// Counts what waits to be counted.
+    pub(super) fn count_now(&mut self) {
+        if let Some(id) = self.uncounted.take() {
+            self.count(id);
+        }
+    }
+
     /// What was lost and not taken has changed.
     pub(super) fn count_lost(&mut self) {
         if let Some(memory) = &mut self.memory {

@@ -18,6 +18,7 @@ impl Session {
         self.timing.heard(now, &self.options);
         self.recheck_memory();
         let outcome = self.read_frames(plaintext, now);
+        self.count_now();
         if let Err(code) = outcome {
             self.count_limit(code.word());
             self.close("protocol_error", code, "", true);
@@ -159,7 +160,7 @@ impl Session {
         }
         let first_waiting = channel.inbound.data(total, last, payload, &mut channel.stats)?;
         let released = channel.released;
-        self.count(id);
+        self.count_soon(id);
         if released {
             self.discard(id);
         } else if first_waiting {

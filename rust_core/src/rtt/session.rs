@@ -136,6 +136,8 @@ pub struct Session {
     pub(super) limits: Vec<(&'static str, u64)>,
     /// What channels did that are gone, per kind.
     pub(super) forgotten: Option<Box<[KindTotals; 3]>>,
+    /// A channel of which the budget has not been told what it received just now.
+    pub(super) uncounted: Option<ChannelId>,
     /// Its part of a budget, if it has to keep to one.
     pub(super) memory: Option<Box<Share>>,
 }
@@ -171,6 +173,7 @@ impl Session {
             latency: Latency::default(),
             limits: Vec::new(),
             forgotten: None,
+            uncounted: None,
             memory: None,
         }
     }
