@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import trio
+import trio.testing
 
 from web4 import rtt
 from web4.foundation.identity import Identity
