@@ -68,11 +68,12 @@ class Lifecycle:
 
     def _suspended(self) -> None:
         session = self._session
-        self.report(
-            "session_suspend", severity="warning", reason=session.link.suspension, epoch=session.epoch
-        )
-        session.hooks.post("on_suspend", reason=session.link.suspension or "replaced")
-        self._roster.suspended(session)
+        # An initiator that replaces its carrier goes on in the same breath.
+        reason = session.link.suspension or "replaced"
+        self.report("session_suspend", severity="warning", reason=reason, epoch=session.epoch)
+        session.hooks.post("on_suspend", reason=reason)
+        if session.state == "suspended":
+            self._roster.suspended(session)
         if self.reconnector is not None and session.state == "suspended":
             lasted = trio.current_time() - self._carrier_since
             self._nursery.start_soon(self.reconnector.run, lasted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -9,7 +10,7 @@ import trio
 from web4.rtt.errors import AuthenticationError, HandshakeError, RttError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from web4.rtt.session import RttSession
 
@@ -81,7 +82,8 @@ class Reconnector:
         self._session = session
         self._attempt = attempt
         self._back_off = back_off
-        self._scope: trio.CancelScope | None = None
+        self._scopes: set[trio.CancelScope] = set()
+        self._one_at_a_time = trio.Lock()
         self._hurry = trio.Event()
 
     def hurry(self) -> None:
@@ -89,15 +91,14 @@ class Reconnector:
         self._hurry.set()
 
     def stop(self) -> None:
-        """The session is over, or has a carrier."""
-        if self._scope is not None:
-            self._scope.cancel()
+        """End every attempt that is under way, and all that would follow."""
+        for scope in self._scopes:
+            scope.cancel()
 
     async def run(self, lasted: float) -> None:
         """Try until the session has a carrier or is over; `lasted` is how long it had the last one, in seconds."""
         self.stop()
-        self._hurry = trio.Event()
-        with trio.CancelScope() as self._scope:
+        with self._stoppable():
             delay = self._back_off.carrier_ended(lasted)
             while self._session.state == "suspended":
                 if delay:
@@ -105,7 +106,7 @@ class Reconnector:
                         await self._hurry.wait()
                     self._hurry = trio.Event()
                 try:
-                    await self._attempt(self._session)
+                    await self._try()
                 except RttError as error:
                     loss = self._verdict(error)
                     if loss is not None:
@@ -113,16 +114,35 @@ class Reconnector:
                         return
                     await trio.sleep((error.retry_after_ms or 0) / 1000)
                 else:
+                    self._hurry = trio.Event()
                     return
                 delay = self._back_off.next_delay()
 
     async def replace(self) -> None:
         """Give an open session a new carrier before its old one is too old (RTT-48). Failing changes nothing."""
-        try:
-            await self._attempt(self._session)
-        except RttError:
-            # It is reported where it happened, and the session asks again.
+        if self._scopes:
+            # The one that is under way is not over.
             return
+        with self._stoppable(), suppress(RttError):
+            # It is reported where it happened, and the session asks again.
+            await self._try()
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+
+    async def _try(self) -> None:
+        """Try once, when the attempt before has given up its carrier.
+
+        Of two requests under way, the earlier one's CONFIRM could spend the ticket that the later one shows (RTT-32).
+        """
+        async with self._one_at_a_time:
+            await self._attempt(self._session)
 
     def _verdict(self, error: RttError) -> str | None:
         """How the session is lost by a failed attempt, or None when another one may succeed (RTT-46)."""
