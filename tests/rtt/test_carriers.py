@@ -26,6 +26,7 @@ from tests.rtt.arrange import (
 from tests.rtt.foreign import Foreigner
 from tests.rtt.test_resume import cut
 from web4 import rtt
+from web4.rtt.pump import Pump
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,7 +238,10 @@ async def test_a_replacement_evicts_nobody() -> None:
         await until(lambda: lonely.state == "suspended")
         reconnector = pair.here.lifecycle.reconnector
         assert reconnector is not None
-        await reconnector.replace()
+        assert isinstance(pair.there.pump, Pump)
+        # Bob ends the old carrier when he grants the new one. Here that must not arrive first.
+        with pair.there.pump._stream.socket.dup():
+            await reconnector.replace()
         assert (pair.here.epoch, pair.here.state, lonely.state) == (1, "open", "suspended")
         suspended = [
             event
@@ -247,3 +251,58 @@ async def test_a_replacement_evicts_nobody() -> None:
         assert [event["reason"] for event in suspended] == ["replaced"]
         lonely.abort("the test is over")
         theirs.abort("the test is over")
+
+
+async def test_a_replacement_is_one_attempt() -> None:
+    """RTT-48: the old carrier, which the acceptor ends when it grants, is no reason to ask for a third."""
+    async with paired() as pair:
+        reconnector = pair.here.lifecycle.reconnector
+        assert reconnector is not None
+        for count in range(1, 11):
+            await reconnector.replace()
+            await until(lambda: (pair.here.state, pair.there.state) == ("open", "open"))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            total = pair.alice.metrics().total
+            assert (total.resumes_asked, total.reconnects, total.carriers_failed) == (count, count, {})
+
+
+async def test_who_is_not_admitted_any_more_loses_its_session() -> None:
+    """RTT-6, RTT-36: the refusal is final for who asked; the session that it named waits on."""
+    admitted = [True]
+    async with rtt.open_endpoint(BOB) as bob, rtt.open_endpoint(ALICE) as alice:
+        listener = await bob.listen(LOOPBACK, admit=lambda peer, address: admitted[0])
+        session = await alice._dial(listener.addresses[0], BOB.fingerprint)
+        accepted = await next_session(bob)
+        admitted[0] = False
+        cut(session)
+        with trio.fail_after(SAFETY), pytest.raises(rtt.SessionLost) as caught:
+            await session.control.receive()
+        assert caught.value.reason == "not_admitted"
+        await until(lambda: accepted.state == "suspended")
+        for endpoint in (alice, bob):
+            assert endpoint.metrics().total.resumes_refused == {"not_admitted": 1}
+        accepted.abort("the test is over")
+
+
+async def test_an_emitter_that_ends_the_session_spoils_no_order() -> None:
+    """RTT-54: what comes of it is told after what it was told of."""
+    told: list[str] = []
+    hooked: list[str] = []
+
+    def emit(name: str, /, **_: object) -> None:
+        told.append(name)
+        if name == "session_suspend":
+            session.abort("enough")
+
+    async with rtt.open_endpoint(BOB) as bob, rtt.open_endpoint(ALICE, emit=emit) as alice:
+        listener = await bob.listen(LOOPBACK, admit=anybody)
+        session = await alice._dial(listener.addresses[0], BOB.fingerprint)
+        accepted = await next_session(bob)
+        for name in ("on_suspend", "on_resume", "on_close"):
+            session.hooks.register(name, lambda event: hooked.append(event.name))
+        cut(session)
+        await until(lambda: len(hooked) == 2)
+        assert hooked == ["on_suspend", "on_close"]
+        assert told == ["session_open", "session_suspend", "session_close"]
+        assert alice.session_count == 0
+        accepted.abort("the test is over")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,7 +10,7 @@ import trio
 from web4.rtt.errors import AuthenticationError, HandshakeError, RttError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from web4.rtt.session import RttSession
 
@@ -82,7 +82,8 @@ class Reconnector:
         self._session = session
         self._attempt = attempt
         self._back_off = back_off
-        self._scopes: set[trio.CancelScope] = set()
+        self._running: trio.CancelScope | None = None
+        self._replacing: trio.CancelScope | None = None
         self._one_at_a_time = trio.Lock()
         self._hurry = trio.Event()
 
@@ -92,13 +93,15 @@ class Reconnector:
 
     def stop(self) -> None:
         """End every attempt that is under way, and all that would follow."""
-        for scope in self._scopes:
-            scope.cancel()
+        for scope in (self._running, self._replacing):
+            if scope is not None:
+                scope.cancel()
 
     async def run(self, lasted: float) -> None:
         """Try until the session has a carrier or is over; `lasted` is how long it had the last one, in seconds."""
-        self.stop()
-        with self._stoppable():
+        if self._running is not None:
+            self._running.cancel()
+        with trio.CancelScope() as self._running:
             delay = self._back_off.carrier_ended(lasted)
             while self._session.state == "suspended":
                 if delay:
@@ -106,7 +109,7 @@ class Reconnector:
                         await self._hurry.wait()
                     self._hurry = trio.Event()
                 try:
-                    await self._try()
+                    await self._try("suspended")
                 except RttError as error:
                     loss = self._verdict(error)
                     if loss is not None:
@@ -120,29 +123,25 @@ class Reconnector:
 
     async def replace(self) -> None:
         """Give an open session a new carrier before its old one is too old (RTT-48). Failing changes nothing."""
-        if self._scopes:
+        if self._replacing is not None:
             # The one that is under way is not over.
             return
-        with self._stoppable(), suppress(RttError):
-            # It is reported where it happened, and the session asks again.
-            await self._try()
+        try:
+            # What goes wrong is reported where it happened, and the session asks again.
+            with trio.CancelScope() as self._replacing, suppress(RttError):
+                await self._try("open")
+        finally:
+            self._replacing = None
 
-    @contextmanager
-    def _stoppable(self) -> Iterator[None]:
-        with trio.CancelScope() as scope:
-            self._scopes.add(scope)
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
-
-    async def _try(self) -> None:
-        """Try once, when the attempt before has given up its carrier.
+    async def _try(self, state: str) -> None:
+        """Try once if the session is in that state when the attempt before is over.
 
         Of two requests under way, the earlier one's CONFIRM could spend the ticket that the later one shows (RTT-32).
+        And whoever grants a replacement ends the old carrier, which is no reason to give the new one up.
         """
         async with self._one_at_a_time:
-            await self._attempt(self._session)
+            if self._session.state == state:
+                await self._attempt(self._session)
 
     def _verdict(self, error: RttError) -> str | None:
         """How the session is lost by a failed attempt, or None when another one may succeed (RTT-46)."""
