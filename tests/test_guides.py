@@ -19,6 +19,15 @@ def extract(guide: str, directory: Path) -> None:
         (directory / name).write_text(program)
 
 
+def test_docs_links_of_guides_lead_somewhere() -> None:
+    """Every relative link of a guide names a file that is there."""
+    guides = sorted(GUIDES.glob("*.md"))
+    assert len(guides) > 4
+    for guide in guides:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", guide.read_text()):
+            assert (GUIDES / target).exists(), f"{guide.name}: {target}"
+
+
 def test_docs_examples_run_observing_a_transport(tmp_path: Path) -> None:
     """The hooks are called in order, and the metrics count what was done."""
     extract("observing-a-transport.md", tmp_path)
@@ -36,22 +45,37 @@ def test_docs_examples_run_observing_a_transport(tmp_path: Path) -> None:
     ]
 
 
-def test_docs_examples_run_reconnecting(tmp_path: Path) -> None:
-    """The session survives the first break and not the second, and the page shows what the program prints."""
-    extract("reconnecting.md", tmp_path)
+def run_as_shown(guide: str, program: str, directory: Path) -> tuple[str, list[str]]:
+    """What a program of a guide prints, and what the guide says that its programs print."""
+    extract(guide, directory)
     ran = subprocess.run(
-        [sys.executable, "reconnecting.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        [sys.executable, program], cwd=directory, capture_output=True, text=True, timeout=60, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    [shown] = re.findall(
-        r"\nIt prints\n\n```\n(.*?)```", (GUIDES / "reconnecting.md").read_text(), flags=re.DOTALL
-    )
-    assert ran.stdout == shown
+    shown = re.findall(r"\nIt prints\n\n```\n(.*?)```", (GUIDES / guide).read_text(), flags=re.DOTALL)
+    return ran.stdout, shown
+
+
+def test_docs_examples_run_reconnecting(tmp_path: Path) -> None:
+    """RTT-25, RTT-45: the session survives the first break, not the second; the page shows what the program prints."""
+    printed, shown = run_as_shown("reconnecting.md", "reconnecting.py", tmp_path)
+    assert [printed] == shown
+
+
+def test_docs_examples_run_writing_a_transport(tmp_path: Path) -> None:
+    """RTT-66, RTT-67: the transport keeps the contract and carries a session; the faults of a memory network happen."""
+    printed, shown = run_as_shown("writing-a-transport.md", "metered.py", tmp_path)
+    assert [printed] == shown
+    printed, _ = run_as_shown("writing-a-transport.md", "weather.py", tmp_path)
+    assert printed == "arrived: 20000 bytes on carrier 1\n"
+
+
+def test_docs_writing_a_transport_names_what_there_is() -> None:
+    """Its two tables list the protocols whole, and nothing else."""
+    first, second = (GUIDES / "writing-a-transport.md").read_text().split("| of an acceptor |")
+    for protocol, table in ((rtt.Transport, first), (rtt.Acceptor, second.partition("\n\n")[0])):
+        listed = re.findall(r"^\| `(\w+)", table, flags=re.MULTILINE)
+        assert sorted(listed) == sorted(name for name in vars(protocol) if not name.startswith("_"))
 
 
 def test_docs_reconnecting_names_options_as_they_are() -> None:
