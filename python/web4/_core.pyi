@@ -454,6 +454,9 @@ class SessionLink:
             CoreError: `stale_epoch`, or `bad_cursor`, which ended the session. `opening` is of no use afterwards.
         """
 
+    def give_up(self, opening: OpeningLink, /) -> None:
+        """Initiator: a carrier that was dialled to resume this session, and is not attached, is given up."""
+
     def lose(self, loss: str, /) -> int:
         """The session is lost, and `loss` says how; end it if it has not ended. Returns the status."""
 

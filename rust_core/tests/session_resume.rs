@@ -131,6 +131,32 @@ fn tickets_are_spent_once_and_the_next_one_proves_receipt() {
 }
 
 /// RTT-25, RTT-34: after the window both ends report exactly what is not acknowledged.
+/// RTT-32: whether CONFIRM arrived, its sender cannot know once it gave up the carrier.
+#[test]
+fn a_carrier_given_up_after_confirm_costs_nothing() {
+    for confirmed in [false, true] {
+        let mut pair = Pair::resumable(&Options::default());
+        pair.cut();
+        let now = pair.now;
+        let first = pair.session(0).ask_resume().unwrap();
+        let granted = pair.session(1).grant_resume(&first, ResumeTicket([1; 32]), now).unwrap();
+        let session_id = first.session_id;
+        let resumed = |cursor| Resumed { session_id, epoch: granted.epoch, cursor, ticket: granted.ticket };
+        pair.session(0).learn_ticket(&resumed(granted.cursor));
+        if confirmed {
+            pair.session(1).resume(&resumed(first.cursor), now).unwrap();
+        }
+        let second = pair.session(0).ask_resume().unwrap();
+        assert_eq!((second.ticket, second.epoch), (granted.ticket, 2));
+        pair.session(1).grant_resume(&second, ResumeTicket([2; 32]), now).unwrap();
+        // What an earlier carrier granted is of no use any more.
+        pair.session(0).learn_ticket(&resumed(granted.cursor));
+        pair.session(0).ask_resume().unwrap();
+        pair.session(0).learn_ticket(&Resumed { epoch: 2, ticket: ResumeTicket([8; 32]), ..resumed(0) });
+        assert_eq!(pair.session(0).ask_resume().unwrap().ticket, granted.ticket);
+    }
+}
+
 #[test]
 fn rtt_resume_refused_reports_loss() {
     let mut pair = Pair::resumable(&Options::default());

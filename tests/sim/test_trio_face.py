@@ -42,6 +42,7 @@ class Model:
     accepted: list[bytes] = field(default_factory=list)
     received: list[bytes] = field(default_factory=list)
     cancelled: set[bytes] = field(default_factory=set)
+    arrival: trio.Event = field(default_factory=trio.Event)
     reading: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def check(self) -> None:
@@ -93,6 +94,8 @@ async def receive(channel: rtt.Channel, model: Model, chance: random.Random) -> 
     with model.reading:
         async for message in channel:
             model.received.append(message)
+            model.arrival.set()
+            model.arrival = trio.Event()
             if chance.random() < 0.05:
                 await trio.sleep(chance.random() * 10)
 
@@ -142,7 +145,7 @@ async def run_source(channel: rtt.Channel, model: Model, chance: random.Random) 
     await send(channel, model, chance)
     await channel.flush()
     while len(model.received) < len(model.accepted):
-        await trio.sleep(1)
+        await model.arrival.wait()
     # Long enough for anything that should not come.
     await trio.sleep(60)
     model.reading.cancel()

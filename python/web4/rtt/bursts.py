@@ -116,6 +116,16 @@ class BurstingPump:
     async def _react(self, status: int) -> None:
         self._session.react(status)
 
+    def leave(self) -> None:
+        """Leave the carrier, of which the native session has let go: it may have another one already."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let the native session go of the carrier, and leave that."""
+        if not self.closed:
+            self.link.release()
+            self.leave()
+
     def leave_bursts(self) -> None:
         """The pump is closed."""
         if self._bursts is not None:

@@ -11,7 +11,8 @@ from web4.rtt.opening import open_carrier
 from web4.rtt.transports.stream import close_now, descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections import deque
+    from collections.abc import Callable
 
     from web4._core import Endpoint as NativeEndpoint
     from web4._core import OpeningLink
@@ -38,10 +39,10 @@ class Dialer:
         self._emit = emit
         self._failed = failed
 
-    async def dial(
-        self, addresses: Sequence[Address], pin: bytes | None
-    ) -> tuple[OpeningLink, trio.abc.Stream]:
+    async def dial(self, addresses: deque[Address], pin: bytes | None) -> tuple[OpeningLink, trio.abc.Stream]:
         """Open a carrier for a new session, at the first of the addresses where that works (RTT-68).
+
+        The addresses are left in the order in which the session is to be dialled again: that one is the first.
 
         Raises:
             TransportUnavailableError, HandshakeError: Of the last address. Who proves another key than the pinned one,
@@ -49,13 +50,15 @@ class Dialer:
         """
         if not addresses:
             raise ValueError("there is no address to dial")
-        for address, following in zip(addresses, [*addresses[1:], None], strict=True):
+        for tried in range(1, len(addresses) + 1):
+            address = addresses[0]
             try:
                 return await self._open(address, pin)
             except RttError as error:
-                if following is None or not _may_fall_back(error):
+                if tried == len(addresses) or not _may_fall_back(error):
                     raise
-                self._fall_back(address, following, error.code)
+                addresses.rotate(-1)
+                self._fall_back(address, addresses[0], error.code)
         raise AssertionError("the last address returned or raised")
 
     async def redial(self, session: RttSession) -> None:
@@ -98,6 +101,7 @@ class Dialer:
                     except BaseException:
                         peer = link.peer
                         if session is not None:
+                            session.link.give_up(link)
                             session.peer_has_restarted = link.peer_boot_id not in (None, session.peer_boot_id)
                         link.release()
                         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -186,7 +186,7 @@ class Endpoint:
     async def _dial(self, url: str | Sequence[str], expect: str | Expect) -> RttSession:
         self._check_open()
         pin = None if isinstance(expect, Expect) else _fingerprint_bytes(expect)
-        addresses = [Address.parse(each) for each in ([url] if isinstance(url, str) else url)]
+        addresses = deque(Address.parse(each) for each in ([url] if isinstance(url, str) else url))
         link, stream = await self._dialer.dial(addresses, pin)
         try:
             self._check_open()

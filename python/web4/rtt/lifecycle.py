@@ -31,6 +31,7 @@ class Lifecycle:
         self._roster = roster
         self._emit = emit
         self._carrier_since = trio.current_time()
+        self._over = False
         self.reconnector: Reconnector | None = None
         """Finds the session another carrier; None when that is the peer's to do (RTT-30)."""
 
@@ -40,11 +41,17 @@ class Lifecycle:
         self._emit(type, severity=severity, peer=session.peer, session_id=session.session_id.hex(), **payload)
 
     def happen(self, event: int) -> None:
-        """The native session says that this happened to it."""
+        """The native session says that this happened to it.
+
+        Hooks are told first: an emitter may do something to the session, and what comes of that happens later (RTT-54).
+        """
+        if self._over:
+            # An emitter has ended the session before it could be told this.
+            return
         match event:
             case 6:
-                self.report("heartbeat_timeout", severity="warning")
                 self._session.hooks.post("on_heartbeat_timeout", reason="heartbeat_timeout")
+                self.report("heartbeat_timeout", severity="warning")
             case 7:
                 self._closed()
             case 8:
@@ -68,11 +75,12 @@ class Lifecycle:
 
     def _suspended(self) -> None:
         session = self._session
-        self.report(
-            "session_suspend", severity="warning", reason=session.link.suspension, epoch=session.epoch
-        )
-        session.hooks.post("on_suspend", reason=session.link.suspension or "replaced")
-        self._roster.suspended(session)
+        # An initiator that replaces its carrier goes on in the same breath.
+        reason = session.link.suspension or "replaced"
+        session.hooks.post("on_suspend", reason=reason)
+        self.report("session_suspend", severity="warning", reason=reason, epoch=session.epoch)
+        if session.state == "suspended":
+            self._roster.suspended(session)
         if self.reconnector is not None and session.state == "suspended":
             lasted = trio.current_time() - self._carrier_since
             self._nursery.start_soon(self.reconnector.run, lasted)
@@ -81,15 +89,16 @@ class Lifecycle:
         self._carrier_since = trio.current_time()
         self._session.reconnects += 1
         self._roster.resumed(self._session)
-        self.report("session_resume", epoch=self._session.epoch)
         self._session.hooks.post("on_resume", resumed=True)
+        self.report("session_resume", epoch=self._session.epoch)
 
     def _closed(self) -> None:
+        self._over = True
         session = self._session
         reason, code, _, loss = session.link.closed or ("local", "normal", "", None)
         if (report := session.close_report) is not None:
-            self.report("session_lost", severity="warning", reason=loss or reason, count=report.count)
             session.hooks.post("on_lost", reason=loss or reason, lost=report)
+            self.report("session_lost", severity="warning", reason=loss or reason, count=report.count)
         severity: Severity = "info" if reason in ("local", "peer") else "warning"
         self.report("session_close", severity=severity, reason=reason, code=code)
         session.hooks.post("on_close", reason=reason)

@@ -201,13 +201,12 @@ class Pump(BurstingPump):
             self.draining = False
         self._session.react(status)
 
-    def close(self) -> None:
-        """Let go of the socket. Who waits for it is woken, and leaves."""
+    def leave(self) -> None:
+        """Close the socket, which the native session has let go of. Who waits for it is woken, and leaves."""
         if not self.closed:
             self.closed = True
             self._alarm.cancel()
             self.leave_bursts()
-            self.link.release()
             self._stream.socket.close()
             self._relieve()
 

@@ -163,6 +163,8 @@ class _Answer:
         assert peer is not None
         if not self._is_admitted(peer):
             link.refuse("not_admitted", 0)
+            if link.asked_session_id is not None:
+                self._roster.ledger.resume_refused(peer, "not_admitted")
             raise HandshakeError("not admitted", code="not_admitted", peer=peer)
         asked = link.asked_session_id
         if asked is None:

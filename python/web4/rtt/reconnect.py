@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -81,7 +82,9 @@ class Reconnector:
         self._session = session
         self._attempt = attempt
         self._back_off = back_off
-        self._scope: trio.CancelScope | None = None
+        self._running: trio.CancelScope | None = None
+        self._replacing: trio.CancelScope | None = None
+        self._one_at_a_time = trio.Lock()
         self._hurry = trio.Event()
 
     def hurry(self) -> None:
@@ -89,15 +92,16 @@ class Reconnector:
         self._hurry.set()
 
     def stop(self) -> None:
-        """The session is over, or has a carrier."""
-        if self._scope is not None:
-            self._scope.cancel()
+        """End every attempt that is under way, and all that would follow."""
+        for scope in (self._running, self._replacing):
+            if scope is not None:
+                scope.cancel()
 
     async def run(self, lasted: float) -> None:
         """Try until the session has a carrier or is over; `lasted` is how long it had the last one, in seconds."""
-        self.stop()
-        self._hurry = trio.Event()
-        with trio.CancelScope() as self._scope:
+        if self._running is not None:
+            self._running.cancel()
+        with trio.CancelScope() as self._running:
             delay = self._back_off.carrier_ended(lasted)
             while self._session.state == "suspended":
                 if delay:
@@ -105,7 +109,7 @@ class Reconnector:
                         await self._hurry.wait()
                     self._hurry = trio.Event()
                 try:
-                    await self._attempt(self._session)
+                    await self._try("suspended")
                 except RttError as error:
                     loss = self._verdict(error)
                     if loss is not None:
@@ -113,16 +117,31 @@ class Reconnector:
                         return
                     await trio.sleep((error.retry_after_ms or 0) / 1000)
                 else:
+                    self._hurry = trio.Event()
                     return
                 delay = self._back_off.next_delay()
 
     async def replace(self) -> None:
         """Give an open session a new carrier before its old one is too old (RTT-48). Failing changes nothing."""
-        try:
-            await self._attempt(self._session)
-        except RttError:
-            # It is reported where it happened, and the session asks again.
+        if self._replacing is not None:
+            # The one that is under way is not over.
             return
+        try:
+            # What goes wrong is reported where it happened, and the session asks again.
+            with trio.CancelScope() as self._replacing, suppress(RttError):
+                await self._try("open")
+        finally:
+            self._replacing = None
+
+    async def _try(self, state: str) -> None:
+        """Try once if the session is in that state when the attempt before is over.
+
+        Of two requests under way, the earlier one's CONFIRM could spend the ticket that the later one shows (RTT-32).
+        And whoever grants a replacement ends the old carrier, which is no reason to give the new one up.
+        """
+        async with self._one_at_a_time:
+            if self._session.state == state:
+                await self._attempt(self._session)
 
     def _verdict(self, error: RttError) -> str | None:
         """How the session is lost by a failed attempt, or None when another one may succeed (RTT-46)."""

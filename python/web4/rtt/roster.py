@@ -137,6 +137,9 @@ class Roster:
             if self._sessions.pop(session.session_id, None) is not None:
                 self.ledger.session_ended(session)
             self._table.remove(session.session_id)
+        else:
+            # It must not stand for the longest suspended one: to end it again makes no room.
+            self._table.resume(session.session_id)
 
     def accept(self, session: RttSession) -> None:
         """A peer opened this session: somebody may take it."""

@@ -315,12 +315,13 @@ class RttSession:
         Raises:
             RttError: The session does not take it; it stays the caller's.
         """
-        self.pump.close()
         try:
             status = self.link.attach(link, now())
         except CoreError as error:
+            # The carrier of before is as good as it was: this one may only have come too late.
             self.react(self.link.write())
             raise opening_error(error, self.peer) from None
+        self.pump.leave()
         self.pump = self._pump_for(stream)
         self.begin()
         self.react(status)

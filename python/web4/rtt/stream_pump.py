@@ -127,12 +127,11 @@ class StreamPump(BurstingPump):
             self.draining = False
             self._written.set()
 
-    def close(self) -> None:
-        """Let go of the carrier: `run` closes the stream once the last words are said, or `FAREWELL` is over."""
+    def leave(self) -> None:
+        """Leave the carrier: `run` closes the stream once the last words are said, or `FAREWELL` is over."""
         if not self.closed:
             self.closed = True
             self.leave_bursts()
-            self.link.release()
             self._farewell = self.link.take_farewell()
             self._writing.deadline = trio.current_time() + FAREWELL
             self._reading.cancel()

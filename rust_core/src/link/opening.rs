@@ -4,7 +4,7 @@ use super::{Arrival, Conduit, FRAME_BUFFER, SessionLink, Wire, WireFull};
 use crate::carrier::{Carrier, CarrierError};
 use crate::rtt::opening_frame::{BootId, SessionId};
 use crate::rtt::{
-    Code, Nanos, Opened, Opening, OpeningStep, Options, ResumeGrant, ResumeRequest, ResumeTicket,
+    Code, Nanos, Opened, Opening, OpeningStep, Options, ResumeGrant, ResumeRequest, ResumeTicket, Resumed,
     ResumedHere, Session,
 };
 
@@ -103,6 +103,11 @@ impl OpeningLink {
     /// The resume that the peer asks for.
     pub fn asked_resume(&self) -> Option<&ResumeRequest> {
         self.asked_resume.as_ref()
+    }
+
+    /// What the carrier brings to the session that it resumes, once it does.
+    pub(super) fn resumed(&self) -> Option<&Resumed> {
+        self.resumed.as_ref().map(|here| &here.resumed)
     }
 
     /// Writes what waits. False when the wire takes no more now.

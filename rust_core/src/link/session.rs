@@ -159,12 +159,20 @@ impl SessionLink {
         let (conduit, here) = opening.into_resumed().map_err(AttachError::NotResumed)?;
         self.session.resume(&here.resumed, now).map_err(AttachError::Refused)?;
         self.told = (now, Instant::now());
-        (self.conduit, self.failure, self.blocked) = (Some(conduit), None, false);
-        self.farewell = Vec::new();
+        (self.conduit, self.failure, self.farewell) = (Some(conduit), None, Vec::new());
+        // Whoever looked after a burst on the carrier of before knows nothing of this one.
+        (self.blocked, self.burst, self.held) = (false, false, 0);
         // A violation closes the session, which says why itself.
         self.session.receive_plaintext(&here.rest, now).ok();
         self.write();
         Ok(())
+    }
+
+    /// Initiator: a carrier that was dialled to resume this session, and is not attached, is given up.
+    pub fn give_up(&mut self, opening: &OpeningLink) {
+        if let Some(resumed) = opening.resumed() {
+            self.session.learn_ticket(resumed);
+        }
     }
 
     /// Whether the driver has to say when the burst is over.

@@ -173,7 +173,7 @@ impl OpeningLink {
         taken.ok_or_else(|| PyRuntimeError::new_err("the carrier has become a session already"))
     }
 
-    fn with<R>(&self, work: impl FnOnce(&mut link::OpeningLink) -> R) -> PyResult<R> {
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut link::OpeningLink) -> R) -> PyResult<R> {
         let mut guard = lock(&self.inner);
         guard
             .as_mut()

@@ -397,6 +397,12 @@ impl SessionLink {
         })
     }
 
+    /// Initiator: a carrier that was dialled to resume this session, and is not attached, is given up.
+    #[pyo3(signature = (opening, /))]
+    fn give_up(&self, opening: &OpeningLink) -> PyResult<()> {
+        opening.with(|opening| lock(&self.inner).give_up(opening))
+    }
+
     /// The session is lost, and `loss` says how; ends it if it has not ended. Returns the status.
     #[pyo3(signature = (loss, /))]
     fn lose(&self, loss: &str) -> PyResult<u8> {

@@ -135,6 +135,14 @@ impl Session {
         })
     }
 
+    /// Initiator: a resume was granted on a carrier that is of no use any more. CONFIRM may have arrived, and spent the
+    /// ticket of the request: the one that was granted is good in either case (RTT-32).
+    pub fn learn_ticket(&mut self, resumed: &Resumed) {
+        if let Some(resumption) = self.resumption.as_mut().filter(|it| it.latest_epoch == resumed.epoch) {
+            resumption.ticket = resumed.ticket;
+        }
+    }
+
     /// Acceptor: grants a resume that the session's peer asks for, or says why not (RTT-31, RTT-32). The caller has
     /// compared fingerprints. What is granted fences the carrier of before; what is refused changes nothing.
     ///

@@ -83,6 +83,7 @@ class Link:
         self._ready: dict[Opened, trio.Event] = {kind: trio.Event() for kind in _OPENED}
         self._answers: deque[Sealed] = deque()
         self._answers_wait = trio.Event()
+        self._answered = trio.Event()
         self._state_to_say: Sealed | None = None
         self._state_wait = trio.Event()
         self._timer: trio.CancelScope | None = None
@@ -95,8 +96,8 @@ class Link:
 
     @property
     def established(self) -> bool:
-        """Whether messages may be sent."""
-        return self.session.established and self.rtt.state == "open"
+        """Whether messages may be sent. While the session is between two carriers they wait in its queues."""
+        return self.session.established and self.rtt.state in ("open", "suspended")
 
     def close(self, reason: str) -> None:
         """Close the session at once; the peer is told `reason`. A closed one stays as it is."""
@@ -122,6 +123,8 @@ class Link:
             self.settled.set()
             for ready in self._ready.values():
                 ready.set()  # who waits to send must learn that it never will
+            self._answers.clear()
+            self._answered.set()
 
     async def _end_gracefully(self) -> None:
         """The peer says nothing more: let it have what was accepted for it (RTT-13)."""
@@ -143,6 +146,9 @@ class Link:
         if kind == "control" or not self.established:
             raise NotConnectedError("the session is not established", peer=self.rtt.peer)
         await self._ready[kind].wait()
+        # What was decided before this is said before this: an intent is accepted before it is reported as done.
+        while kind == "knowledge" and self._answers:
+            await self._answered.wait()
         sealed, _ = self.session.send(payload, corr_id=corr_id)
         await self._channels[kind].send(sealed.data)
         self.session.sent(sealed)
@@ -243,7 +249,7 @@ class Link:
 
     def _unsendable(self) -> None:
         """End a session that refuses what has to be said; one that is over may still have something to read."""
-        if self.rtt.state == "open":
+        if self.rtt.state in ("open", "suspended"):
             self._end("unsendable")
 
     async def _send_states(self) -> None:
@@ -257,7 +263,10 @@ class Link:
     async def _send_answers(self) -> None:
         while True:
             while self._answers:
-                await self._send_on("knowledge", self._answers.popleft())
+                await self._send_on("knowledge", self._answers[0])
+                self._answers.popleft()
+            self._answered.set()
+            self._answered = trio.Event()
             self._answers_wait = trio.Event()
             await self._answers_wait.wait()
 
