@@ -13,7 +13,7 @@ use session_pair::Scripted;
 use web4_core::rtt::frame::{self, Frame, HEADER_BYTES, Header, Numbered};
 use web4_core::rtt::opening_frame::{Extension, OpeningFrame};
 use web4_core::rtt::{
-    Code, Kind, Limits, Opening, OpeningStep, Options, Policy, ResumeTicket, Session, Window,
+    ChannelId, Code, Kind, Limits, Opening, OpeningStep, Options, Policy, ResumeTicket, Session, Window,
 };
 
 fn path(name: &str) -> String {
@@ -446,8 +446,14 @@ fn rtt_refused_frame_vectors_are_current() {
     );
 }
 
-/// What both sides write while a session opens and one message goes over it.
-fn transcript() -> [Vec<u8>; 2] {
+/// A session that opened and carried one message: both ends of it, and what each of them wrote (initiator first).
+struct Opened {
+    written: [Vec<u8>; 2],
+    sessions: [Session; 2],
+    facts: ChannelId,
+}
+
+fn opened() -> Opened {
     let options = Options::default();
     let (mut initiator, mut acceptor) = (Vec::new(), Vec::new());
     let mut dial = Opening::initiate(&options, [0x11; 16], &mut initiator);
@@ -460,19 +466,78 @@ fn transcript() -> [Vec<u8>; 2] {
     let Ok(OpeningStep::Open(accepted)) = step else { panic!("open") };
     let mut here = Session::new(dialled.session_id, dialled.agreement, &options, 0);
     let mut there = Session::new(accepted.session_id, accepted.agreement, &options, 0);
-    let id = here.open_channel(Kind::Knowledge, "facts", Policy::Block).unwrap();
-    here.send(id, vec![Bytes::from_static(b"hello")], true, 1).unwrap();
+    here.allow_resume(dialled.ticket);
+    there.allow_resume(accepted.ticket);
+    let facts = here.open_channel(Kind::Knowledge, "facts", Policy::Block).unwrap();
+    send(&mut here, facts, b"hello");
     let before = initiator.len();
-    while here.transmit(&mut initiator) {}
+    write(&mut here, &mut initiator);
     there.receive_plaintext(&initiator[before..], 0).unwrap();
     there.handle_timeout(options.ack_delay);
-    while there.transmit(&mut acceptor) {}
-    [initiator, acceptor]
+    write(&mut there, &mut acceptor);
+    Opened { written: [initiator, acceptor], sessions: [here, there], facts }
+}
+
+fn send(session: &mut Session, channel: ChannelId, message: &'static [u8]) {
+    session.send(channel, vec![Bytes::from_static(message)], true, 1).unwrap();
+}
+
+fn write(session: &mut Session, out: &mut Vec<u8>) {
+    while session.transmit(out) {}
+}
+
+/// The same session, a cut, and another carrier: what was written before the cut and after `opened`, of which only the
+/// acceptor's arrives; and everything on the second carrier. The initiator's comes first.
+fn resumed() -> [Vec<u8>; 4] {
+    let options = Options::default();
+    let Opened { written, sessions: [mut here, mut there], facts } = opened();
+    let now = options.ack_delay;
+    let acknowledgement = written[1].len() - HEADER_BYTES - 8;
+    here.receive_plaintext(&written[1][acknowledgement..], now).unwrap();
+    assert_eq!(&there.receive(facts).unwrap()[..], b"hello");
+
+    let (mut cut, mut arrived) = (Vec::new(), Vec::new());
+    send(&mut there, facts, b"noted");
+    write(&mut there, &mut arrived);
+    let draft = here.open_channel(Kind::Knowledge, "draft", Policy::Block).unwrap();
+    send(&mut here, facts, b"world");
+    send(&mut here, draft, b"maybe");
+    write(&mut here, &mut cut);
+    here.receive_plaintext(&arrived, now).unwrap();
+    here.carrier_lost(now);
+    there.carrier_lost(now);
+    here.reset_channel(draft, Code::CANCELLED);
+    send(&mut here, facts, b"again");
+
+    let (mut initiator, mut acceptor) = (Vec::new(), Vec::new());
+    let request = here.ask_resume().unwrap();
+    let mut dial = Opening::resume(&options, [0x11; 16], request, &mut initiator);
+    let mut accept = Opening::accept(&options, [0x22; 16]);
+    let step = accept.receive(&initiator, &mut acceptor);
+    assert_eq!(step, Ok(OpeningStep::AskedResume(request)));
+    let grant = there.grant_resume(&request, ResumeTicket([0x55; 32]), now).unwrap();
+    accept.answer_resume(grant, &mut acceptor);
+    let start = initiator.len();
+    let step = dial.receive(&acceptor, &mut initiator);
+    let Ok(OpeningStep::Resumed(granted)) = step else { panic!("resumed") };
+    let step = accept.receive(&initiator[start..], &mut acceptor);
+    let Ok(OpeningStep::Resumed(confirmed)) = step else { panic!("resumed") };
+    here.resume(&granted.resumed, now).unwrap();
+    there.resume(&confirmed.resumed, now).unwrap();
+    let before = initiator.len();
+    write(&mut here, &mut initiator);
+    write(&mut there, &mut acceptor);
+    there.receive_plaintext(&initiator[before..], now).unwrap();
+    there.handle_timeout(2 * now);
+    write(&mut there, &mut acceptor);
+    assert_eq!(&there.receive(facts).unwrap()[..], b"world");
+    assert_eq!(&there.receive(facts).unwrap()[..], b"again");
+    [cut, arrived, initiator, acceptor]
 }
 
 #[test]
 fn rtt_transcript_vector_is_current() {
-    let [initiator, acceptor] = transcript();
+    let [initiator, acceptor] = opened().written;
     up_to_date(
         "transcript",
         "All plaintext of both sides while a session opens and one message goes over it.",
@@ -480,6 +545,29 @@ fn rtt_transcript_vector_is_current() {
             json!({ "side": "initiator", "hex": hex(&initiator),
                     "frames": ["START", "CONFIRM", "OPEN", "DATA"] }),
             json!({ "side": "acceptor", "hex": hex(&acceptor), "frames": ["STARTED", "ACK"] }),
+        ],
+    );
+}
+
+#[test]
+fn rtt_resume_transcript_vector_is_current() {
+    let part = |carrier: u32, side: &str, arrives: bool, bytes: &[u8], frames: &[&str]| json!({ "carrier": carrier, "side": side, "arrives": arrives, "hex": hex(bytes), "frames": frames });
+    let [cut, arrived, initiator, acceptor] = resumed();
+    up_to_date(
+        "resume_transcript",
+        "The session of transcript.json goes on: what is written on its first carrier until that is cut, and all \
+         plaintext of the second. What does not arrive is written again.",
+        vec![
+            part(0, "acceptor", true, &arrived, &["CREDIT", "DATA"]),
+            part(0, "initiator", false, &cut, &["OPEN", "DATA", "DATA"]),
+            part(
+                1,
+                "initiator",
+                true,
+                &initiator,
+                &["RESUME", "CONFIRM", "OPEN", "DATA", "RESET", "CREDIT", "CREDIT", "RESET", "DATA"],
+            ),
+            part(1, "acceptor", true, &acceptor, &["RESUMED", "CREDIT", "CREDIT", "ACK"]),
         ],
     );
 }
@@ -494,18 +582,26 @@ fn rtt_wire_page_is_current() {
     }
     let rows = page.lines().filter(|line| line.starts_with("| `0x0") && line.matches('`').count() >= 4);
     assert_eq!(rows.count(), Code::ALL.len(), "the page lists a code that does not exist");
-    // The worked example is the transcript, in order.
-    let example = page.split("## A worked example").nth(1).expect("a worked example");
-    for (side, bytes) in ["initiator", "acceptor"].into_iter().zip(transcript()) {
-        let said: String = example
-            .lines()
-            .skip_while(|line| !line.contains(&format!("{side} writes")))
-            .skip_while(|line| !line.starts_with("```"))
-            .skip(1)
-            .take_while(|line| !line.starts_with("```"))
-            .map(|line| line.split('#').next().unwrap_or_default())
-            .flat_map(|line| line.split_whitespace())
-            .collect();
-        assert_eq!(said, hex(&bytes), "the {side} in the worked example");
+    // The worked examples are the transcripts, in order.
+    let (_, examples) = page.split_once("## A worked example").expect("a worked example");
+    let (opening, resume) = examples.split_once("## A worked example of a resume").expect("another one");
+    for (side, bytes) in ["initiator", "acceptor"].into_iter().zip(opened().written) {
+        assert_eq!(written_after(opening, &format!("{side} writes")), hex(&bytes), "the {side}");
     }
+    let sides =
+        ["the initiator wrote on", "the acceptor wrote there", "initiator writes:", "acceptor writes there:"];
+    for (side, bytes) in sides.into_iter().zip(resumed()) {
+        assert_eq!(written_after(resume, side), hex(&bytes), "{side}, around a resume");
+    }
+}
+
+/// The hexadecimal digits of the first block of code after a line that contains `mark`, without its comments.
+fn written_after(text: &str, mark: &str) -> String {
+    text.lines()
+        .skip_while(|line| !line.contains(mark))
+        .skip_while(|line| !line.starts_with("```"))
+        .skip(1)
+        .take_while(|line| !line.starts_with("```"))
+        .flat_map(|line| line.split('#').next().unwrap_or_default().split_whitespace())
+        .collect()
 }

@@ -301,3 +301,19 @@ fn a_replacement_that_was_asked_for_before_shutdown_disturbs_nothing() {
     pair.advance(30 * MILLISECOND);
     assert_eq!([0, 1].map(|side| pair.session(side).closed().unwrap().reason), ["local", "local"]);
 }
+
+/// RTT-10: not in what holds one, either.
+#[test]
+fn a_ticket_shows_nothing() {
+    let mut pair = Pair::resumable(&Options::default());
+    pair.cut();
+    let request = pair.session(0).ask_resume().unwrap();
+    let now = pair.now;
+    let granted = pair.session(1).grant_resume(&request, ResumeTicket([0xa7; 32]), now).unwrap();
+    let shown = format!("{request:?} {granted:?} {:?}", pair.session(1));
+    assert!(shown.contains("epoch: 1"));
+    // The tickets of 8 and of 167, as a list of numbers or in hexadecimal.
+    for secret in ["8, 8, 8", "167, 167", "0808", "a7a7"] {
+        assert!(!shown.contains(secret), "{secret}");
+    }
+}

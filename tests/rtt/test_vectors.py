@@ -237,3 +237,62 @@ def test_rtt_frame_vectors_transcript() -> None:
             message += bytes.fromhex(fields.get("payload", ""))
         assert names == vector["frames"]
     assert message == b"hello"
+
+
+def carried(vector: dict[str, Any]) -> list[tuple[str, dict[str, Any], bytes]]:
+    """The frames of one side on one carrier: names, fields, and the bytes of each."""
+    data, frames = bytes.fromhex(vector["hex"]), []
+    if vector["carrier"] > 0:
+        assert data[0] == 0x01
+        data = data[1:]
+    while data:
+        name, fields, rest = decode(data, "opening" if data[0] in OPENING_TYPES else "session")
+        frames.append((name, fields, data[: len(data) - len(rest)]))
+        data = rest
+    assert [name for name, _, _ in frames] == vector["frames"]
+    return frames
+
+
+def test_rtt_frame_vectors_resume() -> None:
+    """RTT-30 to RTT-32: a cut and a resume read as the page says: cursors, what is sent again, credit, what is new."""
+    first = {vector["side"]: bytes.fromhex(vector["hex"])[1:] for vector in vectors("transcript")}
+    started = decode(first["acceptor"], "opening")[1]
+    [arrived, cut, asking, granting] = [carried(vector) for vector in vectors("resume_transcript")]
+    [(_, resume, _), (_, confirm, _), *again] = asking
+    [(_, resumed, _), *answers] = granting
+
+    # Who asks is whom the ticket was given to, and both name what arrived before the cut.
+    assert (resume["session_id"], resume["ticket"]) == (started["session_id"], started["ticket"])
+    assert confirm == {"session_id": started["session_id"], "epoch": resume["epoch"]}
+    assert resumed["epoch"] == resume["epoch"] == 1
+    assert resumed["boot_id"] == started["boot_id"]
+    assert resumed["ticket"] != resume["ticket"]
+    assert resume["cursor"] == arrived[-1][1]["seq"] == 1
+    lost = {fields["seq"]: (name, fields, octets) for name, fields, octets in cut}
+    assert resumed["cursor"] == min(lost) - 1 == 2
+
+    # Everything lost comes again under its number, first of all and byte for byte, but for a channel that was reset.
+    assert [fields["seq"] for _, fields, _ in again[: len(lost)]] == list(lost)
+    for name, fields, octets in again[: len(lost)]:
+        _, before, old_octets = lost[fields["seq"]]
+        if name == "RESET":
+            assert fields == {"seq": before["seq"], "channel": before["channel"], "code": 0x0203}
+        else:
+            assert octets == old_octets
+    assert "RESET" in [name for name, _, _ in again[: len(lost)]]
+
+    # Then CREDIT of every channel that is not reset, then what is new, with the next numbers.
+    credit, new = again[len(lost) : len(lost) + 2], again[len(lost) + 2 :]
+    assert [(name, fields["channel"]) for name, fields, _ in credit] == [("CREDIT", 0), ("CREDIT", 1)]
+    assert [fields["seq"] for _, fields, _ in new] == [max(lost) + 1, max(lost) + 2]
+    assert [(name, fields.get("channel")) for name, fields, _ in answers[:2]] == [
+        ("CREDIT", 0),
+        ("CREDIT", 1),
+    ]
+    assert answers[0][1] == credit[0][1], "both ends of channel 0 begin with the same window"
+    assert answers[1][1] == arrived[0][1], "absolute: said twice, it grants once"
+    assert answers[2][:2] == ("ACK", {"cursor": new[-1][1]["seq"]})
+
+    # What a receiver makes of both carriers.
+    payloads = [bytes.fromhex(fields["payload"]) for name, fields, _ in again if name == "DATA"]
+    assert payloads == [b"world", b"again"]
