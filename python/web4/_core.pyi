@@ -474,6 +474,10 @@ class SessionLink:
         """Why it has no carrier, while it is suspended."""
 
     @property
+    def progress(self) -> int:
+        """How many numbered frames have got through, either way."""
+
+    @property
     def epoch(self) -> int:
         """The number of the current, or the latest, carrier."""
 

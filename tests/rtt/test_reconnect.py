@@ -27,7 +27,7 @@ MOST = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
 def test_back_off_has_bounds(fraction: float) -> None:
     """RTT-45: attempt n waits from d/2 to d, with d = min(cap, base * 2**n), by the given chance."""
     back_off = BackOff(BASE, CAP, lambda: fraction)
-    assert back_off.carrier_ended(BRIEF) == 0.0
+    assert back_off.carrier_ended(BRIEF, served=False) == 0.0
     delays = [back_off.next_delay() for _ in MOST]
     assert delays == pytest.approx([most / 2 * (1 + fraction) for most in MOST])
     for _ in range(2000):
@@ -39,12 +39,14 @@ def test_back_off_begins_anew_after_a_steady_carrier() -> None:
     back_off = BackOff(BASE, CAP, lambda: 1.0)
     for _ in range(3):
         back_off.next_delay()
-    assert back_off.carrier_ended(STEADY - 0.001) == 0.0
+    assert back_off.carrier_ended(STEADY - 0.001, served=False) == 0.0
     assert back_off.next_delay() == pytest.approx(0.8)
-    assert back_off.carrier_ended(STEADY) == 0.0
+    assert back_off.carrier_ended(STEADY, served=False) == 0.0
     assert back_off.next_delay() == pytest.approx(0.1)
     # A carrier that is dropped as soon as it is accepted is no reason to dial at once.
-    assert back_off.carrier_ended(0.0) == pytest.approx(0.2)
+    assert back_off.carrier_ended(0.0, served=False) == pytest.approx(0.2)
+    # But one that carried something has done its work, however briefly.
+    assert back_off.carrier_ended(0.0, served=True) == 0.0
 
 
 class Attempts:

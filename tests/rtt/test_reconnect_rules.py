@@ -30,7 +30,7 @@ async def attempts(outcomes: list[rtt.RttError | None], **session: Any) -> tuple
 
     began = trio.current_time()
     reconnector = Reconnector(cast("rtt.RttSession", fake), attempt, BackOff(0.1, 5.0, lambda: 1.0))
-    await reconnector.run(60.0)
+    await reconnector.run(60.0, True)
     return [when - began for when in at], losses
 
 
@@ -80,5 +80,5 @@ async def test_a_cut_during_a_replacement_waits_for_it(autojump_clock: trio.test
         nursery.start_soon(reconnector.replace)
         await trio.testing.wait_all_tasks_blocked()
         fake.state = "suspended"
-        nursery.start_soon(reconnector.run, 60.0)
+        nursery.start_soon(reconnector.run, 60.0, True)
     assert under_way == [1]

@@ -31,6 +31,7 @@ class Lifecycle:
         self._roster = roster
         self._emit = emit
         self._carrier_since = trio.current_time()
+        self._progress_then = session.link.progress
         self._over = False
         self.reconnector: Reconnector | None = None
         """Finds the session another carrier; None when that is the peer's to do (RTT-30)."""
@@ -86,10 +87,12 @@ class Lifecycle:
             self._roster.suspended(session)
         if self.reconnector is not None and session.state == "suspended":
             lasted = trio.current_time() - self._carrier_since
-            self._nursery.start_soon(self.reconnector.run, lasted)
+            served = session.link.progress > self._progress_then
+            self._nursery.start_soon(self.reconnector.run, lasted, served)
 
     def _resumed(self) -> None:
         self._carrier_since = trio.current_time()
+        self._progress_then = self._session.link.progress
         self._session.reconnects += 1
         self._roster.resumed(self._session)
         self._session.hooks.post("on_resume", resumed=True)

@@ -18,8 +18,8 @@ STEADY = 10.0
 """Seconds after which a carrier has proven that reconnecting works: the count returns to 0 (RTT-45)."""
 
 BRIEF = 0.05
-"""Seconds. After a carrier that lived shorter than this the first attempt waits, too, or a peer that accepts carriers
-only to drop them would be dialled without a pause."""
+"""Seconds. After a carrier that lived shorter than this and carried nothing the first attempt waits, too: a peer that
+accepts carriers only to drop them would be dialled without a pause."""
 
 FINAL = {
     "not_admitted",
@@ -52,11 +52,16 @@ class BackOff:
         self.count = 0
         """Attempts that waited since a carrier was steady."""
 
-    def carrier_ended(self, lasted: float) -> float:
-        """A carrier that was open for `lasted` seconds is gone: how long to wait before the first attempt."""
+    def carrier_ended(self, lasted: float, *, served: bool) -> float:
+        """A carrier is gone: how long to wait before the first attempt.
+
+        Args:
+            lasted: For how many seconds it was open.
+            served: Whether it carried anything that either end had not.
+        """
         if lasted >= STEADY:
             self.count = 0
-        return 0.0 if lasted >= BRIEF else self.next_delay()
+        return 0.0 if served or lasted >= BRIEF else self.next_delay()
 
     def next_delay(self) -> float:
         """How long to wait before the next attempt, after one that failed."""
@@ -97,12 +102,12 @@ class Reconnector:
             if scope is not None:
                 scope.cancel()
 
-    async def run(self, lasted: float) -> None:
-        """Try until the session has a carrier or is over; `lasted` is how long it had the last one, in seconds."""
+    async def run(self, lasted: float, served: bool) -> None:
+        """Try until the session has a carrier or is over. Of the last one: see `BackOff.carrier_ended`."""
         if self._running is not None:
             self._running.cancel()
         with trio.CancelScope() as self._running:
-            delay = self._back_off.carrier_ended(lasted)
+            delay = self._back_off.carrier_ended(lasted, served=served)
             while self._session.state == "suspended":
                 if delay:
                     with trio.move_on_after(delay):

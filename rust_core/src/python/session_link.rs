@@ -409,6 +409,12 @@ impl SessionLink {
         lock(&self.inner).session().suspension()
     }
 
+    /// How many numbered frames have got through, either way.
+    #[getter]
+    fn progress(&self) -> u64 {
+        lock(&self.inner).session().progress()
+    }
+
     /// The number of the current, or the latest, carrier.
     #[getter]
     fn epoch(&self) -> u32 {

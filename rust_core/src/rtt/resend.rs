@@ -87,6 +87,11 @@ impl ResendBuffer {
         self.bytes
     }
 
+    /// The highest sequence number that the peer has.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
     /// Whether everything is acknowledged.
     pub fn is_empty(&self) -> bool {
         self.sent.is_empty()
