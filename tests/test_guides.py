@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from web4 import rtt
+
 GUIDES = Path(__file__).parents[1] / "docs" / "guides"
 
 
@@ -32,6 +34,40 @@ def test_docs_examples_run_observing_a_transport(tmp_path: Path) -> None:
         "p95 known: True",
         "sessions over: 1",
     ]
+
+
+def test_docs_examples_run_reconnecting(tmp_path: Path) -> None:
+    """The session survives the first break and not the second, and the page shows what the program prints."""
+    extract("reconnecting.md", tmp_path)
+    ran = subprocess.run(
+        [sys.executable, "reconnecting.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    [shown] = re.findall(
+        r"\nIt prints\n\n```\n(.*?)```", (GUIDES / "reconnecting.md").read_text(), flags=re.DOTALL
+    )
+    assert ran.stdout == shown
+
+
+def test_docs_reconnecting_names_options_as_they_are() -> None:
+    """The options of the table exist, and have the defaults that it says."""
+    units = {"": 1, " s": 1, " MiB": 1 << 20, " GiB": 1 << 30}
+    table = (GUIDES / "reconnecting.md").read_text().partition("| option | default |")[2]
+    rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|", table, flags=re.MULTILINE)
+    said = {
+        name: float(number.replace(",", "")) * units[unit]
+        for names, values in rows
+        for name, (number, unit) in zip(
+            re.findall(r"`(\w+)`", names), re.findall(r"(\d[\d,.]*\d|\d)( s| MiB| GiB|)", values), strict=True
+        )
+    }
+    assert len(said) == 11
+    assert said == {name: getattr(rtt.Options(), name) for name in said}
 
 
 def test_docs_examples_run_two_agents(tmp_path: Path) -> None:

@@ -361,7 +361,8 @@ class SessionLink:
 
     def events(self) -> list[tuple[int, int]]:
         """Take the events out: 0 channel opened, 1 readable, 2 send done, 3 wait failed, 4 flush done, 5 peer shut
-        down, 6 heartbeat timeout, 7 closed; each with a channel or a ticket."""
+        down, 6 heartbeat timeout, 7 closed, 8 suspended, 9 resumed, 10 rekeyed, 11 carrier aged, 12 memory freed; each
+        with a channel or a ticket, if it is about one."""
 
     @property
     def deadline(self) -> int | None:
@@ -392,9 +393,6 @@ class SessionLink:
         """Take one message out and grant what that frees: the message, with the status if it is not 0, or None where
         `receive` has more to say."""
 
-    def readable(self, channel: int, /) -> int:
-        """How many messages wait on a channel."""
-
     def open_channel(self, kind: str, name: str, policy: str | None, /) -> tuple[int, int]:
         """Open a channel and write; (its id, status).
 
@@ -415,9 +413,6 @@ class SessionLink:
 
     def channel_reset(self, channel: int, /) -> tuple[str, bool] | None:
         """Why a channel was reset, and whether by the peer."""
-
-    def end_channel(self, channel: int, /) -> int:
-        """End the sending half; the status."""
 
     def release_channel(self, channel: int, /) -> int:
         """End a channel; what was accepted is delivered, nothing more is read. The status."""
@@ -468,7 +463,7 @@ class SessionLink:
 
     @property
     def state(self) -> str:
-        """`open`, `closing` or `closed`."""
+        """`open`, `suspended`, `closing` or `closed`."""
 
     @property
     def closed(self) -> tuple[str, str, str, str | None] | None:
@@ -481,10 +476,6 @@ class SessionLink:
     @property
     def epoch(self) -> int:
         """The number of the current, or the latest, carrier."""
-
-    @property
-    def resume_window_ms(self) -> int:
-        """How long the session waits for a carrier, in milliseconds; 0 when it does not."""
 
     @property
     def failure(self) -> str | None:

@@ -24,6 +24,8 @@ from web4.rtt.transports.sockets import SocketAcceptor
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from web4.rtt.transports.transport import GivenUp
+
 
 async def test_xport_registry() -> None:
     """RTT-66: overwriting is refused unless asked for, an unknown scheme is named, `available` is sorted."""
@@ -363,3 +365,19 @@ async def test_who_was_reached_is_not_dialled_elsewhere() -> None:
             async with alice.dial([up, up], expect=ALICE.fingerprint):
                 pytest.fail("it opened")
         assert events.fields("transport_fallback") == []
+
+
+async def test_a_transport_that_fails_in_its_own_words() -> None:
+    """RTT-61: what a foreign transport raises is an address that is not reached, and never the end of an endpoint."""
+
+    class Foreign(TcpTransport):
+        async def connect(self, address: Address, given_up: GivenUp | None = None) -> trio.SocketStream:
+            raise ConnectionResetError("somebody pulled the plug")
+
+    registry = rtt.Registry()
+    registry.register("tcp", Foreign)
+    async with rtt.open_endpoint(ALICE, transports=registry) as alice:
+        with pytest.raises(rtt.TransportUnavailableError, match="pulled the plug") as caught:
+            async with alice.dial("tcp://127.0.0.1:1", expect=BOB.fingerprint):
+                pytest.fail("it opened")
+        assert caught.value.code == "unreachable"

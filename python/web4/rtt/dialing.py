@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from web4._core import OpeningLink
     from web4.foundation.events import Emitter
     from web4.rtt.session import RttSession
-    from web4.rtt.transports import Address, Registry
+    from web4.rtt.transports import Address, Registry, Transport
 
 
 class Dialer:
@@ -93,7 +93,7 @@ class Dialer:
         try:
             with trio.move_on_after(self._handshake_timeout):
                 transport = self._transports.create(address.scheme)
-                stream = await transport.connect(address, self._given_up)
+                stream = await self._connect(transport, address)
                 try:
                     link = self._begin(stream, transport.max_write, pin, session)
                     try:
@@ -117,6 +117,17 @@ class Dialer:
         except RttError as error:
             self._failed(error, str(address))
             raise
+
+    async def _connect(self, transport: Transport, address: Address) -> trio.abc.Stream:
+        try:
+            return await transport.connect(address, self._given_up)
+        except RttError:
+            raise
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            # A foreign transport may say it in its own words. Unheard, they would end the endpoint (RTT-61).
+            raise TransportUnavailableError(
+                f"{address} cannot be reached: {error}", code="unreachable"
+            ) from error
 
     def _begin(
         self, stream: trio.abc.Stream, max_write: int | None, pin: bytes | None, session: RttSession | None

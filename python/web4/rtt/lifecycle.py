@@ -78,7 +78,10 @@ class Lifecycle:
         # An initiator that replaces its carrier goes on in the same breath.
         reason = session.link.suspension or "replaced"
         session.hooks.post("on_suspend", reason=reason)
-        self.report("session_suspend", severity="warning", reason=reason, epoch=session.epoch)
+        failure = session.link.failure
+        self.report(
+            "session_suspend", severity="warning", reason=reason, epoch=session.epoch, failure=failure
+        )
         if session.state == "suspended":
             self._roster.suspended(session)
         if self.reconnector is not None and session.state == "suspended":

@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use super::lock;
-use super::session_link::{SessionLink, dict};
+use super::session_link::SessionLink;
+use super::session_words::dict;
 use crate::rtt::{self, Kind};
 
 /// Totals of any number of sessions.

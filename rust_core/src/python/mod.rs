@@ -8,6 +8,7 @@ mod meter;
 mod opening_link;
 mod session_link;
 mod session_table;
+mod session_words;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -10,11 +10,13 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use super::error::core_error;
 use super::lock;
 use super::opening_link::{OpeningLink, code_of, wire_full};
+use super::session_words::{
+    LOSSES, dict, event_number, offered_number, open_error, outcome_number, policy_of, send_error,
+};
 use crate::hash;
 use crate::link::{self, AttachError};
 use crate::rtt::{
-    ChannelId, Code, Event, Kind, Nanos, Nothing, Offered, OpenError, Outcome, Policy, ResumeGrant,
-    ResumeRequest, ResumeTicket, SendError, State, Ticket,
+    ChannelId, Code, Kind, Nanos, Nothing, Offered, ResumeGrant, ResumeRequest, ResumeTicket, State, Ticket,
 };
 
 /// What the driver has to look at after a call: bits of the status that most calls return.
@@ -23,23 +25,6 @@ const BLOCKED: u8 = 2;
 const FINISHED: u8 = 4;
 const BURST: u8 = 8;
 const DETACHED: u8 = 16;
-
-/// How the driver of a session may find it lost, and the code for that.
-const LOSSES: [(&str, Code); 13] = [
-    ("auth_failed", Code::NOT_ADMITTED),
-    ("cursor_invalid", Code::BAD_CURSOR),
-    ("evicted", Code::LIMIT),
-    ("expired", Code::TICKET_EXPIRED),
-    ("extension", Code::EXTENSION),
-    ("not_admitted", Code::NOT_ADMITTED),
-    ("peer_restarted", Code::UNKNOWN_SESSION),
-    ("refused", Code::UNKNOWN_SESSION),
-    ("stale_epoch", Code::STALE_EPOCH),
-    ("ticket_expired", Code::TICKET_EXPIRED),
-    ("ticket_spent", Code::TICKET_SPENT),
-    ("unknown_session", Code::UNKNOWN_SESSION),
-    ("version", Code::VERSION),
-];
 
 /// An open session on its carrier.
 #[pyclass(frozen, module = "web4._core")]
@@ -117,21 +102,7 @@ impl SessionLink {
         let mut link = lock(&self.inner);
         let list = PyList::empty(py);
         while let Some(event) = link.session().poll_event() {
-            let (number, argument) = match event {
-                Event::ChannelOpened(id) => (0, u64::from(id)),
-                Event::Readable(id) => (1, u64::from(id)),
-                Event::SendDone(ticket) => (2, ticket),
-                Event::WaitFailed(ticket) => (3, ticket),
-                Event::FlushDone(ticket) => (4, ticket),
-                Event::PeerShutdown => (5, 0),
-                Event::HeartbeatTimeout => (6, 0),
-                Event::Closed => (7, 0),
-                Event::Suspended => (8, 0),
-                Event::Resumed => (9, 0),
-                Event::Rekeyed => (10, 0),
-                Event::CarrierAged => (11, 0),
-                Event::MemoryFreed => (12, 0),
-            };
+            let (number, argument) = event_number(event);
             list.append((number, argument))?;
         }
         Ok(list)
@@ -266,12 +237,6 @@ impl SessionLink {
         }
     }
 
-    /// How many messages wait on a channel.
-    #[pyo3(signature = (channel, /))]
-    fn readable(&self, channel: ChannelId) -> usize {
-        lock(&self.inner).session().readable(channel)
-    }
-
     /// Opens a channel and writes; returns (its id, status).
     #[pyo3(signature = (kind, name, policy, /))]
     fn open_channel(
@@ -310,13 +275,6 @@ impl SessionLink {
     #[pyo3(signature = (channel, /))]
     fn channel_reset(&self, channel: ChannelId) -> Option<(&'static str, bool)> {
         lock(&self.inner).session().channel_reset(channel).map(|(code, by_peer)| (code.word(), by_peer))
-    }
-
-    /// Ends the sending half of a channel; returns the status.
-    #[pyo3(signature = (channel, /))]
-    fn end_channel(&self, py: Python<'_>, channel: ChannelId) -> u8 {
-        lock(&self.inner).session().end_channel(channel);
-        self.write(py)
     }
 
     /// Ends a channel: what was accepted is delivered, nothing more is read; returns the status.
@@ -457,12 +415,6 @@ impl SessionLink {
         lock(&self.inner).session().epoch()
     }
 
-    /// How long the session waits for a carrier, in milliseconds; 0 when it does not.
-    #[getter]
-    fn resume_window_ms(&self) -> u32 {
-        lock(&self.inner).session().agreement().resume_window_ms
-    }
-
     /// The code of the TLS failure that ended the carrier, or None.
     #[getter]
     fn failure(&self) -> Option<&'static str> {
@@ -587,58 +539,4 @@ impl SessionLink {
         });
         outcome.map_err(|error| send_error(py, error))
     }
-}
-
-pub(super) fn dict<'py>(py: Python<'py>, fields: &[(&'static str, u64)]) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    for (name, value) in fields {
-        dict.set_item(name, value)?;
-    }
-    Ok(dict)
-}
-
-/// What `send` says of one message.
-fn offered_number(offered: &Offered) -> u8 {
-    match offered {
-        Offered::AllAccepted => 0,
-        Offered::Each(outcomes) => outcomes.first().map_or(0, |outcome| outcome_number(*outcome)),
-        Offered::Waiting => 3,
-    }
-}
-
-fn outcome_number(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Accepted => 0,
-        Outcome::EvictedOldest => 1,
-        Outcome::DroppedNewest => 2,
-    }
-}
-
-fn policy_of(py: Python<'_>, kind: Kind, name: Option<&str>) -> PyResult<Policy> {
-    let Some(name) = name else { return Ok(kind.default_policy()) };
-    Policy::from_name(name)
-        .ok_or_else(|| core_error(py, "bad_policy", None, format!("no policy is called {name:?}")))
-}
-
-fn open_error(py: Python<'_>, error: OpenError) -> PyErr {
-    let (code, text) = match error {
-        OpenError::SessionClosed => ("session_closed", "the session opens no more channels"),
-        OpenError::BadName => {
-            return PyValueError::new_err("a channel name is 1 to 64 printable ASCII characters");
-        }
-        OpenError::BadPolicy => ("bad_policy", "the kind of the channel does not allow this policy"),
-        OpenError::TooManyChannels => ("too_many_channels", "as many channels are open as were agreed"),
-    };
-    core_error(py, code, None, text.to_owned())
-}
-
-fn send_error(py: Python<'_>, error: SendError) -> PyErr {
-    let (code, text) = match error {
-        SendError::ChannelClosed => ("channel_closed", "the channel takes no more messages"),
-        SendError::SessionClosed => ("session_closed", "the session takes no more messages"),
-        SendError::MessageTooLarge => ("message_too_large", "a message is larger than its channel allows"),
-        SendError::BatchTooLarge => ("batch_too_large", "the batch could not fit even an empty queue"),
-        SendError::QueueFull => ("queue_full", "the send queue is full"),
-    };
-    core_error(py, code, None, text.to_owned())
 }

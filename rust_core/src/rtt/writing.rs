@@ -1,14 +1,16 @@
 //! Towards the carrier: which frame is written next, and what is kept until the peer has it (sections 6 and 8).
 
+mod acknowledging;
+mod unnumbered;
+
 use std::collections::VecDeque;
 
 use super::budget::{Share, Way};
 use super::channel::{Channel, ChannelId, End};
 use super::code::Code;
-use super::frame::{DATA_OVERHEAD, Frame, Numbered, encode, encode_numbered};
+use super::frame::{DATA_OVERHEAD, Frame, Numbered, encode_numbered};
 use super::latency::{self, Timed};
 use super::limits::{Kind, Nanos};
-use super::memory::Allowance;
 use super::outbound::Fragment;
 use super::resend::{Body, ResendBuffer};
 use super::session::{Agreement, Event, Session, State};
@@ -322,55 +324,6 @@ impl Session {
         self.forget_all_over();
     }
 
-    fn write_unnumbered(&mut self, out: &mut Vec<u8>, limit: usize) {
-        self.write_ack(out);
-        while let Some(token) = self.writing.pongs.pop_front() {
-            self.write_small(out, &Frame::Pong { token });
-        }
-        if let Some(token) = self.writing.ping.take() {
-            self.stats.pings_sent += 1;
-            self.write_small(out, &Frame::Ping { token });
-        }
-        // The peer may not know a channel whose OPEN is still to be written again.
-        if !self.writing.resend.is_behind() && !self.writing.credit_all {
-            self.write_credits(out, limit);
-        }
-    }
-
-    fn write_credits(&mut self, out: &mut Vec<u8>, limit: usize) {
-        while out.len() + SMALL_FRAME <= limit {
-            let Some(id) = self.writing.credits.pop_front() else { break };
-            let Some(channel) = self.channels.get_mut(&id) else { continue };
-            channel.credit_listed = false;
-            if !channel.inbound.is_credit_wanted() || channel.reset.is_some() {
-                continue;
-            }
-            let withheld = self.memory.as_mut().filter(|memory| memory.withholds(channel.kind));
-            let is_withheld = withheld.map(|memory| memory.wait(Way::Received, channel.kind)).is_some();
-            if !is_withheld || channel.inbound.is_credit_repeated() {
-                let (messages, bytes) = channel.inbound.grant(is_withheld);
-                self.write_small(out, &Frame::Credit { channel: id, messages, bytes });
-            }
-        }
-        self.writing.credit_now = !self.writing.credits.is_empty();
-    }
-
-    fn write_small(&mut self, out: &mut Vec<u8>, frame: &Frame<'_>) {
-        encode(out, frame);
-        self.stats.frames_sent += 1;
-    }
-
-    /// An acknowledgement rides on every write while something is unacknowledged.
-    fn write_ack(&mut self, out: &mut Vec<u8>) {
-        if self.writing.unacked.0 > 0 {
-            self.write_small(out, &Frame::Ack { cursor: self.cursor });
-            self.writing.unacked = (0, 0);
-            self.stats.acks_sent += 1;
-            self.timing.acked();
-        }
-        self.writing.ack = false;
-    }
-
     /// Control first; `state` and `knowledge` share the rest in a 2:1 deficit round by bytes. A kind that has the
     /// wire for itself runs up no debt by it, nor does the other save anything up.
     fn next_kind(&mut self) -> Option<Kind> {
@@ -425,7 +378,7 @@ impl Session {
             let cap = (agreement.limits.frame_payload as usize).min(RECORD_BYTES - DATA_OVERHEAD);
             let Some(complete) = writing.write_data(id, channel, out, cap, limit) else { return false };
             if complete && channel.outbound.has_waiters() {
-                admit_waiters(channel, memory, events);
+                acknowledging::admit_waiters(channel, memory, events);
             }
         } else if channel.has_work() {
             writing.write_mark(id, channel, agreement, out);
@@ -445,68 +398,10 @@ impl Session {
         true
     }
 
-    pub(super) fn admit_waiters(&mut self, id: ChannelId) {
-        let Session { channels, events, memory, .. } = self;
-        if let Some(channel) = channels.get_mut(&id) {
-            admit_waiters(channel, memory, events);
-        }
-        self.schedule(id);
-    }
-
     /// Nothing that is numbered may follow SHUTDOWN but RESET, so everything else must be written.
     fn shutdown_due(&self) -> bool {
         self.state == State::Closing
             && !self.writing.shutdown
             && self.channels.values().all(|channel| channel.is_written())
     }
-
-    /// The peer has everything up to `cursor`. Beyond what was written, or back: a violation (RTT-29).
-    pub(super) fn acknowledge(&mut self, cursor: u64) -> Result<(), Code> {
-        if !self.writing.resend.is_sound(cursor) {
-            return Err(Code::BAD_CURSOR);
-        }
-        // Messages of one channel often lie side by side: they are settled together.
-        let (mut current, mut count) = (None, 0);
-        while let Some(completes) = self.writing.resend.acknowledge_one(cursor) {
-            if completes.is_none() {
-                continue;
-            }
-            if completes != current {
-                self.acknowledged_some(current, count);
-                (current, count) = (completes, 0);
-            }
-            count += 1;
-        }
-        self.acknowledged_some(current, count);
-        self.finish_if_drained();
-        Ok(())
-    }
-
-    fn acknowledged_some(&mut self, channel: Option<ChannelId>, count: usize) {
-        let Some(id) = channel else { return };
-        if let Some(channel) = self.channels.get_mut(&id) {
-            channel.outbound.acknowledge(count, &mut channel.stats);
-        }
-        self.count(id);
-        self.complete_flushes(id);
-        self.forget_if_over(id);
-    }
-
-    pub(super) fn complete_flushes(&mut self, id: ChannelId) {
-        let Session { channels, events, .. } = self;
-        if let Some(channel) = channels.get_mut(&id) {
-            channel.outbound.completed_flushes(|ticket| events.push_back(Event::FlushDone(ticket)));
-        }
-    }
-}
-
-/// Lets in who waits for room in the queue of a channel, as far as there is room and memory.
-fn admit_waiters(channel: &mut Channel, memory: &mut Option<Box<Share>>, events: &mut VecDeque<Event>) {
-    let mut room = Allowance::to_send(memory, channel.kind);
-    let done = |ticket| events.push_back(Event::SendDone(ticket));
-    let starved = channel.outbound.admit_waiters(&mut room, &mut channel.stats, done);
-    if let Some(memory) = memory.as_mut().filter(|_| starved) {
-        memory.wait(Way::Sent, channel.kind);
-    }
-    channel.count(memory);
 }
