@@ -1,4 +1,4 @@
-"""The bugs that `make sim-mutants` plants can still be planted: sources move, and one that is nowhere proves nothing."""
+"""Bugs that `make sim-mutants` plants can still be planted: sources move, and one that is nowhere proves nothing."""
 
 from __future__ import annotations
 
