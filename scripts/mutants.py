@@ -34,7 +34,7 @@ MUTANTS = (
     # The five that the issue names.
     Mutant(
         "ack_off_by_one",
-        "writing.rs",
+        "writing/unnumbered.rs",
         "&Frame::Ack { cursor: self.cursor }",
         "&Frame::Ack { cursor: self.cursor.saturating_sub(1) }",
     ),
@@ -91,7 +91,7 @@ MUTANTS = (
     Mutant("credit_not_granted_anew", "writing.rs", "        self.credit_all = true;\n", ""),
     Mutant(
         "credit_before_open",
-        "writing.rs",
+        "writing/unnumbered.rs",
         "if !self.writing.resend.is_behind() && !self.writing.credit_all {",
         "if true {",
     ),
@@ -170,7 +170,7 @@ MUTANTS = (
         "let lost: Vec<Unacknowledged> = in_flight\n            .chain(queued)",
         "drop(in_flight);\n        let lost: Vec<Unacknowledged> = queued",
     ),
-    Mutant("waiters_out_of_turn", "outbound.rs", "if self.waiters.is_empty() && self.fits(", "if self.fits("),
+    Mutant("waiters_out_of_turn", "outbound.rs", "if self.waiters.is_empty() && memory", "if memory"),
     Mutant("expiry_never", "resume.rs", "        self.timing.expire_at(now.saturating_add(window));\n", ""),
     Mutant(
         "suspended_forgets_its_end",
