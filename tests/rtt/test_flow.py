@@ -84,7 +84,10 @@ async def test_rtt_control_under_flood() -> None:
     ahead: dict[int, tuple[int, int]] = {}
     for depth in (24, 240):
         options = rtt.Options(
-            knowledge=rtt.ChannelLimits(size, 256, 32 << 20), resend_bytes=64 << 20, heartbeat=600.0
+            knowledge=rtt.ChannelLimits(size, 256, 32 << 20),
+            resend_bytes=64 << 20,
+            heartbeat=600.0,
+            memory_per_peer=1 << 28,
         )
         async with rtt.open_endpoint(BOB, options=options) as bob:
             listener = await bob.listen(LOOPBACK, admit=anybody)
@@ -155,7 +158,10 @@ async def test_a_blocked_sender_needs_no_word_of_its_peer() -> None:
     """RTT-41: room that comes from writing wakes a sender, though the peer says nothing and the socket stays full."""
     size = 64 * 1024
     options = rtt.Options(
-        knowledge=rtt.ChannelLimits(size, 256, 16 << 20), resend_bytes=64 << 20, heartbeat=600.0
+        knowledge=rtt.ChannelLimits(size, 256, 16 << 20),
+        resend_bytes=64 << 20,
+        heartbeat=600.0,
+        memory_per_peer=1 << 28,
     )
     async with rtt.open_endpoint(BOB, options=options) as bob:
         port = int((await bob.listen(LOOPBACK, admit=anybody)).addresses[0].rsplit(":", 1)[1])
@@ -207,7 +213,7 @@ async def test_rtt_gil_released() -> None:
 
     during = {"advance": 0, "stats": 0}
     limits = rtt.ChannelLimits(1 << 20, 64, 16 << 20)
-    options = rtt.Options(knowledge=limits, resend_bytes=32 << 20, heartbeat=600.0)
+    options = rtt.Options(knowledge=limits, resend_bytes=32 << 20, heartbeat=600.0, memory_per_peer=1 << 28)
     async with paired(options=options) as pair:
         ours, theirs = await pair.channel()
         thread = threading.Thread(target=work, daemon=True)

@@ -1,6 +1,6 @@
 """The Trio face under seeded weather, in virtual time, against a model: a session whose carriers break.
 
-`WEB4_SIM_SEEDS` says how many seeds (default 25), `WEB4_SIM_SEED` names one. A failure names the seed that repeats it.
+`WEB4_SIM_SEEDS` says how many seeds (default 8), `WEB4_SIM_SEED` names one. A failure names the seed that repeats it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONGEST = 3_600.0
 SEEDS = (
     [int(os.environ["WEB4_SIM_SEED"])]
     if "WEB4_SIM_SEED" in os.environ
-    else range(int(os.environ.get("WEB4_SIM_SEEDS", "25")))
+    else range(int(os.environ.get("WEB4_SIM_SEEDS", "8")))
 )
 
 
