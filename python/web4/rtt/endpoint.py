@@ -349,12 +349,12 @@ def _what_happened(group: BaseExceptionGroup, own: BaseException | None) -> Base
     foreign: BaseException | None = rest
     if foreign is None:
         return group if own is None else own
-    if own is not None and not isinstance(own, trio.Cancelled):
-        return group
-    # Mostly an interrupt from the keyboard, which strikes whatever task runs.
     while isinstance(foreign, BaseExceptionGroup) and len(foreign.exceptions) == 1:
         foreign = foreign.exceptions[0]
-    return foreign
+    # An interrupt from the keyboard strikes whatever task runs; what broke by that tells nothing more.
+    if own is None or isinstance(own, trio.Cancelled) or isinstance(foreign, KeyboardInterrupt):
+        return foreign
+    return group
 
 
 def _fingerprint_bytes(fingerprint: str) -> bytes:
