@@ -8,6 +8,7 @@ thus written, if the socket takes it, when the pass of the loop ends in which it
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from math import inf
 from time import perf_counter
@@ -90,7 +91,7 @@ class Bursts(trio.abc.Instrument):
 _bursts: trio.lowlevel.RunVar[Bursts | None] = trio.lowlevel.RunVar("web4.rtt.bursts")
 
 
-class BurstingPump:
+class BurstingPump(ABC):
     """What every pump does about bursts, whatever it moves bytes on."""
 
     def __init__(self, session: RttSession, nursery: trio.Nursery) -> None:
@@ -116,9 +117,9 @@ class BurstingPump:
     async def _react(self, status: int) -> None:
         self._session.react(status)
 
+    @abstractmethod
     def leave(self) -> None:
         """Leave the carrier, of which the native session has let go: it may have another one already."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Let the native session go of the carrier, and leave that."""
