@@ -16,8 +16,12 @@ __all__ = [
     "build_info",
     "canonicalize",
     "fingerprint",
+    "first_broken_record",
+    "lane_genesis",
     "parse_envelope",
+    "payload_hash",
     "seal_envelope",
+    "seal_records",
     "verify",
     "verify_envelopes",
     "verify_many",
@@ -547,3 +551,35 @@ class SessionTable:
 
     def resume(self, session_id: bytes, /) -> None:
         """A session has a carrier again."""
+
+def lane_genesis(journal_id: bytes, lane: str, /) -> bytes:
+    """The `prev` of a lane's first record (JRN-3d), 32 bytes."""
+
+def payload_hash(salt: bytes, payload: bytes, /) -> bytes:
+    """The salted hash of a payload (JRN-3a), 32 bytes."""
+
+def seal_records(
+    lane: str,
+    first_seq: int,
+    prev: bytes,
+    drafts: list[
+        tuple[int, tuple[str, int] | None, str | None, Sequence[tuple[str, str]], str, int, bytes, bytes]
+    ],
+    /,
+) -> list[tuple[bytes, bytes, bytes]]:
+    """Chain drafts to `prev` as records `first_seq` and on (JRN-3).
+
+    A draft is (at, cause, principal, refs, type, version, payload, salt); a result (header, payload hash, hash).
+
+    Raises:
+        ValueError: `prev` has not 32 bytes, or a text holds a lone surrogate.
+        OverflowError: A number is out of range.
+    """
+
+def first_broken_record(
+    prev: bytes, records: list[tuple[bytes, bytes | None, bytes | None, bytes, bytes]], /
+) -> int | None:
+    """The index of the first stored record that does not follow the one before it; None if all do.
+
+    A record is (header, payload, salt, payload hash, hash); payload and salt are None when erased (JRN-3e).
+    """

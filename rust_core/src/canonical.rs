@@ -9,6 +9,8 @@ mod parser;
 mod validator;
 mod writer;
 
+pub(crate) use writer::write_string;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;

@@ -2,7 +2,7 @@
 //!
 //! `rtt` is the transport as a sans-I/O state machine; `carrier` turns byte streams into authenticated,
 //! encrypted ones; `link` puts both on a socket; the other modules are what both sides of the Python border agree
-//! on: canonical JSON, envelopes, identities, hashes. `python` is the only module that knows of Python, and it is
+//! on: canonical JSON, envelopes, identities, hashes, the journal's chain. `python` is the only module that knows of Python, and it is
 //! off by default.
 
 pub mod canonical;
@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod hash;
 pub mod identity;
 pub mod link;
+pub mod record;
 pub mod rtt;
 
 #[cfg(feature = "python")]

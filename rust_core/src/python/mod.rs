@@ -6,6 +6,7 @@ mod error;
 mod identity;
 mod meter;
 mod opening_link;
+mod record;
 mod session_link;
 mod session_table;
 mod session_words;
@@ -31,6 +32,8 @@ mod _core {
     use super::meter::Meter;
     #[pymodule_export]
     use super::opening_link::{Endpoint, OpeningLink};
+    #[pymodule_export]
+    use super::record::{first_broken_record, lane_genesis, payload_hash, seal_records};
     #[pymodule_export]
     use super::session_link::SessionLink;
     #[pymodule_export]

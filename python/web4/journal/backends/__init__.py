@@ -1,0 +1,1 @@
+"""The stores a journal can be kept in (JRN-24): SQLite, PostgreSQL, memory."""

@@ -1,0 +1,175 @@
+"""Errors of the journal. Messages name lanes, numbers and fields, never what a payload says."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from web4.foundation.errors import ErrorCode, Web4Error
+
+
+class JournalError(Web4Error):
+    """Base of what goes wrong between a caller and its journal."""
+
+
+class InvalidEventError(JournalError):
+    """An event that this journal does not take (JRN-4e). Nothing was queued."""
+
+    codes = (
+        ErrorCode("event", "Its header has a field that does not fit.", "Nothing is written."),
+        ErrorCode("lane", "No lane has this name (JRN-1).", "Nothing is written."),
+        ErrorCode("unregistered", "No such type or version is registered (JRN-9).", "Nothing is written."),
+        ErrorCode("payload_too_large", "The payload passes the limit (JRN-2).", "Nothing is written."),
+        ErrorCode("not_canonical", "The payload has no canonical form.", "Nothing is written."),
+        ErrorCode("blob_too_large", "The blob passes the limit (JRN-8).", "Nothing is written."),
+    )
+
+
+class ProhibitedDataError(JournalError):
+    """A field holds what is stored nowhere (JRN-18e). Names the field, never the value."""
+
+    codes = (ErrorCode("prohibited_data", "Data of a prohibited class.", "Nothing is written."),)
+
+
+class RedactionError(JournalError):
+    """A redaction hook raised, or broke its contract (JRN-19c)."""
+
+    codes = (
+        ErrorCode("hook_raised", "A hook raised.", "Nothing is written."),
+        ErrorCode("hook_contract", "A hook changed what it may not.", "Nothing is written."),
+    )
+
+
+class WrongExpectedSeq(JournalError):  # noqa: N818 - the specification's name
+    """The lane does not end where the caller decided (JRN-4a).
+
+    An actor that meets it has been replaced as writer: it stops (JRN-4f).
+    """
+
+    codes = (ErrorCode("wrong_expected_seq", "The lane's head is another.", "Nothing is written."),)
+
+    def __init__(self, lane: object, *, expected: int, actual: int) -> None:
+        super().__init__(f"{lane} ends at {actual}, not at {expected}", field="expected_seq")
+        self.lane = lane
+        self.expected = expected
+        self.actual = actual
+
+
+class NotWriterError(JournalError):
+    """Another owner writes the lane: its lease is theirs, or was lost (JRN-24b)."""
+
+    codes = (
+        ErrorCode("lane_owned", "Another node holds the lane.", "Nothing is written."),
+        ErrorCode("lease_lost", "The lease ended, or another node took the lane.", "Nothing is written."),
+        ErrorCode("read_only", "The journal was opened for reading.", "Nothing is written."),
+    )
+
+
+class CursorError(JournalError):
+    """A cursor from which nothing can be read (JRN-6c)."""
+
+    codes: ClassVar[tuple[ErrorCode, ...]] = (
+        ErrorCode("compacted", "The records are gone; a base snapshot stands for them.", "Nothing is read."),
+        ErrorCode("cursor_ahead", "The cursor is beyond the head.", "Nothing is read."),
+        ErrorCode("foreign_cursor", "The cursor is no cursor of this journal.", "Nothing is read."),
+    )
+
+
+class Compacted(CursorError):  # noqa: N818 - the specification's name
+    """The cursor is below the lane's base: start from the base snapshot, at `base_seq`."""
+
+    codes = CursorError.codes[:1]
+
+    def __init__(self, lane: object, *, base_seq: int) -> None:
+        super().__init__(f"{lane} begins after {base_seq}; start from its base snapshot", field="after")
+        self.base_seq = base_seq
+
+
+class CursorAhead(CursorError):  # noqa: N818 - the specification's name
+    """The cursor is beyond the lane's `head`."""
+
+    codes = CursorError.codes[1:2]
+
+    def __init__(self, lane: object, *, head: int) -> None:
+        super().__init__(f"{lane} ends at {head}", field="after")
+        self.head = head
+
+
+class JournalLocked(JournalError):  # noqa: N818 - the specification's name
+    """Another process, or another opening in this one, writes this journal (JRN-11b). `owner` is for people."""
+
+    codes = (ErrorCode("journal_locked", "The journal has a writer.", "It is not opened for writing."),)
+
+    def __init__(self, where: object, *, owner: str) -> None:
+        super().__init__(f"{where} has a writer ({owner or 'unknown'}); open it for reading")
+        self.owner = owner
+
+
+class JournalOpenError(JournalError):
+    """A journal that cannot be opened (JRN-10, JRN-11). Nothing in it was changed."""
+
+    codes = (
+        ErrorCode("not_found", "There is no journal.", "Nothing is opened."),
+        ErrorCode("directory", "The directory cannot be used.", "Nothing is opened."),
+        ErrorCode("read_only_directory", "The directory cannot be written.", "Nothing is opened."),
+        ErrorCode("not_a_journal", "The file is no journal, or damaged as a whole.", "Nothing is opened."),
+        ErrorCode("schema_newer", "A newer edition wrote the journal.", "Nothing is opened."),
+        ErrorCode("schema_foreign", "No edition that can be migrated.", "Nothing is opened."),
+        ErrorCode("schema_older", "The journal must be migrated by a writer first.", "Nothing is opened."),
+        ErrorCode("engine", "The database engine cannot be trusted with a journal.", "Nothing is opened."),
+        ErrorCode("unreachable", "The database cannot be reached.", "Nothing is opened."),
+        ErrorCode("timeout", "Opening took too long.", "Nothing is opened."),
+    )
+
+
+class JournalUnavailable(JournalError):  # noqa: N818 - the specification's word
+    """The journal cannot do this now (JRN-15).
+
+    `outcome_unknown` is said of an append whose commit may or may not be there: read the lane (JRN-5e).
+    """
+
+    codes = (
+        ErrorCode("closed", "The journal was closed.", "Nothing is written."),
+        ErrorCode("busy", "Too many appends wait already.", "Nothing is written."),
+        ErrorCode("suspended", "The journal cannot write at the moment.", "Nothing is written."),
+        ErrorCode("failed", "The journal cannot be trusted any more.", "Nothing is written."),
+        ErrorCode("outcome_unknown", "Whether the append is durable is not known.", "The lane tells."),
+    )
+
+
+class LaneHalted(JournalError):  # noqa: N818 - the specification's word
+    """The lane is readable and takes nothing more (JRN-9c, JRN-12c, ACT-5c)."""
+
+    codes = (ErrorCode("lane_halted", "The lane was halted.", "Nothing is written."),)
+
+
+class CorruptJournalError(JournalError):
+    """Stored bytes are not what was written. `lane` and `seq` say where it begins."""
+
+    codes = (
+        ErrorCode("chain_broken", "A record does not follow the one before it.", "Nothing is used of it."),
+        ErrorCode("future_event", "An event of a version or type that is not known here.", "The lane halts."),
+        ErrorCode("undecodable", "A payload that does not fit its registered type.", "The lane halts."),
+        ErrorCode("snapshot", "A base snapshot that does not fit its record.", "The lane halts."),
+        ErrorCode("blob", "A blob that is not what its name says.", "It is not returned."),
+    )
+
+    def __init__(
+        self, message: str, *, code: str | None = None, lane: object = None, seq: int | None = None
+    ) -> None:
+        super().__init__(message, code=code)
+        self.lane = lane
+        self.seq = seq
+
+
+class BlobNotFoundError(JournalError):
+    """There is no blob of this name (JRN-8)."""
+
+    codes = (ErrorCode("blob_not_found", "No blob has this name.", "Nothing is read."),)
+
+
+class NotCommittedError(Exception):
+    """A backend's word to its journal: this certainly did not commit; it may be tried again (JRN-15a)."""
+
+
+class OutcomeUnknownError(Exception):
+    """A backend's word to its journal: whether this committed is not known (JRN-15b)."""

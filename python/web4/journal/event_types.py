@@ -1,0 +1,209 @@
+"""The types of events that a journal takes, each registered once (JRN-9).
+
+Every room declares its own types beside the structs they are made of and hands them to the registry of the node. What
+is read is decoded through the same registry: older versions pass their upcasters on the way, newer ones halt the lane.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from web4 import _core
+from web4.foundation.codec import ENCODER
+from web4.journal.errors import CorruptJournalError, InvalidEventError
+from web4.journal.record import Work
+
+if TYPE_CHECKING:
+    from web4.journal.record import Phase, Record, Refs
+
+DataClass = Literal["structural", "retainable", "hashed", "prohibited"]
+"""What may be done with a field (JRN-18). `structural`: retainable, and no hook may touch it (JRN-19a)."""
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+_NAME: Final = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
+_CLASSES: Final = frozenset({"structural", "retainable", "hashed", "prohibited"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """One type of event.
+
+    Args:
+        name: `[a-z0-9_.]{1,64}`.
+        struct: What its payload decodes to: a frozen msgspec struct that writes one spelling only.
+        classes: The data class of every field, by its name in the payload (JRN-18).
+        v: Version of the schema.
+        phase: How it moves a command or an effect; None for a mere fact.
+        subject: The field that holds the id of the command or effect it moves.
+        command: Of a request, the field that names the command it belongs to, if it belongs to one.
+        idempotent: Of a request, the boolean field that says whether it may be performed again.
+        refs: Further fields that history finds it by: kind of reference to name of the field.
+        upcasters: Version n to a pure, total function from payloads of version n to those of n + 1 (JRN-9b).
+
+    Raises:
+        TypeError: The declaration is incomplete or contradicts itself.
+    """
+
+    name: str
+    struct: type[msgspec.Struct]
+    classes: Mapping[str, DataClass]
+    v: int = 1
+    phase: Phase | None = None
+    subject: str | None = None
+    command: str | None = None
+    idempotent: str | None = None
+    refs: Mapping[str, str] = field(default_factory=dict)
+    upcasters: Mapping[int, Upcaster] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or not 1 <= self.v <= 0xFFFF:
+            raise TypeError(f"{self.name!r} v{self.v} is no name and version of an event type")
+        fields = set(self.struct.__struct_encode_fields__)
+        if set(self.classes) != fields:
+            odd = ", ".join(sorted(set(self.classes) ^ fields))
+            raise TypeError(f"{self.name}: every field has one data class; look at {odd}")
+        if not set(self.classes.values()) <= _CLASSES:
+            raise TypeError(f"{self.name}: data classes are {', '.join(sorted(_CLASSES))}")
+        if (self.phase is None) != (self.subject is None):
+            raise TypeError(f"{self.name}: a phase needs a subject, and only a phase has one")
+        for name in (self.subject, self.command, self.idempotent, *self.refs.values()):
+            if name is not None and self.classes.get(name) not in {"structural", "retainable"}:
+                raise TypeError(f"{self.name}: {name!r} must be a field that is stored as it is")
+        if set(self.upcasters) != set(range(1, self.v)):
+            raise TypeError(f"{self.name}: v{self.v} needs an upcaster from each version before it")
+
+    def work(self, event: msgspec.Struct) -> Work | None:
+        """How this event moves unfinished work."""
+        if self.phase is None or self.subject is None:
+            return None
+        return Work(
+            self.phase,
+            _attribute(self.struct, event, self.subject),
+            None if self.command is None else _attribute(self.struct, event, self.command),
+            self.idempotent is not None and bool(_attribute(self.struct, event, self.idempotent)),
+        )
+
+    def references(self, event: msgspec.Struct) -> Refs:
+        """What history finds this event by, sorted."""
+        fields = dict(self.refs)
+        if self.subject is not None:
+            fields.setdefault(
+                "effect" if self.phase in {"request", "conclusion"} else "command", self.subject
+            )
+        if self.command is not None:
+            fields.setdefault("command", self.command)
+        found = ((kind, _attribute(self.struct, event, name)) for kind, name in fields.items())
+        return tuple(
+            sorted((kind, str(value)) for kind, value in found if value not in (None, msgspec.UNSET))
+        )
+
+
+def _attribute(struct: type[msgspec.Struct], event: msgspec.Struct, encoded: str) -> Any:
+    """The value of the field that is written under the name `encoded`."""
+    return getattr(event, struct.__struct_fields__[struct.__struct_encode_fields__.index(encoded)])
+
+
+class EventRegistry:
+    """The event types of a node, by struct and by name."""
+
+    def __init__(self, types: Iterable[EventType] = ()) -> None:
+        self._by_struct: dict[type[msgspec.Struct], EventType] = {}
+        self._by_name: dict[str, EventType] = {}
+        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {}
+        for one in types:
+            self.register(one)
+
+    def __iter__(self) -> Any:
+        return iter(self._by_name.values())
+
+    def register(self, one: EventType) -> None:
+        """Add a type. Declaring the same one again is nothing.
+
+        Raises:
+            TypeError: Its name or struct is registered otherwise.
+        """
+        if self._by_name.get(one.name) is one:
+            return
+        if one.name in self._by_name or one.struct in self._by_struct:
+            raise TypeError(f"{one.name} or {one.struct.__name__} is registered already")
+        self._by_name[one.name] = one
+        self._by_struct[one.struct] = one
+        self._decoders[one.name] = msgspec.json.Decoder(one.struct)
+
+    def named(self, name: str) -> EventType | None:
+        """The type of this name, if it is registered."""
+        return self._by_name.get(name)
+
+    def type_of(self, event: msgspec.Struct) -> EventType:
+        """The type that this struct is registered for.
+
+        Raises:
+            InvalidEventError: `unregistered`.
+        """
+        found = self._by_struct.get(type(event))
+        if found is None:
+            raise InvalidEventError(f"{type(event).__name__} is no registered event", code="unregistered")
+        return found
+
+    def encode(self, event: msgspec.Struct) -> bytes:
+        """The canonical bytes of an event's payload.
+
+        Raises:
+            InvalidEventError: `not_canonical`.
+        """
+        try:
+            return _core.canonicalize(ENCODER.encode(event))
+        except (_core.CoreError, UnicodeEncodeError, TypeError) as error:
+            name = type(event).__name__
+            raise InvalidEventError(f"{name} has no canonical form: {error}", code="not_canonical") from None
+
+    def decode(self, record: Record) -> Any:
+        """The event that a record holds, brought up to the registered version (JRN-9b).
+
+        Raises:
+            CorruptJournalError: `future_event` or `undecodable`, with lane and number.
+        """
+        payload = record.payload
+        if payload is None:
+            raise CorruptJournalError(
+                f"{record.lane} {record.seq}: the payload was erased",
+                code="undecodable",
+                lane=record.lane,
+                seq=record.seq,
+            )
+        return self.read(record.type, record.v, payload, where=record)
+
+    def read(self, name: str, v: int, payload: bytes, *, where: Record) -> Any:
+        """Decode a payload of a type and version; `where` is named in errors.
+
+        Raises:
+            CorruptJournalError: `future_event` or `undecodable`.
+        """
+        one = self._by_name.get(name)
+        if one is None or v > one.v:
+            known = "is not known" if one is None else f"is known up to version {one.v}"
+            raise CorruptJournalError(
+                f"{where.lane} {where.seq}: event {name} v{v} {known} here",
+                code="future_event",
+                lane=where.lane,
+                seq=where.seq,
+            )
+        try:
+            if v == one.v:
+                return self._decoders[name].decode(payload)
+            document = msgspec.json.decode(payload)
+            for version in range(v, one.v):
+                document = one.upcasters[version](document)
+            return msgspec.convert(document, one.struct)
+        except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+            raise CorruptJournalError(
+                f"{where.lane} {where.seq}: {name} v{v} cannot be read ({type(error).__name__})",
+                code="undecodable",
+                lane=where.lane,
+                seq=where.seq,
+            ) from None
