@@ -116,6 +116,8 @@ class JournalOpenError(JournalError):
         ErrorCode("schema_foreign", "No edition that can be migrated.", "Nothing is opened."),
         ErrorCode("schema_older", "The journal must be migrated by a writer first.", "Nothing is opened."),
         ErrorCode("engine", "The database engine cannot be trusted with a journal.", "Nothing is opened."),
+        ErrorCode("hash_key", "The hash key is missing, or another.", "Nothing is opened."),
+        ErrorCode("privileges", "The database allows this user too little.", "Nothing is opened."),
         ErrorCode("unreachable", "The database cannot be reached.", "Nothing is opened."),
         ErrorCode("timeout", "Opening took too long.", "Nothing is opened."),
     )

@@ -84,6 +84,15 @@ class _Header(msgspec.Struct, frozen=True):
 _HEADERS: Final = msgspec.json.Decoder(_Header)
 
 
+def read_refs(header: bytes) -> Refs:
+    """The refs of a stored header.
+
+    Raises:
+        msgspec.ValidationError: The header is damaged.
+    """
+    return _HEADERS.decode(header).refs
+
+
 def read_record(
     lane: Lane,
     *,
