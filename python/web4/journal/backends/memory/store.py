@@ -5,12 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
 import trio
 
 from web4 import _core
 from web4.foundation.ids import SystemIds
-from web4.journal.errors import CorruptJournalError, WrongExpectedSeq
+from web4.journal.errors import WrongExpectedSeq
 from web4.journal.record import Head, OpenWork, read_record
 
 if TYPE_CHECKING:
@@ -272,20 +271,17 @@ class MemoryStore:
         """
         row = self.lanes[lane].at(seq)
         assert row is not None
-        try:
-            return read_record(
-                lane,
-                header=row.header,
-                payload=row.payload,
-                salt=row.salt,
-                payload_hash=row.payload_hash,
-                hash=row.hash,
-                commit=row.commit,
-                position=row.position,
-            )
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            what = f"{lane} {seq}: the header cannot be read ({type(error).__name__})"
-            raise CorruptJournalError(what, lane=lane, seq=seq) from None
+        return read_record(
+            lane,
+            seq,
+            header=row.header,
+            payload=row.payload,
+            salt=row.salt,
+            payload_hash=row.payload_hash,
+            hash=row.hash,
+            commit=row.commit,
+            position=row.position,
+        )
 
     def scan(
         self, positions: list[int], after: int, before: int | None, *, reverse: bool, limit: int
