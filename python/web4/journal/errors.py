@@ -63,8 +63,15 @@ class NotWriterError(JournalError):
         ErrorCode("read_only", "The journal was opened for reading.", "Nothing is written."),
     )
 
-    def __init__(self, message: str, *, code: str | None = None, lane: object = None) -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        lane: object = None,
+        retry_after_ms: int | None = None,
+    ) -> None:
+        super().__init__(message, code=code, retry_after_ms=retry_after_ms)
         self.lane = lane
 
 

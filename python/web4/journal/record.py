@@ -86,12 +86,11 @@ _HEADERS: Final = msgspec.json.Decoder(_Header)
 
 
 def read_refs(header: bytes) -> Refs:
-    """The refs of a stored header.
-
-    Raises:
-        msgspec.ValidationError: The header is damaged.
-    """
-    return _HEADERS.decode(header).refs
+    """The refs of a stored header; none of a damaged one."""
+    try:
+        return _HEADERS.decode(header).refs
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ()
 
 
 def read_record(

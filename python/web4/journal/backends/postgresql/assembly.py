@@ -30,7 +30,9 @@ async def connect(conninfo: str, *, schema: str, durability: Durability) -> Conn
         JournalOpenError: `unreachable`.
     """
     try:
-        return await Connection.open(conninfo, schema=schema, synchronous=durability == "strict", within=CONNECT_WITHIN)
+        return await Connection.open(
+            conninfo, schema=schema, synchronous=durability == "strict", within=CONNECT_WITHIN
+        )
     except ConnectionLostError as error:
         raise JournalOpenError(f"{where(conninfo)} cannot be reached: {error}", code="unreachable") from None
 

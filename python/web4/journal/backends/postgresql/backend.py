@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from web4.journal.backends.postgresql.changes import Changes
 from web4.journal.backends.postgresql.keeping import Keeping
 from web4.journal.backends.postgresql.tables import renumber
 from web4.journal.backends.postgresql.wire import ConnectionLostError, StatementRefusedError
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from web4.journal.backends.backend import Durability
+    from web4.journal.backends.postgresql.changes import Changes
     from web4.journal.backends.postgresql.leases import Leases
     from web4.journal.backends.postgresql.pool import Pool
     from web4.journal.backends.postgresql.tables import Meta
@@ -46,7 +46,8 @@ class PostgresqlBackend(Keeping):
         durability: Durability,
     ) -> None:
         super().__init__(pool, meta.journal_id, read_only=leases is None)
-        self._meta = meta
+        self._hash_key = meta.hash_key
+        self._boot = 0
         self._changes = changes
         self._leases = leases
         self._connect = connect
@@ -75,7 +76,7 @@ class PostgresqlBackend(Keeping):
     @property
     def boot(self) -> int:
         """See `Backend.boot`. Openings by all nodes count."""
-        return self._meta.boot
+        return self._boot
 
     @property
     def read_only(self) -> bool:
@@ -90,7 +91,7 @@ class PostgresqlBackend(Keeping):
     @property
     def hash_key(self) -> bytes:
         """See `Backend.hash_key`."""
-        return self._meta.hash_key
+        return self._hash_key
 
     @property
     def torn(self) -> int:
@@ -140,7 +141,7 @@ class PostgresqlBackend(Keeping):
                     self._unknown = True
                     raise OutcomeUnknownError(str(error)) from None
                 self._last_number = number
-                self._changes.tell((str(move.lane), move.after.seq) for move in commit.heads)
+                self._changes.tell(commit.heads)
                 self._unflushed.set()
                 return number
             # The deadline passed.
@@ -157,7 +158,7 @@ class PostgresqlBackend(Keeping):
         self._unknown = False
         if number is not None:
             self._last_number = max(self._last_number, number)
-            self._changes.tell((str(move.lane), move.after.seq) for move in commit.heads)
+            self._changes.tell(commit.heads)
         return number
 
     def _leases_or_refuse(self) -> Leases:
@@ -212,7 +213,7 @@ class PostgresqlBackend(Keeping):
             JournalLocked: Another process writes under this node's name.
         """
         assert self._leases is not None
-        await self._leases.open(connection)
+        self._boot = await self._leases.open(connection)
         self._offset = await renumber(connection)
         self._connection = connection
 

@@ -16,17 +16,18 @@ from web4.journal.backends.postgresql.wire import ConnectionLostError, Statement
 from web4.journal.errors import JournalUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from web4.journal.backends.postgresql.pool import Pool
     from web4.journal.backends.postgresql.wire import Connection
+    from web4.journal.record import HeadMove
 
 PAUSE: Final = 0.01
 LOOK_AGAIN: Final = 15.0
 _PAYLOAD: Final = 7900
 """Bytes; PostgreSQL takes less than 8000."""
-_MOST: Final = 2000
-"""Lanes with news that are named; of more it is only said that there are some."""
+_MOST: Final = 256
+"""Commits whose lanes are named; of more it is only said that there were some."""
 _ANY: Final = "*"
 
 _NOTIFY: Final = Statement(
@@ -41,17 +42,19 @@ class Changes:
         self._pool = pool
         self._connect = connect
         self._channel = channel
-        self._news: dict[str, int] = {}
+        self._news: list[Sequence[HeadMove]] = []
+        self._overflow = False
         self._some = trio.Event()
         self._waiting: dict[str, dict[trio.Event, int]] = {}
         self._listening = trio.Event()
         self._wanted = trio.Event()
 
-    def tell(self, heads: Iterable[tuple[str, int]]) -> None:
-        """Lanes have grown to these numbers. The news is on its way; the latest wins."""
-        self._news.update(heads)
+    def tell(self, heads: Sequence[HeadMove]) -> None:
+        """Lanes have grown. The news is on its way; the latest wins."""
+        self._news.append(heads)
         if len(self._news) > _MOST:
-            self._news = {_ANY: 0}
+            del self._news[0]
+            self._overflow = True
         self._some.set()
 
     async def send(self) -> None:
@@ -64,9 +67,12 @@ class Changes:
 
     async def send_now(self) -> None:
         """Tell what there is to be told."""
-        news, self._news = self._news, {}
+        told, self._news = self._news, []
+        overflow, self._overflow = self._overflow, False
+        news = {str(move.lane): move.after.seq for heads in told for move in heads}
+        payloads = [_ANY] if overflow else _payloads(news)
         try:
-            for payload in _payloads(news):
+            for payload in payloads:
                 await self._pool.run((_NOTIFY, (text(self._channel), text(payload))))
         except JournalUnavailable:
             pass  # whoever waits looks again
@@ -133,8 +139,6 @@ class Changes:
 
 
 def _payloads(news: dict[str, int]) -> list[str]:
-    if _ANY in news:
-        return [_ANY]
     payloads: list[str] = []
     for lane, seq in news.items():
         line = f"{lane} {seq}"

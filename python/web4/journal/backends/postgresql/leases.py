@@ -55,6 +55,11 @@ _SET_FREE: Final = Statement(
     """UPDATE @.lanes SET owner = NULL WHERE owner = $1
        AND EXISTS (SELECT FROM @.nodes WHERE node = $1 AND backend = pg_backend_pid())""",
 )
+_COUNT_BOOT: Final = Statement(
+    "count_boot",
+    """UPDATE @.meta SET boots = boots + 1
+       WHERE EXISTS (SELECT FROM @.nodes WHERE node = $1 AND backend = pg_backend_pid()) RETURNING boots""",
+)
 _RENEW: Final = Statement(
     "renew",
     """UPDATE @.nodes SET expires = clock_timestamp() + $3::bigint * interval '1 millisecond'
@@ -105,7 +110,7 @@ _FENCE: Final = Statement(
     "fence",
     """WITH mine AS (SELECT node FROM @.nodes WHERE node = $2 AND opening = $3::bigint FOR SHARE)
        UPDATE @.lanes AS l SET epoch = epoch + 1 FROM unnest($1::bigint[]) AS asked (lane)
-       WHERE l.lane = asked.lane AND l.owner = (SELECT node FROM mine) RETURNING l.lane, l.epoch""",
+       WHERE l.lane = asked.lane AND (l.owner = (SELECT node FROM mine)) IS TRUE RETURNING l.lane, l.epoch""",
 )
 
 
@@ -139,23 +144,26 @@ class Leases:
         """When this opening gives up, by Trio's clock, unless it can renew before."""
         return self._renewed + self._give_up
 
-    async def open(self, connection: Connection) -> None:
-        """Take the node's lease: free, expired, or of a process whose connection is gone.
+    async def open(self, connection: Connection) -> int:
+        """Take the node's lease: free, expired, or of a process whose connection is gone; which opening this is.
 
         Raises:
             JournalLocked: Another process writes under the name of this node.
         """
         asked = trio.current_time()
         node = text(self.node)
-        _, taken, _ = await connection.run(
-            (SYNCHRONOUS, ()), (_OPENING, (node, self._lease)), (_SET_FREE, (node,))
+        _, taken, _, boots = await connection.run(
+            (SYNCHRONOUS, ()), (_OPENING, (node, self._lease)), (_SET_FREE, (node,)), (_COUNT_BOOT, (node,))
         )
         if not taken.ntuples:
             (left,) = await connection.run((_NODE, (node,)))
             seconds = column(left, 0, read_int)[0] / 1000 if left.ntuples else 0.0
-            raise JournalLocked("the journal", owner=f"node {self.node}, for another {seconds:.1f} s at least")
+            raise JournalLocked(
+                "the journal", owner=f"node {self.node}, for another {seconds:.1f} s at least"
+            )
         self._opening = read_int(taken.get_value(0, 0))
         self._renewed = asked
+        return read_int(boots.get_value(0, 0))
 
     async def renew(self, connection: Connection, *, synchronous: bool = False) -> None:
         """Extend the lease. Another opening of this node ends ours for good."""
@@ -173,7 +181,9 @@ class Leases:
 
     def _count(self, found: int | None, asked: float) -> None:
         if found:
-            _ = self.held  # a lease that was given up before it could be renewed is not revived for lanes held then
+            _ = (
+                self.held
+            )  # a lease that was given up before it could be renewed is not revived for lanes held then
             self._renewed = asked
         else:
             self._renewed = -float("inf")
@@ -207,10 +217,11 @@ class Leases:
     def _refusal(self, lane: Lane, owners: list[list[bytes | None]]) -> NotWriterError:
         owner, left = (read_text(owners[0][0]), max(0, read_int(owners[0][1]))) if owners else ("nobody", 0)
         if owner in {self.node, "nobody"}:
-            return NotWriterError(f"node {self.node} was opened anew elsewhere", code="lease_lost")
+            return NotWriterError(f"node {self.node} was opened anew elsewhere", code="lease_lost", lane=lane)
         return NotWriterError(
             f"{lane} belongs to node {owner}, for another {left / 1000:.1f} s unless it renews",
             code="lane_owned",
+            lane=lane,
             retry_after_ms=left,
         )
 

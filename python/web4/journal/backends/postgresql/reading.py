@@ -64,9 +64,9 @@ _BOUND: Final = Statement(
     # Where history ends for now. Numbers beyond all that the server has handed out were restored from a dump, before
     # anybody opened it for writing: nothing of that can come late.
     "bound",
-    f"""SELECT CASE WHEN (SELECT max(position) >> {PLACES_BITS} FROM @.records)
+    """SELECT CASE WHEN (SELECT max(position) >> 16 FROM @.records)
             >= commit_offset + pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-        THEN {_EVERYTHING} >> {PLACES_BITS}
+        THEN 140737488355327
         ELSE commit_offset + pg_snapshot_xmin(pg_current_snapshot())::text::bigint END FROM @.meta""",
 )
 
@@ -226,7 +226,11 @@ class Reading:
     ) -> list[OpenWork]:
         """See `Backend.open_work`."""
         if lane is None:
-            beyond = (text(after.lane.kind), text(after.lane.id), int8(after.seq)) if after else (b"", b"", int8(0))
+            beyond = (
+                (text(after.lane.kind), text(after.lane.id), int8(after.seq))
+                if after
+                else (b"", b"", int8(0))
+            )
             (found,) = await self._pool.run((_WORK, (*beyond, int8(limit))))
         else:
             past = int8(after.seq if after else 0)
@@ -291,7 +295,7 @@ def _heads(found: PGresult) -> list[tuple[Lane, Head]]:
 def _records(found: PGresult) -> list[Record]:
     lanes: dict[tuple[bytes | None, bytes | None], Lane] = {}
     records = []
-    for kind, name, _seq, place, header, payload, salt, payload_hash, hash_ in rows(found):
+    for kind, name, seq, place, header, payload, salt, payload_hash, hash_ in rows(found):
         lane = lanes.get((kind, name))
         if lane is None:
             lane = lanes[kind, name] = Lane(cast("LaneKind", read_text(kind)), read_text(name))
@@ -299,6 +303,7 @@ def _records(found: PGresult) -> list[Record]:
         records.append(
             read_record(
                 lane,
+                read_int(seq),
                 header=read_bytes(header),
                 payload=payload,
                 salt=salt,

@@ -1,7 +1,7 @@
 """The tables of a journal in PostgreSQL, and how they come to be (JRN-10).
 
 `@` stands for the journal's schema. One advisory lock serialises what may happen once only: creating the tables, and
-counting an opening.
+moving the numbers of commits.
 
 - `meta`: one row about the whole journal.
 - `nodes`: a row per node that ever opened it for writing, with the lease that covers all lanes of that node.
@@ -127,7 +127,6 @@ _CREATE_META: Final = Statement(
     """INSERT INTO @.meta (schema, journal_id, hash_key, hash_key_check)
        VALUES ($1::bigint::integer, $2, $3, $4)""",
 )
-_COUNT_BOOT: Final = Statement("count_boot", "UPDATE @.meta SET boots = boots + 1 RETURNING boots")
 _RENUMBER: Final = Statement(
     # Numbers of commits are the server's transaction ids (see `reading`). A dump that was restored elsewhere holds
     # numbers that the new server has not reached: then all that is to come is moved above all that is there.
@@ -141,7 +140,9 @@ _RENUMBER: Final = Statement(
     RETURNING commit_offset""",
 )
 _ADOPT: Final = Statement(
-    "adopt", "UPDATE @.meta SET journal_id = $1, hash_key = CASE WHEN hash_key IS NULL THEN NULL ELSE $2 END, hash_key_check = $3"
+    "adopt",
+    """UPDATE @.meta SET journal_id = $1, hash_key = CASE WHEN hash_key IS NULL THEN NULL ELSE $2 END,
+        hash_key_check = $3""",
 )
 
 
@@ -150,13 +151,10 @@ class Meta(NamedTuple):
 
     journal_id: bytes
     hash_key: bytes
-    boot: int
 
 
-async def open_tables(
-    connection: Connection, *, hash_key: bytes | None, read_only: bool, where: str
-) -> Meta:
-    """Find the journal's tables, or create them; count the opening.
+async def open_tables(connection: Connection, *, hash_key: bytes | None, read_only: bool, where: str) -> Meta:
+    """Find the journal's tables, or create them.
 
     Everything happens in one transaction under an advisory lock: two that open at once make one journal.
 
@@ -170,17 +168,11 @@ async def open_tables(
     fsync, has_schema, has_tables = (value == b"\x01" for value in rows(settings)[0])
     if not fsync:
         raise JournalOpenError(f"{where} runs with fsync off: nothing it says is durable", code="engine")
-    if read_only:
-        if not has_tables:
-            raise JournalOpenError(f"there is no journal in {where}", code="not_found")
-        meta = await _read_meta(connection, hash_key, where)
-        return meta
     if not has_tables:
+        if read_only:
+            raise JournalOpenError(f"there is no journal in {where}", code="not_found")
         await _create(connection, hash_key, has_schema=has_schema)
-    meta = await _read_meta(connection, hash_key, where)
-    # Only now is it known that this edition may write.
-    boots = (await connection.run((_LOCK, ()), (_COUNT_BOOT, ())))[1]
-    return meta._replace(boot=read_int(boots.get_value(0, 0)))
+    return await _read_meta(connection, hash_key, where)
 
 
 async def renumber(connection: Connection) -> int:
@@ -237,4 +229,4 @@ async def _read_meta(connection: Connection, hash_key: bytes | None, where: str)
     if key is None or not hmac.compare_digest(check_of(key), read_bytes(check)):
         lacks = "is kept outside the database, and must be given" if key is None else "is another"
         raise JournalOpenError(f"the hash key of the journal in {where} {lacks}", code="hash_key")
-    return Meta(read_bytes(journal_id), key, boot=0)
+    return Meta(read_bytes(journal_id), key)

@@ -205,7 +205,9 @@ class Connection:
         for statement, parameters in calls:
             if statement.name not in self._prepared and statement.name not in preparing:
                 preparing.append(statement.name)
-                native.send_prepare(statement.name.encode(), statement.sql.replace("@", self._schema).encode())
+                native.send_prepare(
+                    statement.name.encode(), statement.sql.replace("@", self._schema).encode()
+                )
             preparing.append(None)
             native.send_query_prepared(
                 statement.name.encode(), parameters, [1] * len(parameters), result_format=1
@@ -285,7 +287,7 @@ async def _ready(descriptor: int, wanted: Wait) -> Ready:
 
 async def _either_ready(descriptor: int) -> Ready:
     """Only when more is to be sent than the socket takes at once."""
-    ready = Ready.NONE
+    ready: int = Ready.NONE
 
     async def wait(waiting: Any, what: Ready) -> None:
         nonlocal ready
@@ -296,4 +298,4 @@ async def _either_ready(descriptor: int) -> Ready:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait, trio.lowlevel.wait_readable, Ready.R)
         nursery.start_soon(wait, trio.lowlevel.wait_writable, Ready.W)
-    return ready
+    return Ready(ready)

@@ -15,7 +15,6 @@ from web4.journal.backends.postgresql.encoding import (
     text,
     text_array,
 )
-from web4.journal.backends.postgresql.tables import PLACES_BITS
 from web4.journal.backends.postgresql.wire import Statement, StatementRefusedError
 from web4.journal.errors import NotCommittedError, NotWriterError, WrongExpectedSeq
 
@@ -30,30 +29,33 @@ if TYPE_CHECKING:
 ASSERTION_FAILED: Final = "22012"
 """The server's word for a division by zero: how a statement of ours refuses without a round trip of its own."""
 
+# A record's position is its commit's number and, in the lowest 16 bits (`tables.PLACES_BITS`), its place in the commit.
+
 _MOVE: Final = Statement(
+    # `IS TRUE` keeps the planner from walking all lanes of the owner, for each lane of the commit.
     "move_heads",
     """WITH moved AS (
         UPDATE @.lanes AS l SET seq = m.seq, hash = m.hash, at = m.at, base_seq = m.base_seq, base_hash = m.base_hash
         FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bytea[],
             $9::bigint[], $10::bigint[], $11::bytea[]) AS m (lane, epoch, was_seq, was_hash, was_base_seq,
             seq, hash, at, base_seq, base_hash)
-        WHERE l.lane = m.lane AND l.owner = $1 AND l.epoch = m.epoch
+        WHERE l.lane = m.lane AND (l.owner = $1) IS TRUE AND l.epoch = m.epoch
             AND l.seq = m.was_seq AND l.hash = m.was_hash AND l.base_seq = m.was_base_seq
         RETURNING 1)
     SELECT pg_current_xact_id()::text::bigint / ((SELECT count(*) FROM moved) = $12::bigint)::integer""",
 )
 _INSERT: Final = Statement(
     "insert_records",
-    f"""INSERT INTO @.records (lane, seq, position, header, payload, salt, payload_hash, hash)
-    SELECT r.lane, r.seq, (($1::bigint + (SELECT pg_current_xact_id()::text::bigint)) << {PLACES_BITS}) + r.place - 1,
+    """INSERT INTO @.records (lane, seq, position, header, payload, salt, payload_hash, hash)
+    SELECT r.lane, r.seq, (($1::bigint + (SELECT pg_current_xact_id()::text::bigint)) << 16) + r.place - 1,
         r.header, r.payload, r.salt, r.payload_hash, r.hash
     FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[])
         WITH ORDINALITY AS r (lane, seq, header, payload, salt, payload_hash, hash, place)""",
 )
 _INSERT_REFS: Final = Statement(
     "insert_refs",
-    f"""INSERT INTO @.refs (kind, value, position)
-    SELECT r.kind, r.value, (($1::bigint + (SELECT pg_current_xact_id()::text::bigint)) << {PLACES_BITS}) + r.place
+    """INSERT INTO @.refs (kind, value, position)
+    SELECT r.kind, r.value, (($1::bigint + (SELECT pg_current_xact_id()::text::bigint)) << 16) + r.place
     FROM unnest($2::bytea[], $3::bytea[], $4::bigint[]) AS r (kind, value, place)""",
 )
 _OPEN_WORK: Final = Statement(
@@ -104,7 +106,7 @@ _NUMBERS: Final = Statement(
 )
 _READ_BACK: Final = Statement(
     "read_back",
-    f"""SELECT r.position >> {PLACES_BITS} FROM @.records AS r JOIN @.lanes AS l ON l.lane = r.lane
+    """SELECT r.position >> 16 FROM @.records AS r JOIN @.lanes AS l ON l.lane = r.lane
     WHERE l.kind = $1 AND l.id = $2 AND r.seq = $3::bigint AND r.hash = $4""",
 )
 _BASES_BACK: Final = Statement(
@@ -185,7 +187,10 @@ def _calls(commit: Commit, held: Mapping[Lane, Held], node: str, offset: int) ->
         calls.extend(_work(commit.records, number))
     if commit.bases:
         bases = commit.bases
-        lanes, seqs = int8_array([number[base.lane] for base in bases]), int8_array([base.seq for base in bases])
+        lanes, seqs = (
+            int8_array([number[base.lane] for base in bases]),
+            int8_array([base.seq for base in bases]),
+        )
         parameters = (
             lanes,
             seqs,
@@ -286,12 +291,12 @@ def _work(records: Sequence[Sealed], number: Mapping[Lane, int]) -> list[Call]:
         subjects = bytea_array([subject.encode() for _, subject in started])
         calls.append((_START_WORK, (int8_array([lane for lane, _ in started]), subjects)))
     if closed:
-        parameters = (
+        gone = (
             int8_array([lane for lane, _, _ in closed]),
             text_array([kind for _, kind, _ in closed]),
             bytea_array([subject.encode() for _, _, subject in closed]),
         )
-        calls.append((_CLOSE_WORK, parameters))
+        calls.append((_CLOSE_WORK, gone))
     return calls
 
 
@@ -312,4 +317,4 @@ async def _explain(connection: Connection, leases: Leases, heads: Sequence[HeadM
 
 
 def _lost(lane: Lane, node: str) -> NotWriterError:
-    return NotWriterError(f"node {node} does not own {lane} any more", code="lease_lost")
+    return NotWriterError(f"node {node} does not own {lane} any more", code="lease_lost", lane=lane)
