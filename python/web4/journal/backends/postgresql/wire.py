@@ -75,7 +75,7 @@ class Connection:
 
     def __init__(self, native: PGconn, schema: str) -> None:
         self._native = native
-        self._schema = f'"{schema}"'
+        self.schema = schema
         self._prepared: set[str] = set()
         self._closed = False
 
@@ -209,7 +209,7 @@ class Connection:
             if statement.name not in self._prepared and statement.name not in preparing:
                 preparing.append(statement.name)
                 native.send_prepare(
-                    statement.name.encode(), statement.sql.replace("@", self._schema).encode()
+                    statement.name.encode(), statement.sql.replace("@", f'"{self.schema}"').encode()
                 )
             preparing.append(None)
             native.send_query_prepared(
@@ -240,7 +240,7 @@ class Connection:
         native = self._native
         if native.pipeline_status != pq.PipelineStatus.OFF:
             native.exit_pipeline_mode()
-        native.send_query(sql.replace("@", self._schema).encode())
+        native.send_query(sql.replace("@", f'"{self.schema}"').encode())
         answers = yield from generators.execute(native)
         for answer in answers:
             if answer.status == pq.ExecStatus.FATAL_ERROR:
