@@ -111,7 +111,7 @@ class MemoryBackend:
         await self._writable()
         owner = self.store.owners.get(lane)
         if owner is not None and owner != self.boot and owner in self.store.alive:
-            raise NotWriterError(f"{lane} is written by boot {owner}", code="lane_owned")
+            raise NotWriterError(f"{lane} is written by boot {owner}", code="lane_owned", lane=lane)
         self.store.owners[lane] = self.boot
         return self.store.head(lane)
 
@@ -130,7 +130,9 @@ class MemoryBackend:
         async with self._write("commit") as kind:
             for move in commit.heads:
                 if self.store.owners.get(move.lane) != self.boot:
-                    raise NotWriterError(f"{move.lane} is not this opening's", code="lease_lost")
+                    raise NotWriterError(
+                        f"{move.lane} is not this opening's", code="lease_lost", lane=move.lane
+                    )
             if kind in {"none", "reply_lost"}:
                 number = self.store.apply(commit, self.boot)
                 if kind == "none":
