@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
 from web4.journal.errors import InvalidEventError
-from web4.journal.lane import Lane
-from web4.journal.record import Cause, Refs, Work
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import msgspec
+
     from web4.journal.event_types import EventRegistry, EventType
+    from web4.journal.lane import Lane
+    from web4.journal.record import Cause, Refs, Work
     from web4.journal.redaction import Redactor
 
 MAX_REFS: Final = 8
