@@ -91,11 +91,6 @@ class Scribe:
                 last = sealed[-1]
                 after = before._replace(seq=last.seq, hash=last.hash, at=last.at)
                 moves[lane] = HeadMove(lane, before, after)
-        for base in bases:
-            before = self.heads[base.lane]
-            move = moves.get(base.lane, HeadMove(base.lane, before, before))
-            after = move.after._replace(base_seq=base.seq, base_hash=base.record_hash)
-            moves[base.lane] = move._replace(after=after)
         return Commit(records, [moves[lane] for lane in sorted(moves)], bases, erasures)
 
     def _seal(self, lane: Lane, events: Sequence[Draft]) -> list[Sealed]:
@@ -129,6 +124,9 @@ class Scribe:
         )
         for move in commit.heads:
             self.heads[move.lane] = move.after
+        for base in commit.bases:
+            head = self.heads[base.lane]
+            self.heads[base.lane] = head._replace(base_seq=base.seq, base_hash=base.record_hash)
         self.written += [Written(sealed, number) for sealed in commit.records]
 
     async def write(

@@ -128,11 +128,9 @@ class MemoryBackend:
             ValueError: The commit contradicts itself.
         """
         async with self._write("commit") as kind:
-            for move in commit.heads:
-                if self.store.owners.get(move.lane) != self.boot:
-                    raise NotWriterError(
-                        f"{move.lane} is not this opening's", code="lease_lost", lane=move.lane
-                    )
+            for lane in _touched(commit):
+                if self.store.owners.get(lane) != self.boot:
+                    raise NotWriterError(f"{lane} is not this opening's", code="lease_lost", lane=lane)
             if kind in {"none", "reply_lost"}:
                 number = self.store.apply(commit, self.boot)
                 if kind == "none":
@@ -324,3 +322,9 @@ class MemoryBackend:
             "commits": store.commits,
             "open_work": len(store.work),
         }
+
+
+def _touched(commit: Commit) -> list[Lane]:
+    """The lanes that a commit changes, or what is kept of them."""
+    kept = [*(snapshot.lane for snapshot in commit.bases), *(lane for lane, _ in commit.erasures)]
+    return [*(move.lane for move in commit.heads), *kept]

@@ -150,6 +150,9 @@ class MemoryStore:
             if (actual.seq, actual.hash) != (move.before.seq, move.before.hash):
                 raise WrongExpectedSeq(move.lane, expected=move.before.seq, actual=actual.seq)
         _require_whole(commit)
+        for snapshot in commit.bases:
+            if not 0 < snapshot.seq <= max([self.head(snapshot.lane).seq, *_ends(commit, snapshot.lane)]):
+                raise ValueError(f"a base beyond the end of {snapshot.lane}")
         self.commits += 1
         self.last_of[boot] = self.commits
         for move in commit.heads:
@@ -344,6 +347,7 @@ def _require_whole(commit: Commit) -> None:
             raise ValueError(f"a commit after which {move.lane} would not end with its last record")
     if next(records, None) is not None:
         raise ValueError("a commit with records that none of its heads tells of")
-    moved = {move.lane for move in commit.heads}
-    if not {snapshot.lane for snapshot in commit.bases} <= moved:
-        raise ValueError("a commit with a base of a lane that none of its heads tells of")
+
+
+def _ends(commit: Commit, lane: Lane) -> list[int]:
+    return [move.after.seq for move in commit.heads if move.lane == lane]
