@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from web4 import _core
 from web4.journal.errors import WrongExpectedSeq
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from web4.journal.lane import Lane
     from web4.journal.record import Record, Snapshot
 
+_OWN_BETWEEN: Final = 1_000
+"""Records of the journal's own that are looked through for a repeated batch."""
+_OWN_TYPE: Final = b'"type":"%s' % OWN_PREFIX.encode()
+"""What only their headers contain: in a text, quotes are escaped."""
 ANYWHERE = -1
 """The `expected_seq` of what the journal itself says: after whatever is there."""
 
@@ -262,21 +266,40 @@ class Group:
         return Appended(before.seq + 1, last, rows[-1].hash)
 
     async def _repeated(self, lane: Lane, events: Sequence[Prepared], expected: int) -> Appended | None:
-        """Where these very events are, if the lane ends with them at the numbers the caller expects (JRN-4d)."""
+        """Where these very events are, if the lane ends with them at the numbers the caller expects (JRN-4d).
+
+        On `server` what the journal itself has said before and after them does not count.
+        """
         head = self._head(lane)
-        if expected < head.base_seq or expected + len(events) != head.seq:
+        last = head.seq
+        if lane == SERVER:
+            last = self._lanes.foreign if self.foreign is None else self.foreign
+        first = last - len(events) + 1
+        between = first - 1 - expected
+        if expected < head.base_seq or not 0 <= between <= (_OWN_BETWEEN if lane == SERVER else 0):
             return None
-        at, tail = -(2**63), await self._read(lane, max(expected - 1, head.base_seq), len(events) + 1)
-        stored: list[tuple[int, bytes, bytes | None, int]] = [
-            (one.seq, one.header, one.payload, one.at) for one in tail
+        tail = await self._read(lane, max(expected - 1, head.base_seq), last - expected + 1)
+        stored: list[tuple[int, bytes, bytes | None, int, bytes]] = [
+            (one.seq, one.header, one.payload, one.at, one.hash) for one in tail
         ]
-        stored += [(one.seq, one.header, one.payload, one.at) for one in self.sealed(lane)]
-        for seq, header, payload, stored_at in stored:
-            if seq > expected:
-                event = events[seq - expected - 1]
-                draft = (max(at, event.at), event.cause, event.principal, event.refs, event.name, event.v)
-                again, _, _ = _core.seal_records(str(lane), seq, bytes(32), [(*draft, b"", b"")])[0]
-                if (again, event.payload) != (header, payload):
+        stored += [(one.seq, one.header, one.payload, one.at, one.hash) for one in self.sealed(lane)]
+        at = None if expected else -(2**63)
+        digest, found = head.hash, 0
+        for seq, header, payload, stored_at, stored_hash in stored:
+            if expected < seq < first and _OWN_TYPE not in header:
+                return None
+            if first <= seq <= last:
+                # Where the record before was compacted away, its time is not known; this one's is no earlier.
+                again = _header_of(lane, seq, events[seq - first], stored_at if at is None else at)
+                if (again, events[seq - first].payload) != (header, payload):
                     return None
+                digest, found = stored_hash, found + 1
             at = stored_at
-        return Appended(expected + 1, head.seq, head.hash)
+        return Appended(first, last, digest) if found == len(events) else None
+
+
+def _header_of(lane: Lane, seq: int, event: Prepared, floor: int) -> bytes:
+    """The header that this event would have at this place, after a record of time `floor`."""
+    draft = (max(floor, event.at), event.cause, event.principal, event.refs, event.name, event.v)
+    header, _, _ = _core.seal_records(str(lane), seq, bytes(32), [(*draft, b"", b"")])[0]
+    return header
