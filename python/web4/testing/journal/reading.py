@@ -200,8 +200,9 @@ async def _some_work(arena: Arena, scribe: Scribe, model: _WorkModel, number: in
             *(_goes_on(arena, arena.random.choice(mine)) for _ in mine[:1]),
             Work("end", "nobody"),
         ]
-        # One subject may move in one batch more than once.
+        # One subject may move in one batch more than once, and a command's is not an effect's.
         if arena.random.random() < 0.3:
+            works += [Work("begin", f"u{number}"), Work("request", f"u{number}"), Work("end", f"u{number}")]
             works += [Work("begin", f"t{number}"), Work("start", f"t{number}"), Work("end", f"t{number}")]
         events[lane] = [Draft(work=work) for work in works]
         for index, work in enumerate(works):
