@@ -97,6 +97,7 @@ def stored(event: msgspec.Struct, *, principal: str | None = None, v: int = 1) -
     )
     return read_record(
         lane,
+        1,
         header=header,
         payload=payload,
         salt=salt,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from web4 import _core
 from web4.journal.chain import check_run
 from web4.journal.errors import CorruptJournalError
 from web4.journal.open_work import OpenWorkOf
@@ -139,7 +140,8 @@ class LaneCheck:
         rest = records
         while rest:
             if self._prev is None:
-                # After a record that is unreadable only what each says of itself can be held against the next.
+                # After a record that is unreadable, the next one can only be held against itself.
+                self._check_payload(rest[0])
                 self._note(rest[0])
                 self._after, self._prev, rest = rest[0].seq, rest[0].hash, rest[1:]
                 continue
@@ -162,6 +164,11 @@ class LaneCheck:
                 self._note(one)
             self._after = sound[-1].seq
         await self._check_blobs(records)
+
+    def _check_payload(self, record: Record) -> None:
+        salted = record.payload is not None and record.salt is not None
+        if salted and _core.payload_hash(record.salt, record.payload) != record.payload_hash:  # type: ignore[arg-type]
+            self._add("chain", record.seq, "its payload is not what was written")
 
     def _note(self, record: Record) -> None:
         """What is to be said of one record beside the chain."""
