@@ -588,14 +588,14 @@ def seal_records(
     """
 
 def seal_group(
-    parts: list[tuple[str, int, Any, tuple[int, bytes, int, int, bytes], Sequence[Any]]],
+    parts: Any,
     salts: bytes,
     make: Callable[[tuple[Any, ...]], _Sealed],
     /,
 ) -> tuple[list[_Sealed], list[tuple[int, int, bytes, int]]]:
     """Seal all parts of a commit, sorted by lane; parts of one lane follow each other (JRN-3).
 
-    A part is (text of the lane, anything, lane, head, prepared events): head is (number, hash, time, ...), an event
+    `parts` is a list; a part is (text of the lane, anything, lane, head, prepared events): head is (number, hash, time, ...), an event
     (itself, type, version, payload, time, cause, principal, references, work). Each record is
     `make((lane, number, time, header, payload, salt, payload hash, hash, references, work))`. Where a part ends is
     (first number, last number, last hash, last time).
