@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _OWN_BETWEEN: Final = 1_000
 """Records of the journal's own that are looked through for a repeated batch."""
+_LONG_AGO: Final = -(2**63)
 _OWN_TYPE: Final = b'"type":"%s' % OWN_PREFIX.encode()
 """What only their headers contain: in a text, quotes are escaped."""
 ANYWHERE = -1
@@ -224,7 +225,7 @@ class Group:
 
     def _seal(self, lane: Lane, events: Sequence[Prepared], _expected: int, *, own: bool) -> Appended:
         before = self._head(lane)
-        at = before.at
+        at = before.at if before.seq else _LONG_AGO
         drafts: list[Any] = []
         for event in events:
             at = max(at, event.at)
@@ -283,7 +284,7 @@ class Group:
             (one.seq, one.header, one.payload, one.at, one.hash) for one in tail
         ]
         stored += [(one.seq, one.header, one.payload, one.at, one.hash) for one in self.sealed(lane)]
-        at = None if expected else -(2**63)
+        at = None if expected else _LONG_AGO
         digest, found = head.hash, 0
         for seq, header, payload, stored_at, stored_hash in stored:
             if expected < seq < first and _OWN_TYPE not in header:
