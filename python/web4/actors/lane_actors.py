@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -146,6 +148,7 @@ class LaneActors:
         self._definitions = dict(definitions)
         self._options = options
         self._nursery = nursery
+        self._context = copy_context()
         self._actors: dict[Lane, LaneActor] = {}
         self._gone = trio.lowlevel.ParkingLot()
         self._closing = False
@@ -222,7 +225,8 @@ class LaneActors:
             recovery_over=self._recovery_over,
             over=self._over,
         )
-        self._nursery.start_soon(actor.run, name=f"actor of {lane}")
+        # Not in the context of whoever happens to be the first to need it.
+        self._context.copy().run(partial(self._nursery.start_soon, actor.run, name=f"actor of {lane}"))
         return actor
 
     def _over(self, actor: LaneActor) -> None:
