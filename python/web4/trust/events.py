@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from web4.trust.table import TrustEventName, TrustState
+
+_OPERATORS_WORD: Final = frozenset({"operator_promote", "operator_block", "manual_override", "anchored"})
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -42,3 +44,8 @@ class TrustEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     def moved(self) -> bool:
         """Whether the trust state changed."""
         return self.from_ != self.to
+
+    @property
+    def is_newcomer(self) -> bool:
+        """Whether it makes a record that TRUST-10 counts: all but the operator's own. An introducer's count."""
+        return self.from_ == "unknown" and self.event not in _OPERATORS_WORD
