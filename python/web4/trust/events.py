@@ -12,11 +12,22 @@ _OPERATORS_WORD: Final = frozenset({"operator_promote", "operator_block", "manua
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What an event rests on: a stored envelope by BLAKE3 and `msg_id`, or a claim by its key (KNOW-1)."""
+    """What an event rests on: an envelope by BLAKE3 and `msg_id`, or a claim by its key (KNOW-1).
+
+    `blob` and `size`, in bytes, are those of an envelope that is kept (JRN-8); one for which there was no room has
+    neither. See `cited_envelope`.
+    """
 
     blake3: str
     kind: Literal["envelope", "claim"] = "envelope"
     msg_id: str | None = None
+    blob: str | None = None
+    size: int | None = None
+
+
+def cited_envelope(blake3: str, msg_id: str | None, size: int | None) -> Evidence:
+    """Cite an envelope by the BLAKE3 of its bytes; `size` says that it is kept, and how long it is."""
+    return Evidence(blake3=blake3, msg_id=msg_id, blob=None if size is None else f"b3:{blake3}", size=size)
 
 
 class TrustEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

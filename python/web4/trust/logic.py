@@ -153,6 +153,7 @@ class TrustLogic:
             handshaken=state.handshaken or handshake,
             revoked=revoked,
             newcomer_at_ms=event.at_ms if event.is_newcomer else state.newcomer_at_ms,
+            evidence_bytes=state.evidence_bytes + sum(cited.size or 0 for cited in event.evidence),
             counts={**state.counts, event.event: state.counts.get(event.event, 0) + 1},
         )
 

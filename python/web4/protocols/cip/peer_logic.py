@@ -38,6 +38,7 @@ from web4.trust import (
     TrustLogic,
     TrustOutcome,
     TrustRecord,
+    cited_envelope,
 )
 
 
@@ -68,6 +69,8 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         overload_retry_ms: This node is overloaded: when a HELLO may be tried again.
         newcomer_retry_ms: No new record may be made of an unknown peer now (TRUST-10): when to try again.
         busy_retry_ms: When to try again if there is no room.
+        keeps: The envelope's size in bytes, if it can be kept as evidence.
+        keeps_first: The size of what came first under its id, if that is still held and could be kept, too.
     """
 
     session_id: str
@@ -84,6 +87,8 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     overload_retry_ms: int | None = None
     newcomer_retry_ms: int | None = None
     busy_retry_ms: int = 1_000
+    keeps: int | None = None
+    keeps_first: int | None = None
 
 
 class Rest(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,8 +264,8 @@ class PeerLogic:
             at_ms=command.at_ms,
             reason="equivocation",
             evidence=(
-                Evidence(blake3=verdict.first.envelope.hex(), msg_id=command.msg_id),
-                Evidence(blake3=command.digest, msg_id=command.msg_id),
+                cited_envelope(verdict.first.envelope.hex(), command.msg_id, command.keeps_first),
+                cited_envelope(command.digest, command.msg_id, command.keeps),
             ),
             newcomer_allowed=command.newcomer_retry_ms is None,
         )
@@ -292,7 +297,7 @@ class PeerLogic:
             return Decision(self._heard(command), PeerOutcome("handled", admission="yes"))
         if isinstance(handshake, HelloArrived):
             handshake = self._with_patience(state, command, handshake)
-        evidence = (Evidence(blake3=command.digest, msg_id=command.msg_id),)
+        evidence = (cited_envelope(command.digest, command.msg_id, command.keeps),)
         decision = self._stepped(
             state, handshake, newcomer_retry_ms=command.newcomer_retry_ms, evidence=evidence
         )
