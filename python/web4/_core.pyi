@@ -13,6 +13,7 @@ __all__ = [
     "SessionLink",
     "SessionTable",
     "blake3",
+    "blake3_keyed",
     "build_info",
     "canonicalize",
     "fingerprint",
@@ -137,6 +138,13 @@ def build_info() -> tuple[str, str]:
 
 def blake3(data: bytes, /) -> bytes:
     """The BLAKE3-256 of `data`, 32 bytes."""
+
+def blake3_keyed(key: bytes, data: bytes, /) -> bytes:
+    """The BLAKE3-256 of `data` under a key of 32 bytes; 32 bytes.
+
+    Raises:
+        ValueError: The key has another length.
+    """
 
 def canonicalize(data: bytes, /) -> bytes:
     """The canonical form (RFC 8785) of strict JSON (SIG-1).

@@ -63,6 +63,10 @@ class NotWriterError(JournalError):
         ErrorCode("read_only", "The journal was opened for reading.", "Nothing is written."),
     )
 
+    def __init__(self, message: str, *, code: str | None = None, lane: object = None) -> None:
+        super().__init__(message, code=code)
+        self.lane = lane
+
 
 class CursorError(JournalError):
     """A cursor from which nothing can be read (JRN-6c)."""

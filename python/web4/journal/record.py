@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import msgspec
 
 from web4 import _core
+from web4.journal.errors import CorruptJournalError, InvalidEventError
 from web4.journal.lane import Lane
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ _HEADERS: Final = msgspec.json.Decoder(_Header)
 
 def read_record(
     lane: Lane,
+    seq: int,
     *,
     header: bytes,
     payload: bytes | None,
@@ -98,14 +100,18 @@ def read_record(
     """Make a record of what a backend stored.
 
     Raises:
-        msgspec.ValidationError: The header is damaged.
-        InvalidEventError: The header names no lane as the record's cause.
+        CorruptJournalError: `chain_broken`: the header is damaged.
     """
-    head = _HEADERS.decode(header)
-    cause = None if head.cause is None else (Lane.parse(head.cause[0]), head.cause[1])
+    try:
+        head = _HEADERS.decode(header)
+        cause = None if head.cause is None else (Lane.parse(head.cause[0]), head.cause[1])
+    except (msgspec.MsgspecError, UnicodeDecodeError, InvalidEventError):
+        raise CorruptJournalError(
+            f"{lane} {seq}: the header is damaged", code="chain_broken", lane=lane, seq=seq
+        ) from None
     return Record(
         lane=lane,
-        seq=head.seq,
+        seq=seq,
         type=head.type,
         v=head.v,
         at=head.at,

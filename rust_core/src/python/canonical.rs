@@ -1,5 +1,6 @@
 //! Canonical JSON and hashes for Python.
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -31,4 +32,22 @@ pub(super) fn blake3<'py>(py: Python<'py>, data: &Bound<'py, PyBytes>) -> Bound<
     let digest =
         if bytes.len() < LONG_INPUT { hash::blake3(bytes) } else { py.detach(|| hash::blake3(bytes)) };
     PyBytes::new(py, &digest)
+}
+
+/// The BLAKE3-256 of `data` under a key of 32 bytes.
+#[pyfunction]
+#[pyo3(signature = (key, data, /))]
+pub(super) fn blake3_keyed<'py>(
+    py: Python<'py>,
+    key: &[u8],
+    data: &Bound<'py, PyBytes>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let key = key.try_into().map_err(|_| PyValueError::new_err("a hash key has 32 bytes"))?;
+    let bytes = data.as_bytes();
+    let digest = if bytes.len() < LONG_INPUT {
+        hash::blake3_keyed(key, bytes)
+    } else {
+        py.detach(|| hash::blake3_keyed(key, bytes))
+    };
+    Ok(PyBytes::new(py, &digest))
 }

@@ -1,0 +1,127 @@
+"""Events on their way into a journal: as they are handed over, and as they will be persisted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from web4.journal.errors import InvalidEventError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import msgspec
+
+    from web4.journal.event_types import EventRegistry, EventType
+    from web4.journal.lane import Lane
+    from web4.journal.record import Cause, Refs, Work
+    from web4.journal.redaction import Redactor
+
+MAX_REFS: Final = 8
+MAX_TEXT: Final = 256
+_FARTHEST: Final = 2**53
+
+
+class NewEvent(NamedTuple):
+    """An event to append.
+
+    Args:
+        payload: A struct that is registered as an event type.
+        at: Unix milliseconds, brought in by the command. Raised to the time of the record before, if that is later.
+        cause: The record that led to it.
+        principal: On whose behalf.
+        refs: What history finds it by, beside what its type declares.
+    """
+
+    payload: msgspec.Struct
+    at: int
+    cause: Cause | None = None
+    principal: str | None = None
+    refs: Refs = ()
+
+
+class Prepared(NamedTuple):
+    """An event that was checked and redacted, and will be persisted as it stands.
+
+    Args:
+        event: The event **as persisted** (JRN-19b): what `apply` has to be given.
+        name: Its type.
+        v: Its version.
+        payload: Its canonical bytes.
+        at: See `NewEvent`.
+        cause: Text of the lane and number of the record that led to it.
+        principal: See `NewEvent`.
+        refs: All of them, sorted.
+        work: How it moves unfinished work.
+    """
+
+    event: msgspec.Struct
+    name: str
+    v: int
+    payload: bytes
+    at: int
+    cause: tuple[str, int] | None
+    principal: str | None
+    refs: Refs
+    work: Work | None
+
+
+class Append(NamedTuple):
+    """One lane's part of an atomic batch (JRN-4c): `expected_seq` is the head it was decided on."""
+
+    lane: Lane
+    events: Sequence[NewEvent | Prepared]
+    expected_seq: int
+
+
+def prepare(
+    event: NewEvent, *, registry: EventRegistry, redactor: Redactor | None, payload_bytes: int
+) -> Prepared:
+    """Check and redact an event (JRN-4e, JRN-18, JRN-19).
+
+    Raises:
+        InvalidEventError: It does not fit.
+        ProhibitedDataError: It holds what is stored nowhere.
+        RedactionError: A hook failed.
+    """
+    one = registry.type_of(event.payload)
+    payload = registry.encode(event.payload)
+    persisted = event.payload
+    if redactor is not None:
+        persisted, payload = redactor.persist(one, persisted, payload)
+    if len(payload) > payload_bytes:
+        raise InvalidEventError(
+            f"{one.name}: a payload of {len(payload)} bytes, {payload_bytes} are allowed; put it into a blob",
+            code="payload_too_large",
+        )
+    if not -_FARTHEST < event.at < _FARTHEST:
+        raise InvalidEventError("not a time in milliseconds", field="at")
+    cause = None if event.cause is None else (str(event.cause[0]), event.cause[1])
+    if event.principal is not None:
+        _check_text(event.principal, "principal")
+    refs = _references(one, persisted, event.refs)
+    return Prepared(
+        persisted, one.name, one.v, payload, event.at, cause, event.principal, refs, one.work(persisted)
+    )
+
+
+def _references(one: EventType, persisted: msgspec.Struct, more: Refs) -> Refs:
+    declared = one.references(persisted)
+    if not more and not declared:
+        return ()
+    refs = tuple(sorted({*declared, *more})) if more else declared
+    if len(refs) > MAX_REFS:
+        raise InvalidEventError(f"{len(refs)} references, {MAX_REFS} are allowed", field="refs")
+    for kind, value in refs:
+        _check_text(kind, "refs")
+        _check_text(value, "refs")
+    return refs
+
+
+def _check_text(text: str, field: str) -> None:
+    if not 0 < len(text) <= MAX_TEXT:
+        raise InvalidEventError(f"1 to {MAX_TEXT} characters are allowed", field=field)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InvalidEventError("not Unicode text", field=field) from None
