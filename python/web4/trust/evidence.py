@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 
 
 class EvidenceStore:
@@ -14,8 +14,8 @@ class EvidenceStore:
     Args:
         max_bytes: Bytes held in all.
         max_bytes_per_peer: Bytes held of one peer, so that one alone cannot use up what there is (LIM-1).
-        blobs: What is put here goes on into blobs (JRN-8): it is held only until `take` gives it away. The bounds
-            count it all the same, and what `remember` says was kept before.
+        blobs: What is put here goes on into blobs (JRN-8), and is held only until `gone` says that it is there. The
+            bounds count it all the same, and what `remember` says was kept before.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class EvidenceStore:
         self._blobs = blobs
         self._of_peer: Counter[str] = Counter()
         self._held: dict[str, bytes] = {}
-        self._leaving: dict[str, list[str]] = {}
+        self._leaving: dict[str, deque[str]] = {}
         self._bytes = 0
         self.refused = 0
 
@@ -52,7 +52,7 @@ class EvidenceStore:
         self._bytes += size
         self._of_peer[peer] += size
         if self._blobs:
-            self._leaving.setdefault(peer, []).append(blake3)
+            self._leaving.setdefault(peer, deque()).append(blake3)
         return True
 
     def get(self, blake3: str) -> bytes | None:
@@ -64,6 +64,14 @@ class EvidenceStore:
         self._of_peer[peer] += size
         self._bytes += size
 
-    def take(self, peer: str) -> list[bytes]:
-        """Give away what was put of a peer since the last call: it becomes blobs."""
-        return [self._held.pop(blake3) for blake3 in self._leaving.pop(peer, ())]
+    def leaving(self, peer: str) -> tuple[str, bytes] | None:
+        """The oldest envelope of a peer, and its digest, that has to become a blob."""
+        waiting = self._leaving.get(peer)
+        return (waiting[0], self._held[waiting[0]]) if waiting else None
+
+    def gone(self, peer: str) -> None:
+        """Say that what `leaving` gave is a blob."""
+        waiting = self._leaving[peer]
+        del self._held[waiting.popleft()]
+        if not waiting:
+            del self._leaving[peer]
