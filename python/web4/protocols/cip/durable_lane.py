@@ -132,8 +132,11 @@ class DurablePeerLane(PeerLane):
                 writer.decide(Closed(session_id=session_id, at_ms=at_ms))
             self._writer = writer
 
-    async def rest(self) -> None:
+    async def rest(self) -> bool:
         """Write what waits, and a snapshot, and let the lane go from memory; `load` brings it back.
+
+        Returns:
+            Whether it was let go; not if something was decided meanwhile.
 
         Raises:
             JournalError: The journal does not take it now. The lane is as before.
@@ -141,17 +144,18 @@ class DurablePeerLane(PeerLane):
         async with self._life:
             writer = self._writer
             if writer is None:
-                return
+                return True
             if writer.broken is None:
                 writer.decide(Rest(at_ms=self._clock.wall_ms()))
                 await self.durable()
                 if writer.snapshot_useful:
                     await writer.snapshot()
                 if writer.pending:
-                    return  # somebody needed it meanwhile
+                    return False
             self._writer = None
             await self._journal.backend.release(self.lane)
             self._trust.fold(self.peer)
+            return True
 
     # --- deciding ---------------------------------------------------------------------------------------
 

@@ -72,8 +72,9 @@ class PeerLane:
     async def durable(self) -> None:
         """Wait until what was decided may be told. In memory that is at once."""
 
-    async def rest(self) -> None:
-        """Let go what the journal holds as well. In memory that is nothing."""
+    async def rest(self) -> bool:
+        """Be let go; whether it may be. What a lane in memory holds is lost with it, save the peer's trust."""
+        return True
 
     def _commit(self, event: IdHeard | Rested | HandshakeStep) -> None:
         self._state = self.logic.apply(self._state, event)
