@@ -155,6 +155,9 @@ class CorruptJournalError(JournalError):
         ErrorCode("undecodable", "A payload that does not fit its registered type.", "The lane halts."),
         ErrorCode("snapshot", "A base snapshot that does not fit its record.", "The lane halts."),
         ErrorCode("blob", "A blob that is not what its name says.", "It is not returned."),
+        ErrorCode(
+            "store", "The store's own tables are damaged.", "The journal is failed: it is inspected only."
+        ),
     )
 
     def __init__(
