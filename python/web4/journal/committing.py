@@ -97,12 +97,7 @@ class GroupCommit:
         self._admit(waiting)
         self._enqueue(waiting)
         waiting.task = trio.lowlevel.current_task()
-
-        def abandon(_: Any) -> trio.lowlevel.Abort:
-            waiting.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        result: list[Appended] = await trio.lowlevel.wait_task_rescheduled(abandon)
+        result: list[Appended] = await trio.lowlevel.wait_task_rescheduled(waiting.abandon)
         return result
 
     def say(self, event: Any) -> None:

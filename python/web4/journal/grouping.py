@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import trio
 
 from web4 import _core
 from web4.journal.errors import WrongExpectedSeq
@@ -13,8 +14,6 @@ from web4.journal.record import Appended, Commit, Head, HeadMove, Sealed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-
-    import trio
 
     from web4.foundation.ids import IdSource
     from web4.journal.draft import Prepared
@@ -28,7 +27,7 @@ ANYWHERE = -1
 class Waiting:
     """One caller's batch, and the task that waits for it; none if nobody does, or does any more (JRN-5e)."""
 
-    __slots__ = ("appends", "bases", "bytes", "erasures", "own", "records", "task")
+    __slots__ = ("alone", "appends", "bases", "bytes", "erasures", "own", "records", "task")
 
     def __init__(
         self,
@@ -42,14 +41,20 @@ class Waiting:
         self.own = own
         self.bases = bases
         self.erasures = erasures
-        self.records = sum(len(events) for _, events, _ in appends)
-        self.bytes = sum(len(event.payload) for _, events, _ in appends for event in events)
+        self.records = self.bytes = 0
+        for _, events, _ in appends:
+            self.records += len(events)
+            for event in events:
+                self.bytes += len(event.payload)
         self.task: trio.lowlevel.Task | None = None
 
-    @property
-    def alone(self) -> bool:
+        self.alone = bool(bases or erasures)
         """Whether it needs a commit of its own."""
-        return bool(self.bases or self.erasures)
+
+    def abandon(self, _: object) -> trio.lowlevel.Abort:
+        """Nobody waits for it any more; it is written all the same."""
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Salts:
@@ -188,21 +193,27 @@ class Group:
             WrongExpectedSeq: A lane ends elsewhere, and not with this very batch (JRN-4a, d).
             NotWriterError: Another node writes one of the lanes.
         """
-        for lane, _, _ in waiting.appends:
+        fits = True
+        for part in waiting.appends:
+            lane = part[0]
             if lane not in self._after:
-                self._before[lane] = await self._lanes.head(lane)
-        for lane in {base.lane for base in waiting.bases} | {lane for lane, _ in waiting.erasures}:
-            await self._lanes.head(lane)  # only the writer of a lane changes what is kept of it
-        wrong = next((part for part in waiting.appends if not self._fits(part, own=waiting.own)), None)
-        if wrong is None:
+                known = self._lanes.known(lane)
+                self._before[lane] = await self._lanes.head(lane) if known is None else known
+            fits = fits and self._fits(part, own=waiting.own)
+        if waiting.alone:
+            for lane in {base.lane for base in waiting.bases} | {lane for lane, _ in waiting.erasures}:
+                await self._lanes.head(lane)  # only the writer of a lane changes what is kept of it
+            self._bases, self._erasures = waiting.bases, waiting.erasures
+        if fits:
             self.taken.append((waiting, [self._seal(*part, own=waiting.own) for part in waiting.appends]))
             self.records += waiting.records
             self.bytes += waiting.bytes
-            self._bases, self._erasures = waiting.bases, waiting.erasures
             return
         repeated = [await self._repeated(*part) for part in waiting.appends]
         if None in repeated:
-            lane, _, expected = wrong
+            lane, _, expected = next(
+                part for part in waiting.appends if not self._fits(part, own=waiting.own)
+            )
             raise WrongExpectedSeq(lane, expected=expected, actual=self._head(lane).seq)
         self.taken.append((waiting, [appended for appended in repeated if appended is not None]))
 
@@ -220,46 +231,23 @@ class Group:
 
     def _seal(self, lane: Lane, events: Sequence[Prepared], _expected: int, *, own: bool) -> Appended:
         before = self._head(lane)
-        at = before.at
-        drafts: list[Any] = []
+        at, seq = before.at, before.seq
+        drafts = []
         for event in events:
             at = max(at, event.at)
-            drafts.append(
-                (
-                    at,
-                    event.cause,
-                    event.principal,
-                    event.refs,
-                    event.name,
-                    event.v,
-                    event.payload,
-                    self._salts.draw(),
-                )
-            )
-        seals = _core.seal_records(str(lane), before.seq + 1, before.hash, drafts)
+            _, name, v, payload, _, cause, principal, refs, _ = event
+            drafts.append((at, cause, principal, refs, name, v, payload, self._salts.draw()))
         rows = self._sealed.setdefault(lane, [])
-        for seq, event, draft, (header, payload_hash, digest) in zip(
-            count(before.seq + 1), events, drafts, seals, strict=False
+        for event, draft, (header, payload_hash, digest) in zip(
+            events, drafts, _core.seal_records(str(lane), seq + 1, before.hash, drafts), strict=True
         ):
-            rows.append(
-                Sealed(
-                    lane,
-                    seq,
-                    draft[0],
-                    header,
-                    event.payload,
-                    draft[7],
-                    payload_hash,
-                    digest,
-                    event.refs,
-                    event.work,
-                )
-            )
-        last = before.seq + len(events)
-        self._after[lane] = before._replace(seq=last, hash=rows[-1].hash, at=at)
+            seq += 1
+            at, _, _, refs, _, _, payload, salt = draft
+            rows.append(Sealed(lane, seq, at, header, payload, salt, payload_hash, digest, refs, event.work))
+        self._after[lane] = Head(seq, digest, at, before.base_seq, before.base_hash)
         if lane == SERVER and not own:
-            self.foreign = last
-        return Appended(before.seq + 1, last, rows[-1].hash)
+            self.foreign = seq
+        return Appended(before.seq + 1, seq, digest)
 
     async def _repeated(self, lane: Lane, events: Sequence[Prepared], expected: int) -> Appended | None:
         """Where these very events are, if the lane ends with them at the numbers the caller expects (JRN-4d)."""
