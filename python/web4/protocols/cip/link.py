@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -141,6 +142,7 @@ class Link:
             self.session.closed()
             if self._peer_ended:
                 await self._end_gracefully()
+            await self._settle()
         finally:
             self.session.closed()
             self.over = True
@@ -150,6 +152,11 @@ class Link:
                 ready.set()  # who waits to send must learn that it never will
             self._answers.clear()
             self._answered.set()
+
+    async def _settle(self) -> None:
+        """Make the session's end durable, if that takes a moment only: loading the lane makes up for one that is not."""
+        with trio.move_on_after(self._context.options.step_deadline_ms / 1_000), suppress(*LANE_ERRORS):
+            await self._peer.lane.durable()
 
     async def _end_gracefully(self) -> None:
         """The peer says nothing more: let it have what was accepted for it (RTT-13)."""
