@@ -36,6 +36,7 @@ class RedactionError(JournalError):
     codes = (
         ErrorCode("hook_raised", "A hook raised.", "Nothing is written."),
         ErrorCode("hook_contract", "A hook changed what it may not.", "Nothing is written."),
+        ErrorCode("redaction_unfit", "What is left does not fit the event's type.", "Nothing is written."),
     )
 
 

@@ -23,9 +23,9 @@ from web4.journal.errors import (
     NotWriterError,
 )
 from web4.journal.following import Follower, Followers
-from web4.journal.grouping import ANYWHERE, Waiting
 from web4.journal.lane import SERVER
 from web4.journal.limits import JournalLimits
+from web4.journal.waiting import ANYWHERE, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

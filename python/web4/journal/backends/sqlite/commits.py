@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from web4 import _core
-from web4.journal.backends.sqlite import statements
+from web4.journal.backends.sqlite import statements, walking
+from web4.journal.backends.sqlite.layout import STRIDE
+from web4.journal.backends.sqlite.walking import LaneRow
 from web4.journal.errors import WrongExpectedSeq
 from web4.journal.lane import Lane
 from web4.journal.record import Head
@@ -16,15 +18,6 @@ if TYPE_CHECKING:
     import apsw
 
     from web4.journal.record import Commit, Sealed, Snapshot, Work
-
-
-class LaneRow(NamedTuple):
-    """A lane as it is stored; `id` is 0 while nobody wrote it."""
-
-    id: int
-    head: Head
-    commit: int
-    position: int
 
 
 class LaneCache:
@@ -63,6 +56,10 @@ class LaneCache:
                     known[lane] = LaneRow(0, Head(0, genesis, 0, 0, genesis), 0, 0)
         return known
 
+    def position(self, lane: Lane) -> int:
+        """The position of the last record of a lane that was loaded; 0 if it has none."""
+        return self._rows[lane].position
+
     def update(self, rows: dict[Lane, LaneRow]) -> None:
         """Take over rows that were committed."""
         self._rows.update(rows)
@@ -90,42 +87,47 @@ def write_commit(
     """
     changed = _lanes_after(connection, cache, commit, counters)
     ids = {lane: row.id for lane, row in changed.items()}
-    position = counters.position
+    milestones: list[Any] = []
+    position = previous = counters.position
     number = counters.commit + 1
     records: list[Any] = []
     refs: list[Any] = []
     lane: Lane | None = None
     lane_id = 0
     for sealed in commit.records:
-        if sealed.lane is not lane:
+        if sealed.lane != lane:
             lane = sealed.lane
             lane_id = ids[lane]
+            previous = cache.position(lane)
         position += 1
         records += (
             position,
             lane_id,
             sealed.seq,
             number,
+            previous,
             sealed.header,
             sealed.payload,
             sealed.salt,
             sealed.payload_hash,
             sealed.hash,
         )
+        previous = position
+        if not sealed.seq % STRIDE:
+            milestones += (lane_id, sealed.seq, position)
         for kind, value in sealed.refs:
             refs += (kind, value, position)
     if records:
         statements.run(connection, statements.RECORD, records)
+    if milestones:
+        statements.run(connection, statements.MILESTONE, milestones)
     if refs:
         statements.run(connection, statements.REF, refs)
     _write_work(connection, commit.records, ids)
     for snapshot in commit.bases:
         _write_base(connection, snapshot, ids[snapshot.lane])
     for one, seq in commit.erasures:
-        connection.execute(
-            "UPDATE record SET payload = NULL, salt = NULL WHERE lane = ? AND seq <= ? AND payload IS NOT NULL",
-            (ids[one], seq),
-        )
+        walking.erase(connection, changed[one], seq)
     rows: list[Any] = []
     for one, row in changed.items():
         rows += (row.id, one.kind, one.id, *row.head, row.commit, row.position)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from web4.journal.backends.sqlite import walking
 from web4.journal.backends.sqlite.commits import write_snapshot
 
 if TYPE_CHECKING:
@@ -43,12 +44,23 @@ def put_snapshot(connection: apsw.Connection, cache: LaneCache, snapshot: Snapsh
 def prune(connection: apsw.Connection, cache: LaneCache, lane: Lane, limit: int) -> int:
     """Remove up to `limit` records that the lane's base stands for, oldest first; how many there were."""
     row = cache.load(connection, [lane])[lane]
-    gone: Any = connection.execute(
-        "SELECT position, header FROM record WHERE lane = ? AND seq <= ? ORDER BY seq LIMIT ?",
-        (row.id, row.head.base_seq, limit),
-    ).fetchall()
+    base = row.head.base_seq
+    removed = 0
+    while removed < limit:
+        some = [one for one in walking.oldest(connection, row) if one[0] <= base][: limit - removed]
+        if not some:
+            break
+        _remove(connection, some)
+        # A milestone goes with its record; the next leads to what is left.
+        connection.execute("DELETE FROM milestone WHERE lane = ? AND seq <= ?", (row.id, some[-1][0]))
+        removed += len(some)
+    return removed
+
+
+def _remove(connection: apsw.Connection, records: list[tuple[int, int, bytes]]) -> None:
+    """Remove records, and what refers to them."""
     refs: list[tuple[Any, ...]] = []
-    for position, header in gone:
+    for _, position, header in records:
         try:
             found = _REFS.decode(header).refs
         except msgspec.DecodeError:
@@ -57,8 +69,9 @@ def prune(connection: apsw.Connection, cache: LaneCache, lane: Lane, limit: int)
         refs.extend((kind, value, position) for kind, value in found)
     if refs:
         connection.executemany("DELETE FROM ref WHERE kind = ? AND value = ? AND position = ?", refs)
-    connection.executemany("DELETE FROM record WHERE position = ?", [(position,) for position, _ in gone])
-    return len(gone)
+    connection.executemany(
+        "DELETE FROM record WHERE position = ?", [(position,) for _, position, _ in records]
+    )
 
 
 def touch_blob(connection: apsw.Connection, blob: str, at: int) -> bool:

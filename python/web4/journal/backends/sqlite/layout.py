@@ -13,6 +13,9 @@ LOCK: Final = "writer.lock"
 HASH_KEY: Final = "hash.key"
 RESERVE: Final = "reserve"
 
+STRIDE: Final = 32
+"""Every so many records of a lane there is a milestone."""
+
 TABLES: Final = """
 CREATE TABLE meta (
     key TEXT NOT NULL PRIMARY KEY,
@@ -35,20 +38,30 @@ CREATE TABLE lane (
     UNIQUE (kind, name)
 ) STRICT;
 
--- `position` is the order of history: by commit, lane and number. `header` is held as it was hashed.
+-- `position` is the order of history: by commit, lane and number; `previous` is that of the lane's record before it,
+-- 0 for its first. `header` is held as it was hashed.
 -- An erased record has neither payload nor salt (JRN-16); one of edition 1 has an empty salt.
 CREATE TABLE record (
     position INTEGER PRIMARY KEY,
     lane INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     commit_number INTEGER NOT NULL,
+    previous INTEGER NOT NULL,
     header BLOB NOT NULL,
     payload BLOB,
     salt BLOB,
     payload_hash BLOB NOT NULL,
     hash BLOB NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX record_place ON record (lane, seq);
+
+-- Where each lane's every 32nd record is. From one of them, or from the head, the records before are found through
+-- `previous`. An index of all records would dirty as many pages as a commit has lanes.
+CREATE TABLE milestone (
+    lane INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (lane, seq)
+) STRICT, WITHOUT ROWID;
 
 -- What history finds records by (JRN-20c).
 CREATE TABLE ref (

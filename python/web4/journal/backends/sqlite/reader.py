@@ -10,6 +10,7 @@ import apsw
 
 from web4 import _core
 from web4.journal.backends.sqlite.faults import describe, is_damage
+from web4.journal.backends.sqlite.walking import FIELDS, LaneRow, span
 from web4.journal.errors import CorruptJournalError, JournalUnavailable
 from web4.journal.lane import Lane
 from web4.journal.record import Head, OpenWork, Record, Snapshot, read_record
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_FIELDS: Final = (
-    "record.seq, record.header, record.payload, record.salt, record.payload_hash, record.hash, "
-    "record.commit_number, record.position"
-)
 _LAST: Final = (1 << 63) - 1
 
 
@@ -113,16 +110,23 @@ def read(
 ) -> list[Record]:
     """Records of a lane that its base does not stand for."""
     row = connection.execute(
-        "SELECT id, base FROM lane WHERE kind = ? AND name = ?", (lane.kind, lane.id)
+        "SELECT id, head, hash, at, base, base_hash, commit_number, position FROM lane "
+        "WHERE kind = ? AND name = ?",
+        (lane.kind, lane.id),
     ).fetchone()
     if row is None:
         return []
-    order = "DESC" if reverse else "ASC"
-    found = connection.execute(
-        f"SELECT {_FIELDS} FROM record WHERE lane = ? AND seq > ? AND seq < ? ORDER BY seq {order} LIMIT ?",
-        (row[0], max(after, row[1]), _LAST if before is None else before, limit),
-    )
-    return [_record(lane, one) for one in found]
+    stored = LaneRow(row[0], Head(*row[1:6]), row[6], row[7])
+    first = max(after, stored.head.base_seq) + 1
+    last = stored.head.seq if before is None else min(before - 1, stored.head.seq)
+    if reverse:
+        first = max(first, last - limit + 1)
+    else:
+        last = min(last, first + limit - 1)
+    found = [_record(lane, one) for one in span(connection, stored, first, last)]
+    if reverse:
+        found.reverse()
+    return found
 
 
 def scan(
@@ -132,7 +136,7 @@ def scan(
     order = "DESC" if reverse else "ASC"
     rows = connection.execute(
         # CROSS JOIN: the records lead, in their order; each looks up its lane.
-        f"SELECT lane.kind, lane.name, {_FIELDS} FROM record CROSS JOIN lane ON lane.id = record.lane "
+        f"SELECT lane.kind, lane.name, {FIELDS} FROM record CROSS JOIN lane ON lane.id = record.lane "
         "WHERE record.position > ? AND record.position < ? AND record.seq > lane.base "
         f"ORDER BY record.position {order} LIMIT ?",
         (after, _LAST if before is None else before, limit),
@@ -151,7 +155,7 @@ def find(
     """As `scan`, of records that carry `ref`."""
     order = "DESC" if reverse else "ASC"
     rows = connection.execute(
-        f"SELECT lane.kind, lane.name, {_FIELDS} FROM ref "
+        f"SELECT lane.kind, lane.name, {FIELDS} FROM ref "
         "CROSS JOIN record ON record.position = ref.position CROSS JOIN lane ON lane.id = record.lane "
         "WHERE ref.kind = ? AND ref.value = ? AND ref.position > ? AND ref.position < ? "
         f"AND record.seq > lane.base ORDER BY ref.position {order} LIMIT ?",

@@ -31,7 +31,8 @@ class Template(NamedTuple):
     text: str
 
 
-RECORD: Final = Template(9, "INSERT INTO record SELECT * FROM ({rows}) WHERE column1 IS NOT NULL")
+RECORD: Final = Template(10, "INSERT INTO record SELECT * FROM ({rows}) WHERE column1 IS NOT NULL")
+MILESTONE: Final = Template(3, "INSERT INTO milestone SELECT * FROM ({rows}) WHERE column1 IS NOT NULL")
 REF: Final = Template(3, "INSERT OR IGNORE INTO ref SELECT * FROM ({rows}) WHERE column1 IS NOT NULL")
 LANE: Final = Template(
     10,
