@@ -13,6 +13,7 @@ from tests.actors.jobs import (
     BrokenLogicError,
     Conclude,
     Crash,
+    JobCommand,
     JobLane,
     JobLogic,
     JobState,
@@ -32,7 +33,12 @@ from web4.testing import check_lane_logic
 
 def test_logic_of_these_tests_is_pure() -> None:
     """ACT-1: the tests' own lane is one."""
-    commands = [Note(1), Begin("a", start=True, effects=(("x", True),)), Look(), Conclude("x", "ok")]
+    commands: list[JobCommand] = [
+        Note(1),
+        Begin("a", start=True, effects=(("x", True),)),
+        Look(),
+        Conclude("x", "ok"),
+    ]
     state, events = check_lane_logic(JobLogic(), commands)
     assert (state.total, len(events)) == (1, 6)
 

@@ -102,6 +102,10 @@ class LaneDefinition(Generic[State, Command, Event, Reply]):
         """The names of the types in `events`."""
         return frozenset(one.name for one in self.events)
 
+    def outcomes(self, state: State) -> Iterable[str]:
+        """The ids of the commands whose terminal outcome a state holds: counted in the recovery summary (JRN-14)."""
+        return ()
+
     # --- commands ---------------------------------------------------------------------------------------
 
     def origin(self, command: Command) -> Origin:

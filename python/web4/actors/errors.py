@@ -31,7 +31,8 @@ class ActorStoppedError(ActorError):
     """There is no actor any more that could take the message, or answer it."""
 
     codes = (
-        ErrorCode("stopped", "The actor was stopped.", "The message is not handled."),
+        ErrorCode("stopped", "The actor was stopped, or is being stopped.", "The message is not handled."),
+        ErrorCode("not_recovered", "Recovery of the node's lanes did not end well.", "Nothing is written."),
         ErrorCode("unknown_outcome", "It stopped before the outcome was known.", "The lane tells."),
     )
 
@@ -48,5 +49,6 @@ class EffectError(ActorError):
     codes = (
         ErrorCode("effect_requested", "An open effect has this id already.", "Nothing is written."),
         ErrorCode("effect_not_open", "No open effect has this id.", "Nothing is written."),
+        ErrorCode("effect_not_concluded", "No command concludes the effect.", "The lane halts."),
         ErrorCode("effects_unsupported", "The lane's definition performs no effects.", "The lane halts."),
     )

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_PENDING: Final = 4_096
 """Events that may wait for the journal: another decision is refused as busy."""
+MAX_EFFECTS: Final = 1_024
+"""Effects of one lane that may be open: a decision that requests another is refused as busy."""
 _MAX_DECIDED: Final = 512
 _SNAPSHOT_EVENTS: Final = 1_000
 _HELD: Final = frozenset({"busy", "suspended", "outcome_unknown"})
@@ -74,6 +76,8 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         """Number of the last durable record."""
         self.effects: dict[str, Effect] = {}
         """Effects that were requested and not concluded, as far as was decided. `open_lane_writer` finds old ones."""
+        self.scanned = rebuilt.tail_records
+        """Records that were applied to rebuild the lane."""
         self.broken: Exception | None = None
         self.at = rebuilt.head.at
         """Time of the last event, Unix milliseconds: the least that the next one gets."""
@@ -88,7 +92,7 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         self._decided = self._durable = 0
         self._appending = False
         self._waiting = trio.lowlevel.ParkingLot()
-        self._events_since = rebuilt.head.seq - rebuilt.snapshot_seq
+        self._events_since = rebuilt.tail_records
         self._bytes_since = rebuilt.tail_bytes
         self._snapshot_bytes = rebuilt.snapshot_bytes
 
@@ -96,6 +100,11 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
     def pending(self) -> bool:
         """Whether something was decided that is not durable."""
         return self._durable < self._decided
+
+    @property
+    def queued(self) -> int:
+        """Events that no append has taken yet."""
+        return len(self._queue)
 
     # --- deciding ---------------------------------------------------------------------------------------
 
@@ -168,6 +177,8 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
                 code = "effect_requested" if requests else "effect_not_open"
                 raise EffectError(f"{self.lane}: {one.name} of effect {subject}", code=code)
             changed[subject] = requests
+        if len(self.effects) + sum([1 if added else -1 for added in changed.values()]) > MAX_EFFECTS:
+            raise MailboxFullError(f"{len(self.effects)} effects of {self.lane} are open")
 
     def _take(self, prepared: list[Prepared], state: State) -> None:
         self.state = state

@@ -29,13 +29,15 @@ class Rebuilt(NamedTuple, Generic[State]):
         head: Where it ends.
         snapshot_seq: Of the snapshot it was built from; 0 if from the beginning.
         snapshot_bytes: Size of that snapshot's state.
-        tail_bytes: Size of the payloads that were applied to it.
+        tail_records: Records that were applied to it.
+        tail_bytes: Size of their payloads.
     """
 
     state: State
     head: Head
     snapshot_seq: int
     snapshot_bytes: int
+    tail_records: int
     tail_bytes: int
 
 
@@ -81,7 +83,7 @@ async def rebuild(
             state = apply_record(journal, definition, state, record)
             tail += len(record.payload or b"")
             after = record.seq
-    return Rebuilt(state, head, seq, size, tail)
+    return Rebuilt(state, head, seq, size, head.seq - seq, tail)
 
 
 def apply_record(
