@@ -21,7 +21,7 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::canonical::{blake3, blake3_keyed, canonicalize};
+    use super::canonical::{Blake3, blake3, blake3_keyed, canonicalize};
     #[pymodule_export]
     use super::envelope::{Envelope, parse_envelope, seal_envelope, verify_envelopes};
     #[pymodule_export]
@@ -33,7 +33,7 @@ mod _core {
     #[pymodule_export]
     use super::opening_link::{Endpoint, OpeningLink};
     #[pymodule_export]
-    use super::record::{first_broken_record, lane_genesis, payload_hash, seal_records};
+    use super::record::{first_broken_record, lane_genesis, payload_hash, seal_group, seal_records};
     #[pymodule_export]
     use super::session_link::SessionLink;
     #[pymodule_export]

@@ -108,10 +108,13 @@ class MemoryBackend:
 
     async def own(self, lane: Lane) -> Head:
         """See `Backend.own`."""
-        await self._writable()
+        async with self._write("own"):
+            return self._own(lane)
+
+    def _own(self, lane: Lane) -> Head:
         owner = self.store.owners.get(lane)
         if owner is not None and owner != self.boot and owner in self.store.alive:
-            raise NotWriterError(f"{lane} is written by boot {owner}", code="lane_owned")
+            raise NotWriterError(f"{lane} is written by boot {owner}", code="lane_owned", lane=lane)
         self.store.owners[lane] = self.boot
         return self.store.head(lane)
 
@@ -128,9 +131,9 @@ class MemoryBackend:
             ValueError: The commit contradicts itself.
         """
         async with self._write("commit") as kind:
-            for move in commit.heads:
-                if self.store.owners.get(move.lane) != self.boot:
-                    raise NotWriterError(f"{move.lane} is not this opening's", code="lease_lost")
+            for lane in _touched(commit):
+                if self.store.owners.get(lane) != self.boot:
+                    raise NotWriterError(f"{lane} is not this opening's", code="lease_lost", lane=lane)
             if kind in {"none", "reply_lost"}:
                 number = self.store.apply(commit, self.boot)
                 if kind == "none":
@@ -322,3 +325,9 @@ class MemoryBackend:
             "commits": store.commits,
             "open_work": len(store.work),
         }
+
+
+def _touched(commit: Commit) -> list[Lane]:
+    """The lanes that a commit changes, or what is kept of them."""
+    kept = [*(snapshot.lane for snapshot in commit.bases), *(lane for lane, _ in commit.erasures)]
+    return [*(move.lane for move in commit.heads), *kept]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
@@ -105,6 +105,24 @@ class MemoryStore:
         """Let every lease run out (with `shared`): whoever asks for a lane first has it."""
         self.owners.clear()
 
+    def damage(self, lane: Lane, seq: int, column: str, *, at: int = 0) -> None:
+        """Flip a bit in byte `at` of one column of a row: `header`, `payload`, `salt`, `payload_hash` or `hash`."""
+        stored = self.lanes[lane]
+        row = stored.at(seq)
+        assert row is not None
+        was = bytearray(getattr(row, column))
+        was[at] ^= 1
+        changed: dict[str, Any] = {column: bytes(was)}
+        stored.rows[seq - stored.first] = row._replace(**changed)
+
+    def holds(self, needle: bytes) -> bool:
+        """Whether the bytes occur anywhere in what is stored."""
+        rows = (row for stored in self.lanes.values() for row in stored.rows)
+        records = (value for row in rows for value in (row.header, row.payload, row.salt))
+        states = (one.state for known in self.snapshots.values() for one in known.values())
+        blobs = (data for data, _ in self.blobs.values())
+        return any(value is not None and needle in value for value in (*records, *states, *blobs))
+
     def discard_tail(self) -> None:
         """Discard what a torn commit left (JRN-12a)."""
         if self.tail:
@@ -133,6 +151,9 @@ class MemoryStore:
             if (actual.seq, actual.hash) != (move.before.seq, move.before.hash):
                 raise WrongExpectedSeq(move.lane, expected=move.before.seq, actual=actual.seq)
         _require_whole(commit)
+        for snapshot in commit.bases:
+            if not 0 < snapshot.seq <= max([self.head(snapshot.lane).seq, *_ends(commit, snapshot.lane)]):
+                raise ValueError(f"a base beyond the end of {snapshot.lane}")
         self.commits += 1
         self.last_of[boot] = self.commits
         for move in commit.heads:
@@ -267,7 +288,7 @@ class MemoryStore:
         """One record that is there.
 
         Raises:
-            CorruptJournalError: `chain_broken`: its header cannot be read.
+            CorruptJournalError: `chain_broken`: its header is damaged.
         """
         row = self.lanes[lane].at(seq)
         assert row is not None
@@ -327,6 +348,7 @@ def _require_whole(commit: Commit) -> None:
             raise ValueError(f"a commit after which {move.lane} would not end with its last record")
     if next(records, None) is not None:
         raise ValueError("a commit with records that none of its heads tells of")
-    moved = {move.lane for move in commit.heads}
-    if not {snapshot.lane for snapshot in commit.bases} <= moved:
-        raise ValueError("a commit with a base of a lane that none of its heads tells of")
+
+
+def _ends(commit: Commit, lane: Lane) -> list[int]:
+    return [move.after.seq for move in commit.heads if move.lane == lane]
