@@ -57,7 +57,7 @@ class Store:
         self._failures: list[FailureKind] = []
 
     def under_test(self) -> StoreUnderTest:
-        # Not `holds`: erased bytes stay in the server's write-ahead log until it is recycled, and no client can help it.
+        # Not `holds`: what was erased stays in the server's write-ahead log until that is recycled; no client can help.
         return StoreUnderTest(
             open=self.open, kill=self.kill, fail=self.fail, expire=self.expire, damage=self.damage
         )
@@ -98,7 +98,7 @@ class Store:
             finally:
                 backend._writer = writer  # type: ignore[method-assign]
 
-        backend.commit = failing_commit  # type: ignore[method-assign]
+        backend.commit = failing_commit  # type: ignore[method-assign, assignment]
 
     def fail(self, kind: FailureKind, times: int) -> None:
         self._failures += [kind] * times
@@ -111,9 +111,9 @@ class Store:
             connections = [*backend._pool._idle, backend._connection]
             for connection in connections:
                 if connection is not None and not connection.closed:
-                    with socket.fromfd(connection._native.socket, socket.AF_UNIX, socket.SOCK_STREAM) as wire:
-                        with suppress(OSError):
-                            wire.shutdown(socket.SHUT_RDWR)
+                    wire = socket.fromfd(connection._native.socket, socket.AF_UNIX, socket.SOCK_STREAM)
+                    with wire, suppress(OSError):
+                        wire.shutdown(socket.SHUT_RDWR)
         self._open.clear()
         await trio.lowlevel.checkpoint()
 
