@@ -76,6 +76,11 @@ class PostgresqlServer:
         """Its files."""
         return self._data
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
     def start(self, *settings: str) -> None:
         """Start it, perhaps with other settings, and wait until it answers."""
         with (self.directory / "log").open("ab") as log:

@@ -14,17 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgresqlServer]:
-    """A running server that is not stopped in between."""
-    yield from _server()
-
-
-@pytest.fixture(scope="session")
-def mortal_server() -> Iterator[PostgresqlServer]:
-    """A running server for tests that kill it; they leave it running."""
-    yield from _server()
-
-
-def _server() -> Iterator[PostgresqlServer]:
+    """A running server. Tests that stop it leave it running."""
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("there is no PostgreSQL here: neither `initdb` on the path nor /usr/lib/postgresql")

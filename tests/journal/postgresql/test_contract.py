@@ -15,8 +15,8 @@ from web4.testing.journal import CHECKS
 if TYPE_CHECKING:
     from tests.postgresql_server import PostgresqlServer
 
-LANES = int(os.environ.get("WEB4_JOURNAL_LANES", "1000"))
-ROUNDS = int(os.environ.get("WEB4_JOURNAL_ROUNDS", "5"))
+LANES = int(os.environ.get("WEB4_JOURNAL_LANES", "300"))
+ROUNDS = int(os.environ.get("WEB4_JOURNAL_ROUNDS", "3"))
 _DATABASE: list[str] = []
 
 
