@@ -21,7 +21,7 @@ fsync = on
 full_page_writes = on
 shared_buffers = 32MB
 max_connections = 60
-max_wal_size = 256MB
+max_wal_size = 128MB
 log_line_prefix = '%m [%p] '
 """
 

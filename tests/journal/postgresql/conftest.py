@@ -21,21 +21,20 @@ def server() -> Iterator[PostgresqlServer]:
     server = PostgresqlServer(binaries)
     try:
         server.start()
+        server.sql(f"CREATE DATABASE {DATABASE}")
         yield server
     finally:
         server.remove()
 
 
-_NUMBER = iter(range(1, 1_000_000))
+DATABASE = "journal"
 
 
 @pytest.fixture
 def database(server: PostgresqlServer) -> str:
-    """The connection string of an empty database."""
-    return new_database(server)
+    """The connection string of a database in which the schemas that tests name are not.
 
-
-def new_database(server: PostgresqlServer) -> str:
-    name = f"d{next(_NUMBER)}"
-    server.sql(f"CREATE DATABASE {name} TEMPLATE template0")
-    return server.conninfo(name)
+    It is one for all tests: a server that was killed looks at every file of every database before it starts again.
+    """
+    server.sql("DROP SCHEMA IF EXISTS web4, other, keyed CASCADE", DATABASE)
+    return server.conninfo(DATABASE)
