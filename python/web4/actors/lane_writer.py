@@ -15,7 +15,7 @@ from web4.journal.journal import NewEvent
 from web4.journal.record import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     import msgspec
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from web4.journal.lane import Lane
 
     OnCommit = Callable[[Sequence[Prepared]], None]
+    BeforeAppend = Callable[[], Awaitable[None]]
 
 MAX_PENDING: Final = 4_096
 """Events that may wait for the journal: another decision is refused as busy."""
@@ -38,6 +39,10 @@ _HELD: Final = frozenset({"busy", "suspended", "outcome_unknown"})
 
 def _nobody(_: Sequence[Prepared]) -> None:
     """Nobody asked to be told."""
+
+
+async def _nothing_first() -> None:
+    """Nothing has to be durable before."""
 
 
 class LaneWriter(Generic[State, Command, Event, Reply]):
@@ -59,6 +64,7 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         rebuilt: Rebuilt[State],
         *,
         on_commit: OnCommit = _nobody,
+        before_append: BeforeAppend = _nothing_first,
     ) -> None:
         self.lane = lane
         self.definition = definition
@@ -78,6 +84,7 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         self._journal = journal
         self._logic = definition.logic
         self._on_commit = on_commit
+        self._before_append = before_append
         self._hash = rebuilt.head.hash
         self._queue: list[Prepared] = []
         self._batch: list[Prepared] = []
@@ -213,12 +220,14 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
                 await self._append()
 
     async def _append(self) -> None:
-        if not self._batch:
-            self._batch, self._queue = self._queue, []
-            self._batch_state = self.state
-        batch = self._batch
         self._appending = True
         try:
+            await self._before_append()
+            # From here on nothing is awaited until the journal has the batch: what `before_append` saw is what goes.
+            if not self._batch:
+                self._batch, self._queue = self._queue, []
+                self._batch_state = self.state
+            batch = self._batch
             appended = await self._journal.append(self.lane, batch, expected_seq=self.seq)
         except JournalUnavailable as error:
             if error.code not in _HELD:
@@ -283,6 +292,7 @@ async def open_lane_writer(
     definition: LaneDefinition[State, Command, Event, Reply],
     *,
     on_commit: OnCommit = _nobody,
+    before_append: BeforeAppend = _nothing_first,
 ) -> LaneWriter[State, Command, Event, Reply]:
     """Rebuild `lane` and become its writer. A process has at most one writer of a lane: who opens sees to that.
 
@@ -292,6 +302,8 @@ async def open_lane_writer(
         definition: Its logic and the rest.
         on_commit: Called with the events of each append that became durable, before `durable` returns. Must
             not raise.
+        before_append: Awaited before each append, for what must be durable before its events are: blobs (JRN-8b).
+            When it raises, that is as if the append had raised it.
 
     Raises:
         CorruptJournalError: The lane cannot be rebuilt: it must be halted (ACT-5e).
@@ -306,7 +318,12 @@ async def open_lane_writer(
     except NotCommittedError as error:
         raise JournalUnavailable(f"{lane} cannot be taken: {error}", code="suspended") from None
     writer = LaneWriter(
-        journal, lane, definition, await rebuild(journal, lane, definition), on_commit=on_commit
+        journal,
+        lane,
+        definition,
+        await rebuild(journal, lane, definition),
+        on_commit=on_commit,
+        before_append=before_append,
     )
     after: Any = None
     while True:
