@@ -310,7 +310,8 @@ async def test_recovery_summary() -> None:
         assert (summary.lanes_halted, summary.malformed_records) == (1, 1)
         assert summary.records_scanned == 150
         document = msgspec.json.decode(msgspec.json.encode(summary))
-        assert document["items"][0] == {
+        assert [item["lane"] for item in document["items"]] == ["session:damaged"] + ["session:one"] * 99
+        assert document["items"][1] == {
             "subject": "c0",
             "type": "job.begun",
             "lane": "session:one",
