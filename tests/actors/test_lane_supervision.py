@@ -13,11 +13,9 @@ from tests.actors.jobs import (
     EVENTS,
     LANE,
     START,
-    Conclude,
     Crash,
     CutOff,
     JobLane,
-    JobLogic,
     Look,
     Note,
     Noted,
@@ -32,7 +30,6 @@ from web4.journal.errors import LaneHalted
 from web4.journal.event_types import EventType
 from web4.journal.journal import NewEvent
 from web4.journal.lane import Lane
-from web4.testing import check_lane_logic
 
 OTHER = Lane("session", "other")
 
@@ -214,9 +211,3 @@ async def test_cancellation_is_no_crash() -> None:
                 scope.cancel()
                 await trio.sleep_forever()
     assert said.of("actor_crashed") == []
-
-
-def test_logic_of_conclusions_is_pure() -> None:
-    """ACT-1, of the commands that effects come back with."""
-    commands: list[Any] = [Request("x", "t"), Conclude("x", "error"), Note(2)]
-    assert len(check_lane_logic(JobLogic(), commands)[1]) == 3

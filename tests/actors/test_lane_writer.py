@@ -40,7 +40,7 @@ def test_logic_of_these_tests_is_pure() -> None:
         Conclude("x", "ok"),
     ]
     state, events = check_lane_logic(JobLogic(), commands)
-    assert (state.total, len(events)) == (1, 6)
+    assert (state.total, len(events)) == (1, 9)
 
 
 async def test_what_was_decided_is_durable_after_durable() -> None:
