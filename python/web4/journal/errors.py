@@ -36,6 +36,7 @@ class RedactionError(JournalError):
     codes = (
         ErrorCode("hook_raised", "A hook raised.", "Nothing is written."),
         ErrorCode("hook_contract", "A hook changed what it may not.", "Nothing is written."),
+        ErrorCode("redaction_unfit", "What is left does not fit the event's type.", "Nothing is written."),
     )
 
 
@@ -155,6 +156,9 @@ class CorruptJournalError(JournalError):
         ErrorCode("undecodable", "A payload that does not fit its registered type.", "The lane halts."),
         ErrorCode("snapshot", "A base snapshot that does not fit its record.", "The lane halts."),
         ErrorCode("blob", "A blob that is not what its name says.", "It is not returned."),
+        ErrorCode(
+            "store", "The store's own tables are damaged.", "The journal is failed: it is inspected only."
+        ),
     )
 
     def __init__(

@@ -110,7 +110,13 @@ class SecretSearch:
             scrubbed = self._replace(data, self._texts)
             return value if scrubbed is data else scrubbed.decode()
         if isinstance(value, dict):
-            return {self._scrub_value(key): self._scrub_value(item) for key, item in value.items()}
+            scrubbed_items: dict[str, Any] = {}
+            for key, item in value.items():
+                name = self._scrub_value(key)
+                while name in scrubbed_items or (name != key and name in value):
+                    name += "'"  # two keys that held the same secret are still two
+                scrubbed_items[name] = self._scrub_value(item)
+            return scrubbed_items
         if isinstance(value, list):
             return [self._scrub_value(item) for item in value]
         if isinstance(value, int | float) and not isinstance(value, bool):
