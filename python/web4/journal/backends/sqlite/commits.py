@@ -127,8 +127,7 @@ def write_commit(
     for snapshot in commit.bases:
         _write_base(connection, snapshot, ids[snapshot.lane])
     for one, seq in commit.erasures:
-        if one in changed:  # a lane that nobody wrote has nothing to erase
-            walking.erase(connection, changed[one], seq)
+        walking.erase(connection, changed.get(one), seq)
     rows: list[Any] = []
     for one, row in changed.items():
         rows += (row.id, one.kind, one.id, *row.head, row.commit, row.position)
