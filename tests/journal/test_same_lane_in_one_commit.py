@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import apsw
 import msgspec
 import trio
 import trio.testing
@@ -49,3 +50,7 @@ async def test_appends_of_one_lane_share_a_commit(tmp_path: Path) -> None:
         assert [record.seq for record in records] == list(range(1, 41))
         assert [registry.decode(record).text for record in records] == [str(number) for number in range(40)]
         assert not (await verify(backend, registry)).findings
+    connection = apsw.Connection(str(tmp_path / "journal" / "journal.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    links: Any = connection.execute("SELECT position, previous FROM record ORDER BY seq").fetchall()
+    connection.close()
+    assert [previous for _, previous in links] == [0, *(position for position, _ in links[:-1])]
