@@ -87,9 +87,12 @@ class Writer:
     def open(self) -> None:
         """Open the connection and read where everything ends.
 
+        What the WAL holds is forced to disk first: whoever wrote it may have died of a sync that failed.
+
         Raises:
             apsw.Error: It cannot be opened.
         """
+        rewrite_wal(self._path, vfs=self._vfs)
         connection = connect_writer(self._path, vfs=self._vfs, durable=self._options.durable)
         try:
             ends: Any = connection.execute(
@@ -133,7 +136,6 @@ class Writer:
     def _reopen(self) -> None:
         self._drop()
         try:
-            rewrite_wal(self._path, vfs=self._vfs)
             self.open()
         except apsw.Error as error:
             self._drop()
@@ -219,7 +221,7 @@ class Writer:
         if self._counters.commit != expected:
             return False
         lanes = self._cache.load(connection, [move.lane for move in commit.heads])
-        return all(lanes[move.lane].head == move.after for move in commit.heads)
+        return all(lanes[move.lane].head.hash == move.after.hash for move in commit.heads)
 
     def _settle(self, connection: apsw.Connection) -> None:
         """Make what is there, and what is not there, last.
