@@ -6,7 +6,7 @@ Its state has everything that compaction must not lose (JRN-17b): outcomes, keys
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 from hypothesis import strategies as st
@@ -213,7 +213,7 @@ class LedgerDefinition:
 
     logic = LedgerLogic()
     version = 1
-    upcasters: Mapping[int, Any] = {}
+    upcasters: ClassVar[Mapping[int, Any]] = {}
     event_names = frozenset(one.name for one in types())
 
     def encode(self, state: Ledger) -> bytes:
