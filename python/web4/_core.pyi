@@ -1,7 +1,9 @@
 """The native core of Web4. Private: the rooms of `web4` give these names their public shape."""
 
-from collections.abc import Sequence
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, final
+
+_Sealed = TypeVar("_Sealed")
 
 __all__ = [
     "Blake3",
@@ -23,6 +25,7 @@ __all__ = [
     "parse_envelope",
     "payload_hash",
     "seal_envelope",
+    "seal_group",
     "seal_records",
     "verify",
     "verify_envelopes",
@@ -593,6 +596,24 @@ def seal_records(
 
     Raises:
         ValueError: `prev` has not 32 bytes, or a text holds a lone surrogate.
+        OverflowError: A number is out of range.
+    """
+
+def seal_group(
+    parts: Any,
+    salts: bytes,
+    make: Callable[[tuple[Any, ...]], _Sealed],
+    /,
+) -> tuple[list[_Sealed], list[tuple[int, int, bytes, int]]]:
+    """Seal all parts of a commit, sorted by lane; parts of one lane follow each other (JRN-3).
+
+    `parts` is a list; a part is (text of the lane, anything, lane, head, prepared events); a head is
+    (number, hash, time, ...), an event (itself, type, version, payload, time, cause, principal, references, work). Each
+    record is `make((lane, number, time, header, payload, salt, payload hash, hash, references, work))`. Where a part
+    ends is (first number, last number, last hash, last time).
+
+    Raises:
+        ValueError: Too few salts, 16 bytes for each record, or a hash has not 32 bytes.
         OverflowError: A number is out of range.
     """
 

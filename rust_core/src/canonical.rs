@@ -81,6 +81,12 @@ pub fn validate(bytes: &[u8]) -> Result<Option<Vec<Member>>, CanonicalError> {
     }
 }
 
+/// Whether `bytes` are their own canonical form, whatever kind of value they are.
+#[must_use]
+pub fn is_canonical(bytes: &[u8]) -> bool {
+    validator::walk(bytes).is_some()
+}
+
 /// The text of a JSON string, given from behind its opening quote up to and including its closing quote.
 /// `None` if it is not one.
 #[must_use]

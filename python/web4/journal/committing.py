@@ -17,9 +17,10 @@ from web4.journal.errors import (
     OutcomeUnknownError,
     WrongExpectedSeq,
 )
-from web4.journal.grouping import Group, Lanes, Salts, Waiting
+from web4.journal.grouping import Group
 from web4.journal.lane import SERVER, Lane
 from web4.journal.own_events import JournalResumed
+from web4.journal.owned_lanes import OwnedLanes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from web4.journal.following import Followers
     from web4.journal.limits import JournalLimits
     from web4.journal.record import Appended, Commit, Record
+    from web4.journal.waiting import Waiting
 
 State = Literal["ready", "suspended", "failed", "closed"]
 _T = TypeVar("_T")
@@ -73,8 +75,8 @@ class GroupCommit:
         self._anchors = anchors
         self._followers = followers
         self._say = say
-        self._salts = Salts(ids)
-        self.lanes = Lanes(own=self._own, read=self._newest, bound=limits.heads)
+        self._ids = ids
+        self._lanes = OwnedLanes(own=self._own, read=self._newest, bound=limits.heads)
         self._queue: deque[Waiting] = deque()
         self._waiting_records = 0
         self._waiting_bytes = 0
@@ -97,12 +99,7 @@ class GroupCommit:
         self._admit(waiting)
         self._enqueue(waiting)
         waiting.task = trio.lowlevel.current_task()
-
-        def abandon(_: Any) -> trio.lowlevel.Abort:
-            waiting.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        result: list[Appended] = await trio.lowlevel.wait_task_rescheduled(abandon)
+        result: list[Appended] = await trio.lowlevel.wait_task_rescheduled(waiting.abandon)
         return result
 
     def say(self, event: Any) -> None:
@@ -158,6 +155,9 @@ class GroupCommit:
                     return
                 if self._queue:
                     await self._write_group()
+                elif self.state == "suspended":
+                    # The store has answered since; what waited for it was refused for good. Saying so tries it.
+                    self._resume()
                 elif not self._closing.is_set():
                     await self._sleep()
                 elif not self._anchor():
@@ -179,14 +179,16 @@ class GroupCommit:
         await trio.lowlevel.wait_task_rescheduled(abandon)
 
     async def _write_group(self) -> None:
-        group = Group(self.lanes, self._salts, self._after)
-        commit: Commit | None = None
+        group = Group(self._lanes, self._ids, self._after)
         try:
             await self._gather(group)
-            if not group.empty:
-                commit = group.commit()
-                number = await self._persist(commit)
-                self._committed(group, commit, number)
+            for waiting, repeated in group.repeated:
+                _succeed(waiting, repeated)
+            if group.empty:
+                return
+            commit, appended = group.seal()
+            number = await self._persist(commit)
+            self._committed(group, commit, number)
         except (WrongExpectedSeq, NotWriterError) as error:
             self._step_back(group, error)
             return
@@ -200,10 +202,15 @@ class GroupCommit:
             code = "outcome_unknown" if isinstance(error, OutcomeUnknownError) else "failed"
             self._fail(group, JournalUnavailable("whether this is durable is not known", code=code))
             return
-        for waiting, appended in group.taken:
+        except BaseException:
+            # Cancelled in the middle, or a backend that broke its contract: nobody may wait for ever.
+            self._fail(
+                group, JournalUnavailable("whether this is durable is not known", code="outcome_unknown")
+            )
+            raise
+        for waiting, first in group.taken:
             if waiting.task is not None:
-                trio.lowlevel.reschedule(waiting.task, outcome.Value(appended))
-                waiting.task = None
+                _succeed(waiting, appended[first : first + len(waiting.appends)])
 
     async def _gather(self, group: Group) -> None:
         """Take what waits, up to the bounds of a commit; whoever does not fit in is told at once."""
@@ -216,9 +223,9 @@ class GroupCommit:
                 or group.bytes + waiting.bytes > limits.commit_bytes
             ):
                 return
-            self._leave(self._queue.popleft())
             try:
-                await group.place(waiting)
+                if not await group.place(waiting):
+                    return
             except (WrongExpectedSeq, NotWriterError) as error:
                 _refuse(waiting, error)
             except _GivenUpError:
@@ -226,6 +233,8 @@ class GroupCommit:
                 raise
             except CorruptJournalError as error:
                 _refuse(waiting, error)
+            self._queue.popleft()
+            self._leave(waiting)
             if waiting.alone:
                 return
 
@@ -238,13 +247,13 @@ class GroupCommit:
         self.records += len(commit.records)
         self.largest = max(self.largest, len(commit.records))
         for lane, head in group.after.items():
-            self.lanes.moved(lane, head)
+            self._lanes.moved(lane, head)
         if group.foreign is not None:
-            self.lanes.foreign = group.foreign
+            self._lanes.foreign = group.foreign
         for base in commit.bases:
-            self.lanes.rebased(base)
+            self._lanes.rebased(base)
         self._followers.offer(commit, number)
-        if self._suspended_ns:
+        if self.state == "suspended":
             self._resume()
         if not all(waiting.own for waiting, _ in group.taken):
             self._anchors.note(commit.heads, len(commit.records))
@@ -269,7 +278,7 @@ class GroupCommit:
                 again.append(waiting)
         for lane in group.after:
             if error.lane in {None, lane}:
-                self.lanes.forget(lane)
+                self._lanes.forget(lane)
         for waiting in reversed(again):
             self._queue.appendleft(waiting)
             self._waiting_records += waiting.records
@@ -330,7 +339,6 @@ class GroupCommit:
 
     def _resume(self) -> None:
         suspended_ms = (self._clock.monotonic_ns() - self._suspended_ns) // 1_000_000
-        self._suspended_ns = 0
         self.state = "ready"
         self._emit("journal_resumed", suspended_ms=suspended_ms, retries=self._retries)
         self.say(JournalResumed(suspended_ms=suspended_ms, retries=self._retries))
@@ -351,6 +359,12 @@ class GroupCommit:
 
     async def _after(self, lane: Lane, after: int, limit: int) -> list[Record]:
         return await self._reach(lambda: self._backend.read(lane, after=after, limit=limit))
+
+
+def _succeed(waiting: Waiting, appended: list[Appended]) -> None:
+    if waiting.task is not None:
+        trio.lowlevel.reschedule(waiting.task, outcome.Value(appended))
+        waiting.task = None
 
 
 def _refuse(waiting: Waiting, error: Exception) -> None:

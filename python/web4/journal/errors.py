@@ -64,8 +64,15 @@ class NotWriterError(JournalError):
         ErrorCode("read_only", "The journal was opened for reading.", "Nothing is written."),
     )
 
-    def __init__(self, message: str, *, code: str | None = None, lane: object = None) -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        lane: object = None,
+        retry_after_ms: int | None = None,
+    ) -> None:
+        super().__init__(message, code=code, retry_after_ms=retry_after_ms)
         self.lane = lane
 
 
@@ -121,6 +128,8 @@ class JournalOpenError(JournalError):
         ErrorCode("schema_foreign", "No edition that can be migrated.", "Nothing is opened."),
         ErrorCode("schema_older", "The journal must be migrated by a writer first.", "Nothing is opened."),
         ErrorCode("engine", "The database engine cannot be trusted with a journal.", "Nothing is opened."),
+        ErrorCode("hash_key", "The hash key is missing, or another.", "Nothing is opened."),
+        ErrorCode("privileges", "The database allows this user too little.", "Nothing is opened."),
         ErrorCode("unreachable", "The database cannot be reached.", "Nothing is opened."),
         ErrorCode("timeout", "Opening took too long.", "Nothing is opened."),
     )
@@ -156,6 +165,9 @@ class CorruptJournalError(JournalError):
         ErrorCode("undecodable", "A payload that does not fit its registered type.", "The lane halts."),
         ErrorCode("snapshot", "A base snapshot that does not fit its record.", "The lane halts."),
         ErrorCode("blob", "A blob that is not what its name says.", "It is not returned."),
+        ErrorCode(
+            "store", "The store's own tables are damaged.", "The journal is failed: it is inspected only."
+        ),
         ErrorCode("bundle", "A bundle that is not as it was exported.", "Nothing is used of it."),
     )
 

@@ -90,6 +90,8 @@ class EventType:
 
     def references(self, event: msgspec.Struct) -> Refs:
         """What history finds this event by, sorted."""
+        if self.phase is None and not self.refs:
+            return ()
         fields = dict(self.refs)
         if self.subject is not None:
             fields.setdefault(

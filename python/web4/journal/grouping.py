@@ -1,282 +1,131 @@
-"""Batches of several callers on their way into one commit: places and hashes, worked out before anything is written."""
+"""Batches of several callers that become one commit: their places, worked out before anything is written."""
 
 from __future__ import annotations
 
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from web4 import _core
 from web4.journal.errors import WrongExpectedSeq
 from web4.journal.lane import SERVER
-from web4.journal.own_events import OWN_PREFIX
 from web4.journal.record import Appended, Commit, Head, HeadMove, Sealed
+from web4.journal.repetition import find_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    import trio
-
     from web4.foundation.ids import IdSource
     from web4.journal.draft import Prepared
     from web4.journal.lane import Lane
+    from web4.journal.owned_lanes import OwnedLanes
     from web4.journal.record import Record, Snapshot
+    from web4.journal.waiting import Part, Waiting
 
-ANYWHERE = -1
-"""The `expected_seq` of what the journal itself says: after whatever is there."""
-
-
-class Waiting:
-    """One caller's batch, and the task that waits for it; none if nobody does, or does any more (JRN-5e)."""
-
-    __slots__ = ("appends", "bases", "bytes", "erasures", "own", "records", "task")
-
-    def __init__(
-        self,
-        appends: Sequence[tuple[Lane, Sequence[Prepared], int]],
-        *,
-        own: bool = False,
-        bases: Sequence[Snapshot] = (),
-        erasures: Sequence[tuple[Lane, int]] = (),
-    ) -> None:
-        self.appends = appends
-        self.own = own
-        self.bases = bases
-        self.erasures = erasures
-        self.records = sum(len(events) for _, events, _ in appends)
-        self.bytes = sum(len(event.payload) for _, events, _ in appends for event in events)
-        self.task: trio.lowlevel.Task | None = None
-
-    @property
-    def alone(self) -> bool:
-        """Whether it needs a commit of its own."""
-        return bool(self.bases or self.erasures)
-
-
-class Salts:
-    """Sixteen random bytes for every record (JRN-2), drawn many at a time."""
-
-    def __init__(self, ids: IdSource) -> None:
-        self._ids = ids
-        self._drawn = b""
-        self._next = 0
-
-    def draw(self) -> bytes:
-        """The next salt."""
-        if self._next == len(self._drawn):
-            self._drawn = self._ids.token(16 * 256)
-            self._next = 0
-        salt = self._drawn[self._next : self._next + 16]
-        self._next += 16
-        return salt
-
-
-class Lanes:
-    """The heads that are durable and known, and where the last record on `server` is that is not the journal's own.
-
-    Args:
-        own: Become a lane's writer; its head.
-        read: The newest records of a lane below a number, newest first.
-        bound: Heads held at most; the earliest known give way.
-    """
-
-    def __init__(
-        self,
-        *,
-        own: Callable[[Lane], Awaitable[Head]],
-        read: Callable[[Lane, int], Awaitable[list[Record]]],
-        bound: int,
-    ) -> None:
-        self._own = own
-        self._read = read
-        self._bound = bound
-        self._heads: dict[Lane, Head] = {}
-        self.foreign = 0
-
-    def known(self, lane: Lane) -> Head | None:
-        """The head, if it is held."""
-        return self._heads.get(lane)
-
-    async def head(self, lane: Lane) -> Head:
-        """The head of a lane that this journal writes, from now on at the latest."""
-        head = self._heads.get(lane)
-        if head is None:
-            head = await self._own(lane)
-            if lane == SERVER:
-                self.foreign = await self._last_foreign(head)
-            self._hold(lane, head)
-        return head
-
-    def moved(self, lane: Lane, head: Head) -> None:
-        """Note where a lane ends now."""
-        if lane in self._heads:
-            self._heads[lane] = head
-        else:
-            self._hold(lane, head)
-
-    def rebased(self, base: Snapshot) -> None:
-        """Note where a lane begins now."""
-        head = self._heads.get(base.lane)
-        if head is not None:
-            self._heads[base.lane] = head._replace(base_seq=base.seq, base_hash=base.record_hash)
-
-    def forget(self, lane: Lane) -> None:
-        """Ask for the head again before the next commit."""
-        self._heads.pop(lane, None)
-
-    def _hold(self, lane: Lane, head: Head) -> None:
-        if len(self._heads) >= self._bound:
-            del self._heads[next(iter(self._heads))]
-        self._heads[lane] = head
-
-    async def _last_foreign(self, head: Head) -> int:
-        before = head.seq + 1
-        while records := await self._read(SERVER, before):
-            for record in records:
-                if not record.type.startswith(OWN_PREFIX):
-                    return record.seq
-            before = records[-1].seq
-        return head.base_seq
+_SALT: Final = 16
+# The constructors of named tuples are written in Python: at a hundred thousand records a second they are felt.
+_MAKE_SEALED: Final = partial(tuple.__new__, Sealed)
+_MAKE_APPENDED: Final = partial(tuple.__new__, Appended)
+_MAKE_HEAD: Final = partial(tuple.__new__, Head)
 
 
 class Group:
-    """What one commit will carry. Nothing in it is told to anybody before the commit is durable."""
+    """What one commit will carry. Nothing in it is told to anybody before the commit is durable.
+
+    While it is gathered only numbers are counted; hashes are worked out at the end, for all batches in one native call.
+    """
 
     def __init__(
-        self, lanes: Lanes, salts: Salts, read: Callable[[Lane, int, int], Awaitable[list[Record]]]
+        self, lanes: OwnedLanes, ids: IdSource, read: Callable[[Lane, int, int], Awaitable[list[Record]]]
     ) -> None:
         self._lanes = lanes
-        self._salts = salts
+        self._ids = ids
         self._read = read
-        self._sealed: dict[Lane, list[Sealed]] = {}
+        self._parts: list[tuple[str, int, Lane, Head, Sequence[Prepared]]] = []
         self._before: dict[Lane, Head] = {}
-        self._after: dict[Lane, Head] = {}
+        self._ends: dict[Lane, int] = {}
         self._bases: Sequence[Snapshot] = ()
         self._erasures: Sequence[tuple[Lane, int]] = ()
         self.foreign: int | None = None
-        self.taken: list[tuple[Waiting, list[Appended]]] = []
+        self.taken: list[tuple[Waiting, int]] = []
+        """Batches, each with the place of its first part among the parts of all."""
+        self.repeated: list[tuple[Waiting, list[Appended]]] = []
+        """Batches that are there already."""
+        self.after: dict[Lane, Head] = {}
+        """Where the lanes end that this group moves, once it is sealed."""
         self.records = 0
         self.bytes = 0
 
     @property
-    def after(self) -> dict[Lane, Head]:
-        """Where the lanes will end that this group moves."""
-        return self._after
-
-    @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self._after or self._bases or self._erasures)
+        return not (self._parts or self._bases or self._erasures)
 
-    def sealed(self, lane: Lane) -> list[Sealed]:
-        """The records of one lane."""
-        return self._sealed.get(lane, [])
-
-    def commit(self) -> Commit:
-        """What the backend is to make durable."""
-        lanes = sorted(self._after, key=str)
-        return Commit(
-            [record for lane in lanes for record in self._sealed[lane]],
-            [HeadMove(lane, self._before[lane], self._after[lane]) for lane in lanes],
-            self._bases,
-            self._erasures,
-        )
-
-    async def place(self, waiting: Waiting) -> None:
-        """Take a batch in, all of it or nothing.
+    async def place(self, waiting: Waiting) -> bool:
+        """Take a batch in, all of it or nothing; False: it has to wait until what is in the group is durable.
 
         Raises:
             WrongExpectedSeq: A lane ends elsewhere, and not with this very batch (JRN-4a, d).
             NotWriterError: Another node writes one of the lanes.
         """
-        for lane, _, _ in waiting.appends:
-            if lane not in self._after:
-                self._before[lane] = await self._lanes.head(lane)
-        for lane in {base.lane for base in waiting.bases} | {lane for lane, _ in waiting.erasures}:
-            await self._lanes.head(lane)  # only the writer of a lane changes what is kept of it
-        wrong = next((part for part in waiting.appends if not self._fits(part, own=waiting.own)), None)
-        if wrong is None:
-            self.taken.append((waiting, [self._seal(*part, own=waiting.own) for part in waiting.appends]))
-            self.records += waiting.records
-            self.bytes += waiting.bytes
+        fits = True
+        for part in waiting.appends:
+            lane = part[0]
+            if lane not in self._ends:
+                head = self._lanes.known(lane) or await self._lanes.head(lane)
+                self._before[lane] = head
+                self._ends[lane] = head.seq
+            fits = fits and self._fits(part, own=waiting.own)
+        if not fits:
+            return await self._place_misfit(waiting)
+        if waiting.alone:
+            for lane in {base.lane for base in waiting.bases} | {lane for lane, _ in waiting.erasures}:
+                await self._lanes.head(lane)  # only the writer of a lane changes what is kept of it
             self._bases, self._erasures = waiting.bases, waiting.erasures
-            return
-        repeated = [await self._repeated(*part) for part in waiting.appends]
-        if None in repeated:
-            lane, _, expected = wrong
-            raise WrongExpectedSeq(lane, expected=expected, actual=self._head(lane).seq)
-        self.taken.append((waiting, [appended for appended in repeated if appended is not None]))
+        self.taken.append((waiting, len(self._parts)))
+        self.records += waiting.records
+        self.bytes += waiting.bytes
+        for lane, events, _ in waiting.appends:
+            self._parts.append((str(lane), len(self._parts), lane, self._before[lane], events))
+            self._ends[lane] += len(events)
+            if lane == SERVER and not waiting.own:
+                self.foreign = self._ends[lane]
+        return True
 
-    def _head(self, lane: Lane) -> Head:
-        return self._after.get(lane) or self._before[lane]
-
-    def _fits(self, part: tuple[Lane, Sequence[Prepared], int], *, own: bool) -> bool:
+    def _fits(self, part: Part, *, own: bool) -> bool:
         lane, _, expected = part
-        head = self._head(lane).seq
-        if expected == head or own:
+        end = self._ends[lane]
+        if expected == end or own:
             return True
         # What the journal itself has said on `server` meanwhile is no change to its writer.
         foreign = self._lanes.foreign if self.foreign is None else self.foreign
-        return lane == SERVER and foreign <= expected < head
+        return lane == SERVER and foreign <= expected < end
 
-    def _seal(self, lane: Lane, events: Sequence[Prepared], _expected: int, *, own: bool) -> Appended:
-        before = self._head(lane)
-        at = before.at
-        drafts: list[Any] = []
-        for event in events:
-            at = max(at, event.at)
-            drafts.append(
-                (
-                    at,
-                    event.cause,
-                    event.principal,
-                    event.refs,
-                    event.name,
-                    event.v,
-                    event.payload,
-                    self._salts.draw(),
-                )
+    async def _place_misfit(self, waiting: Waiting) -> bool:
+        """Find out whether a batch comes again; else refuse it."""
+        for lane, _, _ in waiting.appends:
+            if self._ends[lane] != self._before[lane].seq:
+                return False
+        found = [
+            await find_repeated(
+                part, head=self._before[part[0]], foreign=self._lanes.foreign, read=self._read
             )
-        seals = _core.seal_records(str(lane), before.seq + 1, before.hash, drafts)
-        rows = self._sealed.setdefault(lane, [])
-        for seq, event, draft, (header, payload_hash, digest) in zip(
-            count(before.seq + 1), events, drafts, seals, strict=False
-        ):
-            rows.append(
-                Sealed(
-                    lane,
-                    seq,
-                    draft[0],
-                    header,
-                    event.payload,
-                    draft[7],
-                    payload_hash,
-                    digest,
-                    event.refs,
-                    event.work,
-                )
-            )
-        last = before.seq + len(events)
-        self._after[lane] = before._replace(seq=last, hash=rows[-1].hash, at=at)
-        if lane == SERVER and not own:
-            self.foreign = last
-        return Appended(before.seq + 1, last, rows[-1].hash)
-
-    async def _repeated(self, lane: Lane, events: Sequence[Prepared], expected: int) -> Appended | None:
-        """Where these very events are, if the lane ends with them at the numbers the caller expects (JRN-4d)."""
-        head = self._head(lane)
-        if expected < head.base_seq or expected + len(events) != head.seq:
-            return None
-        at, tail = -(2**63), await self._read(lane, max(expected - 1, head.base_seq), len(events) + 1)
-        stored: list[tuple[int, bytes, bytes | None, int]] = [
-            (one.seq, one.header, one.payload, one.at) for one in tail
+            for part in waiting.appends
         ]
-        stored += [(one.seq, one.header, one.payload, one.at) for one in self.sealed(lane)]
-        for seq, header, payload, stored_at in stored:
-            if seq > expected:
-                event = events[seq - expected - 1]
-                draft = (max(at, event.at), event.cause, event.principal, event.refs, event.name, event.v)
-                again, _, _ = _core.seal_records(str(lane), seq, bytes(32), [(*draft, b"", b"")])[0]
-                if (again, event.payload) != (header, payload):
-                    return None
-            at = stored_at
-        return Appended(expected + 1, head.seq, head.hash)
+        repeated = [appended for appended in found if appended is not None]
+        if len(repeated) == len(found):
+            self.repeated.append((waiting, repeated))
+            return True
+        wrong = next(part for part in waiting.appends if not self._fits(part, own=waiting.own))
+        raise WrongExpectedSeq(wrong[0], expected=wrong[2], actual=self._ends[wrong[0]])
+
+    def seal(self) -> tuple[Commit, list[Appended]]:
+        """What the backend is to make durable, and where each part goes, in the order they were placed."""
+        # The order of history within a commit is that of lanes' names and numbers (JRN-20a).
+        parts = sorted(self._parts)
+        records, ends = _core.seal_group(parts, self._ids.token(_SALT * self.records), _MAKE_SEALED)
+        appended: list[Appended] = [None] * len(parts)  # type: ignore[list-item]  # each is filled in below
+        for (_, index, lane, before, _), (first, last, digest, at) in zip(parts, ends, strict=True):
+            appended[index] = _MAKE_APPENDED((first, last, digest))
+            self.after[lane] = _MAKE_HEAD((last, digest, at, *before[3:]))
+        moves = [HeadMove(lane, self._before[lane], after) for lane, after in self.after.items()]
+        return Commit(records, moves, self._bases, self._erasures), appended

@@ -23,9 +23,9 @@ from web4.journal.errors import (
     NotWriterError,
 )
 from web4.journal.following import Follower, Followers
-from web4.journal.grouping import ANYWHERE, Waiting
 from web4.journal.lane import SERVER
 from web4.journal.limits import JournalLimits
+from web4.journal.waiting import ANYWHERE, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -165,12 +165,20 @@ class Journal:
             LaneHalted: The lane takes nothing any more.
             JournalUnavailable: The journal was closed or has failed, or too much waits already.
         """
-        (appended,) = await self._commits.write(self._waiting((Append(lane, events, expected_seq),)))
-        return appended
+        waiting = Waiting(((lane, self._prepared(events), expected_seq),))
+        return (await self._commits.write(waiting))[0]
 
     async def append_batch(self, appends: Sequence[Append]) -> list[Appended]:
         """Append to several lanes at once, all or nothing (JRN-4c). See `append`."""
-        return await self._commits.write(self._waiting(appends))
+        if len({lane for lane, _, _ in appends}) != (len(appends) or 1):
+            raise InvalidEventError("a batch names one lane or more, each once")
+        parts = [(lane, self._prepared(events), expected_seq) for lane, events, expected_seq in appends]
+        waiting = Waiting(parts)
+        if waiting.records > self.limits.batch_records:
+            raise InvalidEventError(
+                f"a batch of {waiting.records} records, {self.limits.batch_records} are allowed"
+            )
+        return await self._commits.write(waiting)
 
     async def change(
         self,
@@ -194,22 +202,13 @@ class Journal:
         self._writable()
         await self._commits.write(Waiting(appends, own=True, bases=bases, erasures=erasures))
 
-    def _waiting(self, appends: Sequence[Append]) -> Waiting:
+    def _prepared(self, events: Sequence[NewEvent | Prepared]) -> list[Prepared]:
         self._writable()
-        if not appends or len({lane for lane, _, _ in appends}) != len(appends):
-            raise InvalidEventError("a batch names one lane or more, each once")
-        parts = []
-        for lane, events, expected_seq in appends:
-            if not events:
-                raise InvalidEventError("a batch has at least one event for each lane")
-            prepared = [one if type(one) is Prepared else self.prepare(one) for one in events]  # type: ignore[arg-type]
-            parts.append((lane, prepared, expected_seq))
-        waiting = Waiting(parts)
-        if waiting.records > self.limits.batch_records:
+        if not 0 < len(events) <= self.limits.batch_records:
             raise InvalidEventError(
-                f"a batch of {waiting.records} records, {self.limits.batch_records} are allowed"
+                f"a batch of {len(events)} records for a lane; 1 to {self.limits.batch_records} are allowed"
             )
-        return waiting
+        return [one if type(one) is Prepared else self.prepare(one) for one in events]  # type: ignore[arg-type]
 
     def _writable(self) -> None:
         if self.backend.read_only:

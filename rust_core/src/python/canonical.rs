@@ -14,11 +14,17 @@ use crate::{canonical, hash};
 /// From this size on, hashing takes long enough that other threads should run meanwhile.
 const LONG_INPUT: usize = 256 * 1024;
 
-/// The canonical form (RFC 8785) of strict JSON.
+/// The canonical form (RFC 8785) of strict JSON: the same object when it is that already.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
-pub(super) fn canonicalize<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-    match canonical::canonicalize(data) {
+pub(super) fn canonicalize<'py>(
+    py: Python<'py>,
+    data: &Bound<'py, PyBytes>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    if canonical::is_canonical(data.as_bytes()) {
+        return Ok(data.clone());
+    }
+    match canonical::canonicalize(data.as_bytes()) {
         Ok(canonical) => Ok(PyBytes::new(py, &canonical)),
         Err(error) => {
             let error = EnvelopeError::from(error);

@@ -33,7 +33,7 @@ mod _core {
     #[pymodule_export]
     use super::opening_link::{Endpoint, OpeningLink};
     #[pymodule_export]
-    use super::record::{first_broken_record, lane_genesis, payload_hash, seal_records};
+    use super::record::{first_broken_record, lane_genesis, payload_hash, seal_group, seal_records};
     #[pymodule_export]
     use super::session_link::SessionLink;
     #[pymodule_export]

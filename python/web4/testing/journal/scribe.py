@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from web4 import _core
 from web4.journal.chain import check_run
-from web4.journal.lane import Lane
 from web4.journal.record import Commit, HeadMove, Sealed, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from web4.journal.backends.backend import Backend
+    from web4.journal.lane import Lane
     from web4.journal.record import Cause, Head, Record, Refs, Work
 
 START_MS = 1_800_000_000_000
@@ -95,7 +95,7 @@ class Scribe:
 
     def _seal(self, lane: Lane, events: Sequence[Draft]) -> list[Sealed]:
         head = self.heads[lane]
-        drafts = [
+        drafts: list[Any] = [
             (
                 one.at,
                 None if one.cause is None else (str(one.cause[0]), one.cause[1]),
@@ -111,7 +111,16 @@ class Scribe:
         chained = _core.seal_records(str(lane), head.seq + 1, head.hash, drafts)
         return [
             Sealed(
-                lane, head.seq + 1 + index, one.at, header, one.payload, one.salt, hashed, link, one.refs, one.work
+                lane,
+                head.seq + 1 + index,
+                one.at,
+                header,
+                one.payload,
+                one.salt,
+                hashed,
+                link,
+                one.refs,
+                one.work,
             )
             for index, (one, (header, hashed, link)) in enumerate(zip(events, chained, strict=True))
         ]
