@@ -21,7 +21,7 @@ from web4.journal.open_work import OpenWorkOf
 from web4.journal.opening import open_journal
 from web4.journal.own_events import JournalRepaired
 from web4.journal.record import Head
-from web4.journal.verify import anchored_places
+from web4.journal.verify import anchored_places, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,16 +194,23 @@ async def _look(backend: Backend, lane: Lane, head: Head) -> tuple[int, str] | N
     start = head.base_hash if head.base_seq else genesis(backend.journal_id, lane)
     after, prev = head.base_seq, start
     while after < head.seq:
+        unreadable: int | None = None
         try:
             records = await backend.read(lane, after=after, limit=min(_PAGE, head.seq - after))
-            if not records:
-                return after, "records are missing"
+        except CorruptJournalError as error:
+            if error.seq is None:
+                raise
+            unreadable = error.seq
+            records = await readable(backend, lane, after, error)
+        try:
             prev = check_run(lane, prev, after, records)
         except CorruptJournalError as error:
-            if error.seq is None or error.seq <= after:
-                raise
-            return error.seq - 1, f"record {error.seq} is not what was written"
-        after = records[-1].seq
+            return (error.seq or 1) - 1, f"record {error.seq} is not what was written"
+        after = records[-1].seq if records else after
+        if unreadable is not None:
+            return after, f"record {unreadable} is not what was written"
+        if not records:
+            return after, "records are missing"
     if prev != head.hash or (not head.base_seq and head.base_hash != start):
         return after, "the head is not that of the last record"
     return None
