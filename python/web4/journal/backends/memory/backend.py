@@ -167,10 +167,12 @@ class MemoryBackend:
             known = self.store.blobs.get(blob)
             self.store.blobs[blob] = (bytes(data) if known is None else known[0], at)
 
-    async def delete_blob(self, blob: str) -> None:
+    async def delete_blob(self, blob: str, *, before: int | None = None) -> None:
         """See `Backend.delete_blob`."""
         async with self._write("delete_blob"):
-            self.store.blobs.pop(blob, None)
+            _, at = self.store.blobs.get(blob, (b"", 0))
+            if before is None or at <= before:
+                self.store.blobs.pop(blob, None)
 
     async def raw(self, lane: Lane, *, after: int = 0, limit: int = 500) -> list[RawRecord]:
         """See `Repairable.raw`."""

@@ -127,10 +127,12 @@ def list_blob(connection: apsw.Connection, blob: str, size: int, at: int) -> boo
     return True
 
 
-def delete_blob(connection: apsw.Connection, blob: str) -> None:
-    """Remove a blob, listing and parts."""
-    connection.execute("DELETE FROM blob WHERE name = ?", (blob,))
-    connection.execute("DELETE FROM blob_part WHERE name = ?", (blob,))
+def delete_blob(connection: apsw.Connection, blob: str, before: int | None) -> None:
+    """Remove a blob, listing and parts; not one that was stored again after `before`."""
+    connection.execute("DELETE FROM blob WHERE name = ?1 AND at <= ifnull(?2, at)", (blob, before))
+    connection.execute(
+        "DELETE FROM blob_part WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM blob WHERE name = ?1)", (blob,)
+    )
 
 
 def sweep_blob_parts(connection: apsw.Connection) -> None:

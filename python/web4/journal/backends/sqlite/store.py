@@ -162,10 +162,10 @@ class SqliteBackend:
         if not await change(lambda connection: keeping.list_blob(connection, blob, len(data), at)):
             raise NotCommittedError("the blob was deleted while it was written")
 
-    async def delete_blob(self, blob: str) -> None:
+    async def delete_blob(self, blob: str, *, before: int | None = None) -> None:
         """See `Backend.delete_blob`."""
         await self._write(
-            lambda writer: writer.change(lambda connection, _: keeping.delete_blob(connection, blob))
+            lambda writer: writer.change(lambda connection, _: keeping.delete_blob(connection, blob, before))
         )
 
     async def raw(self, lane: Lane, *, after: int = 0, limit: int = 500) -> list[RawRecord]:
