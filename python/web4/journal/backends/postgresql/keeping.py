@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _PUT_SNAPSHOT: Final = Statement(
     "put_snapshot",
     """INSERT INTO @.snapshots AS s (lane, seq, record_hash, state, state_hash, logic_version)
-    SELECT l.lane, $3::bigint, $4, $5, $6, $7::bigint FROM @.lanes AS l WHERE l.kind = $1 AND l.id = $2
+    SELECT l.lane, $3::bigint, $4, $5, $6, $7::bigint FROM @.lanes AS l
+    WHERE l.kind = $1 AND l.id = $2 AND l.base_seq < $3::bigint
     ON CONFLICT (lane, seq) DO UPDATE SET record_hash = excluded.record_hash, state = excluded.state,
-        state_hash = excluded.state_hash, logic_version = excluded.logic_version
-        WHERE NOT EXISTS (SELECT FROM @.lanes AS b WHERE b.lane = s.lane AND b.base_seq = s.seq)""",
+        state_hash = excluded.state_hash, logic_version = excluded.logic_version""",
 )
 _THIN_SNAPSHOTS: Final = Statement(
     "thin_snapshots",
