@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import trio
 
-from tests.protocols.cip.examples import ADA, BOB, EVE, FACT, INTENT, TRACE, sealed
+from tests.protocols.cip.examples import ADA, BOB, EVE, FACT, INTENT, TRACE
 from tests.protocols.cip.nodes import Node, nodes, until
 from web4 import rtt
 from web4.actors.rebuilding import rebuild
@@ -141,28 +141,30 @@ async def test_the_replay_window_survives(clock: MockClock, tmp_path: Path) -> N
 async def test_nothing_leaves_before_it_is_durable(clock: MockClock, tmp_path: Path) -> None:
     """DESIGN, rules 2 and 3: while the journal cannot write, no answer, no delivery, no event of the lane."""
     gate, faults = trio.Event(), ScriptedFaults()
-    async with nodes(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob):
-        async with ada.dialled(bob.url, BOB) as session:
-            ada.nursery.start_soon(ada.cip.serve, session)
-            await bob.event("handshake_started")
-            faults.plan("commit", Fault(until=gate))
-            await until(lambda: faults.attempts["commit"] == 2)
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            lane = bob.cip._peers[ADA.fingerprint].lane
-            assert [one.phase for one in lane.state.handshakes.values()] == ["verifying"], "decided"
-            assert [bob.count(kind) for kind in ("handshake_step", "envelope_sent")] == [0, 0]
-            assert ada.count("envelope_received") == 0
-            gate.set()
-            await ada.cip.established(session)
-            await bob.cip.connected(ADA.fingerprint)
-            gate = trio.Event()
-            faults.plan("commit", Fault(until=gate))
-            await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
-            await bob.event("envelope_received", type="FACT_PROPOSE")
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            assert len(bob.cip.inbox) == 0
-            gate.set()
-            assert (await anext(bob.cip.inbox)).peer == ADA.fingerprint
+    async with (
+        nodes(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob),
+        ada.dialled(bob.url, BOB) as session,
+    ):
+        ada.nursery.start_soon(ada.cip.serve, session)
+        await bob.event("handshake_started")
+        faults.plan("commit", Fault(until=gate))
+        await until(lambda: faults.attempts["commit"] == 2)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        lane = bob.cip._peers[ADA.fingerprint].lane
+        assert [one.phase for one in lane.state.handshakes.values()] == ["verifying"], "decided"
+        assert [bob.count(kind) for kind in ("handshake_step", "envelope_sent")] == [0, 0]
+        assert ada.count("envelope_received") == 0
+        gate.set()
+        await ada.cip.established(session)
+        await bob.cip.connected(ADA.fingerprint)
+        gate = trio.Event()
+        faults.plan("commit", Fault(until=gate))
+        await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await bob.event("envelope_received", type="FACT_PROPOSE")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(bob.cip.inbox) == 0
+        gate.set()
+        assert (await anext(bob.cip.inbox)).peer == ADA.fingerprint
 
 
 async def test_an_intent_is_asked_once_it_is_durable(clock: MockClock, tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ async def test_an_intent_is_asked_once_it_is_durable(clock: MockClock, tmp_path:
 async def test_observers_hear_of_durable_events_only(clock: MockClock, tmp_path: Path) -> None:
     """TRUST-8: a blacklisting closes sessions once it is durable, and whoever asked is answered then."""
     faults = ScriptedFaults()
-    async with met(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob, session):
+    async with met(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (_ada, bob, session):
         gate = trio.Event()
         faults.plan("commit", Fault(until=gate))
         done: list[str] = []
@@ -275,9 +277,7 @@ async def test_a_journal_that_fails_ends_the_session(clock: MockClock, tmp_path:
         # Somebody else writes the lane: this writer was replaced (JRN-4f).
         journal = journal_of(bob)
         heard = IdHeard(key="00", content="00", envelope="00", at_ms=1, skew_ms=1)
-        await journal.append(
-            OF_ADA, [NewEvent(heard, 1)], expected_seq=(await journal.head(OF_ADA)).seq
-        )
+        await journal.append(OF_ADA, [NewEvent(heard, 1)], expected_seq=(await journal.head(OF_ADA)).seq)
         await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
         await bob.event("error", where="journal", error="WrongExpectedSeq")
         await until(lambda: session.state == "closed")
