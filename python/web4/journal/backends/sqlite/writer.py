@@ -12,6 +12,7 @@ import apsw
 from web4.journal.backends.sqlite.commits import Counters, LaneCache, write_commit
 from web4.journal.backends.sqlite.engine import connect_writer, rewrite_wal, set_durable, throw_away
 from web4.journal.backends.sqlite.faults import certainly_not_written, describe, is_full, not_committed
+from web4.journal.backends.sqlite.migration import copies
 from web4.journal.errors import NotCommittedError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ class Writer:
         return result
 
     def scrub(self) -> None:
-        """Leave nothing of what was erased in the WAL either.
+        """Leave nothing of what was erased in any file: not in the WAL, not in the copy that a migration left.
 
         Raises:
             NotCommittedError: Somebody reads what the WAL holds. May be tried again.
@@ -274,9 +275,14 @@ class Writer:
         connection = self._ready()
         try:
             connection.wal_checkpoint(None, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._pages = self._written()
+            for copy in copies(self._path):
+                copy.unlink(missing_ok=True)
         except apsw.Error as error:
             self._take_back(error)
             raise not_committed(error) from error
+        except OSError as error:
+            raise NotCommittedError(f"a copy of the store cannot be removed: {error.strerror}") from error
 
     # --- in between ---------------------------------------------------------------------------------------
 
