@@ -6,6 +6,7 @@ from typing import Any, TypeVar, final
 _Sealed = TypeVar("_Sealed")
 
 __all__ = [
+    "Blake3",
     "CoreError",
     "Endpoint",
     "Envelope",
@@ -138,6 +139,17 @@ class Envelope:
 
 def build_info() -> tuple[str, str]:
     """Version and build profile (`release` or `debug`) of the native core."""
+
+@final
+class Blake3:
+    """The BLAKE3-256 of what comes in pieces, too long to be held at once."""
+
+    def __new__(cls) -> Blake3: ...
+    def update(self, piece: bytes, /) -> None:
+        """Add a piece."""
+
+    def digest(self) -> bytes:
+        """The digest of all pieces so far, 32 bytes."""
 
 def blake3(data: bytes, /) -> bytes:
     """The BLAKE3-256 of `data`, 32 bytes."""
