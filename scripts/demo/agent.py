@@ -9,15 +9,24 @@ import trio
 
 from scripts.demo.child import Setup, run, serve
 from web4 import rtt
+from web4.actors.rebuilding import rebuild
 from web4.foundation.clock import SystemClock
+from web4.foundation.digest import blake3_hex
+from web4.journal.backends.sqlite import open_sqlite
+from web4.journal.event_types import EventRegistry
+from web4.journal.lane import Lane
+from web4.journal.opening import open_journal
 from web4.protocols.cip import CipOptions, CipRuntime, accept
 from web4.protocols.cip import messages as m
 from web4.protocols.cip.agreement import Offer
-from web4.trust import OperatorBlock, OperatorPromote, TrustRegistry
+from web4.protocols.cip.durable_lane import peer_definition
+from web4.protocols.cip.lane import PEER_EVENTS, encode_state
+from web4.trust import ManualOverride, OperatorBlock, OperatorPromote, TrustEvent, TrustRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from web4.journal.journal import Journal
     from web4.protocols.cip import Delivery, IntentAnswer
 
 CAPABILITIES = ("state_exchange", "knowledge_exchange", "dmp_trace")
@@ -26,20 +35,26 @@ CAPABILITIES = ("state_exchange", "knowledge_exchange", "dmp_trace")
 class Agent:
     """What the demo can ask of the agent."""
 
-    def __init__(self, setup: Setup, endpoint: rtt.Endpoint, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, setup: Setup, endpoint: rtt.Endpoint, journal: Journal, nursery: trio.Nursery
+    ) -> None:
         self._setup = setup
         self._endpoint = endpoint
+        self._journal = journal
         self._nursery = nursery
         self._clock = SystemClock()
         self._answers: dict[str, trio.MemorySendChannel[m.ReplyEnvelope]] = {}
+        self._sessions: dict[str, rtt.RttSession] = {}
         self.trust = TrustRegistry(emit=setup.emit)
+        self._options = CipOptions(agent_id=setup.name, offer=Offer(capabilities=CAPABILITIES))
         self.cip = CipRuntime(
             setup.identity,
-            options=CipOptions(agent_id=setup.name, offer=Offer(capabilities=CAPABILITIES)),
+            options=self._options,
             trust=self.trust,
             accept_intent=self._accept_intent,
             emit=setup.emit,
             ids=setup.ids,
+            journal=journal,
         )
 
     async def serve_all(self) -> None:
@@ -83,10 +98,16 @@ class Agent:
     ) -> None:
         try:
             async with self._endpoint.dial(url, expect=peer) as session:
+                self._sessions[peer] = session
                 task_status.started(None)
                 await self.cip.serve(session)
         except rtt.RttError as error:
             task_status.started(error)
+
+    async def part(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """End the session with a peer that this agent dialled."""
+        self._sessions.pop(arguments["peer"]).abort("parted")
+        return {}
 
     async def intent(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Ask a peer, and wait for its first answer."""
@@ -119,7 +140,7 @@ class Agent:
 
     async def promote(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Let a person vouch for a peer."""
-        self.trust.handle(
+        await self.cip.trust_command(
             arguments["peer"],
             OperatorPromote(
                 at_ms=self._clock.wall_ms(), human=arguments["human"], reason=arguments["reason"]
@@ -129,8 +150,21 @@ class Agent:
 
     async def block(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Let a person block a peer."""
-        self.trust.handle(
-            arguments["peer"], OperatorBlock(at_ms=self._clock.wall_ms(), human="a person", reason="sabotage")
+        await self.cip.trust_command(
+            arguments["peer"],
+            OperatorBlock(
+                at_ms=self._clock.wall_ms(), human=arguments["human"], reason=arguments["reason"]
+            ),
+        )
+        return await self.trust_in(arguments)
+
+    async def forgive(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Let a person take a peer off the blacklist, to probing."""
+        await self.cip.trust_command(
+            arguments["peer"],
+            ManualOverride(
+                at_ms=self._clock.wall_ms(), human=arguments["human"], reason=arguments["reason"]
+            ),
         )
         return await self.trust_in(arguments)
 
@@ -145,6 +179,31 @@ class Agent:
         log = [] if fsm is None else [msgspec.to_builtins(event) for event in fsm.log]
         return {"state": self.trust.state(arguments["peer"]), "log": log}
 
+    async def lane(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What the journal has of a peer: its state's digest, rebuilt from the records, and who vouched for it."""
+        lane = Lane("peer", arguments["peer"])
+        definition = peer_definition(self.trust, self._options)
+        state = (await rebuild(self._journal, lane, definition)).state
+        vouched: TrustEvent | None = None
+        after = 0
+        while records := await self._journal.read(lane, after=after):
+            for record in records:
+                event = self._journal.registry.decode(record)
+                if isinstance(event, TrustEvent) and event.event == "operator_promote":
+                    vouched = event
+            after = records[-1].seq
+        known = {} if vouched is None else {"human": vouched.actor, "reason": vouched.reason}
+        return {"trust": state.trust.state, "digest": blake3_hex(encode_state(state)), "records": after, **known}
+
+    async def remembers(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What is known of a peer in this life, and what the journal has; an event says it if there is something."""
+        found = await self.lane(arguments)
+        live = self.trust.state(arguments["peer"])
+        if found["records"]:
+            told = {name: found[name] for name in ("human", "reason", "records") if name in found}
+            self._setup.emit("remembered", peer=arguments["peer"], state=live, trust=live, **told)
+        return {**found, "live": live}
+
     def _trace(self) -> m.DmpTrace:
         return m.DmpTrace(
             decision_id=self._setup.ids.uuid4(), steps=("observed",), counterfactuals=(), evidence=()
@@ -153,11 +212,14 @@ class Agent:
 
 async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
     """Be a node until the input ends."""
+    registry = EventRegistry(PEER_EVENTS)
     async with (
+        open_sqlite(setup.directory / "journal") as backend,
+        open_journal(backend, registry=registry, identity=setup.identity) as journal,
         rtt.open_endpoint(setup.identity, emit=setup.emit, ids=setup.ids) as endpoint,
         trio.open_nursery() as nursery,
     ):
-        agent = Agent(setup, endpoint, nursery)
+        agent = Agent(setup, endpoint, journal, nursery)
         async with agent.cip:
             nursery.start_soon(agent.serve_all)
             nursery.start_soon(agent.heed_all)
@@ -167,11 +229,15 @@ async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
                 lines,
                 {
                     "dial": agent.dial,
+                    "part": agent.part,
                     "intent": agent.intent,
                     "fact": agent.fact,
                     "decision": agent.decision,
                     "promote": agent.promote,
                     "block": agent.block,
+                    "forgive": agent.forgive,
+                    "lane": agent.lane,
+                    "remembers": agent.remembers,
                     "overload": agent.overload,
                     "trust": agent.trust_in,
                 },

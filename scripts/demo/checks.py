@@ -8,7 +8,7 @@ import msgspec
 
 CHECKS = {
     "rtt_open": "two processes open an encrypted session, each sees the other's fingerprint",
-    "handshake": "both prove who they are in three messages, and trust rises to probing",
+    "handshake": "both prove who they are in three messages, and hold each other as probing",
     "gate_refuses": "a DECISION_SHARE of a peer that is only probing is refused",
     "promote": "a named human promotes the peer, and the act is in the log",
     "intent_reply": "an INTENT is answered by a signed REPLY of the same conversation",
@@ -19,6 +19,7 @@ CHECKS = {
     "garbage_refused": "plain bytes are refused and charged to their address",
     "foreign_sender_refused": "a message that names another sender is refused, its session's peer blacklisted",
     "trust_unchanged": "after all of it the two agents trust each other as before",
+    "remembered": "killed and started again, bob knows whom he trusts; so does the next run with --keep",
 }
 
 Status = Literal["passed", "failed", "not_reached"]

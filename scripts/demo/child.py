@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -13,7 +14,7 @@ from scripts.demo.lines import read_lines, to_line
 from web4.foundation.clock import SystemClock
 from web4.foundation.errors import Web4Error
 from web4.foundation.events import EventSource, encode_event
-from web4.foundation.identity import Identity
+from web4.foundation.identity import Identity, generate_identity, load_identity, save_identity
 from web4.foundation.ids import SeededIds, SystemIds
 
 if TYPE_CHECKING:
@@ -36,12 +37,37 @@ class Setup:
     def __init__(self, configuration: dict[str, Any]) -> None:
         self.name: str = configuration["name"]
         self.url: str = configuration["url"]
+        self.directory = Path(configuration["directory"])
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.life = self._next_life()
         seed: str | None = configuration["seed"]
-        self.identity = Identity.generate() if seed is None else Identity.from_seed(_key_seed(seed))
-        self.ids: IdSource = SystemIds() if seed is None else SeededIds(seed)
+        # A second life with the same ids and nonces would be a replay of the first, and is refused as one.
+        self._seed = seed if seed is None or self.life == 1 else f"{seed}/life {self.life}"
+        self.identity = self._kept_identity(seed)
+        self.ids: IdSource = SystemIds() if self._seed is None else SeededIds(self._seed)
         self.clock = SystemClock()
         # Event ids have a source of their own, so that they do not shift those of a seeded run.
         self.emit = EventSource(self.name, clock=self.clock, ids=SystemIds(), sink=_say_event)
+
+    def be_somebody_new(self) -> None:
+        """Take another identity than in any life before: nobody knows it, so nobody has blacklisted it."""
+        new = Identity.generate() if self._seed is None else Identity.from_seed(_key_seed(self._seed))
+        self.identity = new
+
+    def _next_life(self) -> int:
+        """How often a process was started in this directory, this time included."""
+        counter = self.directory / "lives"
+        life = 1 + (int(counter.read_text()) if counter.exists() else 0)
+        counter.write_text(f"{life}\n")
+        return life
+
+    def _kept_identity(self, seed: str | None) -> Identity:
+        if seed is not None:
+            return Identity.from_seed(_key_seed(seed))
+        path = self.directory / "identity.pem"
+        if not path.exists():
+            save_identity(generate_identity(), path)
+        return load_identity(path)
 
 
 def _say_event(event: Event) -> None:

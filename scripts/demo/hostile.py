@@ -177,6 +177,7 @@ async def _chunks(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
 
 async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
     """Listen for whoever dials the wrong address, and do what is asked."""
+    setup.be_somebody_new()
     async with rtt.open_endpoint(setup.identity, ids=setup.ids) as endpoint:
         listener = await endpoint.listen(setup.url, admit=lambda *_: True)
         hostile = Hostile(setup, endpoint)

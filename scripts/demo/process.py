@@ -67,6 +67,11 @@ class Child:
             raise ChildError(f"{self.name} could not {do}: {reply['error']}")
         return reply
 
+    async def kill(self) -> None:
+        """End the process as a crash does, at once and without a word; return when it is gone."""
+        self._process.kill()
+        await self._process.wait()
+
     async def listen(self) -> None:
         """Hand on what the process says, until it ends."""
         assert self._process.stdout is not None
@@ -114,6 +119,6 @@ async def start_child(
             await process.stdin.aclose()
             with trio.move_on_after(2):
                 await process.wait()
-            if process.returncode is None:
+            if process.poll() is None:
                 process.kill()
                 await process.wait()

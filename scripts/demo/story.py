@@ -56,6 +56,7 @@ class Story:
         self._fingerprints: dict[str, str] = {}
         self._urls: dict[str, str] = {}
         self._logs: dict[str, list[dict[str, Any]]] = {}
+        self._before: dict[str, str] = {}
         self._step = ""
 
     async def tell(self) -> str | None:
@@ -68,8 +69,9 @@ class Story:
         async with trio.open_nursery() as nursery:
             async with AsyncExitStack() as stack:
                 try:
-                    for name, module in PROCESSES.items():
-                        await self._start(stack, nursery, name, module)
+                    self._stack, self._nursery = stack, nursery
+                    for name in PROCESSES:
+                        await self._start(name)
                 except (CheckFailedError, ChildError, OSError) as error:
                     failure = str(error)
                 else:
@@ -78,6 +80,11 @@ class Story:
         return failure
 
     async def _take_steps(self) -> None:
+        try:
+            await self._recall()
+        except (CheckFailedError, ChildError) as error:
+            self._checks.failed("remembered", str(error))
+            return
         for name, step in self._steps():
             if self._timeline.lost is not None:
                 return
@@ -103,6 +110,7 @@ class Story:
             ("replay_refused", self.replay_refused),
             ("foreign_sender_refused", self.foreign_sender_refused),
             ("trust_unchanged", self.trust_unchanged),
+            ("remembered", self.remembered),
         ]
 
     # --- the steps --------------------------------------------------------------------------------------
@@ -124,11 +132,11 @@ class Story:
             raise CheckFailedError("both ends are one process")
 
     async def handshake(self) -> None:
-        """HELLO, HELLO, VERIFY; both raise each other from unknown to probing."""
+        """HELLO, HELLO, VERIFY; both raise each other to probing, from unknown if they never met."""
         for node, peer in (("alice", "bob"), ("bob", "alice")):
             await self._event(node, "handshake_completed", peer=peer)
             risen = await self._event(node, "trust_transition", peer=peer)
-            if (risen["payload"]["from"], risen["payload"]["to"]) != ("unknown", "probing"):
+            if (risen["payload"]["from"], risen["payload"]["to"]) != (self._before[node], "probing"):
                 raise CheckFailedError(
                     f"{node}'s trust went {risen['payload']['from']} → {risen['payload']['to']}"
                 )
@@ -206,26 +214,71 @@ class Story:
         """A message in Mallory's session that says it is Alice's."""
         await self._attack("foreign_sender", **{"as": self._fingerprints["alice"], "as_name": "alice"})
         self._expect(await self._refusal("bob", "mallory"), "identity")
+        while (await self._event("bob", "trust_transition", peer="mallory"))["payload"]["to"] != "blacklisted":
+            pass  # what came of the attacks before
         if (await self._trust("bob", "mallory"))["state"] != "blacklisted":
             raise CheckFailedError("bob still listens to mallory")
 
     async def trust_unchanged(self) -> None:
         """Nothing of that moved what Alice and Bob think of each other."""
         if self._sabotage == "trust_unchanged":
-            await self._ask("bob", "block", peer=self._fingerprints["alice"])
+            await self._operator("bob", "block", "alice", "sabotage")
         for node, peer in (("alice", "bob"), ("bob", "alice")):
             trust = await self._trust(node, peer)
             if trust["state"] != "trusted" or trust["log"] != self._logs[node]:
                 raise CheckFailedError(f"{node} holds {peer} {trust['state']}, with another log than before")
 
+    async def remembered(self) -> None:
+        """Bob is killed as by a crash. Started again on the same journal he is who he was, byte for byte."""
+        self._timeline.note("bob is killed, and started again on his journal")
+        before = await self._ask("bob", "lane", peer=self._fingerprints["alice"])
+        await self._children["bob"].kill()
+        await self._ask("alice", "part", peer=self._fingerprints["bob"])
+        await self._start("bob", elsewhere=self._sabotage == "remembered")
+        again = await self._ask("bob", "remembers", peer=self._fingerprints["alice"])
+        if again["live"] != "trusted" or again.get("human") != "bob's person":
+            raise CheckFailedError(f"bob holds alice {again['live']} after a restart")
+        if (again["digest"], again["records"]) != (before["digest"], before["records"]):
+            raise CheckFailedError("bob's lane of alice is not what it was before he was killed")
+        of_mallory = await self._ask("bob", "remembers", peer=self._fingerprints["mallory"])
+        if of_mallory["live"] != "blacklisted":
+            raise CheckFailedError(f"bob holds mallory {of_mallory['live']} after a restart")
+
     # --- what the steps are made of -----------------------------------------------------------------------
 
-    async def _start(self, stack: AsyncExitStack, nursery: trio.Nursery, name: str, module: str) -> None:
+    async def _recall(self) -> None:
+        """See that what an earlier run left is known before anybody dials; then let people take it back.
+
+        Agents that trust each other from the start could not show how trust begins.
+        """
+        pairs = (("alice", "bob"), ("bob", "alice"))
+        found = {node: await self._ask(node, "remembers", peer=self._fingerprints[peer]) for node, peer in pairs}
+        for node, peer in pairs:
+            self._before[node] = live = found[node]["live"]
+            if live != found[node]["trust"]:
+                raise CheckFailedError(f"{node} holds {peer} {live}; the journal says {found[node]['trust']}")
+            if live == "unknown":
+                continue
+            who = f", vouched for by {found[node]['human']}" if "human" in found[node] else ""
+            self._timeline.note(f"remembered: {node} holds {peer} {live}{who}; a person takes that back for this run")
+            if live != "blacklisted":
+                await self._operator(node, "block", peer, "the story begins again")
+            await self._operator(node, "forgive", peer, "the story begins again")
+            self._before[node] = "probing"
+
+    async def _operator(self, node: str, do: str, peer: str, reason: str) -> None:
+        await self._ask(
+            node, do, peer=self._fingerprints[peer], human=f"{node}'s person", reason=reason
+        )
+
+    async def _start(self, name: str, *, elsewhere: bool = False) -> None:
         url = "tcp://127.0.0.1:0" if self._transport == "tcp" else f"unix://{self._directory / name}.sock"
         seed = None if self._seed is None else f"{self._seed}/{name}"
-        configuration = {"name": name, "url": url, "seed": seed}
-        self._children[name] = await stack.enter_async_context(
-            start_child(module, name, configuration, self._on_event, self._wake, nursery)
+        # Identities of different seeds are different agents, and have journals of their own.
+        own = f"{name}{'' if self._seed is None else f'-{self._seed}'}{'-elsewhere' if elsewhere else ''}"
+        configuration = {"name": name, "url": url, "seed": seed, "directory": str(self._directory / own)}
+        self._children[name] = await self._stack.enter_async_context(
+            start_child(PROCESSES[name], name, configuration, self._on_event, self._wake, self._nursery)
         )
         ready = (await self._event(name, "ready"))["payload"]
         self._fingerprints[name], self._urls[name] = ready["fingerprint"], ready["url"]
@@ -282,9 +335,7 @@ class Story:
         )
 
     async def _promote(self, node: str, peer: str) -> None:
-        await self._ask(
-            node, "promote", peer=self._fingerprints[peer], human=f"{node}'s person", reason="met in person"
-        )
+        await self._operator(node, "promote", peer, "met in person")
 
     async def _trust(self, node: str, peer: str) -> dict[str, Any]:
         reply = await self._ask(node, "trust", peer=self._fingerprints[peer])

@@ -113,6 +113,8 @@ def _details(event: dict[str, Any]) -> str:
         parts.append(f"{payload['from']} → {payload['to']}")
     if event.get("outcome") == "refused":
         parts.append(f"refused: {event['code']}")
+    if event["type"] == "remembered":
+        parts.append(" by ".join(payload[key] for key in ("trust", "human") if key in payload))
     parts += [
         f"{key} {payload[key]}"
         for key in ("event", "reason", "goal", "statement", "status")

@@ -20,7 +20,7 @@ from web4.trust.commands import (
     Unverifiable,
 )
 from web4.trust.errors import TrustCommandError, TrustViolationError
-from web4.trust.events import Evidence, TrustEvent
+from web4.trust.events import Evidence, TrustEvent, cited_envelope
 from web4.trust.evidence import EvidenceStore
 from web4.trust.fsm import TrustFSM
 from web4.trust.limits import TrustLimits
@@ -58,4 +58,5 @@ __all__ = [
     "TrustState",
     "TrustViolationError",
     "Unverifiable",
+    "cited_envelope",
 ]

@@ -152,6 +152,8 @@ class TrustLogic:
             grave_conflicts=_newer(event.grave_conflicts, state.grave_conflicts),
             handshaken=state.handshaken or handshake,
             revoked=revoked,
+            newcomer_at_ms=event.at_ms if event.is_newcomer else state.newcomer_at_ms,
+            evidence_bytes=state.evidence_bytes + sum(cited.size or 0 for cited in event.evidence),
             counts={**state.counts, event.event: state.counts.get(event.event, 0) + 1},
         )
 

@@ -21,6 +21,8 @@ class TrustRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         grave_conflicts: Conflicts so far that count towards `severe_conflict` (TRUST-4).
         handshaken: The peer completed a handshake here itself.
         revoked: An operator blocked it: a signature of its key proves nothing (ID-4).
+        newcomer_at_ms: When it left `unknown` otherwise than by the operator's word (TRUST-10); 0 if it did not.
+        evidence_bytes: Bytes of the envelopes that are kept against it.
         counts: How often each event came.
     """
 
@@ -34,6 +36,8 @@ class TrustRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     grave_conflicts: int = 0
     handshaken: bool = False
     revoked: bool = False
+    newcomer_at_ms: int = 0
+    evidence_bytes: int = 0
     counts: dict[TrustEventName, int] = msgspec.field(default_factory=dict)
 
     def cooldown_left_ms(self, at_ms: int) -> int:

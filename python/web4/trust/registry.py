@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
 
 _HOUR_MS = 3_600_000
 _OPERATOR_ACTS = frozenset({"operator_promote", "operator_block", "manual_override"})
-_OPERATORS_WORD = _OPERATOR_ACTS | {"anchored"}
-"""What makes records that TRUST-10 does not count: an operator's own. An introducer's count."""
 
 
 class TrustRegistry:
     """One `TrustFSM` per fingerprint, made when a peer first leaves `unknown`.
 
     Observers are called after each committed event, in order of registration; they must not raise.
+
+    Alone it keeps trust in memory, and `handle` and `anchor` change it. Once the owner of durable lanes has taken
+    it over (`keep_on_lanes`), it shows what is durable: events come by `commit` when their lane has them, what was
+    known before comes by `remember`, and commands go to that owner.
 
     Args:
         limits: See `TrustLimits`.
@@ -44,16 +47,21 @@ class TrustRegistry:
         self.limits = limits or TrustLimits()
         self._emit = emit
         self._peers: dict[str, TrustFSM] = {}
+        self._remembered: dict[str, TrustRecord] = {}
+        self._on_lanes = False
         self._newcomers: deque[int] = deque()
         self._observers: list[TrustObserver] = []
         self.unrecorded: Counter[TrustEventName] = Counter()
         """How often an event concerned a peer without a record and left it without one."""
 
     def __iter__(self) -> Iterator[TrustFSM]:
-        return iter(tuple(self._peers.values()))
+        for peer in (*self._peers, *self._remembered):
+            fsm = self.fsm(peer)
+            if fsm is not None:
+                yield fsm
 
     def __len__(self) -> int:
-        return len(self._peers)
+        return len(self._peers) + len(self._remembered)
 
     def state(self, peer: str) -> TrustState:
         """How far `peer` is trusted; `unknown` without a record."""
@@ -62,14 +70,62 @@ class TrustRegistry:
     def record(self, peer: str) -> TrustRecord:
         """What is held about `peer`; the default record if nothing is."""
         fsm = self._peers.get(peer)
-        return TrustRecord() if fsm is None else fsm.record
+        if fsm is not None:
+            return fsm.record
+        return self._remembered.get(peer) or TrustRecord()
 
     def fsm(self, peer: str) -> TrustFSM | None:
-        """The peer's machine, or None while it is unknown."""
-        return self._peers.get(peer)
+        """The peer's machine, or None while it is unknown. One that was remembered begins with an empty log."""
+        fsm = self._peers.get(peer)
+        if fsm is None and peer in self._remembered:
+            return TrustFSM(peer, limits=self.limits, base=self._remembered[peer])
+        return fsm
+
+    # --- on lanes ---------------------------------------------------------------------------------------
+
+    @property
+    def on_lanes(self) -> bool:
+        """Whether durable lanes keep trust, and this shows it."""
+        return self._on_lanes
+
+    def keep_on_lanes(self) -> None:
+        """Take commands no longer: from now on events come from durable lanes, by `commit`.
+
+        Raises:
+            RuntimeError: Trust is held here that no lane knows of, or lanes keep it already.
+        """
+        if self._on_lanes or self._peers:
+            raise RuntimeError("this registry holds trust already; give each durable runtime a new one")
+        self._on_lanes = True
+
+    def remember(self, peer: str, record: TrustRecord, *, now_ms: int) -> None:
+        """Take in what a lane says of a peer from before; observers are not called. Nothing if it is unknown."""
+        if record.state == "unknown" or peer in self._peers or peer in self._remembered:
+            return
+        self._remembered[peer] = record
+        if record.newcomer_at_ms and now_ms - record.newcomer_at_ms < _HOUR_MS:
+            insort(self._newcomers, record.newcomer_at_ms)
+
+    def fold(self, peer: str) -> None:
+        """Let a peer's log go from memory, and keep its record: its lane has the log."""
+        if self._on_lanes and (fsm := self._peers.pop(peer, None)) is not None:
+            self._remembered[peer] = fsm.record
+
+    def count_newcomer(self, at_ms: int) -> None:
+        """Count a newcomer that was decided on a lane and is not durable yet.
+
+        It stays counted if it never will be: a node whose journal fails lets fewer strangers in, not more.
+        """
+        self._newcomers.append(at_ms)
+
+    # --- in memory --------------------------------------------------------------------------------------
 
     def anchor(self, peers: Iterable[str], *, at_ms: int) -> None:
-        """Raise `anchored` for every peer that the configuration pins (TRUST-5)."""
+        """Raise `anchored` for every peer that the configuration pins (TRUST-5).
+
+        Raises:
+            RuntimeError: Trust is kept on lanes.
+        """
         for peer in peers:
             self.handle(peer, Anchored(at_ms=at_ms))
 
@@ -91,7 +147,10 @@ class TrustRegistry:
         Raises:
             TrustCommandError: The command lacks a human, a reason, evidence or a trusted introducer.
             TrustViolationError: `newcomer_limit` (TRUST-10).
+            RuntimeError: Trust is kept on lanes.
         """
+        if self._on_lanes:
+            raise RuntimeError("trust is kept on lanes: await `CipRuntime.trust_command`")
         fsm = self._peers.get(peer) or TrustFSM(peer, limits=self.limits)
         allowed = fsm.state != "unknown" or self.newcomer_allowed(command.at_ms)
         decision = fsm.decide(msgspec.structs.replace(command, newcomer_allowed=allowed))
@@ -107,11 +166,12 @@ class TrustRegistry:
             self.unrecorded[outcome.unrecorded] += 1
 
     def commit(self, peer: str, event: TrustEvent) -> None:
-        """Take in and report an event that was decided on the peer's present record."""
-        fsm = self._peers.get(peer) or TrustFSM(peer, limits=self.limits)
+        """Take in and report an event that was decided on the peer's present record; on lanes, once it is durable."""
+        fsm = self.fsm(peer) or TrustFSM(peer, limits=self.limits)
         fsm.commit(event)
         self._peers[peer] = fsm
-        if event.from_ == "unknown" and event.event not in _OPERATORS_WORD:
+        self._remembered.pop(peer, None)
+        if event.is_newcomer and not self._on_lanes:
             self._newcomers.append(event.at_ms)
         self._report(peer, event)
         for observer in tuple(self._observers):

@@ -11,9 +11,14 @@ import trio
 from tests.protocols.cip.examples import ADA, BOB, EVERYTHING
 from web4 import rtt
 from web4.foundation.ids import SeededIds
+from web4.journal.backends.memory import open_memory
+from web4.journal.event_types import EventRegistry
+from web4.journal.opening import open_journal
 from web4.protocols.cip import CipOptions, CipRuntime
+from web4.protocols.cip.lane import PEER_EVENTS
 from web4.testing import TrioClock
 from web4.testing.clocks import START_MS
+from web4.trust import TrustRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,12 +26,16 @@ if TYPE_CHECKING:
     from typing import Self
 
     from web4.foundation.identity import Identity
+    from web4.journal.backends.memory import MemoryStore, ScriptedFaults
+    from web4.journal.journal import Journal
+    from web4.journal.redaction import Redactor
     from web4.protocols.cip import Delivery, IntentAnswer
+    from web4.trust import TrustLimits
 
 
 @dataclass
 class Node:
-    """A node of these tests: endpoint, runtime, and the events it emitted."""
+    """A node of these tests: endpoint, runtime, and the events it emitted. With a `store` it has a journal in it."""
 
     identity: Identity
     nursery: trio.Nursery
@@ -34,21 +43,31 @@ class Node:
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     accept_intent: Callable[[Delivery], Awaitable[IntentAnswer]] | None = None
+    store: MemoryStore | None = None
+    faults: ScriptedFaults | None = None
+    redactor: Redactor | None = None
+    trust_limits: TrustLimits | None = None
 
     async def __aenter__(self) -> Self:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.heard = trio.lowlevel.ParkingLot()
         options = CipOptions(**{"agent_id": self.name, "offer": EVERYTHING, **self.options})
         more: dict[str, Any] = {} if self.accept_intent is None else {"accept_intent": self.accept_intent}
+        clock = TrioClock(START_MS + round(trio.current_time() * 1_000))  # the same time at every node
+        self.stack = AsyncExitStack()
+        self.journal: Journal | None = None
+        if self.store is not None:
+            self.journal = await self.stack.enter_async_context(self._journal(self.store, clock))
         self.cip = CipRuntime(
             self.identity,
             options=options,
+            trust=TrustRegistry(limits=self.trust_limits, emit=self.emit),
             emit=self.emit,
-            clock=TrioClock(START_MS + round(trio.current_time() * 1_000)),  # the same time at every node
-            ids=SeededIds(self.name),
+            clock=clock,
+            ids=SeededIds(f"{self.name} in {self.directory.name}"),  # another run, other nonces
+            journal=self.journal,
             **more,
         )
-        self.stack = AsyncExitStack()
         self.endpoint = await self.stack.enter_async_context(rtt.open_endpoint(self.identity))
         await self.stack.enter_async_context(self.cip)
         self.url = f"unix://{self.directory}/{self.name}.sock"
@@ -58,6 +77,17 @@ class Node:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stack.aclose()
+
+    @asynccontextmanager
+    async def _journal(self, store: MemoryStore, clock: TrioClock) -> AsyncIterator[Journal]:
+        registry = EventRegistry(PEER_EVENTS)
+        async with (
+            open_memory(store, faults=self.faults) as backend,
+            open_journal(
+                backend, registry=registry, clock=clock, emit=self.emit, redactor=self.redactor
+            ) as journal,
+        ):
+            yield journal
 
     async def _accept(self) -> None:
         async for session in self.endpoint.sessions():

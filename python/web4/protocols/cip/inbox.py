@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Inbox:
     """An asynchronous iterator over deliveries. Any number of tasks may take from it; each delivery goes to one.
 
-    It never drops what it has taken. When it is full for a peer, the peer's messages are refused with
+    A place is held for a delivery from the moment it is decided until it is durable and put here: what was found to
+    have room has it. It never drops what it has taken. When it is full for a peer, the peer's messages are refused with
     `ERROR(busy, retry_after_ms)`, and its INTENTs answered REPLY(deferred): nobody else notices (LIM-1).
 
     Args:
@@ -33,6 +34,7 @@ class Inbox:
         self._count: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._all_bytes = 0
+        self._holding = 0
         self._readers = trio.lowlevel.ParkingLot()
         self._closed = False
 
@@ -58,27 +60,47 @@ class Inbox:
         return (
             not self._closed
             and self._count[peer] < self._per_peer
-            and len(self._waiting) < self._total
+            and len(self._waiting) + self._holding < self._total
             and self._bytes[peer] < self._bytes_per_peer
             and self._all_bytes < self._bytes_total
         )
 
-    def put(self, delivery: Delivery) -> bool:
-        """Let a delivery wait if there is room; say whether it does."""
+    def hold(self, delivery: Delivery) -> bool:
+        """Hold a place for a delivery if there is room; say whether it has one. `put_held` or `release` follow."""
         if not self.room(delivery.peer):
             return False
-        self._waiting.append(delivery)
+        self._holding += 1
         self._count[delivery.peer] += 1
         self._bytes[delivery.peer] += delivery.size
         self._all_bytes += delivery.size
-        self._readers.unpark()
         return True
+
+    def put_held(self, delivery: Delivery) -> None:
+        """Let a delivery wait in the place that is held for it."""
+        self._holding -= 1
+        self._waiting.append(delivery)
+        self._readers.unpark()
+
+    def release(self, delivery: Delivery) -> None:
+        """Give a held place back: its delivery will not come."""
+        self._holding -= 1
+        self._left(delivery)
+
+    def put(self, delivery: Delivery) -> bool:
+        """Let a delivery wait if there is room; say whether it does."""
+        held = self.hold(delivery)
+        if held:
+            self.put_held(delivery)
+        return held
 
     def purge(self, peer: str) -> None:
         """Drop what waits of a peer that was blacklisted (TRUST-8)."""
-        self._waiting = deque(delivery for delivery in self._waiting if delivery.peer != peer)
-        self._all_bytes -= self._bytes[peer]
-        del self._count[peer], self._bytes[peer]
+        waiting, self._waiting = self._waiting, deque()
+        for delivery in waiting:
+            if delivery.peer == peer:
+                self._left(delivery)
+            else:
+                self._waiting.append(delivery)
 
     def close(self) -> None:
         """Take nothing more; what waits can still be read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -11,8 +12,10 @@ import trio
 from web4.foundation.errors import EnvelopeError
 from web4.protocols.cip.actions import Arm, AskIntent, Close, Deliver, Established, Send
 from web4.protocols.cip.context import SessionFacts
+from web4.protocols.cip.durable_lane import LANE_ERRORS
 from web4.protocols.cip.intents import FirstStatus, IntentAnswer, defer, refuse
 from web4.protocols.cip.messages import CHANNELS, type_of
+from web4.protocols.cip.places import Places
 from web4.protocols.cip.session import CipSession
 from web4.protocols.errors import NotConnectedError
 from web4.rtt import BackpressureError, ChannelClosedError, ChannelResetError, RttError
@@ -57,8 +60,6 @@ class Link:
         self.agreement: Agreement | None = None
         self.reason: str | None = None
         """Why this side closed the session, if it did."""
-        self.over = False
-        """Whether it was served, and is no more."""
         self.settled = trio.Event()
         """Set once the handshake has succeeded, or the session is over."""
         self.over = False
@@ -73,9 +74,11 @@ class Link:
                 binding=rtt.binding,
                 initiator=rtt.initiator,
             ),
-            may_answer=lambda: len(self._answers) < _ANSWERS,
+            may_answer=lambda: len(self._answers) + self._places.questions < _ANSWERS,
         )
         self._context = context
+        self._peer = peer
+        self._places = Places(inbox)
         self._inbox = inbox
         self._accept_intent = accept_intent
         self._on_established = on_established
@@ -97,7 +100,9 @@ class Link:
     @property
     def established(self) -> bool:
         """Whether messages may be sent. While the session is between two carriers they wait in its queues."""
-        return self.session.established and self.rtt.state in ("open", "suspended")
+        # Agreed is what was durable when it was told; the session knows what was decided since.
+        agreed = self.agreement is not None and self.session.established
+        return agreed and self.rtt.state in ("open", "suspended")
 
     def close(self, reason: str) -> None:
         """Close the session at once; the peer is told `reason`. A closed one stays as it is."""
@@ -105,26 +110,53 @@ class Link:
             self.reason = reason
         self.rtt.abort(self.reason)
 
+    def lose(self, error: Exception) -> None:
+        """Close the session because its peer's lane cannot be kept: what is not durable is not done."""
+        if self.reason is None:
+            self._context.emit(
+                "error",
+                severity="error",
+                peer=self.rtt.peer,
+                session_id=self.rtt.session_id.hex(),
+                where="journal",
+                error=type(error).__name__,
+                code=getattr(error, "code", None),
+            )
+        self.close("journal")
+
+    async def _load(self) -> None:
+        try:
+            await self._peer.lane.load()
+        except LANE_ERRORS as error:
+            self.lose(error)
+
     async def run(self) -> None:
         """Serve the session until it ends. Only a cancellation or a mistake in the program escapes."""
         try:
             if self.reason is None:
+                await self._load()
+            if self.reason is None:
                 async with trio.open_nursery() as self._nursery:
-                    await self._perform(self.session.start())
+                    await self._act(self.session.start)
                     self._nursery.start_soon(self._live)
             self.session.closed()
             if self._peer_ended:
                 await self._end_gracefully()
+            await self._settle()
         finally:
             self.session.closed()
             self.over = True
             self.rtt.abort(self.reason or "cip ended")
-            self.over = True
             self.settled.set()
             for ready in self._ready.values():
                 ready.set()  # who waits to send must learn that it never will
             self._answers.clear()
             self._answered.set()
+
+    async def _settle(self) -> None:
+        """Make the session's end durable, if that takes a moment only: loading the lane makes up for one that is not."""
+        with trio.move_on_after(self._context.options.step_deadline_ms / 1_000), suppress(*LANE_ERRORS):
+            await self._peer.lane.durable()
 
     async def _end_gracefully(self) -> None:
         """The peer says nothing more: let it have what was accepted for it (RTT-13)."""
@@ -162,7 +194,7 @@ class Link:
 
     def verify_again(self) -> None:
         """Say HELLO once more (HS-8)."""
-        self._nursery.start_soon(self._perform, self.session.verify_again())
+        self._nursery.start_soon(self._act, self.session.verify_again)
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -171,8 +203,7 @@ class Link:
         channel = self._channels[kind]
         try:
             while True:
-                for data in await channel.receive_many(max=_BATCH):
-                    await self._perform(self.session.receive(data, kind))
+                await self._take_in(await channel.receive_many(max=_BATCH), kind)
         except (trio.EndOfChannel, ChannelResetError, ChannelClosedError):
             if kind == "control":
                 self._peer_ended = True
@@ -202,21 +233,72 @@ class Link:
         finally:
             done.set()
 
+    # --- deciding, then doing ---------------------------------------------------------------------------
+
+    async def _take_in(self, messages: list[bytes], kind: ChannelKind) -> None:
+        """Decide what came at once, so that one commit of the journal carries all of it; then do what follows."""
+        actions: list[Action] = []
+        refused: Exception | None = None
+        for data in messages:
+            try:
+                decided = self.session.receive(data, kind)
+            except LANE_ERRORS as error:
+                refused = error
+                break
+            self._places.hold(decided)
+            actions += decided
+        try:
+            await self._perform(actions)
+        finally:
+            self._places.release(actions)
+        if refused is not None:
+            self._lost(refused)
+
+    async def _act(self, decide: Callable[[], list[Action]]) -> None:
+        """Decide, and do what follows."""
+        try:
+            actions = decide()
+        except LANE_ERRORS as error:
+            self._lost(error)
+        else:
+            await self._perform(actions)
+
     async def _perform(self, actions: list[Action]) -> None:
+        """Do what was decided once the events that announce it are durable: no answer leaves before."""
+        try:
+            await self._peer.lane.durable()
+        except LANE_ERRORS as error:
+            self._lost(error)
+            return
         for action in actions:
             match action:
                 case Send():
                     self._send(action)
-                case Deliver(delivery=delivery):
-                    self._inbox.put(delivery)
-                case AskIntent(delivery=delivery):
-                    await self._perform(await self._decide_intent(delivery))
+                case Deliver():
+                    if self._peer.trust != "blacklisted":  # it was meanwhile: nothing more is taken in (TRUST-8)
+                        self._places.deliver(action)
+                case AskIntent():
+                    await self._ask(action)
                 case Established(agreement=agreement):
                     await self._establish(agreement)
                 case Arm(step=step, after_ms=after_ms):
                     self._arm(step, after_ms)
                 case Close(reason=reason):
                     self._end(reason)
+
+    async def _ask(self, action: AskIntent) -> None:
+        """Let the application decide on an INTENT, and tell the peer."""
+        answered = await self._decide_intent(action.delivery)
+        self._places.release([action])
+        for answer in answered:
+            if isinstance(answer, Send):
+                self._send(answer)
+            elif isinstance(answer, Deliver):
+                self._inbox.put(answer.delivery)
+
+    def _lost(self, error: Exception) -> None:
+        self.lose(error)
+        self._nursery.cancel_scope.cancel()
 
     # --- doing ------------------------------------------------------------------------------------------
 
@@ -356,7 +438,7 @@ class Link:
         with scope:
             await trio.sleep(seconds)
         if not scope.cancelled_caught:
-            await self._perform(self.session.deadline(step))
+            await self._act(partial(self.session.deadline, step))
 
     def _end(self, reason: str) -> None:
         self.close(reason)

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from web4.foundation.logic import replay
 from web4.protocols.cip.meters import FaultWindow, SlidingWindow, TokenBucket
-from web4.protocols.cip.peer_logic import IdHeard, PeerLogic, PeerState
+from web4.protocols.cip.handshake import HandshakeStep
+from web4.protocols.cip.peer_logic import PeerLogic, PeerState
 from web4.trust import TrustEvent, TrustLogic
 
 if TYPE_CHECKING:
     from web4.foundation.events import Emitter, Severity
-    from web4.protocols.cip.handshake import HandshakeStep, Phase
+    from web4.protocols.cip.handshake import Phase
     from web4.protocols.cip.messages import StateUpdate
     from web4.protocols.cip.options import CipOptions
-    from web4.protocols.cip.peer_logic import PeerCommand, PeerEvent, PeerOutcome
-    from web4.trust import TrustRegistry
+    from web4.protocols.cip.peer_logic import IdHeard, PeerCommand, PeerEvent, PeerOutcome, Rested
+    from web4.trust import TrustRegistry, TrustState
 
 _LOG_EVENTS: Final = 1_024
 _SENT_IDS: Final = 4_096
@@ -35,8 +36,8 @@ class PeerLane:
     """The single writer of lane `peer:<fingerprint>`, in memory: decide, keep the events, apply (WEB-1).
 
     Trust events are kept by the peer's `TrustFSM` in the registry, all others here. As there, the older half
-    of a full log is folded into a base, so that base and log together rebuild the state. The journal's actor
-    will run the same `PeerLogic` in this place.
+    of a full log is folded into a base, so that base and log together rebuild the state. `DurablePeerLane` runs
+    the same `PeerLogic` on a journal.
     """
 
     def __init__(self, peer: str, *, trust: TrustRegistry, options: CipOptions, emit: Emitter) -> None:
@@ -65,33 +66,47 @@ class PeerLane:
                 self._commit(event)
         return decision.reply
 
-    def _commit(self, event: IdHeard | HandshakeStep) -> None:
+    async def load(self) -> None:
+        """Be ready to be asked. In memory that is at once."""
+
+    async def durable(self) -> None:
+        """Wait until what was decided may be told. In memory that is at once."""
+
+    async def rest(self) -> bool:
+        """Be let go; whether it may be. What a lane in memory holds is lost with it, save the peer's trust."""
+        return True
+
+    def _commit(self, event: IdHeard | Rested | HandshakeStep) -> None:
         self._state = self.logic.apply(self._state, event)
         self.log.append(event)
         if len(self.log) > _LOG_EVENTS:
             half = len(self.log) // 2
             self.base = replay(self.logic, self.log[:half], base=self.base)
             del self.log[:half]
-        if not isinstance(event, IdHeard) and event.to is not None:
-            self._report(event, event.to)
+        if isinstance(event, HandshakeStep):
+            report_step(self._emit, self.peer, event)
 
-    def _report(self, step: HandshakeStep, to: Phase) -> None:
-        kind, severity = _STEP_EVENTS[to]
-        optional: dict[str, Any] = {
-            "reason": step.reason,
-            "retry_after_ms": step.retry_after_ms,
-            "detail": step.detail,
-        }
-        self._emit(
-            kind,
-            severity=severity,
-            peer=self.peer,
-            session_id=step.session_id,
-            protocol="cip",
-            state=to,
-            role=step.role,
-            **{name: value for name, value in optional.items() if value is not None},
-        )
+
+def report_step(emit: Emitter, peer: str, step: HandshakeStep) -> None:
+    """Emit the event of a handshake's step (OBS-2); its session's end has one of the transport's."""
+    if step.to is None:
+        return
+    kind, severity = _STEP_EVENTS[step.to]
+    optional: dict[str, Any] = {
+        "reason": step.reason,
+        "retry_after_ms": step.retry_after_ms,
+        "detail": step.detail,
+    }
+    emit(
+        kind,
+        severity=severity,
+        peer=peer,
+        session_id=step.session_id,
+        protocol="cip",
+        state=step.to,
+        role=step.role,
+        **{name: value for name, value in optional.items() if value is not None},
+    )
 
 
 class RecentEnvelopes:
@@ -121,11 +136,19 @@ class RecentEnvelopes:
 
 
 class Peer:
-    """One peer's lane and its telemetry."""
+    """One peer's lane, in memory unless another is given, and its telemetry."""
 
-    def __init__(self, fingerprint: str, *, trust: TrustRegistry, options: CipOptions, emit: Emitter) -> None:
+    def __init__(
+        self,
+        fingerprint: str,
+        *,
+        trust: TrustRegistry,
+        options: CipOptions,
+        emit: Emitter,
+        lane: PeerLane | None = None,
+    ) -> None:
         self.fingerprint = fingerprint
-        self.lane = PeerLane(fingerprint, trust=trust, options=options, emit=emit)
+        self.lane = lane or PeerLane(fingerprint, trust=trust, options=options, emit=emit)
         self.messages = TokenBucket(options.messages_per_second, options.message_burst)
         self.errors = SlidingWindow(options.errors_per_second)
         self.rate_reports = TokenBucket(1, 1)
@@ -135,6 +158,11 @@ class Peer:
         self.newest_state: StateUpdate | None = None
         self.newest_state_ms = 0
         self._sent: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def trust(self) -> TrustState:
+        """How far the peer is trusted by all that was decided, durable or not: for what waits until it is."""
+        return self.lane.state.trust.state
 
     def sent(self, msg_id: str) -> None:
         """Remember a message of ours that the peer may answer; the oldest are forgotten beyond 4 096."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -37,6 +38,7 @@ from web4.trust import (
     TrustLogic,
     TrustOutcome,
     TrustRecord,
+    cited_envelope,
 )
 
 
@@ -67,6 +69,8 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         overload_retry_ms: This node is overloaded: when a HELLO may be tried again.
         newcomer_retry_ms: No new record may be made of an unknown peer now (TRUST-10): when to try again.
         busy_retry_ms: When to try again if there is no room.
+        keeps: The envelope's size in bytes, if it can be kept as evidence.
+        keeps_first: The size of what came first under its id, if that is still held and could be kept, too.
     """
 
     session_id: str
@@ -83,21 +87,40 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     overload_retry_ms: int | None = None
     newcomer_retry_ms: int | None = None
     busy_retry_ms: int = 1_000
+    keeps: int | None = None
+    keeps_first: int | None = None
 
 
-PeerCommand = Arrived | HandshakeCommand | TrustCommand
+class Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing is going on with the peer; what can no longer be replayed at `at_ms` may go."""
+
+    at_ms: int
 
 
-class IdHeard(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """An id or nonce was used (REP-2). `key` is its bytes in hex."""
+PeerCommand = Arrived | HandshakeCommand | TrustCommand | Rest
+
+
+class IdHeard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An id or nonce was used (REP-2). `key` is its bytes in hex.
+
+    `skew_ms` is the node's limit at that time, so that replay needs none: it says what the window let go.
+    """
 
     key: str
     content: str
     envelope: str
     at_ms: int
+    skew_ms: int
 
 
-PeerEvent = TrustEvent | IdHeard | HandshakeStep
+class Rested(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The window let go what could no longer be replayed. See `IdHeard` for `skew_ms`."""
+
+    at_ms: int
+    skew_ms: int
+
+
+PeerEvent = TrustEvent | IdHeard | Rested | HandshakeStep
 RefusalKind = Literal["InvalidEnvelopeError", "ReplayError", "TrustViolationError", "TryAgainLater"]
 
 
@@ -153,6 +176,10 @@ class PeerLogic:
             return self._arrived(state, command)
         if isinstance(command, HandshakeCommand):
             return self._stepped(state, command)
+        if isinstance(command, Rest):
+            gone = state.replay != state.replay.without_stale(command.at_ms, self.replay)
+            rested = Rested(at_ms=command.at_ms, skew_ms=self.replay.skew_ms)
+            return Decision((rested,) if gone else (), PeerOutcome("taken"))
         return self._trusted(state, command)
 
     def apply(self, state: PeerState, event: PeerEvent) -> PeerState:
@@ -163,8 +190,11 @@ class PeerLogic:
             case IdHeard():
                 heard = Heard(bytes.fromhex(event.content), bytes.fromhex(event.envelope))
                 replay = state.replay.remembering(
-                    bytes.fromhex(event.key), heard, at_ms=event.at_ms, limits=self.replay
+                    bytes.fromhex(event.key), heard, at_ms=event.at_ms, limits=_limits(event.skew_ms)
                 )
+                return PeerState(state.trust, replay, state.handshakes)
+            case Rested():
+                replay = state.replay.without_stale(event.at_ms, _limits(event.skew_ms))
                 return PeerState(state.trust, replay, state.handshakes)
             case HandshakeStep():
                 after = self.handshake.apply(state.handshakes.get(event.session_id), event)
@@ -189,7 +219,7 @@ class PeerLogic:
         refusal = _barred(state.handshakes.get(command.session_id), command, admission)
         if refusal is not None:
             return Decision((), PeerOutcome("refused", refusal=refusal))
-        return Decision(_heard(command), PeerOutcome("handled", admission=admission))
+        return Decision(self._heard(command), PeerOutcome("handled", admission=admission))
 
     def _replayed(self, state: PeerState, command: Arrived) -> _Decision | None:
         """Step 10. What was heard is remembered only once the message is let in, so that a retry can be."""
@@ -234,8 +264,8 @@ class PeerLogic:
             at_ms=command.at_ms,
             reason="equivocation",
             evidence=(
-                Evidence(blake3=verdict.first.envelope.hex(), msg_id=command.msg_id),
-                Evidence(blake3=command.digest, msg_id=command.msg_id),
+                cited_envelope(verdict.first.envelope.hex(), command.msg_id, command.keeps_first),
+                cited_envelope(command.digest, command.msg_id, command.keeps),
             ),
             newcomer_allowed=command.newcomer_retry_ms is None,
         )
@@ -243,15 +273,31 @@ class PeerLogic:
         refusal = Refusal("ReplayError", "equivocation", field="msg_id", silent=True)
         return Decision(decision.events, PeerOutcome("refused", refusal=refusal, trust=decision.reply))
 
+    def _heard(self, command: Arrived) -> tuple[IdHeard, ...]:
+        """What to remember of a message that was let in: its id, and a HELLO's nonce; of telemetry nothing."""
+        if command.type == _TELEMETRY:
+            return ()
+        content, envelope, at_ms = command.content_digest, command.digest, command.at_ms
+        skew_ms = self.replay.skew_ms
+        key = _key(command.msg_id).hex()
+        heard = IdHeard(key=key, content=content, envelope=envelope, at_ms=at_ms, skew_ms=skew_ms)
+        if not isinstance(command.handshake, HelloArrived):
+            return (heard,)
+        nonce = base64.b64decode(command.handshake.hello.nonce).hex()
+        return (
+            heard,
+            IdHeard(key=nonce, content=nonce, envelope=envelope, at_ms=at_ms, skew_ms=skew_ms),
+        )
+
     # --- the handshake --------------------------------------------------------------------------------
 
     def _handshake_message(self, state: PeerState, command: Arrived) -> _Decision:
         handshake = command.handshake
         if handshake is None:  # an ERROR about something else
-            return Decision(_heard(command), PeerOutcome("handled", admission="yes"))
+            return Decision(self._heard(command), PeerOutcome("handled", admission="yes"))
         if isinstance(handshake, HelloArrived):
             handshake = self._with_patience(state, command, handshake)
-        evidence = (Evidence(blake3=command.digest, msg_id=command.msg_id),)
+        evidence = (cited_envelope(command.digest, command.msg_id, command.keeps),)
         decision = self._stepped(
             state, handshake, newcomer_retry_ms=command.newcomer_retry_ms, evidence=evidence
         )
@@ -259,7 +305,7 @@ class PeerLogic:
         if outcome is not None and outcome.action == "out_of_turn":
             refusal = Refusal("InvalidEnvelopeError", "out_of_turn", field="type")
             return Decision((), PeerOutcome("refused", refusal=refusal))
-        return Decision((*_heard(command), *decision.events), decision.reply)
+        return Decision((*self._heard(command), *decision.events), decision.reply)
 
     def _with_patience(self, state: PeerState, command: Arrived, hello: HelloArrived) -> HelloArrived:
         """Say whether this HELLO has to wait, before anything is answered: HS-5, TRUST-3, TRUST-10."""
@@ -339,17 +385,7 @@ def _key(msg_id: str) -> bytes:
     return bytes.fromhex(msg_id.replace("-", ""))
 
 
-def _heard(command: Arrived) -> tuple[IdHeard, ...]:
-    """What to remember of a message that was let in: its id, and a HELLO's nonce; of telemetry nothing."""
-    if command.type == _TELEMETRY:
-        return ()
-    of_message = IdHeard(
-        key=_key(command.msg_id).hex(),
-        content=command.content_digest,
-        envelope=command.digest,
-        at_ms=command.at_ms,
-    )
-    if not isinstance(command.handshake, HelloArrived):
-        return (of_message,)
-    nonce = base64.b64decode(command.handshake.hello.nonce).hex()
-    return (of_message, IdHeard(key=nonce, content=nonce, envelope=command.digest, at_ms=command.at_ms))
+@lru_cache(maxsize=8)
+def _limits(skew_ms: int) -> ReplayLimits:
+    """The limits that an event was decided under."""
+    return ReplayLimits(skew_ms=skew_ms)

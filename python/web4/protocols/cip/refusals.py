@@ -12,7 +12,7 @@ from web4.foundation.errors import EnvelopeError, InvalidEnvelopeError, Signatur
 from web4.protocols.cip.actions import Action, Close, Send
 from web4.protocols.cip.messages import Error
 from web4.protocols.errors import ReplayError, TryAgainLater
-from web4.trust import AuthFailure, Evidence, MaliciousEvidence, TrustCommand, TrustViolationError
+from web4.trust import AuthFailure, MaliciousEvidence, TrustCommand, TrustViolationError, cited_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Refusals:
 
     def tell(self, code: str, msg_id: str | None, retry_after_ms: int | None = None) -> list[Action]:
         """Send the peer an ERROR, unless it is blacklisted or had ten within the second (CIP-2)."""
-        blacklisted = self._context.trust.state(self._facts.peer) == "blacklisted"
+        blacklisted = self._peer.trust == "blacklisted"
         if blacklisted or not self._peer.errors.take(self._context.clock.monotonic_ns()):
             return []
         error = Error(
@@ -136,7 +136,8 @@ class Refusals:
 
     def _blame(self, error: SignatureMismatchError, data: bytes, digest: str, at_ms: int) -> list[Action]:
         """Charge the session's proven peer, and nobody whom the bytes name (VAL-4)."""
-        evidence = (Evidence(blake3=digest, msg_id=error.msg_id),)
+        size = len(data) if self._context.evidence.room(self._facts.peer, len(data)) else None
+        evidence = (cited_envelope(digest, error.msg_id, size),)
         newcomer_allowed = self._context.trust.newcomer_allowed(at_ms)
         command: TrustCommand
         if error.code == "identity":
@@ -156,8 +157,13 @@ class Refusals:
         return [*actions, Close("auth_failure")]
 
     def _keep(self, trust: TrustOutcome | None, digest: str, data: bytes) -> None:
-        """Keep evidence that an event cites; a stranger's, of whom nothing is recorded, would only fill the store."""
-        if trust is not None and trust.event is not None:
+        """Keep evidence that an event says is kept; of a stranger nothing is recorded, and so nothing kept."""
+        if trust is None or trust.event is None:
+            return
+        cited = next((cited for cited in trust.event.evidence if cited.blake3 == digest), None)
+        if cited is not None and cited.blob is None:
+            self._context.evidence.refused += 1
+        elif cited is not None:
             self._context.evidence.put(self._facts.peer, digest, data)
 
     def _keep_both(self, incoming: Incoming, trust: TrustOutcome | None) -> None:

@@ -6,7 +6,7 @@ hash trie, so that a lane can drop a provisional state (ACT-2) with 150 000 ids 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from immutables import Map
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _BUCKETS: Final = 8
 """In how many steps the window moves on: an id is held up to one such step longer than it must."""
+NEVER_MS: Final = -(2**63)
+"""The arrival time of what was let go, when nothing was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,9 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bucket:
+class Bucket:
+    """Ids that came by `ends_ms`, Unix milliseconds, and after the bucket before."""
+
     ends_ms: int
     heard: Map[bytes, Heard]
 
@@ -82,8 +86,8 @@ class ReplayWindow:
     `forgot_ms` is the latest arrival time of anything that was let go.
     """
 
-    buckets: tuple[_Bucket, ...] = ()
-    forgot_ms: int = field(default=-(2**63))
+    buckets: tuple[Bucket, ...] = ()
+    forgot_ms: int = NEVER_MS
 
     def __len__(self) -> int:
         return sum(len(bucket.heard) for bucket in self.buckets)
@@ -129,16 +133,24 @@ class ReplayWindow:
 
     def remembering(self, key: bytes, heard: Heard, *, at_ms: int, limits: ReplayLimits) -> ReplayWindow:
         """Give the window that holds `key` too, and has let go what can no longer be replayed."""
-        live = tuple(self._live(at_ms, limits))
-        gone = self.buckets[: len(self.buckets) - len(live)]
-        forgot_ms = gone[-1].ends_ms if gone else self.forgot_ms
+        live, forgot_ms = self._parted(at_ms, limits)
         if live and at_ms <= live[-1].ends_ms:
-            newest = _Bucket(live[-1].ends_ms, live[-1].heard.set(key, heard))
+            newest = Bucket(live[-1].ends_ms, live[-1].heard.set(key, heard))
             return ReplayWindow((*live[:-1], newest), forgot_ms)
-        newest = _Bucket(at_ms + limits.bucket_ms - 1, Map({key: heard}))
+        newest = Bucket(at_ms + limits.bucket_ms - 1, Map({key: heard}))
         return ReplayWindow((*live, newest), forgot_ms)
 
-    def _live(self, at_ms: int, limits: ReplayLimits) -> Iterator[_Bucket]:
+    def without_stale(self, at_ms: int, limits: ReplayLimits) -> ReplayWindow:
+        """Give the window that has let go what can no longer be replayed."""
+        return ReplayWindow(*self._parted(at_ms, limits))
+
+    def _parted(self, at_ms: int, limits: ReplayLimits) -> tuple[tuple[Bucket, ...], int]:
+        """What is still held, and the latest arrival time of what no longer is."""
+        live = tuple(self._live(at_ms, limits))
+        gone = self.buckets[: len(self.buckets) - len(live)]
+        return live, gone[-1].ends_ms if gone else self.forgot_ms
+
+    def _live(self, at_ms: int, limits: ReplayLimits) -> Iterator[Bucket]:
         return (bucket for bucket in self.buckets if bucket.ends_ms + limits.retention_ms >= at_ms)
 
     def is_stale(self, at_ms: int, limits: ReplayLimits) -> bool:

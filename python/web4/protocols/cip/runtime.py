@@ -18,27 +18,27 @@ from web4.protocols.cip.inbox import Inbox
 from web4.protocols.cip.intents import refuse_all
 from web4.protocols.cip.link import Link
 from web4.protocols.cip.meters import AddressMeters
-from web4.protocols.cip.peer import Peer
+from web4.protocols.cip.peers import Peers
 from web4.protocols.errors import HandshakeFailed, NotConnectedError
 from web4.protocols.fields import StateClaim
-from web4.trust import TrustRegistry
+from web4.trust import Anchored, EvidenceStore, TrustRegistry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Self
 
     from web4.foundation.clock import Clock
     from web4.foundation.events import Emitter
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
+    from web4.journal.journal import Journal
     from web4.protocols.cip.actions import Delivery
     from web4.protocols.cip.agreement import Agreement
     from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.cip.options import CipOptions
     from web4.protocols.fields import JsonObject, Presence
     from web4.rtt import RttSession
-    from web4.trust import EvidenceStore, TrustEvent
-
-_SWEEP_MS = 60_000
+    from web4.trust import TrustCommand, TrustEvent, TrustOutcome
 
 
 class CipRuntime:
@@ -61,6 +61,9 @@ class CipRuntime:
         emit: Gets the events (OBS-2).
         clock: Where time comes from.
         ids: Where ids, nonces and challenges come from; guessable ones only in tests.
+        journal: Where peers' lanes are kept (TRUST-7, REP-2): trust, replay window and evidence outlive a restart,
+            and no answer leaves before what it says is durable. The trust registry must be a new one then, and
+            shows what is durable. Left out, all of it lives in memory and a restart forgets it.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class CipRuntime:
         emit: Emitter = no_events,
         clock: Clock | None = None,
         ids: IdSource | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.inbox = Inbox(
             per_peer=options.inbox_per_peer,
@@ -90,35 +94,63 @@ class CipRuntime:
             emit=emit,
             trust=self.trust,
             room=self.inbox.room,
+            evidence=EvidenceStore(blobs=journal is not None),
         )
         self._accept_intent = accept_intent
-        self._peers: dict[str, Peer] = {}
+        self._peers = Peers(self._context, journal, linked=self._linked, broken=self._on_broken)
         self._links: dict[str, list[Link]] = {}
         self._served: WeakKeyDictionary[RttSession, Link] = WeakKeyDictionary()
         self._changed = trio.lowlevel.ParkingLot()
         self._addresses = AddressMeters(options.handshakes_per_second, options.handshake_burst)
-        self._swept_ms = 0
         self._entered = False
         self._unobserve = self.trust.observe(self._on_trust)
 
     async def __aenter__(self) -> Self:
+        await self._peers.remember()
         self._entered = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._entered = False
-        self._unobserve()
         self.inbox.close()
         for links in list(self._links.values()):
             for link in list(links):
                 link.close("shutdown")
+                link.session.closed()
+        await self._peers.close()
+        self._unobserve()
 
     # --- how this node is, and how others are -----------------------------------------------------------
 
-    @property
-    def evidence(self) -> EvidenceStore:
-        """The envelopes that trust events cite."""
-        return self._context.evidence
+    async def trust_command(self, peer: str, command: TrustCommand) -> TrustOutcome:
+        """Let an operator, or another room, say something about a peer's trust (TRUST-9).
+
+        With a journal this returns once it is durable, and observers have heard of it. Cancelled, it may have
+        happened all the same.
+
+        Raises:
+            TrustCommandError: The command lacks a human, a reason, evidence or a trusted introducer.
+            TrustViolationError: `newcomer_limit` (TRUST-10).
+            JournalError: The journal does not take it; nothing has changed.
+        """
+        return await self._peers.command(peer, command)
+
+    async def anchor(self, peers: Iterable[str]) -> None:
+        """Raise `anchored` for every peer that the configuration pins (TRUST-5).
+
+        Raises:
+            JournalError: As `trust_command`; the peers before were anchored.
+        """
+        for peer in peers:
+            await self.trust_command(peer, Anchored(at_ms=self._context.clock.wall_ms()))
+
+    async def evidence(self, blake3: str) -> bytes | None:
+        """The envelope that a trust event cites by this BLAKE3-256, in hex; None if it is not kept.
+
+        Raises:
+            JournalError: It cannot be read, or is not what was kept.
+        """
+        return await self._peers.evidence(blake3)
 
     @property
     def state(self) -> StateClaim:
@@ -157,8 +189,11 @@ class CipRuntime:
     def admit(self, fingerprint: str, address: str) -> bool:
         """Say whether a proven peer may have a session; for `Endpoint.listen(admit=...)` (RTT-6).
 
-        Refuses the blacklisted (HS-6) and more handshakes of one address than allowed (section 22).
+        Refuses the blacklisted (HS-6), peers whose lane the journal had to halt, and more handshakes of one address
+        than allowed (section 22).
         """
+        if not self._peers.readable(fingerprint):
+            return False
         if self.trust.state(fingerprint) == "blacklisted":
             self._report_blacklisted(fingerprint)
             return False
@@ -175,7 +210,6 @@ class CipRuntime:
         """
         if not self._entered:
             raise RuntimeError("serve sessions inside the runtime's block")
-        self._sweep()
         link = self._link(session)
         links = self._links.setdefault(session.peer, [])
         links.append(link)
@@ -183,7 +217,9 @@ class CipRuntime:
             self._report_blacklisted(session.peer, session.session_id.hex())
             link.close("blacklisted")
         try:
-            await link.run()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._peers.sweep)
+                await link.run()
         finally:
             links.remove(link)
             if not links:
@@ -326,15 +362,10 @@ class CipRuntime:
     def _link(self, session: RttSession) -> Link:
         link = self._served.get(session)
         if link is None:
-            peer = self._peers.get(session.peer)
-            if peer is None:
-                peer = self._peers[session.peer] = Peer(
-                    session.peer, trust=self.trust, options=self._context.options, emit=self._context.emit
-                )
             link = self._served[session] = Link(
                 session,
                 context=self._context,
-                peer=peer,
+                peer=self._peers.need(session.peer),
                 inbox=self.inbox,
                 accept_intent=self._accept_intent,
                 on_established=self._on_established,
@@ -366,6 +397,14 @@ class CipRuntime:
             for link in list(self._links.get(peer, ())):
                 link.close("blacklisted")
 
+    def _linked(self) -> set[str]:
+        return {link.rtt.peer for link in self._served.values() if not link.over}
+
+    def _on_broken(self, peer: str, error: Exception) -> None:
+        """What was decided of a peer is not durable and was dropped: its sessions rest on nothing."""
+        for link in list(self._links.get(peer, ())):
+            link.lose(error)
+
     def _report_blacklisted(self, peer: str, session_id: str | None = None) -> None:
         self._context.emit(
             "handshake_failed",
@@ -376,18 +415,6 @@ class CipRuntime:
             state="failed",
             reason="blacklisted",
         )
-
-    def _sweep(self) -> None:
-        """Let go, once a minute, what is held of peers of whom nothing can be replayed any more."""
-        at_ms = self._context.clock.wall_ms()
-        if abs(at_ms - self._swept_ms) < _SWEEP_MS:
-            return
-        self._swept_ms = at_ms
-        # A link that is not served yet holds its peer already; a second one would have a replay window of its own.
-        linked = {link.rtt.peer for link in self._served.values() if not link.over}
-        for fingerprint, peer in list(self._peers.items()):
-            if fingerprint not in linked and peer.idle(at_ms):
-                del self._peers[fingerprint]
 
 
 def _handshake_failed(link: Link) -> HandshakeFailed:

@@ -108,7 +108,8 @@ class CipSession:
         return self._followed(outcome.handshake, None) if outcome.handshake else []
 
     def closed(self) -> None:
-        """Say that the RTT session has ended; nothing of it is kept but the ids it used. Twice is as once."""
+        """Say that the RTT session has ended; nothing of it is kept but the ids it used. Twice is as once. Never
+        raises: what a journal does not take is closed when the lane is loaded again."""
         self._over = True
         self._peer.lane.handle(Closed(session_id=self._facts.session_id, at_ms=self._now()))
 
@@ -159,8 +160,8 @@ class CipSession:
     def _arrived(self, incoming: Incoming, at_ms: int) -> Arrived:
         """Gather what the lane has to know: digests, verdicts, and what other lanes say (ACT-1)."""
         message = incoming.message
-        trust = self._context.trust
-        stranger = trust.state(self._facts.peer) == "unknown"
+        stranger = self._peer.trust == "unknown"
+        keeps, keeps_first = self._keeps(incoming)
         answers_ours = not isinstance(message, m.ReplyEnvelope) or self._peer.was_sent(
             message.payload.in_reply_to
         )
@@ -177,8 +178,20 @@ class CipSession:
             answers_ours=answers_ours,
             newest_state_ms=self._peer.newest_state_ms,
             overload_retry_ms=self._context.overload_retry_ms,
-            newcomer_retry_ms=(trust.newcomer_retry_ms(at_ms) or None) if stranger else None,
+            newcomer_retry_ms=(self._context.trust.newcomer_retry_ms(at_ms) or None) if stranger else None,
             busy_retry_ms=self._context.options.busy_retry_ms,
+            keeps=keeps,
+            keeps_first=keeps_first,
+        )
+
+    def _keeps(self, incoming: Incoming) -> tuple[int | None, int | None]:
+        """The sizes of this envelope and of the first under its id, as far as both could be kept as evidence."""
+        store, size = self._context.evidence, len(incoming.envelope.data)
+        first = self._peer.recent.get(incoming.message.msg_id)
+        both = first is not None and store.room(self._facts.peer, size + len(first))
+        return (
+            size if store.room(self._facts.peer, size) else None,
+            len(first) if first is not None and both else None,
         )
 
     def _room_for(self, message: m.CipMessage) -> bool:
@@ -212,7 +225,7 @@ class CipSession:
             return []  # nothing of ours waits for a receipt until the outbox is there
         delivery = Delivery(
             peer=self._facts.peer,
-            trust=self._context.trust.state(self._facts.peer),
+            trust=self._peer.trust,
             admission=outcome.admission,
             message=message,
             digest=incoming.digest,
@@ -281,7 +294,7 @@ class CipSession:
         """Tell the peer how this node is (PACE-3); nothing while the session is not established."""
         if not self.established:
             return []
-        view = self._context.trust.state(self._facts.peer)
+        view = self._peer.trust
         now = self._context.state
         payload = m.StateUpdate(
             presence=now.presence,

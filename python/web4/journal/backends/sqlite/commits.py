@@ -95,7 +95,7 @@ def write_commit(
     lane: Lane | None = None
     lane_id = 0
     for sealed in commit.records:
-        if sealed.lane is not lane:
+        if sealed.lane != lane:
             lane = sealed.lane
             lane_id = ids[lane]
             previous = cache.position(lane)

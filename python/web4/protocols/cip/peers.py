@@ -1,0 +1,194 @@
+"""The peers that a node holds in memory, and what its journal remembers of all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import trio
+
+from web4.actors.rebuilding import rebuild
+from web4.journal.errors import BlobNotFoundError, CorruptJournalError, JournalError
+from web4.journal.lane import Lane
+from web4.protocols.cip.durable_lane import LANE_ERRORS, DurablePeerLane, peer_definition
+from web4.protocols.cip.lane import PEER_EVENTS
+from web4.protocols.cip.peer import Peer
+from web4.trust.fsm import raise_refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from web4.journal.journal import Journal
+    from web4.protocols.cip.context import CipContext
+    from web4.protocols.cip.durable_lane import Broken
+    from web4.trust import TrustCommand, TrustOutcome
+
+_SWEEP_MS: Final = 60_000
+_PAGE: Final = 500
+
+
+class Peers:
+    """Peers by fingerprint, made when they are first needed.
+
+    Args:
+        context: What the node's sessions share.
+        journal: Where lanes of peers are; None keeps them in memory.
+        linked: The peers of whom a session is being served, or about to be.
+        broken: Told when a peer's lane cannot be kept.
+    """
+
+    def __init__(
+        self, context: CipContext, journal: Journal | None, *, linked: Callable[[], set[str]], broken: Broken
+    ) -> None:
+        self._context = context
+        self._journal = journal
+        self._linked = linked
+        self._broken = broken
+        self._definition = peer_definition(context.trust, context.options)
+        self._held: dict[str, Peer] = {}
+        self._used: Counter[str] = Counter()
+        self._swept_ms = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._held))
+
+    def __contains__(self, fingerprint: object) -> bool:
+        return fingerprint in self._held
+
+    def __getitem__(self, fingerprint: str) -> Peer:
+        return self._held[fingerprint]
+
+    def get(self, fingerprint: str) -> Peer | None:
+        """A peer that is held."""
+        return self._held.get(fingerprint)
+
+    def need(self, fingerprint: str) -> Peer:
+        """A peer, made now if it is not held.
+
+        Raises:
+            InvalidEventError: `lane`: with a journal, a name that is no fingerprint.
+        """
+        peer = self._held.get(fingerprint)
+        if peer is None:
+            peer = self._held[fingerprint] = self._made(fingerprint)
+        return peer
+
+    def readable(self, fingerprint: str) -> bool:
+        """Whether what the journal has of a peer can be used: of a halted lane nobody can say whom it bars."""
+        return self._journal is None or Lane("peer", fingerprint) not in self._journal.halted
+
+    def _made(self, fingerprint: str) -> Peer:
+        context = self._context
+        lane = None
+        if self._journal is not None:
+            lane = DurablePeerLane(
+                fingerprint,
+                journal=self._journal,
+                definition=self._definition,
+                trust=context.trust,
+                evidence=context.evidence,
+                options=context.options,
+                emit=context.emit,
+                clock=context.clock,
+                broken=self._broken,
+            )
+        return Peer(fingerprint, trust=context.trust, options=context.options, emit=context.emit, lane=lane)
+
+    # --- what is remembered -----------------------------------------------------------------------------
+
+    async def remember(self) -> None:
+        """Read how far every peer is trusted that the journal knows (HS-6, TRUST-10).
+
+        A lane that cannot be read is halted, and its peer not admitted.
+
+        Raises:
+            JournalError: The journal cannot be read.
+            RuntimeError: The trust registry holds trust that no lane knows of.
+        """
+        journal = self._journal
+        if journal is None:
+            return
+        for one in PEER_EVENTS:
+            journal.registry.register(one)
+        self._context.trust.keep_on_lanes()
+        now_ms = self._context.clock.wall_ms()
+        after: Lane | None = None
+        while page := await journal.heads("peer", after=after, limit=_PAGE):
+            for lane, _ in page:
+                try:
+                    trust = (await rebuild(journal, lane, self._definition)).state.trust
+                except CorruptJournalError as error:
+                    journal.halt(lane, str(error), seq=error.seq)
+                    continue
+                self._context.trust.remember(lane.id, trust, now_ms=now_ms)
+                self._context.evidence.remember(lane.id, trust.evidence_bytes)
+            after = page[-1][0]
+
+    async def evidence(self, blake3: str) -> bytes | None:
+        """An envelope that an event cites, if it is kept.
+
+        Raises:
+            JournalError: It cannot be read, or is not what was kept.
+        """
+        held = self._context.evidence.get(blake3)
+        if held is not None or self._journal is None:
+            return held
+        try:
+            return await self._journal.get_blob(f"b3:{blake3}")
+        except BlobNotFoundError:
+            return None
+
+    # --- commands about trust ---------------------------------------------------------------------------
+
+    async def command(self, fingerprint: str, command: TrustCommand) -> TrustOutcome:
+        """Decide a command about a peer's trust; returns once what it leads to is durable."""
+        trust = self._context.trust
+        if self._journal is None:
+            return trust.handle(fingerprint, command)
+        peer = self.need(fingerprint)
+        self._used[fingerprint] += 1
+        try:
+            await peer.lane.load()
+            allowed = peer.trust != "unknown" or trust.newcomer_allowed(command.at_ms)
+            outcome = peer.lane.handle(msgspec.structs.replace(command, newcomer_allowed=allowed)).trust
+            await peer.lane.durable()
+        finally:
+            self._used[fingerprint] -= 1
+            if not self._used[fingerprint]:
+                del self._used[fingerprint]
+        assert outcome is not None
+        raise_refusal(outcome, fingerprint)
+        return outcome
+
+    # --- letting go -------------------------------------------------------------------------------------
+
+    async def sweep(self) -> None:
+        """Let go, once a minute, what is held of peers of whom nothing can be replayed any more."""
+        at_ms = self._context.clock.wall_ms()
+        if abs(at_ms - self._swept_ms) < _SWEEP_MS:
+            return
+        self._swept_ms = at_ms
+        linked = self._linked()
+        for fingerprint, peer in list(self._held.items()):
+            if fingerprint not in linked and fingerprint not in self._used and peer.idle(at_ms):
+                await self._let_go(fingerprint, peer)
+
+    async def close(self) -> None:
+        """Write what waits, and a snapshot of every lane, for a few seconds at most: a restart does without."""
+        if self._journal is None:
+            return
+        with trio.CancelScope(shield=True), trio.move_on_after(self._journal.limits.close_seconds):
+            for fingerprint, peer in list(self._held.items()):
+                await self._let_go(fingerprint, peer)
+
+    async def _let_go(self, fingerprint: str, peer: Peer) -> None:
+        try:
+            rests = await peer.lane.rest()
+        except LANE_ERRORS as error:
+            if isinstance(error, JournalError):
+                return  # it stays as it is; the next sweep tries again
+            raise
+        # A link that is not served yet holds its peer already; a second one would have a lane of its own.
+        if rests and fingerprint not in self._used and fingerprint not in self._linked():
+            del self._held[fingerprint]

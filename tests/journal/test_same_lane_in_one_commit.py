@@ -1,0 +1,56 @@
+"""Several callers append to one lane while a commit is under way: the next takes them all (JRN-5a)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import msgspec
+import trio
+import trio.testing
+
+from web4.journal.backends.sqlite import open_sqlite
+from web4.journal.event_types import EventRegistry, EventType
+from web4.journal.journal import NewEvent
+from web4.journal.lane import Lane
+from web4.journal.opening import open_journal
+from web4.journal.verify import verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Noted(msgspec.Struct, frozen=True, kw_only=True):
+    text: str
+
+
+TYPES = (EventType(name="noted", struct=Noted, classes={"text": "retainable"}),)
+
+
+async def test_appends_of_one_lane_share_a_commit(tmp_path: Path) -> None:
+    """Each caller names the lane by an object of its own; the records still follow each other on disk."""
+    registry = EventRegistry(TYPES)
+    async with (
+        open_sqlite(tmp_path / "journal") as backend,
+        open_journal(backend, registry=registry) as journal,
+    ):
+
+        async def append(number: int) -> None:
+            event = NewEvent(Noted(text=str(number)), 0)
+            await journal.append(Lane("session", "one"), [event], expected_seq=number)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(append, 0)
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(1, 40):
+                nursery.start_soon(append, number)
+                await trio.lowlevel.checkpoint()
+        assert (await journal.stats())["largest_commit"] > 1
+        records = await journal.read(Lane("session", "one"))
+        assert [record.seq for record in records] == list(range(1, 41))
+        assert [registry.decode(record).text for record in records] == [str(number) for number in range(40)]
+        assert not (await verify(backend, registry)).findings
+    connection = apsw.Connection(str(tmp_path / "journal" / "journal.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    links: Any = connection.execute("SELECT position, previous FROM record ORDER BY seq").fetchall()
+    connection.close()
+    assert [previous for _, previous in links] == [0, *(position for position, _ in links[:-1])]

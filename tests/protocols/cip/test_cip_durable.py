@@ -1,0 +1,448 @@
+"""`CipRuntime` on a journal: what it says is durable first, and a restart forgets nothing (TRUST-7, REP-2, HS-6)."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+import trio
+
+from tests.protocols.cip.examples import ADA, BOB, EVE, FACT, INTENT, TRACE, sealed
+from tests.protocols.cip.nodes import Node, nodes, until
+from web4 import rtt
+from web4.actors.rebuilding import rebuild
+from web4.foundation.digest import canonical
+from web4.journal.backends.memory import Fault, MemoryStore, ScriptedFaults
+from web4.journal.errors import JournalError
+from web4.journal.journal import Journal, NewEvent
+from web4.journal.lane import Lane
+from web4.protocols.cip import accept
+from web4.protocols.cip import messages as m
+from web4.protocols.cip.durable_lane import peer_definition
+from web4.protocols.cip.lane import encode_state
+from web4.protocols.cip.peer_logic import IdHeard
+from web4.protocols.errors import HandshakeFailed
+from web4.trust import (
+    Anchored,
+    HandshakeOk,
+    ManualOverride,
+    OperatorBlock,
+    OperatorPromote,
+    TrustCommandError,
+    TrustLimits,
+    TrustViolationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from trio.testing import MockClock
+
+    from web4.journal.event_types import EventType
+
+
+class Discreet:
+    """A redactor that rewrites where people met."""
+
+    def persist(self, one: EventType, event: Any, payload: bytes) -> tuple[Any, bytes]:
+        """As the journal's own: the event and its bytes, as they are to be stored."""
+        if one.name == "trust.recorded" and event.reason.startswith("met at"):
+            event = msgspec.structs.replace(event, reason="met in person")
+            payload = canonical(event)
+        return event, payload
+
+
+OF_ADA = Lane("peer", ADA.fingerprint)
+
+
+@asynccontextmanager
+async def met(tmp_path: Path, **of: dict[str, Any]) -> AsyncIterator[tuple[Node, Node, rtt.RttSession]]:
+    """Ada and Bob, with an established session that Ada dialled."""
+    async with nodes(tmp_path, **of) as (ada, bob):
+        session = await ada.dial(bob)
+        await ada.cip.established(session)
+        await bob.cip.connected(ADA.fingerprint)
+        yield ada, bob, session
+
+
+def journal_of(node: Node) -> Journal:
+    assert node.journal is not None
+    return node.journal
+
+
+async def state_of(node: Node, peer: str) -> bytes:
+    """A lane's state as the journal has it, rebuilt from its records alone."""
+    journal = journal_of(node)
+    definition = peer_definition(node.cip.trust, node.cip._context.options)
+    return encode_state((await rebuild(journal, Lane("peer", peer), definition)).state)
+
+
+async def test_trust_survives(clock: MockClock, tmp_path: Path) -> None:
+    """TRUST-7: restart and reconnect keep the state, and rebuilding from the lane gives the same bytes."""
+    store = MemoryStore()
+    async with met(tmp_path, bob={"store": store}) as (_, bob, _):
+        act = OperatorPromote(at_ms=1, human="bob's person", reason="met in person")
+        assert (await bob.cip.trust_command(ADA.fingerprint, act)).state == "trusted"
+        peer = bob.cip._peers[ADA.fingerprint]
+        live = peer.lane.state
+        assert encode_state(live) == await state_of(bob, ADA.fingerprint)
+        record = bob.cip.trust.record(ADA.fingerprint)
+        assert record == live.trust
+    (tmp_path / "again").mkdir()
+    async with nodes(tmp_path / "again", bob={"store": store}) as (ada, bob):
+        assert bob.cip.trust.record(ADA.fingerprint) == record, "before anybody comes"
+        assert len(bob.cip.trust) == 1
+        await ada.cip.established(await ada.dial(bob))
+        await bob.cip.connected(ADA.fingerprint)
+        after = bob.cip.trust.record(ADA.fingerprint)
+        assert (after.state, after.seq, after.counts["handshake_ok"]) == ("trusted", record.seq + 1, 2)
+        assert bob.count("trust_transition") == 1
+        fsm = bob.cip.trust.fsm(ADA.fingerprint)
+        assert fsm is not None
+        assert [(event.from_, event.to) for event in fsm.log] == [("trusted", "trusted")]
+
+
+async def test_the_replay_window_survives(clock: MockClock, tmp_path: Path) -> None:
+    """REP-2: a message, and a HELLO's nonce, that were heard before a restart are known after it."""
+    store = MemoryStore()
+    async with met(tmp_path, bob={"store": store}) as (ada, bob, session):
+        link = ada.cip._links[BOB.fingerprint][0]
+        letter, _ = link.session.send(m.FactPropose(fact=FACT, dmp_trace=TRACE, causal_links=()))
+        await link._ready["knowledge"].wait()
+        await link._channels["knowledge"].send(letter.data)
+        assert (await anext(bob.cip.inbox)).message.msg_id == letter.msg_id
+        hello = link.session.state
+        assert hello is not None
+        assert hello.own is not None
+        session.abort("enough")
+    (tmp_path / "again").mkdir()
+    async with met(tmp_path / "again", bob={"store": store}) as (ada, bob, _):
+        link = ada.cip._links[BOB.fingerprint][0]
+        await link._ready["knowledge"].wait()
+        await link._channels["knowledge"].send(letter.data)
+        seen = await bob.event("replay_detected")
+        assert (seen["status"], seen["msg_id"]) == ("duplicate", letter.msg_id)
+        assert len(bob.cip.inbox) == 0
+        used = m.Hello(
+            protocols=hello.own.offer.protocols,
+            capabilities=hello.own.offer.capabilities,
+            features=hello.own.offer.features,
+            session_nonce=hello.own.nonce,
+            challenge=hello.own.challenge,
+        )
+        again, _ = link.session._sealed(used), None
+        await link.rtt.control.send(again.data)
+        await bob.event("replay_detected", code="nonce_replayed")
+
+
+async def test_nothing_leaves_before_it_is_durable(clock: MockClock, tmp_path: Path) -> None:
+    """DESIGN, rules 2 and 3: while the journal cannot write, no answer, no delivery, no event of the lane."""
+    gate, faults = trio.Event(), ScriptedFaults()
+    async with nodes(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob):
+        async with ada.dialled(bob.url, BOB) as session:
+            ada.nursery.start_soon(ada.cip.serve, session)
+            await bob.event("handshake_started")
+            faults.plan("commit", Fault(until=gate))
+            await until(lambda: faults.attempts["commit"] == 2)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            lane = bob.cip._peers[ADA.fingerprint].lane
+            assert [one.phase for one in lane.state.handshakes.values()] == ["verifying"], "decided"
+            assert [bob.count(kind) for kind in ("handshake_step", "envelope_sent")] == [0, 0]
+            assert ada.count("envelope_received") == 0
+            gate.set()
+            await ada.cip.established(session)
+            await bob.cip.connected(ADA.fingerprint)
+            gate = trio.Event()
+            faults.plan("commit", Fault(until=gate))
+            await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+            await bob.event("envelope_received", type="FACT_PROPOSE")
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert len(bob.cip.inbox) == 0
+            gate.set()
+            assert (await anext(bob.cip.inbox)).peer == ADA.fingerprint
+
+
+async def test_an_intent_is_asked_once_it_is_durable(clock: MockClock, tmp_path: Path) -> None:
+    """The application is not even asked about what may never have been heard."""
+    asked: list[str] = []
+
+    async def gladly(delivery: Any) -> Any:
+        asked.append(delivery.message.msg_id)
+        return accept()
+
+    faults = ScriptedFaults()
+    of_bob = {"store": MemoryStore(), "faults": faults, "accept_intent": gladly}
+    async with met(tmp_path, bob=of_bob) as (ada, bob, _):
+        gate = trio.Event()
+        faults.plan("commit", Fault(until=gate))
+        sent = await ada.cip.send_intent(BOB.fingerprint, goal="ask", topic="?")
+        await bob.event("envelope_received", type="INTENT")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert asked == []
+        gate.set()
+        assert (await anext(bob.cip.inbox)).message.msg_id == sent
+        assert asked == [sent]
+
+
+async def test_observers_hear_of_durable_events_only(clock: MockClock, tmp_path: Path) -> None:
+    """TRUST-8: a blacklisting closes sessions once it is durable, and whoever asked is answered then."""
+    faults = ScriptedFaults()
+    async with met(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob, session):
+        gate = trio.Event()
+        faults.plan("commit", Fault(until=gate))
+        done: list[str] = []
+
+        async def block() -> None:
+            act = OperatorBlock(at_ms=1, human="bob's person", reason="enough")
+            done.append((await bob.cip.trust_command(ADA.fingerprint, act)).state)
+
+        bob.nursery.start_soon(block)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert (bob.cip.trust.state(ADA.fingerprint), done, bob.cip.peers()) == (
+            "probing",
+            [],
+            [ADA.fingerprint],
+        )
+        gate.set()
+        await until(lambda: session.state == "closed")
+        assert (bob.cip.trust.state(ADA.fingerprint), done) == ("blacklisted", ["blacklisted"])
+
+
+async def test_the_blacklisted_are_barred_after_a_restart(clock: MockClock, tmp_path: Path) -> None:
+    """HS-6: remembered before the first dial; an override is remembered, too."""
+    store = MemoryStore()
+    async with nodes(tmp_path, bob={"store": store}) as (ada, bob):
+        act = OperatorBlock(at_ms=1, human="bob's person", reason="enough")
+        await bob.cip.trust_command(ADA.fingerprint, act)
+    for name in ("second", "third"):
+        (tmp_path / name).mkdir()
+    async with nodes(tmp_path / "second", bob={"store": store}) as (ada, bob):
+        with pytest.raises(rtt.HandshakeError) as refused:
+            await ada.dial(bob)
+        assert refused.value.code == "not_admitted"
+        forgive = ManualOverride(at_ms=2, human="bob's person", reason="a mistake")
+        assert (await bob.cip.trust_command(ADA.fingerprint, forgive)).state == "probing"
+    async with met(tmp_path / "third", bob={"store": store}) as (_, bob, _):
+        assert bob.cip.trust.state(ADA.fingerprint) == "probing"
+
+
+async def test_commands_go_to_the_lane(clock: MockClock, tmp_path: Path) -> None:
+    """TRUST-2, TRUST-10: refusals are raised and leave nothing; the registry takes no commands of its own."""
+    limits = TrustLimits(newcomers_per_hour=1)
+    store = MemoryStore()
+    async with nodes(tmp_path, bob={"store": store, "trust_limits": limits}) as (_, bob):
+        with pytest.raises(TrustCommandError) as refused:
+            await bob.cip.trust_command(EVE.fingerprint, OperatorBlock(at_ms=1, human=" ", reason="?"))
+        assert refused.value.code == "human_required"
+        with pytest.raises(RuntimeError, match="trust_command"):
+            bob.cip.trust.handle(ADA.fingerprint, Anchored(at_ms=1))
+        with pytest.raises(RuntimeError, match="trust_command"):
+            bob.cip.trust.anchor([ADA.fingerprint], at_ms=1)
+        await bob.cip.anchor([ADA.fingerprint])
+        now = bob.cip._context.clock.wall_ms()
+        await bob.cip.trust_command("0" * 64, HandshakeOk(at_ms=now))
+        with pytest.raises(TrustViolationError):
+            await bob.cip.trust_command("1" * 64, HandshakeOk(at_ms=now))
+        assert (await journal_of(bob).head(Lane("peer", "1" * 64))).seq == 0
+        (record,) = await journal_of(bob).read(OF_ADA)
+        assert (record.type, record.principal) == ("trust.recorded", None)
+        with pytest.raises(JournalError):
+            await bob.cip.trust_command("../../etc", Anchored(at_ms=1))
+    (tmp_path / "again").mkdir()
+    async with nodes(tmp_path / "again", bob={"store": store, "trust_limits": limits}) as (_, bob):
+        assert bob.cip.trust.state(ADA.fingerprint) == "trusted"
+        with pytest.raises(TrustViolationError):
+            await bob.cip.trust_command("1" * 64, HandshakeOk(at_ms=now + 1))
+        await bob.cip.trust_command("1" * 64, HandshakeOk(at_ms=now + 3_600_000))
+
+
+async def test_an_operators_name_is_in_the_record(clock: MockClock, tmp_path: Path) -> None:
+    async with nodes(tmp_path, bob={"store": MemoryStore()}) as (_, bob):
+        act = OperatorPromote(at_ms=5, human="grace", reason="met in person")
+        await bob.cip.trust_command(ADA.fingerprint, act)
+        (record,) = await journal_of(bob).read(OF_ADA)
+        assert (record.principal, record.at) == ("grace", 5)
+
+
+async def test_a_journal_that_fails_ends_the_session(clock: MockClock, tmp_path: Path) -> None:
+    """JRN-15: nothing is delivered that is not durable; the provisional state is dropped; trust stays as it was."""
+    store, faults = MemoryStore(), ScriptedFaults()
+    async with met(tmp_path, bob={"store": store, "faults": faults}) as (ada, bob, session):
+        before = encode_state(bob.cip._peers[ADA.fingerprint].lane.state)
+        # Somebody else writes the lane: this writer was replaced (JRN-4f).
+        journal = journal_of(bob)
+        heard = IdHeard(key="00", content="00", envelope="00", at_ms=1, skew_ms=1)
+        await journal.append(
+            OF_ADA, [NewEvent(heard, 1)], expected_seq=(await journal.head(OF_ADA)).seq
+        )
+        await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await bob.event("error", where="journal", error="WrongExpectedSeq")
+        await until(lambda: session.state == "closed")
+        assert len(bob.cip.inbox) == 0
+        await until(lambda: not bob.cip._links)
+        rebuilt = await state_of(bob, ADA.fingerprint)
+        assert rebuilt != before
+        # What is there is served on.
+        await ada.cip.established(await ada.dial(bob))
+        await bob.cip.connected(ADA.fingerprint)
+        assert bob.cip._peers[ADA.fingerprint].lane.state.replay.find(b"\x00"), "what the other heard"
+        await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        assert (await anext(bob.cip.inbox)).peer == ADA.fingerprint
+
+
+async def test_a_halted_lane_admits_nobody(clock: MockClock, tmp_path: Path) -> None:
+    """Of a peer whose lane cannot be read nobody can say that it is not blacklisted: it stays outside, others come."""
+    async with (
+        nodes(tmp_path, bob={"store": MemoryStore()}) as (ada, bob),
+        Node(EVE, ada.nursery, tmp_path, "eve") as eve,
+    ):
+        await ada.cip.established(await ada.dial(bob))
+        journal_of(bob).halt(OF_ADA, "for this test")
+        with pytest.raises(rtt.HandshakeError):
+            await ada.dial(bob)
+        await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await bob.event("error", where="journal", error="LaneHalted")
+        with pytest.raises(JournalError):
+            await bob.cip.trust_command(ADA.fingerprint, Anchored(at_ms=1))
+        # Dialled from here it ends before a word, with a reason.
+        with pytest.raises(HandshakeFailed) as failed:
+            await bob.cip.established(await bob.dial(ada))
+        assert failed.value.code == "journal"
+        await eve.cip.established(await eve.dial(bob))
+
+
+async def test_handshakes_of_an_earlier_boot_are_closed(clock: MockClock, tmp_path: Path) -> None:
+    """A power cut leaves sessions open in the lane; loading it closes them by events."""
+    store = MemoryStore()
+    async with met(tmp_path, bob={"store": store}):
+        store.kill()
+    (tmp_path / "again").mkdir()
+    async with met(tmp_path / "again", bob={"store": store}) as (_, bob, session):
+        open_ones = bob.cip._peers[ADA.fingerprint].lane.state.handshakes
+        assert list(open_ones) == [session.session_id.hex()]
+        records = await journal_of(bob).read(OF_ADA)
+        steps = [journal_of(bob).registry.decode(one) for one in records if one.type == "cip.handshake"]
+        ended = [step.session_id for step in steps if step.to is None]
+        assert len(ended) == 1
+        assert ended[0] == steps[0].session_id != session.session_id.hex()
+
+
+async def test_evidence_is_a_blob_before_it_is_cited(clock: MockClock, tmp_path: Path) -> None:
+    """JRN-8b, TRUST-7: what an event cites is stored first; it outlives the node, and so do its bounds (LIM-1)."""
+    store, faults = MemoryStore(), ScriptedFaults()
+    async with met(tmp_path, bob={"store": store, "faults": faults}) as (ada, bob, _):
+        gate = trio.Event()
+        faults.plan("put_blob", Fault("not_committed"), Fault(until=gate))
+        link = ada.cip._links[BOB.fingerprint][0]
+        letter, _ = link.session.send(INTENT)
+        forged = letter.data.replace(b"wetter", b"wotter")
+        assert forged != letter.data
+        await link._ready["knowledge"].wait()
+        await link._channels["knowledge"].send(forged)
+        await bob.event("auth_failure", code="signature")
+        await until(lambda: faults.attempts.get("put_blob", 0) == 2)
+        before = (await journal_of(bob).head(OF_ADA)).seq
+        await trio.sleep(1)
+        assert (await journal_of(bob).head(OF_ADA)).seq == before, "the event waits for its evidence"
+        assert bob.cip.trust.state(ADA.fingerprint) == "probing"
+        gate.set()
+        await until(lambda: bob.cip.trust.state(ADA.fingerprint) == "untrusted")
+    (tmp_path / "again").mkdir()
+    async with nodes(tmp_path / "again", bob={"store": store}) as (_, bob):
+        records = await journal_of(bob).read(OF_ADA)
+        blamed = [journal_of(bob).registry.decode(one) for one in records if one.type == "trust.recorded"][-1]
+        (cited,) = blamed.evidence
+        assert (cited.blob, cited.size) == (f"b3:{cited.blake3}", len(forged))
+        assert await bob.cip.evidence(cited.blake3) == forged
+        assert await bob.cip.evidence("00" * 32) is None
+        evidence = bob.cip._context.evidence
+        assert evidence.room(ADA.fingerprint, 1024 * 1024 - len(forged))
+        assert not evidence.room(ADA.fingerprint, 1024 * 1024 - len(forged) + 1)
+
+
+async def test_silent_peers_are_let_go_with_a_snapshot(clock: MockClock, tmp_path: Path) -> None:
+    """ACT-6: what is held of a silent peer goes; its lane comes back from a snapshot that holds no stale id."""
+    async with nodes(tmp_path, bob={"store": MemoryStore()}) as (ada, bob):
+        async with ada.dialled(bob.url, BOB) as session:
+            ada.nursery.start_soon(ada.cip.serve, session)
+            await ada.cip.established(session)
+            await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+            await anext(bob.cip.inbox)
+        await until(lambda: not bob.cip.peers())
+        assert ADA.fingerprint in bob.cip._peers
+        await trio.sleep(300)
+        async with Node(EVE, ada.nursery, tmp_path, "eve") as eve:
+            await eve.cip.established(await eve.dial(bob))
+            await until(lambda: ADA.fingerprint not in bob.cip._peers)
+        assert bob.cip.trust.state(ADA.fingerprint) == "probing"
+        fsm = bob.cip.trust.fsm(ADA.fingerprint)
+        assert fsm is not None
+        assert fsm.log == ()
+        (snapshot,) = await journal_of(bob).snapshots(OF_ADA)
+        assert snapshot.seq == (await journal_of(bob).head(OF_ADA)).seq
+        assert b'"buckets":[]' in snapshot.state
+        assert len(snapshot.state) < 400
+        await ada.cip.established(await ada.dial(bob))
+        assert (await bob.cip.connected(ADA.fingerprint)).protocols == ("cip/1.0",)
+
+
+async def test_room_is_held_while_the_journal_writes(clock: MockClock, tmp_path: Path) -> None:
+    """LOOP-1: two peers find the last place; one has it, the other is told, and what was let in is delivered."""
+    faults = ScriptedFaults()
+    of_bob = {"store": MemoryStore(), "faults": faults, "options": {"inbox_total": 1}}
+    async with (
+        met(tmp_path, bob=of_bob) as (ada, bob, _),
+        Node(EVE, ada.nursery, tmp_path, "eve") as eve,
+    ):
+        await eve.cip.established(await eve.dial(bob))
+        await bob.cip.connected(EVE.fingerprint)
+        gate = trio.Event()
+        faults.plan("commit", Fault(until=gate))
+        first = await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await bob.event("envelope_received", type="FACT_PROPOSE")
+        await eve.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await bob.event("envelope_rejected", code="busy")
+        assert len(bob.cip.inbox) == 0
+        gate.set()
+        told = (await anext(eve.cip.inbox)).message
+        assert isinstance(told, m.ErrorEnvelope)
+        assert told.payload.code == "busy"
+        assert (await anext(bob.cip.inbox)).message.msg_id == first
+        assert bob.cip.inbox.room(EVE.fingerprint)
+
+
+async def test_live_state_is_what_was_persisted(clock: MockClock, tmp_path: Path) -> None:
+    """JRN-19b: a redaction hook that rewrites an event rewrites it for the live state, too."""
+
+    async with met(tmp_path, bob={"store": MemoryStore(), "redactor": Discreet()}) as (_, bob, _):
+        act = OperatorPromote(at_ms=1, human="grace", reason="met at 12 Long Lane")
+        await bob.cip.trust_command(ADA.fingerprint, act)
+        fsm = bob.cip.trust.fsm(ADA.fingerprint)
+        assert fsm is not None
+        assert fsm.log[-1].reason == "met in person"
+        live = bob.cip._peers[ADA.fingerprint].lane.state
+        assert encode_state(live) == await state_of(bob, ADA.fingerprint)
+        assert b"Long Lane" not in b"".join(one.payload or b"" for one in await journal_of(bob).read(OF_ADA))
+
+
+async def test_a_thousand_messages_leave_a_snapshot(clock: MockClock, tmp_path: Path) -> None:
+    """JRN-7a: by and by a lane that grows is snapshot; rebuilding from it, from all records, and live agree."""
+    number = 1_200
+    options = {"messages_per_second": 1e6, "message_burst": 1e6, "inbox_per_peer": 4_000}
+    async with met(tmp_path, bob={"store": MemoryStore(), "options": options}) as (ada, bob, _):
+        for _ in range(number):
+            await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        sent = [(await anext(bob.cip.inbox)).message.msg_id for _ in range(number)]
+        assert len(set(sent)) == number
+        journal = journal_of(bob)
+        lane = bob.cip._peers[ADA.fingerprint].lane
+        await lane.durable()
+        snapshots = await journal.snapshots(OF_ADA)
+        assert snapshots
+        assert journal.backend.store.commits < number  # type: ignore[attr-defined]
+        from_snapshot = await state_of(bob, ADA.fingerprint)
+        journal.backend.store.snapshots.clear()  # type: ignore[attr-defined]
+        assert encode_state(lane.state) == from_snapshot == await state_of(bob, ADA.fingerprint)
