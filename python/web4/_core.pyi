@@ -607,10 +607,10 @@ def seal_group(
 ) -> tuple[list[_Sealed], list[tuple[int, int, bytes, int]]]:
     """Seal all parts of a commit, sorted by lane; parts of one lane follow each other (JRN-3).
 
-    `parts` is a list; a part is (text of the lane, anything, lane, head, prepared events): head is (number, hash, time, ...), an event
-    (itself, type, version, payload, time, cause, principal, references, work). Each record is
-    `make((lane, number, time, header, payload, salt, payload hash, hash, references, work))`. Where a part ends is
-    (first number, last number, last hash, last time).
+    `parts` is a list; a part is (text of the lane, anything, lane, head, prepared events); a head is
+    (number, hash, time, ...), an event (itself, type, version, payload, time, cause, principal, references, work). Each
+    record is `make((lane, number, time, header, payload, salt, payload hash, hash, references, work))`. Where a part
+    ends is (first number, last number, last hash, last time).
 
     Raises:
         ValueError: Too few salts, 16 bytes for each record, or a hash has not 32 bytes.

@@ -127,7 +127,9 @@ def test_demo_keep_remembers(tmp_path: Path, arguments: list[str]) -> None:
         done = run("--json", "--keep", str(tmp_path / "kept"), *arguments)
         *events, summary = objects(done.stdout)
         assert (done.returncode, summary["ok"]) == (0, True), (number, done.stderr, summary)
-        ready = {event["node"]: event["payload"]["fingerprint"] for event in events if event["type"] == "ready"}
+        ready = {
+            event["node"]: event["payload"]["fingerprint"] for event in events if event["type"] == "ready"
+        }
         fingerprints.append(ready)
         types = [event["type"] for event in events]
         early = events[: types.index("session_open")]

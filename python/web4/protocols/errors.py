@@ -52,7 +52,9 @@ class HandshakeFailed(Web4Error):  # noqa: N818 - the name is the specification'
         ErrorCode("capability", "The peer lacks a mandatory capability (CIP-3).", "Closed; no trust event."),
         ErrorCode("refused", "The peer refused the handshake.", "Closed; no trust event."),
         ErrorCode("blacklisted", "The peer is blacklisted here.", "Closed at admission (HS-6)."),
-        ErrorCode("journal", "This node's journal does not take what was decided.", "Closed; try again later."),
+        ErrorCode(
+            "journal", "This node's journal does not take what was decided.", "Closed; try again later."
+        ),
         ErrorCode("closed", "The session ended first.", "No trust event."),
     )
 

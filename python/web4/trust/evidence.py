@@ -38,7 +38,9 @@ class EvidenceStore:
 
     def room(self, peer: str, size: int) -> bool:
         """Whether `size` bytes more, evidence against `peer`, could be kept."""
-        return self._bytes + size <= self._max_bytes and self._of_peer[peer] + size <= self._max_bytes_per_peer
+        return (
+            self._bytes + size <= self._max_bytes and self._of_peer[peer] + size <= self._max_bytes_per_peer
+        )
 
     def put(self, peer: str, blake3: str, envelope: bytes) -> bool:
         """Keep `envelope`, evidence against `peer`, under its digest; say whether it is held."""

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import trio
 
-from tests.protocols.cip.examples import ADA, BOB, EVE, FACT, INTENT, TRACE, sealed
+from tests.protocols.cip.examples import ADA, BOB, EVE, FACT, INTENT, TRACE
 from tests.protocols.cip.nodes import Node, nodes, until
 from web4 import rtt
 from web4.actors.rebuilding import rebuild
@@ -275,9 +275,7 @@ async def test_a_journal_that_fails_ends_the_session(clock: MockClock, tmp_path:
         # Somebody else writes the lane: this writer was replaced (JRN-4f).
         journal = journal_of(bob)
         heard = IdHeard(key="00", content="00", envelope="00", at_ms=1, skew_ms=1)
-        await journal.append(
-            OF_ADA, [NewEvent(heard, 1)], expected_seq=(await journal.head(OF_ADA)).seq
-        )
+        await journal.append(OF_ADA, [NewEvent(heard, 1)], expected_seq=(await journal.head(OF_ADA)).seq)
         await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
         await bob.event("error", where="journal", error="WrongExpectedSeq")
         await until(lambda: session.state == "closed")

@@ -185,7 +185,10 @@ def test_any_window_has_one_spelling(heard: list[tuple[bytes, bytes, bytes, int]
     assert decode_state(written) == state
     assert encode_state(decode_state(written)) == written
     rested = window.without_stale(2_000_000, limits)
-    assert (len(rested), rested.forgot_ms) == (0, window.buckets[-1].ends_ms if window.buckets else rested.forgot_ms)
+    assert (len(rested), rested.forgot_ms) == (
+        0,
+        window.buckets[-1].ends_ms if window.buckets else rested.forgot_ms,
+    )
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,9 @@ HandshakeCommand = (
 # --- the event and the reply ------------------------------------------------------------------------
 
 
-class HandshakeStep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class HandshakeStep(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """One step of a session's handshake. Fields that are None leave the state's as they are.
 
     `to` is None when the session has ended. `detail` is the peer's own word, for the record only.

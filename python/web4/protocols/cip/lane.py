@@ -26,9 +26,7 @@ PEER_EVENTS: Final = (
         struct=IdHeard,
         classes=dict.fromkeys(("key", "content", "envelope", "at_ms", "skew_ms"), "structural"),
     ),
-    EventType(
-        name="cip.rested", struct=Rested, classes=dict.fromkeys(("at_ms", "skew_ms"), "structural")
-    ),
+    EventType(name="cip.rested", struct=Rested, classes=dict.fromkeys(("at_ms", "skew_ms"), "structural")),
     EventType(
         name="cip.handshake",
         struct=HandshakeStep,

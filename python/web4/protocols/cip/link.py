@@ -275,7 +275,9 @@ class Link:
                 case Send():
                     self._send(action)
                 case Deliver():
-                    if self._peer.trust != "blacklisted":  # it was meanwhile: nothing more is taken in (TRUST-8)
+                    if (
+                        self._peer.trust != "blacklisted"
+                    ):  # it was meanwhile: nothing more is taken in (TRUST-8)
                         self._places.deliver(action)
                 case AskIntent():
                     await self._ask(action)

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from web4.foundation.logic import replay
-from web4.protocols.cip.meters import FaultWindow, SlidingWindow, TokenBucket
 from web4.protocols.cip.handshake import HandshakeStep
+from web4.protocols.cip.meters import FaultWindow, SlidingWindow, TokenBucket
 from web4.protocols.cip.peer_logic import PeerLogic, PeerState
 from web4.trust import TrustEvent, TrustLogic
 

@@ -109,7 +109,8 @@ class CipSession:
 
     def closed(self) -> None:
         """Say that the RTT session has ended; nothing of it is kept but the ids it used. Twice is as once. Never
-        raises: what a journal does not take is closed when the lane is loaded again."""
+        raises: what a journal does not take is closed when the lane is loaded again.
+        """
         self._over = True
         self._peer.lane.handle(Closed(session_id=self._facts.session_id, at_ms=self._now()))
 
