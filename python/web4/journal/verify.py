@@ -62,6 +62,12 @@ async def verify(
     return await _Verification(backend, registry, fingerprint, progress).run(lanes)
 
 
+async def anchored_places(backend: Backend) -> dict[str, int]:
+    """How far each lane was anchored, by good signatures, since it was repaired last."""
+    look = _Verification(backend, None, None, None)
+    return {name: seq for name, (seq, _) in (await look.anchors()).items()}
+
+
 class _Verification:
     """One look at a whole journal."""
 
@@ -115,6 +121,11 @@ class _Verification:
 
     # --- anchors ----------------------------------------------------------------------------------------
 
+    async def anchors(self) -> dict[str, tuple[int, str]]:
+        """The newest anchored place of every lane."""
+        await self._collect_anchors()
+        return self._anchored
+
     async def _collect_anchors(self) -> None:
         """The newest anchored place of every lane. Older ones add nothing: the chain between the two is checked."""
         head = await self._backend.head(SERVER)
@@ -136,6 +147,8 @@ class _Verification:
             after = records[-1].seq
 
     def _take_anchor(self, record: Any) -> None:
+        if record.type == "journal.repaired" and record.payload is not None:
+            self._take_repair(record)
         if record.type != "journal.anchored" or record.payload is None:
             return
         try:
@@ -158,6 +171,15 @@ class _Verification:
         if anchor.fingerprint not in self.report.signers:
             self.report.signers.append(anchor.fingerprint)
         self._anchored.update(places)
+
+    def _take_repair(self, record: Any) -> None:
+        """A lane that was cut by a repair is shorter than earlier anchors, and rightly so."""
+        try:
+            repair = self._own.decode(record)
+        except Web4Error:
+            return  # the lane's own check names it
+        if self._anchored.get(repair.lane, (0, ""))[0] > repair.seq:
+            del self._anchored[repair.lane]
 
     # --- blobs ------------------------------------------------------------------------------------------
 

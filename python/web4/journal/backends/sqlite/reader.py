@@ -13,7 +13,7 @@ from web4.journal.backends.sqlite.faults import describe, is_damage
 from web4.journal.backends.sqlite.walking import FIELDS, LaneRow, span
 from web4.journal.errors import CorruptJournalError, JournalUnavailable
 from web4.journal.lane import Lane
-from web4.journal.record import Head, OpenWork, Record, Snapshot, read_record
+from web4.journal.record import Head, OpenWork, RawRecord, Record, Snapshot, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -127,6 +127,16 @@ def read(
     if reverse:
         found.reverse()
     return found
+
+
+def raw(connection: apsw.Connection, lane: Lane, after: int, limit: int) -> list[RawRecord]:
+    """Rows of a lane as they are stored, found by looking at all there is: links and headers may be damaged."""
+    rows = connection.execute(
+        f"SELECT {FIELDS} FROM record JOIN lane ON lane.id = record.lane "
+        "WHERE lane.kind = ? AND lane.name = ? AND record.seq > ? ORDER BY record.seq LIMIT ?",
+        (lane.kind, lane.id, after, limit),
+    )
+    return [RawRecord(*row) for row in rows]
 
 
 def scan(

@@ -13,7 +13,7 @@ from web4.journal.backends.sqlite.engine import connect_reader, throw_away
 from web4.journal.errors import NotCommittedError, NotWriterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import apsw
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from web4.journal.backends.sqlite.space import Space
     from web4.journal.backends.sqlite.writer import Writer
     from web4.journal.lane import Lane, LaneKind
-    from web4.journal.record import Commit, Head, OpenWork, Record, Snapshot
+    from web4.journal.record import Commit, Head, OpenWork, RawRecord, Record, Snapshot
 
 Result = TypeVar("Result")
 
@@ -166,6 +166,18 @@ class SqliteBackend:
         """See `Backend.delete_blob`."""
         await self._write(
             lambda writer: writer.change(lambda connection, _: keeping.delete_blob(connection, blob))
+        )
+
+    async def raw(self, lane: Lane, *, after: int = 0, limit: int = 500) -> list[RawRecord]:
+        """See `Repairable.raw`."""
+        return await self._read(partial(reader.raw, lane=lane, after=after, limit=limit))
+
+    async def cut(self, lane: Lane, head: Head, work: Sequence[OpenWork]) -> int:
+        """See `Repairable.cut`."""
+        return await self._write(
+            lambda writer: writer.change(
+                lambda connection, cache: keeping.cut(connection, cache, lane, head, work)
+            )
         )
 
     async def scrub(self) -> None:
