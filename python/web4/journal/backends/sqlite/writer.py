@@ -12,6 +12,7 @@ import apsw
 from web4.journal.backends.sqlite.commits import Counters, LaneCache, write_commit
 from web4.journal.backends.sqlite.engine import connect_writer, rewrite_wal, set_durable, throw_away
 from web4.journal.backends.sqlite.faults import certainly_not_written, describe, is_full, not_committed
+from web4.journal.backends.sqlite.migration import copies
 from web4.journal.errors import NotCommittedError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -87,9 +88,12 @@ class Writer:
     def open(self) -> None:
         """Open the connection and read where everything ends.
 
+        What the WAL holds is forced to disk first: whoever wrote it may have died of a sync that failed.
+
         Raises:
             apsw.Error: It cannot be opened.
         """
+        rewrite_wal(self._path, vfs=self._vfs)
         connection = connect_writer(self._path, vfs=self._vfs, durable=self._options.durable)
         try:
             ends: Any = connection.execute(
@@ -133,7 +137,6 @@ class Writer:
     def _reopen(self) -> None:
         self._drop()
         try:
-            rewrite_wal(self._path, vfs=self._vfs)
             self.open()
         except apsw.Error as error:
             self._drop()
@@ -219,7 +222,7 @@ class Writer:
         if self._counters.commit != expected:
             return False
         lanes = self._cache.load(connection, [move.lane for move in commit.heads])
-        return all(lanes[move.lane].head == move.after for move in commit.heads)
+        return all(lanes[move.lane].head.hash == move.after.hash for move in commit.heads)
 
     def _settle(self, connection: apsw.Connection) -> None:
         """Make what is there, and what is not there, last.
@@ -263,7 +266,7 @@ class Writer:
         return result
 
     def scrub(self) -> None:
-        """Leave nothing of what was erased in the WAL either.
+        """Leave nothing of what was erased in any file: not in the WAL, not in the copy that a migration left.
 
         Raises:
             NotCommittedError: Somebody reads what the WAL holds. May be tried again.
@@ -272,9 +275,14 @@ class Writer:
         connection = self._ready()
         try:
             connection.wal_checkpoint(None, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._pages = self._written()
+            for copy in copies(self._path):
+                copy.unlink(missing_ok=True)
         except apsw.Error as error:
             self._take_back(error)
             raise not_committed(error) from error
+        except OSError as error:
+            raise NotCommittedError(f"a copy of the store cannot be removed: {error.strerror}") from error
 
     # --- in between ---------------------------------------------------------------------------------------
 
