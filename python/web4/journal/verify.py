@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from web4.journal.backends.backend import Backend
+    from web4.journal.lane import LaneKind
     from web4.journal.record import Head
 
 Progress = Callable[[VerifyReport], None]
@@ -39,6 +40,7 @@ async def verify(
     registry: EventRegistry | None = None,
     *,
     lanes: Collection[Lane] | None = None,
+    kinds: Collection[LaneKind] | None = None,
     fingerprint: str | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
@@ -51,6 +53,8 @@ async def verify(
         registry: The event types that the lanes were written with; without it schemas and unfinished work are not
             checked.
         lanes: Only these; blobs, and lanes that are missing as a whole, are then not looked at.
+        kinds: The kinds of lanes whose events the registry knows; lanes of others are checked as if there were none.
+            All kinds if left out.
         fingerprint: The node that must have signed the anchors; without it any key is taken, and named in the report.
         progress: See `Progress`.
 
@@ -59,7 +63,7 @@ async def verify(
 
     Cancellation: may be cancelled at any time.
     """
-    return await _Verification(backend, registry, fingerprint, progress).run(lanes)
+    return await _Verification(backend, registry, fingerprint, progress, kinds).run(lanes)
 
 
 async def anchored_places(backend: Backend) -> dict[str, int]:
@@ -77,9 +81,11 @@ class _Verification:
         registry: EventRegistry | None,
         fingerprint: str | None,
         progress: Progress | None,
+        kinds: Collection[LaneKind] | None = None,
     ) -> None:
         self._backend = backend
         self._registry = registry
+        self._kinds = kinds
         self._fingerprint = fingerprint
         self._progress = progress
         self._own = EventRegistry(OWN_EVENTS)
@@ -110,8 +116,9 @@ class _Verification:
             self._progress(self.report)
 
     async def _check_lane(self, lane: Lane, head: Head) -> None:
+        registry = self._registry if self._kinds is None or lane.kind in self._kinds else None
         check = LaneCheck(
-            self._backend, lane, self.report, registry=self._registry, anchor=self._anchored.get(str(lane))
+            self._backend, lane, self.report, registry=registry, anchor=self._anchored.get(str(lane))
         )
         if head.base_seq == 0 and head.base_hash != genesis(self._backend.journal_id, lane):
             self.report.add("head", lane, 0, "the lane does not begin with its genesis")

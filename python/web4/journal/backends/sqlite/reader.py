@@ -243,10 +243,14 @@ def figures(connection: apsw.Connection) -> dict[str, Any]:
         "SELECT (SELECT count(*) FROM lane), (SELECT ifnull(sum(head - base), 0) FROM lane), "
         "(SELECT count(*) FROM work), (SELECT count(*) FROM blob), (SELECT ifnull(sum(size), 0) FROM blob), "
         "(SELECT page_count FROM pragma_page_count), (SELECT page_size FROM pragma_page_size), "
-        "(SELECT freelist_count FROM pragma_freelist_count)"
+        "(SELECT freelist_count FROM pragma_freelist_count), (SELECT value FROM meta WHERE key = 'boot'), "
+        "(SELECT value FROM meta WHERE key = 'profile'), (SELECT value FROM meta WHERE key = 'schema')"
     ).fetchall()
-    ((lanes, records, work, names, size, pages, page_bytes, free),) = rows
+    ((lanes, records, work, names, size, pages, page_bytes, free, boots, profile, schema),) = rows
     return {
+        "schema": schema,
+        "boots": boots,
+        "profile": profile,
         "lanes": lanes,
         "records": records,
         "open_work": work,
