@@ -64,8 +64,15 @@ class NotWriterError(JournalError):
         ErrorCode("read_only", "The journal was opened for reading.", "Nothing is written."),
     )
 
-    def __init__(self, message: str, *, code: str | None = None, lane: object = None) -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        lane: object = None,
+        retry_after_ms: int | None = None,
+    ) -> None:
+        super().__init__(message, code=code, retry_after_ms=retry_after_ms)
         self.lane = lane
 
 
@@ -121,6 +128,8 @@ class JournalOpenError(JournalError):
         ErrorCode("schema_foreign", "No edition that can be migrated.", "Nothing is opened."),
         ErrorCode("schema_older", "The journal must be migrated by a writer first.", "Nothing is opened."),
         ErrorCode("engine", "The database engine cannot be trusted with a journal.", "Nothing is opened."),
+        ErrorCode("hash_key", "The hash key is missing, or another.", "Nothing is opened."),
+        ErrorCode("privileges", "The database allows this user too little.", "Nothing is opened."),
         ErrorCode("unreachable", "The database cannot be reached.", "Nothing is opened."),
         ErrorCode("timeout", "Opening took too long.", "Nothing is opened."),
     )
