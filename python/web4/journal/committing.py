@@ -244,7 +244,7 @@ class GroupCommit:
         for base in commit.bases:
             self._lanes.rebased(base)
         self._followers.offer(commit, number)
-        if self._suspended_ns:
+        if self.state == "suspended":
             self._resume()
         if not all(waiting.own for waiting, _ in group.taken):
             self._anchors.note(commit.heads, len(commit.records))

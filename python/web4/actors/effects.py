@@ -1,0 +1,189 @@
+"""The effects of one lane while they run: started, cut off, abandoned (ACT-3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from web4.actors.definition import Effect, LaneDefinition, Outcome
+    from web4.actors.metrics import ActorMetrics
+    from web4.foundation.events import Emitter
+    from web4.journal.lane import Lane
+
+GRACE_SECONDS: Final = 5.0
+
+
+class Result:
+    """What came of an effect: a command of its own, or how it ended without one."""
+
+    __slots__ = ("command", "effect", "outcome", "reason")
+
+    def __init__(
+        self, effect: Effect, *, command: Any = None, outcome: Outcome | None = None, reason: str = ""
+    ) -> None:
+        self.effect = effect
+        self.command = command
+        self.outcome = outcome
+        self.reason = reason
+
+
+class _Run:
+    """One effect from its start until its last result was taken."""
+
+    __slots__ = ("concluded", "effect", "ended", "reason", "scope", "timer")
+
+    def __init__(self, effect: Effect) -> None:
+        self.effect = effect
+        self.scope = trio.CancelScope()
+        self.timer: trio.CancelScope | None = None
+        self.reason = "cancelled"
+        self.concluded = False
+        """Whether its conclusion is decided, or on its way: what else comes of it is late."""
+        self.ended = False
+
+
+class Effects:
+    """Runs what durable requests ask for, each as a task of its own.
+
+    Args:
+        lane: Whose they are.
+        definition: Performs them.
+        deliver: Takes each result; called from the effect's task. Must not raise.
+        ended: Called when an effect ended and nothing will be delivered.
+        emit: Where `effect_failed` and `effect_abandoned` go.
+        metrics: Where they are counted.
+        grace_seconds: How long a cancelled effect may take to end before it is abandoned.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        definition: LaneDefinition[Any, Any, Any, Any],
+        *,
+        deliver: Callable[[Result], None],
+        ended: Callable[[], None],
+        emit: Emitter,
+        metrics: ActorMetrics,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        self._lane = lane
+        self._definition = definition
+        self._deliver = deliver
+        self._ended = ended
+        self._emit = emit
+        self._metrics = metrics
+        self._grace = grace_seconds
+        self._runs: dict[str, _Run] = {}
+        self._leaving = False
+        self.nursery: trio.Nursery | None = None
+        """Where the tasks run; whoever runs the actor opens it."""
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __contains__(self, effect_id: str) -> bool:
+        return effect_id in self._runs
+
+    def start(self, effect: Effect) -> None:
+        """Start an effect whose request is durable; nothing if it runs already, or the actor is leaving."""
+        if self._leaving or self.nursery is None or effect.id in self._runs:
+            return
+        self._metrics.effects += 1
+        run = self._runs[effect.id] = _Run(effect)
+        self.nursery.start_soon(self._perform, run, name=f"effect {effect.id} of {self._lane}")
+
+    def cut_off(self, effect_id: str, reason: str = "cancelled") -> None:
+        """Cancel an effect; it is concluded as `cancelled`, or `abandoned` when its grace is over."""
+        run = self._runs.get(effect_id)
+        if run is not None and not run.ended and run.timer is None:
+            run.reason = reason
+            run.scope.cancel()
+            self._watch(run)
+
+    def concluded(self, effect_id: str) -> None:
+        """Its conclusion is durable. If it still runs, it ends; what comes of it all the same is late (JRN-13e)."""
+        run = self._runs.get(effect_id)
+        if run is None:
+            return
+        run.concluded = True
+        if run.ended:
+            del self._runs[effect_id]
+        elif run.timer is None:
+            run.scope.cancel()
+            self._watch(run)
+
+    def leave(self) -> None:
+        """Start nothing more, and cancel what runs. Idempotent effects stay open: the next boot performs them again."""
+        self._leaving = True
+        for run in tuple(self._runs.values()):
+            if run.effect.idempotent:
+                run.concluded = True
+                run.scope.cancel()
+            else:
+                self.cut_off(run.effect.id, "shutdown")
+
+    def drop(self) -> None:
+        """Cancel everything and deliver nothing more: the lane was halted, or has another writer."""
+        self._leaving = True
+        for run in tuple(self._runs.values()):
+            run.concluded = True
+            run.scope.cancel()
+            if not run.ended:
+                self._definition.kill(run.effect)
+
+    async def _perform(self, run: _Run) -> None:
+        effect = run.effect
+        result: Result | None = None
+        with run.scope:
+            try:
+                command = await self._definition.perform(effect.request)
+            except Exception as error:
+                reason = type(error).__name__
+                self._emit(
+                    "effect_failed",
+                    severity="warning",
+                    lane=str(self._lane),
+                    effect_id=effect.id,
+                    reason=reason,
+                )
+                result = Result(effect, outcome="error", reason=reason)
+            else:
+                result = Result(effect, command=command)
+        run.ended = True
+        if run.timer is not None:
+            run.timer.cancel()
+        if result is None and not run.concluded:
+            result = Result(effect, outcome="cancelled", reason=run.reason)
+        if run.concluded and (self._leaving or result is None or result.command is None):
+            # It ended without an answer after it was concluded without it: nothing is late.
+            self._runs.pop(effect.id, None)
+            self._ended()
+        elif result is not None:
+            self._deliver(result)
+
+    def _watch(self, run: _Run) -> None:
+        run.timer = trio.CancelScope()
+        if self.nursery is not None:
+            self.nursery.start_soon(self._abandon, run, run.timer)
+
+    async def _abandon(self, run: _Run, timer: trio.CancelScope) -> None:
+        with timer:
+            await trio.sleep(self._grace)
+            if run.ended:
+                return
+            self._metrics.abandoned += 1
+            self._emit("effect_abandoned", severity="warning", lane=str(self._lane), effect_id=run.effect.id)
+            self._definition.kill(run.effect)
+            if not run.concluded:
+                run.concluded = True
+                self._deliver(Result(run.effect, outcome="abandoned", reason=run.reason))
+
+    def taken(self, result: Result) -> None:
+        """A result was dealt with, for good."""
+        run = self._runs.get(result.effect.id)
+        if run is not None and run.ended:
+            del self._runs[result.effect.id]

@@ -1,0 +1,321 @@
+"""The one writer of a lane: decides against what will be, and says when it is (ACT-2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Generic
+
+import trio
+
+from web4.actors.definition import Command, Effect, Event, Origin, Reply, State
+from web4.actors.errors import EffectError, MailboxFullError
+from web4.actors.rebuilding import rebuild
+from web4.foundation.logic import Decision
+from web4.journal.errors import InvalidEventError, JournalUnavailable, LaneHalted, NotCommittedError
+from web4.journal.journal import NewEvent
+from web4.journal.record import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import msgspec
+
+    from web4.actors.definition import LaneDefinition
+    from web4.actors.rebuilding import Rebuilt
+    from web4.journal.journal import Journal, Prepared
+    from web4.journal.lane import Lane
+
+    OnCommit = Callable[[Sequence[Prepared]], None]
+
+MAX_PENDING: Final = 4_096
+"""Events that may wait for the journal: another decision is refused as busy."""
+MAX_EFFECTS: Final = 1_024
+"""Effects of one lane that may be open: a decision that requests another is refused as busy."""
+_MAX_DECIDED: Final = 512
+_SNAPSHOT_EVENTS: Final = 1_000
+_HELD: Final = frozenset({"busy", "suspended", "outcome_unknown"})
+"""Why an append did not return that may be tried again with the same events (JRN-4d)."""
+
+
+def _nobody(_: Sequence[Prepared]) -> None:
+    """Nobody asked to be told."""
+
+
+class LaneWriter(Generic[State, Command, Event, Reply]):
+    """The single writer of one lane, rebuilt from it by `open_lane_writer`.
+
+    `decide` is immediate: its events wait, and later decisions already see them. `durable` waits for the
+    journal. One append is in flight; what was decided meanwhile is the next one (ACT-2c). Nothing of it runs
+    by itself: whoever calls `durable` does the appending, for the others too.
+
+    When the journal refuses an append for good, the writer is broken: what was decided and is not durable is
+    dropped, and every call raises the journal's error. Open another one then: the lane tells what is there.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        lane: Lane,
+        definition: LaneDefinition[State, Command, Event, Reply],
+        rebuilt: Rebuilt[State],
+        *,
+        on_commit: OnCommit = _nobody,
+    ) -> None:
+        self.lane = lane
+        self.definition = definition
+        self.state = rebuilt.state
+        """After all that was decided."""
+        self.durable_state = rebuilt.state
+        """After all that is durable."""
+        self.seq = rebuilt.head.seq
+        """Number of the last durable record."""
+        self.effects: dict[str, Effect] = {}
+        """Effects that were requested and not concluded, as far as was decided. `open_lane_writer` finds old ones."""
+        self.scanned = rebuilt.tail_records
+        """Records that were applied to rebuild the lane."""
+        self.broken: Exception | None = None
+        self.at = rebuilt.head.at
+        """Time of the last event, Unix milliseconds: the least that the next one gets."""
+        self._journal = journal
+        self._logic = definition.logic
+        self._on_commit = on_commit
+        self._hash = rebuilt.head.hash
+        self._queue: list[Prepared] = []
+        self._batch: list[Prepared] = []
+        self._batch_state = rebuilt.state
+        self._decided = self._durable = 0
+        self._appending = False
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._events_since = rebuilt.tail_records
+        self._bytes_since = rebuilt.tail_bytes
+        self._snapshot_bytes = rebuilt.snapshot_bytes
+
+    @property
+    def pending(self) -> bool:
+        """Whether something was decided that is not durable."""
+        return self._durable < self._decided
+
+    @property
+    def queued(self) -> int:
+        """Events that no append has taken yet."""
+        return len(self._queue)
+
+    # --- deciding ---------------------------------------------------------------------------------------
+
+    def decide(self, command: Command) -> Decision[Event, Reply]:
+        """Decide `command` against all that was decided before; its events as they will be persisted (JRN-19b).
+
+        The reply must be held back until `durable` returns, also when there are no events: it may rest on
+        what is not durable yet (ACT-2d). When it raises, nothing has changed.
+
+        Raises:
+            MailboxFullError: `busy`: too many events wait for the journal already.
+            JournalError: An event that the journal does not take (JRN-4e), or the error that broke the writer.
+            EffectError: The logic requests an open effect once more, or concludes one that is not open.
+            Exception: Whatever the logic raises. It should not (ACT-1).
+        """
+        self._check()
+        decision = self._logic.decide(self.state, command)
+        if not decision.events:
+            return decision
+        prepared, state = self._prepare(decision.events, self.definition.origin(command))
+        self._take(prepared, state)
+        persisted: Any = tuple([one.event for one in prepared])
+        return Decision(persisted, decision.reply)
+
+    def record(self, event: msgspec.Struct, origin: Origin, refs: tuple[tuple[str, str], ...] = ()) -> None:
+        """Queue an event of the runtime's own, which the logic does not see.
+
+        Raises:
+            JournalError, MailboxFullError: As `decide`.
+        """
+        self._check()
+        at = max(origin.at, self.at)
+        one = self._journal.prepare(NewEvent(event, at, origin.cause, origin.principal, refs))
+        self._take([one], self.state)
+
+    def _check(self) -> None:
+        if self.broken is not None:
+            raise self.broken.with_traceback(None)
+        if len(self._queue) >= MAX_PENDING:
+            raise MailboxFullError(f"{len(self._queue)} events of {self.lane} wait for the journal")
+
+    def _prepare(self, events: tuple[Event, ...], origin: Origin) -> tuple[list[Prepared], State]:
+        if len(events) > _MAX_DECIDED:
+            raise InvalidEventError(f"{len(events)} events of one decision, {_MAX_DECIDED} are allowed")
+        at = max(origin.at, self.at)
+        prepare, apply = self._journal.prepare, self._logic.apply
+        state = self.state
+        names = self.definition.event_names
+        prepared: list[Prepared] = []
+        moving = False
+        for event in events:
+            one = prepare(NewEvent(event, at, origin.cause, origin.principal))  # type: ignore[arg-type]
+            if one.name not in names:
+                raise InvalidEventError(f"{one.name} is none of the lane's events", code="unregistered")
+            state = apply(state, one.event)  # type: ignore[arg-type]
+            moving = moving or one.work is not None
+            prepared.append(one)
+        if moving:
+            self._check_effects(prepared)
+        return prepared, state
+
+    def _check_effects(self, prepared: Sequence[Prepared]) -> None:
+        """Refuse a second conclusion of an effect, and a second request of an open one (ACT-3c)."""
+        changed: dict[str, bool] = {}
+        for one in prepared:
+            if one.work is None or one.work.phase not in {"request", "conclusion"}:
+                continue
+            subject, requests = one.work.subject, one.work.phase == "request"
+            if changed.get(subject, subject in self.effects) is requests:
+                code = "effect_requested" if requests else "effect_not_open"
+                raise EffectError(f"{self.lane}: {one.name} of effect {subject}", code=code)
+            changed[subject] = requests
+        if len(self.effects) + sum([1 if added else -1 for added in changed.values()]) > MAX_EFFECTS:
+            raise MailboxFullError(f"{len(self.effects)} effects of {self.lane} are open")
+
+    def _take(self, prepared: list[Prepared], state: State) -> None:
+        self.state = state
+        self.at = prepared[-1].at
+        self._queue += prepared
+        self._decided += len(prepared)
+        for one in prepared:
+            work = one.work
+            if work is None:
+                continue
+            if work.phase == "request":
+                self.effects[work.subject] = Effect(work.subject, one.event, work.command, work.idempotent)
+            elif work.phase == "conclusion":
+                del self.effects[work.subject]
+
+    # --- making durable ---------------------------------------------------------------------------------
+
+    async def durable(self) -> None:
+        """Wait until everything that was decided before this call is durable.
+
+        Cancellation: what was decided stays decided and is made durable by the next call; whether it is
+        already, the lane tells (JRN-5e).
+
+        Raises:
+            WrongExpectedSeq, NotWriterError: Another writer has the lane: stop (JRN-4f). The writer is broken.
+            JournalUnavailable: `busy`, `suspended` or `outcome_unknown`: the events are held, call again. Any
+                other code: the writer is broken.
+            JournalError: The writer is broken.
+        """
+        target = self._decided
+        if self._durable >= target:
+            await trio.lowlevel.checkpoint()
+        while self._durable < target:
+            if self.broken is not None:
+                raise self.broken.with_traceback(None)
+            if self._appending:
+                await self._waiting.park()
+            else:
+                await self._append()
+
+    async def _append(self) -> None:
+        if not self._batch:
+            self._batch, self._queue = self._queue, []
+            self._batch_state = self.state
+        batch = self._batch
+        self._appending = True
+        try:
+            appended = await self._journal.append(self.lane, batch, expected_seq=self.seq)
+        except JournalUnavailable as error:
+            if error.code not in _HELD:
+                self._break(error)
+            raise
+        except Exception as error:
+            self._break(error)
+            raise
+        else:
+            self._batch = []
+            self.durable_state = self._batch_state
+            self.seq, self._hash = appended.last_seq, appended.hash
+            self._durable += len(batch)
+            self._events_since += len(batch)
+            self._bytes_since += sum([len(one.payload) for one in batch])
+            self._on_commit(batch)
+        finally:
+            self._appending = False
+            self._waiting.unpark_all()
+
+    def _break(self, error: Exception) -> None:
+        self.broken = error
+        self.state = self.durable_state
+        self._queue, self._batch = [], []
+
+    # --- snapshots --------------------------------------------------------------------------------------
+
+    @property
+    def snapshot_due(self) -> bool:
+        """Whether a snapshot is worth its bytes: 1 000 events `=`, and as many bytes of them as the last one had."""
+        return self._events_since >= _SNAPSHOT_EVENTS and self._bytes_since >= self._snapshot_bytes
+
+    @property
+    def snapshot_useful(self) -> bool:
+        """Whether anything became durable since the last snapshot."""
+        return self._events_since > 0
+
+    async def snapshot(self) -> None:
+        """Store a snapshot of the durable state (JRN-7a).
+
+        Raises:
+            JournalError: It was not stored; nothing depends on it.
+        """
+        state, seq, digest = self.durable_state, self.seq, self._hash
+        events, size = self._events_since, self._bytes_since
+        data = self.definition.encode(state)
+        # Counted at once: what is due is due once, also while this one is under way.
+        self._events_since, self._bytes_since, self._snapshot_bytes = 0, 0, len(data)
+        try:
+            await self._journal.put_snapshot(
+                Snapshot.of(self.lane, seq, digest, data, self.definition.version)
+            )
+        except BaseException:
+            self._events_since += events
+            self._bytes_since += size
+            raise
+
+
+async def open_lane_writer(
+    journal: Journal,
+    lane: Lane,
+    definition: LaneDefinition[State, Command, Event, Reply],
+    *,
+    on_commit: OnCommit = _nobody,
+) -> LaneWriter[State, Command, Event, Reply]:
+    """Rebuild `lane` and become its writer. A process has at most one writer of a lane: who opens sees to that.
+
+    Args:
+        journal: Where the lane is.
+        lane: Which one.
+        definition: Its logic and the rest.
+        on_commit: Called with the events of each append that became durable, before `durable` returns. Must
+            not raise.
+
+    Raises:
+        CorruptJournalError: The lane cannot be rebuilt: it must be halted (ACT-5e).
+        LaneHalted: It takes nothing any more.
+        NotWriterError: Another node has the lane.
+        JournalUnavailable: `suspended`: the lane cannot be taken now.
+    """
+    if lane in journal.halted:
+        raise LaneHalted(f"{lane} was halted: {journal.halted[lane]}")
+    try:
+        await journal.backend.own(lane)
+    except NotCommittedError as error:
+        raise JournalUnavailable(f"{lane} cannot be taken: {error}", code="suspended") from None
+    writer = LaneWriter(
+        journal, lane, definition, await rebuild(journal, lane, definition), on_commit=on_commit
+    )
+    after: Any = None
+    while True:
+        items = await journal.open_work(lane, after=after)
+        for item in items:
+            if item.kind == "effect":
+                (record,) = await journal.read(lane, after=item.seq - 1, limit=1)
+                request = None if record.erased else journal.registry.decode(record)
+                writer.effects[item.subject] = Effect(item.subject, request, item.command, item.idempotent)
+        if not items:
+            return writer
+        after = items[-1]
