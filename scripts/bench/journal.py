@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from scripts.bench import journal_boot, journal_report
-from scripts.bench.journal_rounds import CONTENDERS, OURS, Settings, run
+from scripts.bench.journal_rounds import CONTENDERS, QUICK, Settings, run
 from scripts.bench.machine import machine
 from tests.postgresql_server import PostgresqlServer, find_binaries
 
@@ -33,13 +33,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one short round of what needs nothing installed")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round of what needs nothing installed"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warm-up", type=float, default=2.0, help="seconds before each load counts")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), metavar="LOAD/CALLERS")
     parser.add_argument("--directory", default=str(HERE), help="on the disk to be measured")
-    parser.add_argument("--postgresql", default="", metavar="CONNINFO", help="a server to use, with 300 connections")
+    parser.add_argument(
+        "--postgresql", default="", metavar="CONNINFO", help="a server to use, with 300 connections"
+    )
     parser.add_argument("--no-boot", action="store_true", help="leave boot and recovery out")
     parser.add_argument("--no-appends", action="store_true", help="nothing but boot and recovery")
     parser.add_argument("--boot-rounds", type=int, default=3)
@@ -51,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     if options.quick:
         options.rounds, options.warm_up, options.seconds, options.boot_rounds = 1, 0.1, 0.3, 1
         options.events, options.lanes = 10_000, 100
-        options.contenders = options.contenders or [contender.name for contender in OURS]
+        options.contenders = options.contenders or QUICK
     elif options.contenders is None:
         options.contenders = list(CONTENDERS)
     return options

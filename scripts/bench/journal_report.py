@@ -74,7 +74,18 @@ def tables(run: Run, boots: Boots | None, found: Sequence[Verdict]) -> str:
 
 
 def _appends(run: Run) -> str:
-    rows = [["contender/callers", "records/s", "of raw", "p50 us", "p99 us", "CPU us", "main thread", "per commit"]]
+    rows = [
+        [
+            "contender/callers",
+            "records/s",
+            "of raw",
+            "p50 us",
+            "p99 us",
+            "CPU us",
+            "main thread",
+            "per commit",
+        ]
+    ]
     for name in CONTENDERS:
         values = run.results.get(name)
         if values is None:
@@ -97,11 +108,11 @@ def _appends(run: Run) -> str:
 
 
 def _boots(boots: Boots) -> str:
-    lines = [f"\n{boots.events} events of {boots.payload} B in {boots.lanes} lanes, {boots.store_mib:.0f} MiB"]
+    lines = [
+        f"\n{boots.events} events of {boots.payload} B in {boots.lanes} lanes, {boots.store_mib:.0f} MiB"
+    ]
     for load, values in boots.results.items():
-        lines.append(
-            f"{load}: " + ", ".join(f"{name} {one.median:.4g}" for name, one in values.items())
-        )
+        lines.append(f"{load}: " + ", ".join(f"{name} {one.median:.4g}" for name, one in values.items()))
     return "\n".join(lines)
 
 

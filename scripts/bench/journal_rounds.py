@@ -33,7 +33,7 @@ class Contender(msgspec.Struct, frozen=True):
     Args:
         load: See `journal_loads.child`.
         callers: At the same time.
-        needs: What it cannot do without: `postgresql` or nothing.
+        needs: What it cannot do without: `postgresql`, or nothing.
     """
 
     load: str
@@ -67,6 +67,16 @@ OTHERS = [
     *_of("dbos_step", 1, 16, needs="postgresql"),
     *_of("langgraph_sqlite", 1),
 ]
+QUICK = [
+    "raw/1",
+    "raw/256",
+    "sqlite/1",
+    "sqlite/256",
+    "sqlite_one_lane/16",
+    "sqlite_actors_64/256",
+    "mailbox/1",
+]
+"""One of each sort, without what would take long."""
 CONTENDERS = {contender.name: contender for contender in (*OURS, *OTHERS)}
 
 

@@ -23,19 +23,21 @@ _over = threading.Event()
 _counting = Counting()
 
 
-@DBOS.step()
-def step() -> str:
-    """Do nothing, durably."""
+def _step() -> str:
     return "x" * PAYLOAD
 
 
-@DBOS.workflow()
-def steps() -> None:
-    """One step after another."""
+def _steps() -> None:
     while not _over.is_set():
         begun = now()
         step()
         _counting.latencies.append(now() - begun)
+
+
+step = DBOS.step(name="step")(_step)
+"""Does nothing, durably."""
+steps = DBOS.workflow(name="steps")(_steps)
+"""One step after another."""
 
 
 def measure(task: Task) -> Measurement:

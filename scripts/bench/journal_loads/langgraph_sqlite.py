@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from scripts.bench.figures import Measurement
 
 
-
 class _State(TypedDict):
     memo: str
 

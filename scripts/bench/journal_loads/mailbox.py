@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from scripts.bench.journal_task import Task
 from scripts.bench.meter import Meter
 from web4.actors import Actor, Mailbox, open_supervisor
 from web4.actors.mailbox import WORK
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from scripts.bench.figures import Measurement
+    from scripts.bench.journal_task import Task
 
 _CHUNK = 20_000
 

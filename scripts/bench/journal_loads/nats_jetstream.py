@@ -64,7 +64,9 @@ def measure(task: Task) -> Measurement:
 
 
 async def _measure(task: Task, port: int) -> Measurement:
-    client = await nats.connect(f"nats://127.0.0.1:{port}", max_reconnect_attempts=50, reconnect_time_wait=0.1)
+    client = await nats.connect(
+        f"nats://127.0.0.1:{port}", max_reconnect_attempts=50, reconnect_time_wait=0.1
+    )
     stream = client.jetstream()
     await stream.add_stream(name="bench", subjects=["bench.*"])
     counting = Counting()

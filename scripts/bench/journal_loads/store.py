@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from scripts.bench.journal_loads import lane
-from scripts.bench.journal_task import Task
 from scripts.bench.meter import peak, resident
 from web4.actors import open_lane_actors
 from web4.actors.rebuilding import rebuild
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from scripts.bench.figures import Measurement
+    from scripts.bench.journal_task import Task
     from web4.journal.backends.backend import Durability
     from web4.journal.journal import Journal
 
