@@ -117,7 +117,10 @@ def _write_report(error: BaseException) -> str | None:
     lines = []
     seen: BaseException | None = error
     while seen is not None:
-        lines += [f"{type(seen).__module__}.{type(seen).__qualname__}\n", *traceback.format_tb(seen.__traceback__)]
+        lines += [
+            f"{type(seen).__module__}.{type(seen).__qualname__}\n",
+            *traceback.format_tb(seen.__traceback__),
+        ]
         if isinstance(seen, BaseExceptionGroup):
             for one in seen.exceptions:
                 lines += [f"  {type(one).__qualname__}\n", *traceback.format_tb(one.__traceback__)]

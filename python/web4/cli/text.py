@@ -64,7 +64,11 @@ def facts(pairs: Iterable[tuple[str, object]]) -> list[str]:
 def moment(at_ms: int) -> str:
     """A time, RFC 3339 in UTC; one that no calendar has, as its number."""
     try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return (
+            datetime.fromtimestamp(at_ms / 1000, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
     except (ValueError, OverflowError, OSError):
         return str(at_ms)
 
