@@ -211,3 +211,15 @@ async def test_cancellation_is_no_crash() -> None:
                 scope.cancel()
                 await trio.sleep_forever()
     assert said.of("actor_crashed") == []
+
+
+async def test_cancelled_asker_leaves_its_command() -> None:
+    """JRN-5e: the command is decided all the same."""
+    async with opened() as journal, open_lane_actors(journal, {"session": JobLane()}) as actors:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(actors.lane(LANE).ask, Note(5))
+            await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await actors.lane(LANE).ask(Note(1))
+        assert (await actors.lane(LANE).state()).total in {1, 6}
+        assert len(await journal.read(LANE)) == (await actors.lane(LANE).state()).notes
