@@ -205,6 +205,11 @@ class ForgetsBlobTimes(Broken):
             await self.inner.put_blob(blob, data, at=at)
 
 
+class RemovesBlobsThatAreNeededAgain(Broken):
+    async def delete_blob(self, blob: str, *, before: int | None = None) -> None:
+        await self.inner.delete_blob(blob)
+
+
 class PagesTwice(Broken):
     """Its pages begin with the record they should begin after."""
 
@@ -363,7 +368,7 @@ class SkipsInPages(Broken):
         (BurnsANumber, "refuses a stale head"),
         (CountsCommitsBackwards, "numbers from the genesis"),
         (StillHasWhatWasErased, "erases"),
-        (KeepsErasedBytesSomewhere, "erases"),
+        (KeepsErasedBytesSomewhere, "erases from its files"),
         (ErasesOneTooMany, "erases"),
         (ForgetsAnEmptiedLane, "compacts"),
         (ShowsWhatABaseStandsFor, "compacts"),
@@ -372,6 +377,7 @@ class SkipsInPages(Broken):
         (DiscardsTheBase, "keeps snapshots"),
         (KeepsTheOldestSnapshots, "keeps snapshots"),
         (ForgetsBlobTimes, "keeps blobs"),
+        (RemovesBlobsThatAreNeededAgain, "keeps blobs"),
         (PagesTwice, "pages while writing"),
         (PagesTwice, "reads in pages"),
         (ReadsAPatternForAName, "gives back every byte"),
@@ -465,6 +471,7 @@ async def test_what_a_store_cannot_do_is_left_out() -> None:
 
     ran = await check_journal_backend(plain, lanes=10, rounds=2)
     assert {name for name, cases in ran.items() if not cases} == {
+        "erases from its files",
         "fences stale owners",
         "finds damage",
         "is killed",
