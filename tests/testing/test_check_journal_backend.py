@@ -210,6 +210,16 @@ class RemovesBlobsThatAreNeededAgain(Broken):
         await self.inner.delete_blob(blob)
 
 
+class ForgetsToCutHistory(Broken):
+    async def cut(self, lane: Lane, head: Head, work: Any) -> int:
+        places = dict(self.store.places)
+        gone = await self.inner.cut(lane, head, work)
+        rows = {row.position for stored in self.store.lanes.values() for row in stored.rows}
+        for position in sorted(set(places) - rows)[:1]:
+            self.store.places[position] = places[min(rows)]
+        return gone
+
+
 class PagesTwice(Broken):
     """Its pages begin with the record they should begin after."""
 
@@ -378,6 +388,7 @@ class SkipsInPages(Broken):
         (KeepsTheOldestSnapshots, "keeps snapshots"),
         (ForgetsBlobTimes, "keeps blobs"),
         (RemovesBlobsThatAreNeededAgain, "keeps blobs"),
+        (ForgetsToCutHistory, "is repaired"),
         (PagesTwice, "pages while writing"),
         (PagesTwice, "reads in pages"),
         (ReadsAPatternForAName, "gives back every byte"),
