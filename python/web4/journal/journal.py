@@ -10,6 +10,7 @@ from web4.foundation.clock import SystemClock
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
 from web4.journal.anchoring import Anchors
+from web4.journal.chain import broken_at
 from web4.journal.committing import GroupCommit, State
 from web4.journal.draft import Append, NewEvent, Prepared, prepare
 from web4.journal.errors import (
@@ -244,7 +245,7 @@ class Journal:
         Raises:
             Compacted: The cursor is below the lane's base.
             CursorAhead: The cursor is beyond the head.
-            CorruptJournalError: A record's header is damaged.
+            CorruptJournalError: A record's header is damaged, or a record is missing in between.
             ValueError: A limit out of range.
         """
         if not 1 <= limit <= _MOST:
@@ -256,6 +257,12 @@ class Journal:
                 raise Compacted(lane, base_seq=head.base_seq)
             if after > head.seq:
                 raise CursorAhead(lane, head=head.seq)
+            if not records and after < head.seq:
+                # Appended between the two questions, or missing at the end.
+                records = await self.backend.read(lane, after=after, limit=limit, reverse=reverse)
+                if not records:
+                    raise broken_at(lane, after + 1)
+        _require_whole(lane, after, records, reverse=reverse)
         return records
 
     def follow(self, lane: Lane, *, after: int = 0) -> Follower:
@@ -374,3 +381,15 @@ class Journal:
     def close(self) -> None:
         """Take nothing more; `run` ends once what waits is written."""
         self._commits.close()
+
+
+def _require_whole(lane: Lane, after: int, records: Sequence[Record], *, reverse: bool) -> None:
+    """Refuse to pass over a record that is missing: whoever reads on would believe that it never was."""
+    if not records:
+        return
+    first, last = (records[-1].seq, records[0].seq) if reverse else (records[0].seq, records[-1].seq)
+    if not reverse and first != after + 1:
+        raise broken_at(lane, after + 1)
+    if last - first + 1 != len(records):
+        there = {record.seq for record in records}
+        raise broken_at(lane, next(seq for seq in range(first, last) if seq not in there))
