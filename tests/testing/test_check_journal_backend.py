@@ -31,8 +31,8 @@ ROUNDS = int(os.environ.get("WEB4_JOURNAL_ROUNDS", "20"))
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
 async def test_journal_contract_suite_memory(shared: bool, check: str) -> None:
     """JRN-25: the memory backend fulfils the contract, as one writer's and as a shared one."""
-    factory = memory_factory(shared=shared)
-    ran = await check_journal_backend(factory, only=[check], lanes=LANES, rounds=ROUNDS, patience=30 + ROUNDS)
+    factory, lanes = memory_factory(shared=shared), min(LANES, 1_000) if shared else LANES
+    ran = await check_journal_backend(factory, only=[check], lanes=lanes, rounds=ROUNDS, patience=30 + ROUNDS)
     assert ran[check] > 0 or (check == "fences stale owners" and not shared)
 
 

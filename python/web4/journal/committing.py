@@ -123,7 +123,9 @@ class GroupCommit:
         if self.state == "failed":
             raise JournalUnavailable("the journal has failed; see its health", code="failed")
         if self.halted:
-            for lane, _, _ in waiting.appends:
+            # What is damaged is evidence: it is neither compacted nor erased.
+            kept = [*(base.lane for base in waiting.bases), *(lane for lane, _ in waiting.erasures)]
+            for lane in [*(lane for lane, _, _ in waiting.appends), *kept]:
                 if lane in self.halted:
                     raise LaneHalted(f"{lane} was halted: {self.halted[lane]}")
         limits = self._limits
