@@ -10,7 +10,7 @@ from web4.foundation.clock import SystemClock
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
 from web4.journal.anchoring import Anchors
-from web4.journal.chain import broken_at
+from web4.journal.chain import broken_at, require_unbroken
 from web4.journal.committing import GroupCommit, State
 from web4.journal.draft import Append, NewEvent, Prepared, prepare
 from web4.journal.errors import (
@@ -26,6 +26,7 @@ from web4.journal.errors import (
 from web4.journal.following import Follower, Followers
 from web4.journal.lane import SERVER
 from web4.journal.limits import JournalLimits
+from web4.journal.record import HeadMove
 from web4.journal.redaction import Redactor
 from web4.journal.waiting import ANYWHERE, Waiting
 
@@ -87,14 +88,14 @@ class Journal:
         self.emit = emit
         self.limits = limits or JournalLimits()
         self._followers = Followers()
-        anchors = Anchors(identity, backend.journal_id, every=self.limits.anchor_records)
+        self._anchors = Anchors(identity, backend.journal_id, every=self.limits.anchor_records)
         self._commits = GroupCommit(
             backend,
             limits=self.limits,
             clock=self.clock,
             ids=self.ids,
             emit=emit,
-            anchors=anchors,
+            anchors=self._anchors,
             followers=self._followers,
             say=self._own_words,
         )
@@ -262,7 +263,7 @@ class Journal:
                 records = await self.backend.read(lane, after=after, limit=limit, reverse=reverse)
                 if not records:
                     raise broken_at(lane, after + 1)
-        _require_whole(lane, after, records, reverse=reverse)
+        require_unbroken(lane, after, records, reverse=reverse)
         return records
 
     def follow(self, lane: Lane, *, after: int = 0) -> Follower:
@@ -374,6 +375,11 @@ class Journal:
 
     # --- its life: see `open_journal` -------------------------------------------------------------------
 
+    def unanchored(self, lane: Lane, head: Head) -> None:
+        """Anchor a lane with the next anchor: it was written by a process that did not. `open_journal` says so."""
+        if not (self.backend.shared or self.backend.read_only):
+            self._anchors.note([HeadMove(lane, head, head)], 0)
+
     async def run(self) -> None:
         """Write what is appended until `close`. `open_journal` runs it."""
         await self._commits.run()
@@ -381,15 +387,3 @@ class Journal:
     def close(self) -> None:
         """Take nothing more; `run` ends once what waits is written."""
         self._commits.close()
-
-
-def _require_whole(lane: Lane, after: int, records: Sequence[Record], *, reverse: bool) -> None:
-    """Refuse to pass over a record that is missing: whoever reads on would believe that it never was."""
-    if not records:
-        return
-    first, last = (records[-1].seq, records[0].seq) if reverse else (records[0].seq, records[-1].seq)
-    if not reverse and first != after + 1:
-        raise broken_at(lane, after + 1)
-    if last - first + 1 != len(records):
-        there = {record.seq for record in records}
-        raise broken_at(lane, next(seq for seq in range(first, last) if seq not in there))
