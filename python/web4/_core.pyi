@@ -6,6 +6,7 @@ from typing import Any, TypeVar, final
 _Sealed = TypeVar("_Sealed")
 
 __all__ = [
+    "Blake3",
     "CoreError",
     "Endpoint",
     "Envelope",
@@ -138,6 +139,17 @@ class Envelope:
 
 def build_info() -> tuple[str, str]:
     """Version and build profile (`release` or `debug`) of the native core."""
+
+@final
+class Blake3:
+    """The BLAKE3-256 of what comes in pieces, too long to be held at once."""
+
+    def __new__(cls) -> Blake3: ...
+    def update(self, piece: bytes, /) -> None:
+        """Add a piece."""
+
+    def digest(self) -> bytes:
+        """The digest of all pieces so far, 32 bytes."""
 
 def blake3(data: bytes, /) -> bytes:
     """The BLAKE3-256 of `data`, 32 bytes."""
@@ -595,10 +607,10 @@ def seal_group(
 ) -> tuple[list[_Sealed], list[tuple[int, int, bytes, int]]]:
     """Seal all parts of a commit, sorted by lane; parts of one lane follow each other (JRN-3).
 
-    `parts` is a list; a part is (text of the lane, anything, lane, head, prepared events): head is (number, hash, time, ...), an event
-    (itself, type, version, payload, time, cause, principal, references, work). Each record is
-    `make((lane, number, time, header, payload, salt, payload hash, hash, references, work))`. Where a part ends is
-    (first number, last number, last hash, last time).
+    `parts` is a list; a part is (text of the lane, anything, lane, head, prepared events); a head is
+    (number, hash, time, ...), an event (itself, type, version, payload, time, cause, principal, references, work). Each
+    record is `make((lane, number, time, header, payload, salt, payload hash, hash, references, work))`. Where a part
+    ends is (first number, last number, last hash, last time).
 
     Raises:
         ValueError: Too few salts, 16 bytes for each record, or a hash has not 32 bytes.

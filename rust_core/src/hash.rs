@@ -25,6 +25,23 @@ pub fn blake3_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> [u8; DIG
     *hasher.finalize().as_bytes()
 }
 
+/// The BLAKE3-256 of what comes in pieces, too long to be held at once.
+#[derive(Debug, Default)]
+pub struct Running(blake3::Hasher);
+
+impl Running {
+    /// Adds a piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of all pieces so far.
+    #[must_use]
+    pub fn digest(&self) -> [u8; DIGEST_LEN] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
 /// `digest` in lowercase hex, the only spelling of a hash in Web4 (SIG-4).
 #[must_use]
 pub fn hex(digest: &[u8]) -> String {

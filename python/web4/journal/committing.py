@@ -155,6 +155,9 @@ class GroupCommit:
                     return
                 if self._queue:
                     await self._write_group()
+                elif self.state == "suspended":
+                    # The store has answered since; what waited for it was refused for good. Saying so tries it.
+                    self._resume()
                 elif not self._closing.is_set():
                     await self._sleep()
                 elif not self._anchor():
@@ -199,6 +202,12 @@ class GroupCommit:
             code = "outcome_unknown" if isinstance(error, OutcomeUnknownError) else "failed"
             self._fail(group, JournalUnavailable("whether this is durable is not known", code=code))
             return
+        except BaseException:
+            # Cancelled in the middle, or a backend that broke its contract: nobody may wait for ever.
+            self._fail(
+                group, JournalUnavailable("whether this is durable is not known", code="outcome_unknown")
+            )
+            raise
         for waiting, first in group.taken:
             if waiting.task is not None:
                 _succeed(waiting, appended[first : first + len(waiting.appends)])
@@ -330,7 +339,6 @@ class GroupCommit:
 
     def _resume(self) -> None:
         suspended_ms = (self._clock.monotonic_ns() - self._suspended_ns) // 1_000_000
-        self._suspended_ns = 0
         self.state = "ready"
         self._emit("journal_resumed", suspended_ms=suspended_ms, retries=self._retries)
         self.say(JournalResumed(suspended_ms=suspended_ms, retries=self._retries))

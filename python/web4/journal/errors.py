@@ -64,8 +64,15 @@ class NotWriterError(JournalError):
         ErrorCode("read_only", "The journal was opened for reading.", "Nothing is written."),
     )
 
-    def __init__(self, message: str, *, code: str | None = None, lane: object = None) -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        lane: object = None,
+        retry_after_ms: int | None = None,
+    ) -> None:
+        super().__init__(message, code=code, retry_after_ms=retry_after_ms)
         self.lane = lane
 
 
@@ -121,6 +128,8 @@ class JournalOpenError(JournalError):
         ErrorCode("schema_foreign", "No edition that can be migrated.", "Nothing is opened."),
         ErrorCode("schema_older", "The journal must be migrated by a writer first.", "Nothing is opened."),
         ErrorCode("engine", "The database engine cannot be trusted with a journal.", "Nothing is opened."),
+        ErrorCode("hash_key", "The hash key is missing, or another.", "Nothing is opened."),
+        ErrorCode("privileges", "The database allows this user too little.", "Nothing is opened."),
         ErrorCode("unreachable", "The database cannot be reached.", "Nothing is opened."),
         ErrorCode("timeout", "Opening took too long.", "Nothing is opened."),
     )
@@ -159,6 +168,7 @@ class CorruptJournalError(JournalError):
         ErrorCode(
             "store", "The store's own tables are damaged.", "The journal is failed: it is inspected only."
         ),
+        ErrorCode("bundle", "A bundle that is not as it was exported.", "Nothing is used of it."),
     )
 
     def __init__(
@@ -167,6 +177,36 @@ class CorruptJournalError(JournalError):
         super().__init__(message, code=code)
         self.lane = lane
         self.seq = seq
+
+
+class ExportError(JournalError):
+    """An incident bundle that was not written (JRN-21). Nothing is left of it."""
+
+    codes = (
+        ErrorCode("target_exists", "Something is at the target already.", "It is left alone."),
+        ErrorCode("unwritable", "The bundle could not be written.", "Nothing is left of it."),
+        ErrorCode("moved", "A lane was compacted while it was exported.", "Nothing is left of it."),
+    )
+
+
+class RetentionError(JournalError):
+    """What is kept of a lane cannot be changed so (JRN-16, JRN-17). Nothing was removed."""
+
+    codes = (
+        ErrorCode("kept", "Unfinished work, an anchor or a hold is in the way.", "Nothing is removed."),
+        ErrorCode("no_snapshot", "No state can stand for the records.", "Nothing is removed."),
+        ErrorCode("unknown_hold", "There is no such hold, or there is one already.", "Nothing changes."),
+    )
+
+
+class RepairError(JournalError):
+    """A repair that was not begun (JRN-23b)."""
+
+    codes = (
+        ErrorCode("plan_outdated", "The lane is not what it was when planned.", "Nothing is cut."),
+        ErrorCode("quarantine", "What would be cut cannot be kept.", "Nothing is cut."),
+        ErrorCode("beyond_repair", "A base that does not hold leaves nothing to keep.", "Nothing is cut."),
+    )
 
 
 class BlobNotFoundError(JournalError):

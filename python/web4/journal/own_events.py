@@ -75,6 +75,31 @@ class JournalRepaired(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class JournalHeld(msgspec.Struct, frozen=True, kw_only=True):
+    """Records of a lane are to be kept until the hold is released (JRN-16b).
+
+    Args:
+        hold: Its name.
+        lane: Which lane.
+        first: The first record that is held.
+        last: The last; None for all there will be.
+        reason: Why.
+    """
+
+    hold: str
+    lane: str
+    first: int
+    last: int | None
+    reason: str
+
+
+class JournalReleased(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold is over."""
+
+    hold: str
+    reason: str
+
+
 OWN_EVENTS: Final = (
     EventType(
         name="journal.anchored",
@@ -95,5 +120,17 @@ OWN_EVENTS: Final = (
         name="journal.repaired",
         struct=JournalRepaired,
         classes=dict.fromkeys(("lane", "seq", "removed", "quarantine", "reason"), "structural"),
+    ),
+    EventType(
+        name="journal.held",
+        struct=JournalHeld,
+        classes=dict.fromkeys(("hold", "lane", "first", "last", "reason"), "structural"),
+        refs={"hold": "hold"},
+    ),
+    EventType(
+        name="journal.released",
+        struct=JournalReleased,
+        classes=dict.fromkeys(("hold", "reason"), "structural"),
+        refs={"hold": "hold"},
     ),
 )

@@ -85,6 +85,14 @@ class _Header(msgspec.Struct, frozen=True):
 _HEADERS: Final = msgspec.json.Decoder(_Header)
 
 
+def read_refs(header: bytes) -> Refs:
+    """The refs of a stored header; none of a damaged one."""
+    try:
+        return _HEADERS.decode(header).refs
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ()
+
+
 def read_record(
     lane: Lane,
     seq: int,

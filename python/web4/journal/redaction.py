@@ -99,6 +99,11 @@ class Redactor:
         return f"Redactor({len(self._search)} secrets)"
 
     @property
+    def exports_by_hook(self) -> bool:
+        """Whether hooks look at what is handed out: then nothing leaves that they cannot be shown."""
+        return bool(self._before_export)
+
+    @property
     def replaced(self) -> Mapping[str, int]:
         """How often each secret was found and replaced, by its name."""
         return self._search.replaced

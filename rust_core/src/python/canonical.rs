@@ -1,10 +1,13 @@
 //! Canonical JSON and hashes for Python.
 
+use std::sync::Mutex;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::error::core_error;
+use super::lock;
 use crate::envelope::EnvelopeError;
 use crate::{canonical, hash};
 
@@ -56,4 +59,33 @@ pub(super) fn blake3_keyed<'py>(
         py.detach(|| hash::blake3_keyed(key, bytes))
     };
     Ok(PyBytes::new(py, &digest))
+}
+
+/// The BLAKE3-256 of what comes in pieces.
+#[pyclass(module = "web4._core")]
+#[derive(Default)]
+pub(super) struct Blake3(Mutex<hash::Running>);
+
+#[pymethods]
+impl Blake3 {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a piece.
+    #[pyo3(signature = (piece, /))]
+    fn update(&self, py: Python<'_>, piece: &Bound<'_, PyBytes>) {
+        let bytes = piece.as_bytes();
+        if bytes.len() < LONG_INPUT {
+            lock(&self.0).update(bytes);
+        } else {
+            py.detach(|| lock(&self.0).update(bytes));
+        }
+    }
+
+    /// The digest of all pieces so far, 32 bytes.
+    fn digest<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &lock(&self.0).digest())
+    }
 }

@@ -21,7 +21,7 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::canonical::{blake3, blake3_keyed, canonicalize};
+    use super::canonical::{Blake3, blake3, blake3_keyed, canonicalize};
     #[pymodule_export]
     use super::envelope::{Envelope, parse_envelope, seal_envelope, verify_envelopes};
     #[pymodule_export]

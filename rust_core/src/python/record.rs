@@ -111,7 +111,9 @@ pub(super) fn seal_group<'py>(
         let (text, _, lane, head, events): Part<'_> = part.extract()?;
         let name = text.to_str()?;
         if before.as_ref().map(|text| text.to_str()).transpose()? != Some(name) {
-            (seq, previous, at) = (head.0, digest(head.1.as_bytes())?, head.2);
+            // A lane that nobody wrote has no time yet.
+            at = if head.0 == 0 { i64::MIN } else { head.2 };
+            (seq, previous) = (head.0, digest(head.1.as_bytes())?);
         }
         let first = seq + 1;
         let mut hash = head.1;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
 import trio
@@ -19,7 +19,8 @@ from web4.journal.limits import JournalLimits
 from web4.journal.opening import open_journal
 from web4.journal.record import Appended, Snapshot
 from web4.testing.journal.scribe import START_MS, require
-from web4.testing.journal.storing import ONE, THREE, TWO
+from web4.testing.journal.store import Column
+from web4.testing.journal.storing import FAILURES, ONE, THREE, TWO
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -91,31 +92,36 @@ async def races_for_a_number(arena: Arena) -> None:
     async with arena.store(f"{arena.callers} callers") as store:
         async with journal_on(store) as journal:
             for begin in range(3):
-                won: list[str] = []
-                actual: list[int] = []
-
-                async def call(name: str, *, begin: int, won: list[str], actual: list[int]) -> None:
-                    try:
-                        appended = await journal.append(ONE, [note(name)], expected_seq=begin)
-                    except WrongExpectedSeq as error:
-                        actual.append(error.actual)
-                    else:
-                        won.append(name)
-                        require((appended.first_seq, appended.last_seq) == (begin + 1,) * 2, "another number")
-
+                race = _Race(journal, begin)
                 async with trio.open_nursery() as nursery:
                     for number in range(arena.callers):
-                        name = f"{begin} {number}"
-                        nursery.start_soon(
-                            lambda name=name, begin=begin, won=won, actual=actual: call(
-                                name, begin=begin, won=won, actual=actual
-                            )
-                        )
-                require(len(won) == 1, f"{len(won)} callers have won")
-                require(actual == [begin + 1] * (arena.callers - 1), f"the others learnt {set(actual)}")
-                require((await texts(journal, ONE))[begin:] == won, "another record is there")
+                        nursery.start_soon(race.run, f"{begin} {number}")
+                require(len(race.won) == 1, f"{len(race.won)} callers have won")
+                same = [begin + 1] * (arena.callers - 1)
+                require(race.actual == same, f"the others learnt {set(race.actual)}")
+                require((await texts(journal, ONE))[begin:] == race.won, "another record is there")
         async with journal_on(store) as journal:
             require(len(await texts(journal, ONE)) == 3, "after a restart, other records are there")
+
+
+class _Race:
+    """Callers that decided on one head, and what they were told."""
+
+    def __init__(self, journal: Journal, begin: int) -> None:
+        self._journal = journal
+        self._begin = begin
+        self.won: list[str] = []
+        self.actual: list[int] = []
+
+    async def run(self, name: str) -> None:
+        try:
+            appended = await self._journal.append(ONE, [note(name)], expected_seq=self._begin)
+        except WrongExpectedSeq as error:
+            self.actual.append(error.actual)
+        else:
+            self.won.append(name)
+            numbers = (appended.first_seq, appended.last_seq)
+            require(numbers == (self._begin + 1,) * 2, f"the winner was told {numbers}")
 
 
 async def repeats_an_append(arena: Arena) -> None:
@@ -181,15 +187,13 @@ async def suspends_and_resumes(arena: Arena) -> None:
             arena.leave_out()
             return
         said: list[str] = []
-        async with journal_on(store, emit=lambda name, **_: said.append(name)) as journal:
+        async with journal_on(store, emit=partial(_names, said)) as journal:
             await journal.append(ONE, [note("before")], expected_seq=0)
             store.fail("not_committed", 3)
             async with trio.open_nursery() as nursery:
                 for lane in (ONE, TWO, THREE):
                     head = (await journal.head(lane)).seq
-                    nursery.start_soon(
-                        lambda lane=lane, head=head: journal.append(lane, [note(1)], expected_seq=head)
-                    )
+                    nursery.start_soon(partial(journal.append, lane, [note(1)], expected_seq=head))
             require(said.count("journal_suspended") == 1, f"it said {said}")
             require(await texts(journal, ONE) == ["before", "1"], "what waited is not there")
             require(journal.state == "ready", f"afterwards it is {journal.state}")
@@ -200,7 +204,7 @@ async def suspends_and_resumes(arena: Arena) -> None:
 
 async def reads_back_the_unknown(arena: Arena) -> None:
     """JRN-15b, d, JRN-5e: after an unknown result every answer is true, and nothing is there twice or by half."""
-    for kind in ("reply_lost", "unknown", "torn"):
+    for kind in FAILURES[1:]:
         async with arena.store(f"commits that are {kind}") as store:
             if store.fail is None:
                 arena.leave_out()
@@ -208,7 +212,7 @@ async def reads_back_the_unknown(arena: Arena) -> None:
             async with journal_on(store) as journal:
                 for number in range(arena.rounds):
                     if number % 3:
-                        store.fail(kind, number % 3)  # type: ignore[arg-type]  # the literals of the loop
+                        store.fail(kind, number % 3)
                     batch = [Append(ONE, [note(number)], number), Append(TWO, [note(number)] * 2, 2 * number)]
                     ends = [one.last_seq for one in await journal.append_batch(batch)]
                     require(ends == [number + 1, 2 * number + 2], f"an append went to {ends}")
@@ -220,7 +224,7 @@ async def reads_back_the_unknown(arena: Arena) -> None:
 
 async def finds_damage(arena: Arena) -> None:
     """JRN-3, JRN-12c: one flipped bit anywhere in a record halts its lane at opening, names it, and halts no other."""
-    for column in ("header", "payload", "salt", "payload_hash", "hash"):
+    for column in get_args(Column):
         async with arena.store(f"a bit of a {column}") as store:
             if store.damage is None:
                 arena.leave_out()
@@ -228,7 +232,7 @@ async def finds_damage(arena: Arena) -> None:
             async with journal_on(store) as journal:
                 await journal.append(ONE, [note(n) for n in range(9)], expected_seq=0)
                 await journal.append(TWO, [note(0)], expected_seq=0)
-            await store.damage(ONE, 4, column)  # type: ignore[arg-type]  # the literals of the loop
+            await store.damage(ONE, 4, column)
             told: list[tuple[str | None, int | None]] = []
             async with journal_on(store, emit=partial(_halts, told)) as journal:
                 require(told == [(str(ONE), 4)], f"halted were {told}")
@@ -238,6 +242,11 @@ async def finds_damage(arena: Arena) -> None:
                 except LaneHalted:
                     continue
                 require(condition=False, what="a halted lane was written")
+
+
+def _names(said: list[str], name: str, /, **_: Any) -> None:
+    """An emitter that keeps names of events."""
+    said.append(name)
 
 
 def _halts(told: list[tuple[str | None, int | None]], name: str, /, **fields: Any) -> None:

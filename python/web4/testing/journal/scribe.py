@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from web4 import _core
 from web4.journal.chain import check_run
@@ -95,7 +95,7 @@ class Scribe:
 
     def _seal(self, lane: Lane, events: Sequence[Draft]) -> list[Sealed]:
         head = self.heads[lane]
-        drafts = [
+        drafts: list[Any] = [
             (
                 one.at,
                 None if one.cause is None else (str(one.cause[0]), one.cause[1]),

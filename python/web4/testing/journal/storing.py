@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from web4.journal.backends.backend import Backend
+    from web4.journal.lane import LaneKind
     from web4.journal.record import Commit
     from web4.testing.journal.arena import Arena
+    from web4.testing.journal.store import FailureKind
 
 ONE = Lane("session", "one")
 TWO = Lane("session", "two")
 THREE = Lane("peer", "ab" * 32)
+FAILURES: Final[tuple[FailureKind, ...]] = ("not_committed", "reply_lost", "unknown", "torn")
 
 
 def fact(number: int = 0) -> Draft:
@@ -208,7 +212,7 @@ async def finishes_what_it_began(arena: Arena) -> None:
         through = False
         for step in range(200):
             commit = scribe.draft({ONE: [fact(step)], TWO: [fact(step)]})
-            number = await _cancelled_at(step, lambda commit=commit: backend.commit(commit))
+            number = await _cancelled_at(step, partial(backend.commit, commit))
             # Writes take turns: after this one, the cancelled one has happened or never will.
             await backend.put_blob("b3:" + "0" * 64, b"", at=0)
             head = await backend.head(ONE)
@@ -257,7 +261,7 @@ class _Stepping(trio.abc.Instrument):
 
 async def says_how_it_failed(arena: Arena) -> None:
     """JRN-12a, JRN-15a, b: refused is refused; after an unknown result the truth can be read back; nothing is torn."""
-    for kind in ("not_committed", "reply_lost", "unknown", "torn"):
+    for kind in FAILURES:
         async with arena.store(f"a commit that is {kind}") as store:
             if store.fail is None:
                 arena.leave_out()
@@ -266,7 +270,7 @@ async def says_how_it_failed(arena: Arena) -> None:
                 scribe = Scribe(backend)
                 await scribe.write({ONE: [fact(1)], TWO: [fact(2)]})
                 commit = scribe.draft({ONE: [fact(3), fact(4)], TWO: [fact(5)]})
-                store.fail(kind, 1)  # type: ignore[arg-type]  # the literals of the loop
+                store.fail(kind, 1)
                 await _fails(backend, commit, kind)
                 if kind != "not_committed":
                     number = await backend.recover(commit)
@@ -299,7 +303,7 @@ async def _fails(backend: Backend, commit: Commit, kind: str) -> None:
         require(condition=False, what=f"a commit that fails was given number {number}")
 
 
-async def _killed_in_doubt(arena: Arena, kind: str) -> None:
+async def _killed_in_doubt(arena: Arena, kind: FailureKind) -> None:
     """The process ends while the result is unknown: the next one finds all of the commit or nothing."""
     async with arena.store(f"killed after a commit that is {kind}") as store:
         if store.fail is None or store.kill is None:
@@ -309,7 +313,7 @@ async def _killed_in_doubt(arena: Arena, kind: str) -> None:
             scribe = Scribe(backend)
             await scribe.write({ONE: [fact(1)], TWO: [fact(2)]})
             commit = scribe.draft({ONE: [fact(3), fact(4)], TWO: [fact(5)]})
-            store.fail(kind, 1)  # type: ignore[arg-type]  # the literals of the caller's loop
+            store.fail(kind, 1)
             await _fails(backend, commit, kind)
             await store.kill()
         async with store.open() as backend:
@@ -334,11 +338,12 @@ async def holds_many_lanes(arena: Arena) -> None:
                 await scribe.own(*some)
                 await scribe.write({lane: [fact(begin)] for lane in some})
         async with store.open() as backend:
-            for kind in (None, "session", "human", "peer"):
+            kinds: tuple[LaneKind | None, ...] = (None, "session", "human", "peer")
+            for kind in kinds:
                 wanted = sorted(lane for lane in lanes if kind in {None, lane.kind})
                 found: list[tuple[Lane, Head]] = []
                 while page := await backend.heads(
-                    kind,  # type: ignore[arg-type]  # the literals of the loop
+                    kind,
                     after=found[-1][0] if found else None,
                     limit=777,
                 ):

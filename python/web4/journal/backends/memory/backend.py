@@ -108,7 +108,10 @@ class MemoryBackend:
 
     async def own(self, lane: Lane) -> Head:
         """See `Backend.own`."""
-        await self._writable()
+        async with self._write("own"):
+            return self._own(lane)
+
+    def _own(self, lane: Lane) -> Head:
         owner = self.store.owners.get(lane)
         if owner is not None and owner != self.boot and owner in self.store.alive:
             raise NotWriterError(f"{lane} is written by boot {owner}", code="lane_owned", lane=lane)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import trio
 
-Operation = Literal["commit", "recover", "put_snapshot", "prune", "put_blob", "delete_blob"]
+Operation = Literal["own", "commit", "recover", "put_snapshot", "prune", "put_blob", "delete_blob"]
 """A write that can be made to fail."""
 FaultKind = Literal["none", "not_committed", "no_space", "reply_lost", "unknown", "torn"]
 """`not_committed`, `no_space`: refused, nothing is there. `reply_lost`: everything is there, and the writer is told

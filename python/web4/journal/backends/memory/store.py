@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
@@ -112,7 +112,8 @@ class MemoryStore:
         assert row is not None
         was = bytearray(getattr(row, column))
         was[at] ^= 1
-        stored.rows[seq - stored.first] = row._replace(**{column: bytes(was)})
+        changed: dict[str, Any] = {column: bytes(was)}
+        stored.rows[seq - stored.first] = row._replace(**changed)
 
     def holds(self, needle: bytes) -> bool:
         """Whether the bytes occur anywhere in what is stored."""
