@@ -10,6 +10,7 @@ from web4 import _core
 from web4.journal.backends.sqlite import SqliteBackend, SqliteLimits, open_sqlite
 from web4.journal.errors import (
     JournalOpenError,
+    JournalUnavailable,
     NotCommittedError,
     OutcomeUnknownError,
     WrongExpectedSeq,
@@ -76,6 +77,10 @@ class Ordeal:
                     self.disk.cut()
         except Crashed:
             self.said.append("crashed")
+        except JournalUnavailable as error:
+            if not self.disk.off:
+                self.fail(f"it cannot be read: {error}")
+            self.said.append("crashed while it was read")
         except JournalOpenError as error:
             if self.disk.struck == struck:
                 self.fail(f"not opened: {error}")
