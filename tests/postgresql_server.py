@@ -76,11 +76,14 @@ class PostgresqlServer:
         """Its files."""
         return self._data
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
+    def start(self, *settings: str) -> None:
+        """Start it, perhaps with other settings, and wait until it answers."""
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self._data], stdout=log, stderr=log, **self._as_user()
+                [self._binaries / "postgres", "-D", self._data, *settings],
+                stdout=log,
+                stderr=log,
+                **self._as_user(),
             )
         deadline = time.monotonic() + _WITHIN
         while subprocess.run(
@@ -111,6 +114,16 @@ class PostgresqlServer:
             text=True,
         )
         return ran.stdout.strip()
+
+    def load(self, dump: str, database: str) -> None:
+        """Run what `pg_dump` printed."""
+        subprocess.run(
+            [self._binaries / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", self.conninfo(database)],
+            input=dump,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
 
     def tool(self, name: str, *arguments: str | Path) -> str:
         """What another program of its version prints."""

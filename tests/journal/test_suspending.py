@@ -158,6 +158,30 @@ async def test_closing_while_suspended(autojump_clock: trio.testing.MockClock) -
         assert await texts(journal, ONE) == await texts(journal, TWO) == []
 
 
+async def test_closing_beside_a_repetition(autojump_clock: trio.testing.MockClock) -> None:
+    """JRN-4d, JRN-15d: what is there already is told, though what came with it cannot be written."""
+    bench = Bench()
+    told: list[int | str] = []
+
+    async def append(journal: Journal, lane: Lane) -> None:
+        try:
+            told.append((await journal.append(lane, [note(1)], expected_seq=0)).last_seq)
+        except JournalUnavailable as error:
+            told.append(error.code)
+
+    async with trio.open_nursery() as nursery, bench.journal() as journal:
+        await append(journal, ONE)
+        bench.faults.plan("commit", Fault("not_committed", delay=1))
+        nursery.start_soon(append, journal, THREE)
+        await trio.sleep(0.5)
+        nursery.start_soon(append, journal, ONE)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(append, journal, TWO)
+        bench.faults.plan("own", "not_committed", times=1_000)
+        await trio.sleep(10)
+    assert sorted(told, key=str) == [1, 1, 1, "closed"]
+
+
 @pytest.mark.parametrize("kind", ["reply_lost", "unknown"])
 async def test_closing_while_the_outcome_is_unknown(
     kind: FaultKind, autojump_clock: trio.testing.MockClock

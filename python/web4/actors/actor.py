@@ -118,7 +118,10 @@ class ActorCell(Generic[Message, Reply]):
     async def _serve(self, actor: Actor[Message, Reply]) -> None:
         mailbox, batch = self.mailbox, self._batch
         while True:
-            await mailbox.wait() if not self.stopping else await trio.lowlevel.checkpoint()
+            if batch or self.stopping:  # what the instance before this one has left
+                await trio.lowlevel.checkpoint()
+            else:
+                await mailbox.wait()
             for key, value in mailbox.telemetry().items():
                 await actor.noticed(key, value)
             batch.extend(mailbox.drain())

@@ -316,6 +316,10 @@ class LaneActors:
                     actor.mailbox.wake()
             seen = looked
 
+    def close(self) -> None:
+        """Take nothing more."""
+        self._closing = True
+
     async def stop(self, deadline_seconds: float) -> bool:
         """Take nothing more; let every lane decide what it has, conclude and snapshot (ACT-5f).
 
@@ -325,7 +329,7 @@ class LaneActors:
         Returns:
             Whether every actor came to its end within `deadline_seconds`; the others are to be cancelled.
         """
-        self._closing = True
+        self.close()
         for actor in tuple(self._actors.values()):
             actor.stopping = True
             actor.mailbox.wake()
@@ -370,7 +374,10 @@ async def open_lane_actors(
         actors = LaneActors(journal, definitions, options=options, nursery=nursery)
         await actors.recover()
         nursery.start_soon(actors.passivate_idle)
-        yield actors
-        if actors.summary.state == "ready":
-            await actors.stop(options.stop_seconds)
-        nursery.cancel_scope.cancel()
+        try:
+            yield actors
+            if actors.summary.state == "ready":
+                await actors.stop(options.stop_seconds)
+        finally:
+            actors.close()
+            nursery.cancel_scope.cancel()

@@ -181,9 +181,11 @@ class GroupCommit:
     async def _write_group(self) -> None:
         group = Group(self._lanes, self._ids, self._after)
         try:
-            await self._gather(group)
-            for waiting, repeated in group.repeated:
-                _succeed(waiting, repeated)
+            try:
+                await self._gather(group)
+            finally:
+                for waiting, repeated in group.repeated:
+                    _succeed(waiting, repeated)
             if group.empty:
                 return
             commit, appended = group.seal()

@@ -99,6 +99,8 @@ def prepare(
     if event.principal is not None:
         _check_text(event.principal, "principal")
     refs = _references(one, persisted, event.refs)
+    if redactor is not None:
+        redactor.check_header(event.principal, refs)
     return Prepared(
         persisted, one.name, one.v, payload, event.at, cause, event.principal, refs, one.work(persisted)
     )

@@ -25,6 +25,7 @@ from web4.journal.errors import (
 from web4.journal.following import Follower, Followers
 from web4.journal.lane import SERVER
 from web4.journal.limits import JournalLimits
+from web4.journal.redaction import Redactor
 from web4.journal.waiting import ANYWHERE, Waiting
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from web4.journal.event_types import EventRegistry
     from web4.journal.lane import Lane, LaneKind
     from web4.journal.record import Appended, Head, OpenWork, Record, Snapshot
-    from web4.journal.redaction import Redactor
 
 __all__ = ["Append", "Journal", "NewEvent", "Prepared"]
 
@@ -58,7 +58,7 @@ class Journal:
         backend: Where records are kept.
         registry: The event types that this node knows.
         identity: Signs anchors (JRN-3f); without one there are none.
-        redactor: What keeps data from being stored (JRN-18, JRN-19).
+        redactor: What keeps data from being stored (JRN-18, JRN-19); one that knows the data classes only, if left out.
         clock: Times of the journal's own records.
         ids: Randomness of salts.
         emit: Where `journal_suspended`, `journal_resumed`, `journal_failed` and `lane_halted` go.
@@ -80,7 +80,7 @@ class Journal:
         self.backend = backend
         self.registry = registry
         self.identity = identity
-        self.redactor = redactor
+        self.redactor = Redactor(backend.hash_key) if redactor is None else redactor
         self.clock = clock or SystemClock()
         self.ids = ids or SystemIds()
         self.emit = emit
@@ -284,10 +284,18 @@ class Journal:
     async def put_snapshot(self, snapshot: Snapshot) -> None:
         """Store a lane's state (JRN-7). A convenience: what fails is only reported.
 
+        One in which a known secret stands is not stored: replaced there, it would be another state than the one that
+        events give (JRN-7b, JRN-18f).
+
         Raises:
             NotWriterError: `read_only`.
         """
         self._writable()
+        if self.redactor.found(snapshot.state):
+            self.emit(
+                "snapshot_failed", severity="warning", lane=str(snapshot.lane), reason="it holds a secret"
+            )
+            return
         try:
             await self.backend.put_snapshot(snapshot, keep=self.limits.snapshots)
         except NotCommittedError as error:
@@ -310,8 +318,7 @@ class Journal:
             raise InvalidEventError(
                 f"a blob of {len(data)} bytes, {self.limits.blob_bytes} are allowed", code="blob_too_large"
             )
-        if self.redactor is not None:
-            data = self.redactor.scrub_bytes(data)
+        data = self.redactor.scrub_bytes(data)
         name = f"b3:{_core.blake3(data).hex()}"
         try:
             await self.backend.put_blob(name, data, at=self.clock.wall_ms())

@@ -136,11 +136,13 @@ def _anchored(journal: Journal, records: list[Any]) -> dict[str, tuple[int, str]
     """The newest anchored head of each lane among `records`."""
     anchored = {}
     for record in records:
-        if record.type == "journal.anchored" and record.payload is not None:
+        if record.type in {"journal.anchored", "journal.repaired"} and record.payload is not None:
             try:
-                anchor = journal.registry.decode(record)
+                event = journal.registry.decode(record)
             except Web4Error:
                 continue
-            if isinstance(anchor, JournalAnchored):
-                anchored.update({name: (seq, digest) for name, seq, digest in anchor.lanes})
+            if isinstance(event, JournalAnchored):
+                anchored.update({name: (seq, digest) for name, seq, digest in event.lanes})
+            elif anchored.get(event.lane, (0, ""))[0] > event.seq:
+                del anchored[event.lane]  # a repair has cut it since
     return anchored

@@ -82,6 +82,19 @@ class _Header(msgspec.Struct, frozen=True):
     refs: Refs = ()
 
 
+class RawRecord(NamedTuple):
+    """A record as it is stored, whatever is left of it: what repair looks at and keeps (JRN-23b)."""
+
+    seq: int
+    header: bytes
+    payload: bytes | None
+    salt: bytes | None
+    payload_hash: bytes
+    hash: bytes
+    commit: int
+    position: int
+
+
 _HEADERS: Final = msgspec.json.Decoder(_Header)
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ANSWER_WITHIN: Final = 10.0
 """Seconds for which a step that is not a commit waits for the server."""
+_LOOK_WITHIN: Final = 1.0
 _LEAVE_WITHIN: Final = 3.0
 _FLUSH_AFTER: Final = 0.1
 """Seconds after which what `relaxed` has written is forced to stable storage (JRN-5c)."""
@@ -197,10 +198,15 @@ class PostgresqlBackend(Keeping):
     # --- reading, beside `Reading` ----------------------------------------------------------------------
 
     async def changed(self, lane: Lane, seq: int) -> None:
-        """See `Backend.changed`."""
+        """See `Backend.changed`. A lane that this opening owns has no other writer; nothing is asked for it."""
 
         async def look() -> int:
-            return (await self.head(lane)).seq
+            if self._leases is not None and lane in self._leases.held:
+                return seq
+            # A connection whose query is cancelled is lost, and followers stop waiting all the time.
+            with trio.move_on_after(_LOOK_WITHIN, shield=True):
+                return (await self.head(lane)).seq
+            return seq + 1
 
         await self._changes.wait(str(lane), seq, look)
 

@@ -6,6 +6,7 @@ import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -171,7 +172,7 @@ class _Opening:
         writer = Writer(self.path, vfs=self.vfs, journal_id=journal_id, options=options, space=self.space)
         writer.open()
         self.writer = writer
-        boot = writer.change(_next_boot)
+        boot = writer.change(partial(_next_boot, profile=self.durability))
         self.lock.inscribe(
             pid=os.getpid(), boot=boot, started=datetime.now(UTC).isoformat(timespec="seconds")
         )
@@ -188,8 +189,10 @@ class _Opening:
             self.lock = None
 
 
-def _next_boot(connection: apsw.Connection, _: object) -> int:
+def _next_boot(connection: apsw.Connection, _: object, *, profile: Durability) -> int:
+    """Count the boot, and say in the store under which profile it is written from now on (JRN-5c)."""
     keeping.sweep_blob_parts(connection)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('profile', ?)", (profile,))
     boot: Any = connection.execute(
         "UPDATE meta SET value = value + 1 WHERE key = 'boot' RETURNING value"
     ).fetchall()

@@ -13,7 +13,7 @@ from web4.journal.backends.sqlite.engine import connect_reader, throw_away
 from web4.journal.errors import NotCommittedError, NotWriterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import apsw
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from web4.journal.backends.sqlite.space import Space
     from web4.journal.backends.sqlite.writer import Writer
     from web4.journal.lane import Lane, LaneKind
-    from web4.journal.record import Commit, Head, OpenWork, Record, Snapshot
+    from web4.journal.record import Commit, Head, OpenWork, RawRecord, Record, Snapshot
 
 Result = TypeVar("Result")
 
@@ -162,10 +162,22 @@ class SqliteBackend:
         if not await change(lambda connection: keeping.list_blob(connection, blob, len(data), at)):
             raise NotCommittedError("the blob was deleted while it was written")
 
-    async def delete_blob(self, blob: str) -> None:
+    async def delete_blob(self, blob: str, *, before: int | None = None) -> None:
         """See `Backend.delete_blob`."""
         await self._write(
-            lambda writer: writer.change(lambda connection, _: keeping.delete_blob(connection, blob))
+            lambda writer: writer.change(lambda connection, _: keeping.delete_blob(connection, blob, before))
+        )
+
+    async def raw(self, lane: Lane, *, after: int = 0, limit: int = 500) -> list[RawRecord]:
+        """See `Repairable.raw`."""
+        return await self._read(partial(reader.raw, lane=lane, after=after, limit=limit))
+
+    async def cut(self, lane: Lane, head: Head, work: Sequence[OpenWork]) -> int:
+        """See `Repairable.cut`."""
+        return await self._write(
+            lambda writer: writer.change(
+                lambda connection, cache: keeping.cut(connection, cache, lane, head, work)
+            )
         )
 
     async def scrub(self) -> None:
