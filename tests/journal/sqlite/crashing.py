@@ -252,12 +252,13 @@ class Ordeal:
         size = self.choose.random.choice((0, 10, 5000, 1_200_000))
         data = self.choose.payload() + bytes(size)
         name = "b3:" + _core.blake3(data).hex()
+        if len(self.model.blobs) > 2:
+            first = next(iter(self.model.blobs))
+            after = self.model.twin()
+            del after.blobs[first]
+            await self._repeat(lambda: backend.delete_blob(first), after)
         after = self.model.twin()
         after.blobs[name] = data
-        if len(after.blobs) > 3:
-            first = next(iter(after.blobs))
-            await self._repeat(lambda: backend.delete_blob(first))
-            del after.blobs[first], self.model.blobs[first]
         await self._repeat(lambda: backend.put_blob(name, data, at=1), after)
 
     async def _look(self, backend: SqliteBackend) -> None:
