@@ -350,6 +350,10 @@ class GroupCommit:
         while True:
             try:
                 return await call()
+            except JournalUnavailable as error:
+                if error.code == "closed":
+                    raise
+                await self._pause(error)
             except NotCommittedError as error:
                 await self._pause(error)
 
