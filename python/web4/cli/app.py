@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from cyclopts import App
 
-_JOURNAL = ("tail", "history", "stats", "verify", "replay", "export", "backup", "compact", "repair", "migrate")
+_JOURNAL = (
+    "tail",
+    "history",
+    "stats",
+    "verify",
+    "replay",
+    "export",
+    "backup",
+    "compact",
+    "repair",
+    "migrate",
+)
 
 
 def build_app() -> App:

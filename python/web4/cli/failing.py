@@ -22,7 +22,7 @@ _EXITS: Final = {
     "suspended": exits.ENVIRONMENT,
     "busy": exits.ENVIRONMENT,
     "unwritable": exits.ENVIRONMENT,
-    "not_durable": exits.ENVIRONMENT,
+    "kind_unknown": exits.REFUSED,
     "quarantine": exits.ENVIRONMENT,
     "key_missing": exits.ENVIRONMENT,
     "key_permissions": exits.ENVIRONMENT,
@@ -61,6 +61,7 @@ _HINTS: Final = {
     "target_exists": "name another target, or remove that one",
     "moved": "run it again",
     "plan_outdated": "run it again",
+    "kind_unknown": "repair it with the release, and the extensions, of the node that wrote it",
     "kept": "leave out --to to compact as far as may be",
     "no_snapshot": "the lane's own node makes snapshots as it runs; compact it there",
     "suspended": "make room or end what blocks the file, and run it again",
@@ -117,7 +118,10 @@ def _write_report(error: BaseException) -> str | None:
     lines = []
     seen: BaseException | None = error
     while seen is not None:
-        lines += [f"{type(seen).__module__}.{type(seen).__qualname__}\n", *traceback.format_tb(seen.__traceback__)]
+        lines += [
+            f"{type(seen).__module__}.{type(seen).__qualname__}\n",
+            *traceback.format_tb(seen.__traceback__),
+        ]
         if isinstance(seen, BaseExceptionGroup):
             for one in seen.exceptions:
                 lines += [f"  {type(one).__qualname__}\n", *traceback.format_tb(one.__traceback__)]

@@ -18,7 +18,12 @@ Directory = Annotated[
 ]
 Lanes = Annotated[
     tuple[str, ...],
-    Parameter(name="--lane", negative=(), consume_multiple=False, help="Only this lane. May be given more than once."),
+    Parameter(
+        name="--lane",
+        negative=(),
+        consume_multiple=False,
+        help="Only this lane. May be given more than once.",
+    ),
 ]
 OneLane = Annotated[str | None, Parameter(name="--lane", help="Only this lane.")]
 Key = Annotated[
@@ -32,9 +37,9 @@ Key = Annotated[
 class Common:
     """What every verb takes."""
 
-    json: Annotated[
-        bool, Parameter(name="--json", negative=(), help="Standard output holds JSON only.")
-    ] = False
+    json: Annotated[bool, Parameter(name="--json", negative=(), help="Standard output holds JSON only.")] = (
+        False
+    )
     quiet: Annotated[
         bool, Parameter(name=("--quiet", "-q"), negative=(), help="No progress, no notices.")
     ] = False

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 # C0 and C1 controls, and what turns the direction of text or hides in it.
 _CONTROL: Final = re.compile(
@@ -64,7 +66,11 @@ def facts(pairs: Iterable[tuple[str, object]]) -> list[str]:
 def moment(at_ms: int) -> str:
     """A time, RFC 3339 in UTC; one that no calendar has, as its number."""
     try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return (
+            datetime.fromtimestamp(at_ms / 1000, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
     except (ValueError, OverflowError, OSError):
         return str(at_ms)
 

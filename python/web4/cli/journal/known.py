@@ -26,7 +26,11 @@ _PAGE: Final = 1
 
 async def kinds_of(source: ReplaySource) -> list[LaneKind]:
     """The kinds of lanes that there are."""
-    return [kind for kind in cast("tuple[LaneKind, ...]", get_args(LaneKind)) if await source.heads(kind, limit=_PAGE)]
+    return [
+        kind
+        for kind in cast("tuple[LaneKind, ...]", get_args(LaneKind))
+        if await source.heads(kind, limit=_PAGE)
+    ]
 
 
 def known_types(kinds: Collection[LaneKind]) -> EventRegistry:
