@@ -6,7 +6,7 @@ Its state has everything that compaction must not lose (JRN-17b): outcomes, keys
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 from hypothesis import strategies as st
@@ -213,7 +213,7 @@ class LedgerDefinition:
 
     logic = LedgerLogic()
     version = 1
-    upcasters: Mapping[int, Any] = {}
+    upcasters: ClassVar[Mapping[int, Any]] = {}
     event_names = frozenset(one.name for one in types())
 
     def encode(self, state: Ledger) -> bytes:
@@ -300,20 +300,21 @@ class Writer:
 
 def commands(most: int = 40) -> st.SearchStrategy[list[Command]]:
     """Commands in any order over a few orders, effects and keys: many are refused, some come again."""
-    ids, effects = st.sampled_from("abcd"), st.sampled_from(["e1", "e2", "e3"])
+    ids, effects = st.sampled_from("abc"), st.sampled_from(["e1", "e2"])
+    ops = ["note", "note", "place", "start", "charge", "conclude", "finish", "finish"]
     one = st.builds(
         Command,
-        op=st.sampled_from(["place", "place", "start", "charge", "charge", "conclude", "finish", "note"]),
+        op=st.sampled_from(ops),
         at=st.integers(0, 10_000),
         id=ids,
         effect=effects,
         amount=st.integers(0, 9),
-        text=st.text(max_size=5),
+        text=st.text(max_size=3),
         outcome=st.sampled_from(["ok", "error"]),
-        version=st.none() | st.integers(0, 20),
-        key=st.none() | ids.map(lambda text: Hashed.of(bytes(32), text)),
+        version=st.sampled_from([None, None, None, 0, 1, 2, 3, 5, 8]),
+        key=st.sampled_from([None, None, *(Hashed.of(bytes(32), text) for text in "abcd")]),
     )
-    return st.lists(one, min_size=1, max_size=most)
+    return st.lists(one, min_size=most // 4, max_size=most)
 
 
 def sequence(*ops: str, text: str = "t") -> Sequence[Command]:

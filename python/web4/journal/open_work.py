@@ -52,6 +52,10 @@ class OpenWorkOf:
                 idempotent=work.idempotent,
             )
 
+    def unfinished(self) -> list[OpenWork]:
+        """What is open, in the order of its records."""
+        return sorted(self._open.values(), key=lambda one: one.seq)
+
     def differences(self, kept: Iterable[OpenWork]) -> list[tuple[int, str]]:
         """(number of the record, what is wrong) of all in which `kept` is another."""
         told = {(one.kind, one.subject): one for one in self._open.values()}

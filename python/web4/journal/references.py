@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-BLOB_NAME: Final = re.compile(rb"b3:[0-9a-f]{64}(?![0-9a-f])")
+BLOB_NAME: Final = re.compile(rb"b3:[0-9a-f]{64}")
 """How a blob is named wherever it is: keeping one blob too many is harmless, one too few is not."""
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from web4.journal.backends.backend import Backend
+    from web4.journal.lane import LaneKind
     from web4.journal.record import Head
 
 Progress = Callable[[VerifyReport], None]
@@ -39,6 +40,7 @@ async def verify(
     registry: EventRegistry | None = None,
     *,
     lanes: Collection[Lane] | None = None,
+    kinds: Collection[LaneKind] | None = None,
     fingerprint: str | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
@@ -51,6 +53,8 @@ async def verify(
         registry: The event types that the lanes were written with; without it schemas and unfinished work are not
             checked.
         lanes: Only these; blobs, and lanes that are missing as a whole, are then not looked at.
+        kinds: The kinds of lanes whose events the registry knows; lanes of others are checked as if there were none.
+            All kinds if left out.
         fingerprint: The node that must have signed the anchors; without it any key is taken, and named in the report.
         progress: See `Progress`.
 
@@ -59,7 +63,13 @@ async def verify(
 
     Cancellation: may be cancelled at any time.
     """
-    return await _Verification(backend, registry, fingerprint, progress).run(lanes)
+    return await _Verification(backend, registry, fingerprint, progress, kinds).run(lanes)
+
+
+async def anchored_places(backend: Backend) -> dict[str, int]:
+    """How far each lane was anchored, by good signatures, since it was repaired last."""
+    look = _Verification(backend, None, None, None)
+    return {name: seq for name, (seq, _) in (await look.anchors()).items()}
 
 
 class _Verification:
@@ -71,9 +81,11 @@ class _Verification:
         registry: EventRegistry | None,
         fingerprint: str | None,
         progress: Progress | None,
+        kinds: Collection[LaneKind] | None = None,
     ) -> None:
         self._backend = backend
         self._registry = registry
+        self._kinds = kinds
         self._fingerprint = fingerprint
         self._progress = progress
         self._own = EventRegistry(OWN_EVENTS)
@@ -104,8 +116,9 @@ class _Verification:
             self._progress(self.report)
 
     async def _check_lane(self, lane: Lane, head: Head) -> None:
+        registry = self._registry if self._kinds is None or lane.kind in self._kinds else None
         check = LaneCheck(
-            self._backend, lane, self.report, registry=self._registry, anchor=self._anchored.get(str(lane))
+            self._backend, lane, self.report, registry=registry, anchor=self._anchored.get(str(lane))
         )
         if head.base_seq == 0 and head.base_hash != genesis(self._backend.journal_id, lane):
             self.report.add("head", lane, 0, "the lane does not begin with its genesis")
@@ -114,6 +127,11 @@ class _Verification:
         self._tell()
 
     # --- anchors ----------------------------------------------------------------------------------------
+
+    async def anchors(self) -> dict[str, tuple[int, str]]:
+        """The newest anchored place of every lane."""
+        await self._collect_anchors()
+        return self._anchored
 
     async def _collect_anchors(self) -> None:
         """The newest anchored place of every lane. Older ones add nothing: the chain between the two is checked."""
@@ -136,6 +154,8 @@ class _Verification:
             after = records[-1].seq
 
     def _take_anchor(self, record: Any) -> None:
+        if record.type == "journal.repaired" and record.payload is not None:
+            self._take_repair(record)
         if record.type != "journal.anchored" or record.payload is None:
             return
         try:
@@ -158,6 +178,15 @@ class _Verification:
         if anchor.fingerprint not in self.report.signers:
             self.report.signers.append(anchor.fingerprint)
         self._anchored.update(places)
+
+    def _take_repair(self, record: Any) -> None:
+        """A lane that was cut by a repair is shorter than earlier anchors, and rightly so."""
+        try:
+            repair = self._own.decode(record)
+        except Web4Error:
+            return  # the lane's own check names it
+        if self._anchored.get(repair.lane, (0, ""))[0] > repair.seq:
+            del self._anchored[repair.lane]
 
     # --- blobs ------------------------------------------------------------------------------------------
 

@@ -23,4 +23,4 @@ async def test_journal_contract_suite_postgresql(server: PostgresqlServer, datab
     """JRN-25: the PostgreSQL backend fulfils the contract."""
     factory = postgresql_factory(server, database)
     ran = await check_journal_backend(factory, only=[check], lanes=LANES, rounds=ROUNDS, patience=120)
-    assert ran[check] > 0 or check == "erases from its files"
+    assert ran[check] > 0 or check in {"erases from its files", "is repaired"}

@@ -95,11 +95,17 @@ def read_manifest(path: Path, report: BundleReport) -> Manifest | None:
         if manifest.digest != manifest.computed_digest():
             raise ValueError("it does not say what its digest covers")
         manifest.check_signature()
+        for entry in manifest.lanes:
+            Lane.parse(entry.lane)
+            bytes.fromhex(manifest.journal_id + entry.prev + entry.last_hash)
     except SignatureMismatchError:
         report.add(MANIFEST, "its signature is not good")
         return None
     except msgspec.MsgspecError:
         report.add(MANIFEST, "it is no manifest")
+        return None
+    except Web4Error:
+        report.add(MANIFEST, "it names a lane that is none")
         return None
     except ValueError as error:
         report.add(MANIFEST, str(error))
@@ -204,7 +210,7 @@ def _check_beginning(manifest: Manifest, entry: LaneEntry, report: BundleReport)
 def _check_line(line: Line, number: int, end: tuple[int, bytes], report: BundleReport) -> tuple[int, bytes]:
     after, prev = end
     record: Record = line.record(number)
-    if (line.salt is not None) != (line.payload is not None and not line.redacted):
+    if (line.salt is not None) != (not line.bare and not line.redacted):
         report.add(f"{line.lane} {line.seq}", "payload and salt do not belong together")
     try:
         check_run(record.lane, prev, after, [record])

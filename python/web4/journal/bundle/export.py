@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from weakref import WeakKeyDictionary
 
 import trio
@@ -161,7 +161,7 @@ class _Export:
         heads = await self._heads()
         await trio.to_thread.run_sync(self._make)
         lanes = []
-        with (self._draft / RECORDS).open("xb") as file:
+        with _create(self._draft / RECORDS) as file:
             for lane, head in heads:
                 entry = await self._export_lane(file, lane, head)
                 if entry is not None:
@@ -193,7 +193,7 @@ class _Export:
 
     # --- records ----------------------------------------------------------------------------------------
 
-    async def _export_lane(self, file: Any, lane: Lane, head: Head) -> LaneEntry | None:
+    async def _export_lane(self, file: BinaryIO, lane: Lane, head: Head) -> LaneEntry | None:
         selector, backend = self._selector, self._backend
         first, last = head.base_seq, head.seq
         if selector.since is not None:
@@ -326,14 +326,19 @@ def _manifest_bytes(manifest: Manifest) -> bytes:
     return canonical(manifest) + b"\n"
 
 
+def _create(path: Path) -> BinaryIO:
+    """A new file that only its owner reads."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
+
+
 def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with _create(path) as file:
         file.write(data)
         _sync(file)
 
 
-def _sync(file: Any) -> None:
+def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
 

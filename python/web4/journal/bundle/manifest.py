@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -147,13 +147,18 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     lane: str
     seq: int
     header: msgspec.Raw
-    payload: msgspec.Raw | None
+    payload: msgspec.Raw
     salt: str | None
     payload_hash: str
     hash: str
     commit: int
     redacted: bool
     erased: bool
+
+    @property
+    def bare(self) -> bool:
+        """Whether there is no payload: erased, or withheld."""
+        return bytes(self.payload) == b"null"
 
     def encode(self) -> bytes:
         """The line, canonical, with its line feed."""
@@ -166,12 +171,12 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             CorruptJournalError: The header is damaged.
             ValueError: Something is no hex, or the lane has no such name.
         """
-        whole = not self.redacted and self.payload is not None and self.salt is not None
+        whole = not self.redacted and not self.bare and self.salt is not None
         return read_record(
             Lane.parse(self.lane),
             self.seq,
             header=_core.canonicalize(bytes(self.header)),
-            payload=_core.canonicalize(bytes(self.payload)) if whole and self.payload is not None else None,
+            payload=_core.canonicalize(bytes(self.payload)) if whole else None,
             salt=bytes.fromhex(self.salt) if whole and self.salt is not None else None,
             payload_hash=bytes.fromhex(self.payload_hash),
             hash=bytes.fromhex(self.hash),
@@ -184,6 +189,6 @@ LINES: Final = msgspec.json.Decoder(Line)
 MANIFESTS: Final = msgspec.json.Decoder(Manifest)
 
 
-def raw(data: bytes | None) -> Any:
+def raw(data: bytes | None) -> msgspec.Raw:
     """Canonical bytes as a member of a line."""
-    return None if data is None else msgspec.Raw(data)
+    return msgspec.Raw(b"null" if data is None else data)

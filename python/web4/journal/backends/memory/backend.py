@@ -18,9 +18,10 @@ from web4.journal.errors import (
     NotWriterError,
     OutcomeUnknownError,
 )
+from web4.journal.record import RawRecord
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from web4.journal.backends.backend import Durability
     from web4.journal.backends.memory.faults import FaultKind, Faults, Operation
@@ -166,10 +167,27 @@ class MemoryBackend:
             known = self.store.blobs.get(blob)
             self.store.blobs[blob] = (bytes(data) if known is None else known[0], at)
 
-    async def delete_blob(self, blob: str) -> None:
+    async def delete_blob(self, blob: str, *, before: int | None = None) -> None:
         """See `Backend.delete_blob`."""
         async with self._write("delete_blob"):
-            self.store.blobs.pop(blob, None)
+            _, at = self.store.blobs.get(blob, (b"", 0))
+            if before is None or at <= before:
+                self.store.blobs.pop(blob, None)
+
+    async def raw(self, lane: Lane, *, after: int = 0, limit: int = 500) -> list[RawRecord]:
+        """See `Repairable.raw`."""
+        await self._readable()
+        stored = self.store.lanes.get(lane)
+        if stored is None:
+            return []
+        rows = enumerate(stored.rows, start=stored.first)
+        found = [RawRecord(seq, *row[:7]) for seq, row in rows if seq > after]
+        return found[: max(limit, 0)]
+
+    async def cut(self, lane: Lane, head: Head, work: Sequence[OpenWork]) -> int:
+        """See `Repairable.cut`."""
+        async with self._write("prune"):
+            return self.store.cut(lane, head, work)
 
     async def scrub(self) -> None:
         """See `Backend.scrub`. Memory that was let go is nowhere."""
@@ -250,7 +268,8 @@ class MemoryBackend:
             return []
         numbers = stored.between(after, before)
         chosen = (numbers[::-1] if reverse else numbers)[: max(limit, 0)]
-        return [self.store.record(lane, seq) for seq in chosen]
+        # A test that damages a store may take rows out of it.
+        return [self.store.record(lane, seq) for seq in chosen if stored.at(seq) is not None]
 
     async def scan(
         self, *, after: int = 0, limit: int = 500, reverse: bool = False, before: int | None = None

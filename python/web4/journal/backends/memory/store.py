@@ -273,6 +273,37 @@ class MemoryStore:
             self.positions = [position for position in self.positions if position in self.places]
         return count
 
+    def cut(self, lane: Lane, head: Head, work: Iterable[OpenWork]) -> int:
+        """Make `head` the end of a lane: rows and snapshots beyond it go (JRN-23b); how many rows there were."""
+        stored = self.lanes[lane]
+        index = max(0, head.seq - stored.first + 1)
+        gone = stored.rows[index:]
+        positions = {row.position for row in gone}
+        for position in positions:
+            self.places.pop(position, None)
+        for ref, found in list(self.refs.items()):
+            left = [position for position in found if position not in positions]
+            self.refs[ref] = left
+            if not left:
+                del self.refs[ref]
+        del stored.rows[index:]
+        stored.head = head
+        known = self.snapshots.get(lane, {})
+        for seq in [seq for seq in known if seq > head.seq]:
+            del known[seq]
+        self._set_work(lane, work)
+        return len(gone)
+
+    def _set_work(self, lane: Lane, work: Iterable[OpenWork]) -> None:
+        for key in [key for key in self.work if key[0] == lane]:
+            place = (lane, self.work[key].seq)
+            del self.work[key], self.work_at[place]
+            self.by_place.remove(place)
+        for one in work:
+            key, place = (lane, one.kind, one.subject), (lane, one.seq)
+            self.work[key], self.work_at[place] = one, key
+            insort(self.by_place, place)
+
     def put_snapshot(self, snapshot: Snapshot, keep: int) -> None:
         """Store a snapshot above the base, and let go the oldest above it."""
         base = self.head(snapshot.lane).base_seq

@@ -52,7 +52,8 @@ _PUT_BLOB: Final = Statement(
     ON CONFLICT (blob) DO UPDATE SET at = excluded.at""",
 )
 _TOUCH_BLOB: Final = Statement("touch_blob", "UPDATE @.blobs SET at = $2::bigint WHERE blob = $1")
-_DELETE_BLOB: Final = Statement("delete_blob", "DELETE FROM @.blobs WHERE blob = $1")
+_DELETE_BLOB: Final = Statement("delete_blob", "DELETE FROM @.blobs WHERE blob = $1 AND at <= $2::bigint")
+_EVER: Final = 2**63 - 1
 _BEGIN: Final = Statement("begin", "BEGIN")
 _COMMIT: Final = Statement("commit", "COMMIT")
 
@@ -101,10 +102,10 @@ class Keeping(Reading):
             if not touched.command_tuples:
                 await self._pool.run((_PUT_BLOB, (text(blob), int8(at), data)))
 
-    async def delete_blob(self, blob: str) -> None:
+    async def delete_blob(self, blob: str, *, before: int | None = None) -> None:
         """See `Backend.delete_blob`."""
         async with self._beside():
-            await self._pool.run((_DELETE_BLOB, (text(blob),)))
+            await self._pool.run((_DELETE_BLOB, (text(blob), int8(_EVER if before is None else before))))
 
     async def scrub(self) -> None:
         """Rewrite the tables, so that nothing of what was erased or removed is left in their files.

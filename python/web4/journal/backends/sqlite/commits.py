@@ -13,7 +13,7 @@ from web4.journal.lane import Lane
 from web4.journal.record import Head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import apsw
 
@@ -87,15 +87,45 @@ def write_commit(
     """
     changed = _lanes_after(connection, cache, commit, counters)
     ids = {lane: row.id for lane, row in changed.items()}
-    milestones: list[Any] = []
+    number = counters.commit + 1
+    if commit.records:
+        _write_records(connection, cache, commit.records, ids, counters)
+        _write_work(connection, commit.records, ids)
+    for snapshot in commit.bases:
+        if changed[snapshot.lane].head.base_seq == snapshot.seq:
+            _write_base(connection, snapshot, ids[snapshot.lane])
+    for lane, seq in commit.erasures:
+        if lane in changed:
+            walking.erase(connection, changed[lane], seq)
+    rows: list[Any] = []
+    for lane, row in changed.items():
+        rows += (row.id, lane.kind, lane.id, *row.head, row.commit, row.position)
+    if rows:
+        statements.run(connection, statements.LANE, rows)
+    else:
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'commit'", (number,))
+    newest = max((row.id for row in changed.values()), default=0)
+    after = Counters(number, counters.position + len(commit.records), max(counters.lane, newest))
+    return after, changed
+
+
+def _write_records(
+    connection: apsw.Connection,
+    cache: LaneCache,
+    sealed_records: Sequence[Sealed],
+    ids: dict[Lane, int],
+    counters: Counters,
+) -> None:
+    """Store records with their references and milestones."""
     position = previous = counters.position
     number = counters.commit + 1
     records: list[Any] = []
+    milestones: list[Any] = []
     refs: list[Any] = []
     lane: Lane | None = None
     lane_id = 0
-    for sealed in commit.records:
-        if sealed.lane != lane:
+    for sealed in sealed_records:
+        if sealed.lane is not lane and sealed.lane != lane:
             lane = sealed.lane
             lane_id = ids[lane]
             previous = cache.position(lane)
@@ -117,26 +147,11 @@ def write_commit(
             milestones += (lane_id, sealed.seq, position)
         for kind, value in sealed.refs:
             refs += (kind, value, position)
-    if records:
-        statements.run(connection, statements.RECORD, records)
+    statements.run(connection, statements.RECORD, records)
     if milestones:
         statements.run(connection, statements.MILESTONE, milestones)
     if refs:
         statements.run(connection, statements.REF, refs)
-    _write_work(connection, commit.records, ids)
-    for snapshot in commit.bases:
-        _write_base(connection, snapshot, ids[snapshot.lane])
-    for one, seq in commit.erasures:
-        walking.erase(connection, changed[one], seq)
-    rows: list[Any] = []
-    for one, row in changed.items():
-        rows += (row.id, one.kind, one.id, *row.head, row.commit, row.position)
-    if rows:
-        statements.run(connection, statements.LANE, rows)
-    else:
-        connection.execute("UPDATE meta SET value = ? WHERE key = 'commit'", (number,))
-    newest = max((row.id for row in changed.values()), default=0)
-    return Counters(number, position, max(counters.lane, newest)), changed
 
 
 def _lanes_after(
@@ -158,14 +173,20 @@ def _lanes_after(
             raise WrongExpectedSeq(lane, expected=before.seq, actual=row.head.seq)
         if not row.id:
             last += 1
+        if head.base_seq != row.head.base_seq:  # bases move by base snapshots only
+            head = head._replace(base_seq=row.head.base_seq, base_hash=row.head.base_hash)  # noqa: PLW2901
         after[lane] = LaneRow(row.id or last, head, number, positions.get(lane, row.position))
     for lane in touched[len(commit.heads) :]:
         if lane not in after and known[lane].id:
             after[lane] = known[lane]._replace(commit=number)
     for snapshot in commit.bases:
-        row = after[snapshot.lane]
-        head = row.head._replace(base_seq=snapshot.seq, base_hash=snapshot.record_hash)
-        after[snapshot.lane] = row._replace(head=head)
+        known_row = after.get(snapshot.lane)
+        if known_row is None or not 0 < snapshot.seq <= known_row.head.seq:
+            raise ValueError(f"a base beyond the end of {snapshot.lane}")
+        if snapshot.seq < known_row.head.base_seq:
+            continue
+        head = known_row.head._replace(base_seq=snapshot.seq, base_hash=snapshot.record_hash)
+        after[snapshot.lane] = known_row._replace(head=head)
     return after
 
 
@@ -213,7 +234,7 @@ def _write_work(connection: apsw.Connection, records: Iterable[Sealed], ids: dic
             opened[key] = (sealed.seq, False, work)
         elif work.phase == "start":
             if key in opened:
-                opened[key] = (opened[key][0], True, work._replace(command=opened[key][2].command))
+                opened[key] = (opened[key][0], True, opened[key][2])
             else:
                 started[key] = None
         else:

@@ -23,7 +23,8 @@ def _refuse(where: Path, why: str, *, code: str = "directory") -> JournalOpenErr
     return JournalOpenError(f"{where}: {why}", code=code)
 
 
-def _of(error: OSError, where: Path, doing: str) -> JournalOpenError:
+def refusal(error: OSError, where: Path, doing: str) -> JournalOpenError:
+    """What to raise for a file or directory that cannot be used."""
     code = "read_only_directory" if error.errno in _UNWRITABLE else "directory"
     return _refuse(where, f"{doing}: {os.strerror(error.errno or 0)}", code=code)
 
@@ -51,7 +52,7 @@ def prepare_directory(directory: Path, *, read_only: bool) -> Path:
     except FileExistsError:
         raise _refuse(directory, "not a directory") from None
     except OSError as error:
-        raise _of(error, directory, "cannot be used") from None
+        raise refusal(error, directory, "cannot be used") from None
     if not stat.S_ISDIR(status.st_mode):
         raise _refuse(directory, "not a directory")
     if not read_only:
@@ -68,7 +69,7 @@ def _require_file(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _of(error, path, "cannot be looked at") from None
+        raise refusal(error, path, "cannot be looked at") from None
     if not stat.S_ISREG(mode):
         raise _refuse(path, "must be a file of its own, and no link")
 
@@ -81,7 +82,7 @@ def _claim(directory: Path, status: os.stat_result) -> None:
         try:
             directory.chmod(0o700)
         except OSError as error:
-            raise _of(error, directory, "cannot be closed to others") from None
+            raise refusal(error, directory, "cannot be closed to others") from None
     if not os.access(directory, os.W_OK | os.X_OK):
         raise _refuse(directory, "cannot be written", code="read_only_directory")
 
@@ -103,7 +104,7 @@ class WriterLock:
         try:
             self._descriptor = os.open(self._path, flags, 0o600)
         except OSError as error:
-            raise _of(error, self._path, "cannot be opened") from None
+            raise refusal(error, self._path, "cannot be opened") from None
         try:
             # A lock of the open file, not of the process: a second opening in this process meets it too.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,7 +115,7 @@ class WriterLock:
                 raise JournalLocked(directory, owner=owner) from None
             if error.errno in _NOT_LOCKING:
                 raise _refuse(directory, "its file system has no locks; a journal needs them") from None
-            raise _of(error, self._path, "cannot be locked") from None
+            raise refusal(error, self._path, "cannot be locked") from None
 
     def _owner(self) -> str:
         """What the file says, on one line."""
@@ -151,12 +152,12 @@ def hash_key(directory: Path, *, create: bool) -> bytes:
     except FileNotFoundError:
         raise _refuse(path, "missing; without it nothing that was hashed can be found: restore it") from None
     except OSError as error:
-        raise _of(error, path, "cannot be opened") from None
+        raise refusal(error, path, "cannot be opened") from None
     try:
         mode = os.fstat(descriptor).st_mode
         key = os.read(descriptor, _KEY_BYTES + 1)
     except OSError as error:
-        raise _of(error, path, "cannot be read") from None
+        raise refusal(error, path, "cannot be read") from None
     finally:
         os.close(descriptor)
     if stat.S_IMODE(mode) & 0o077:
@@ -181,7 +182,7 @@ def _draw_key(path: Path) -> None:
         fresh.rename(path)
         sync_directory(path.parent)
     except OSError as error:
-        raise _of(error, path, "cannot be written") from None
+        raise refusal(error, path, "cannot be written") from None
 
 
 def sync_directory(directory: Path) -> None:

@@ -18,7 +18,7 @@ OLDEST: Final = (3, 51, 3)
 """Before it a WAL that a second connection uses can be corrupted."""
 BUSY_MS: Final = 2_000
 """How long a connection waits for a lock that another process holds, milliseconds."""
-_STEP: Final = 1 << 20
+_STEP: Final = 1 << 16  # the engine writes no 128 KiB at once
 
 
 def require_engine(version: str | None = None) -> None:

@@ -17,6 +17,7 @@ from web4.journal.errors import JournalOpenError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_SMALLEST: Final = 512  # what is shorter the engine may take for an empty database
 _WAL_HEADER: Final = 32
 _FRAME_HEADER: Final = 24
 
@@ -29,15 +30,13 @@ def edition(path: Path, *, vfs: str | None) -> int | None:
     """
     if not path.exists() or path.stat().st_size == 0:
         return None
+    if path.stat().st_size < _SMALLEST:
+        raise JournalOpenError(f"{path}: no journal", code="not_a_journal")
     try:
         connection = _look_at(path, vfs)
         try:
-            found: Any = connection.execute(
-                "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id"
-            ).fetchall()
-            application, tables = found[0]
-            if not tables and application in {0, APPLICATION_ID}:
-                return None  # a crash while it was created: nothing was ever in it
+            found: Any = connection.execute("SELECT application_id FROM pragma_application_id").fetchall()
+            application = found[0][0]
             if application != APPLICATION_ID:
                 raise JournalOpenError(f"{path}: a database, but no journal", code="not_a_journal")
             row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
@@ -110,10 +109,10 @@ def _torn(descriptor: int) -> int:
             break
         before, last = last, head
         offset += frame
-    if offset > size:
+    if offset > size or 0 < size - offset < 16:
         return 1  # the last frame was cut
     if not last:
-        return int(0 < size - offset < 16)
+        return 0
     ends_commit = last[4:8] != bytes(4)
     return int(not ends_commit or not _whole(descriptor, offset - frame, frame, magic, header, before))
 

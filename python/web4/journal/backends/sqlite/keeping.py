@@ -10,11 +10,13 @@ from web4.journal.backends.sqlite import walking
 from web4.journal.backends.sqlite.commits import write_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import apsw
 
     from web4.journal.backends.sqlite.commits import LaneCache
     from web4.journal.lane import Lane
-    from web4.journal.record import Snapshot
+    from web4.journal.record import Head, OpenWork, Snapshot
 
 PART_BYTES: Final = 1 << 20
 """Blobs are written in parts, so that commits find their way in between."""
@@ -74,6 +76,41 @@ def _remove(connection: apsw.Connection, records: list[tuple[int, int, bytes]]) 
     )
 
 
+def cut(
+    connection: apsw.Connection, cache: LaneCache, lane: Lane, head: Head, work: Sequence[OpenWork]
+) -> int:
+    """Make `head` the end of a lane: records and snapshots beyond it go (JRN-23b); how many records there were.
+
+    What is cut may be damaged, links and headers with it: everything is found by looking at all there is.
+    """
+    row = cache.load(connection, [lane])[lane]
+    gone: Any = connection.execute(
+        "SELECT position FROM record WHERE lane = ? AND seq > ?", (row.id, head.seq)
+    ).fetchall()
+    connection.executemany("DELETE FROM ref WHERE position = ?", gone)
+    connection.executemany("DELETE FROM record WHERE position = ?", gone)
+    for table in ("milestone", "snapshot"):
+        connection.execute(f"DELETE FROM {table} WHERE lane = ? AND seq > ?", (row.id, head.seq))  # noqa: S608
+    connection.execute(
+        "UPDATE lane SET head = ?2, hash = ?3, at = ?4, base = ?5, base_hash = ?6, position = "
+        "ifnull((SELECT position FROM record WHERE lane = ?1 AND seq = ?2), 0) WHERE id = ?1",
+        (row.id, *head),
+    )
+    # No position is given out twice, even if those that were last are gone.
+    connection.execute(
+        "INSERT OR REPLACE INTO meta VALUES ('position', max(?, ifnull((SELECT value FROM meta "
+        "WHERE key = 'position'), 0)))",
+        (max((position for (position,) in gone), default=0),),
+    )
+    connection.execute("DELETE FROM work WHERE lane = ?", (row.id,))
+    connection.executemany(
+        "INSERT INTO work VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(row.id, one.kind, one.subject, one.seq, one.started, one.command, one.idempotent) for one in work],
+    )
+    cache.clear()
+    return len(gone)
+
+
 def touch_blob(connection: apsw.Connection, blob: str, at: int) -> bool:
     """Set the time of a blob; whether it is there."""
     found = connection.execute("UPDATE blob SET at = ? WHERE name = ? RETURNING 1", (at, blob)).fetchall()
@@ -96,10 +133,12 @@ def list_blob(connection: apsw.Connection, blob: str, size: int, at: int) -> boo
     return True
 
 
-def delete_blob(connection: apsw.Connection, blob: str) -> None:
-    """Remove a blob, listing and parts."""
-    connection.execute("DELETE FROM blob WHERE name = ?", (blob,))
-    connection.execute("DELETE FROM blob_part WHERE name = ?", (blob,))
+def delete_blob(connection: apsw.Connection, blob: str, before: int | None) -> None:
+    """Remove a blob, listing and parts; not one that was stored again after `before`."""
+    connection.execute("DELETE FROM blob WHERE name = ?1 AND at <= ifnull(?2, at)", (blob, before))
+    connection.execute(
+        "DELETE FROM blob_part WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM blob WHERE name = ?1)", (blob,)
+    )
 
 
 def sweep_blob_parts(connection: apsw.Connection) -> None:

@@ -6,29 +6,40 @@ import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 import trio
 
 from web4.journal.backends.sqlite import keeping
 from web4.journal.backends.sqlite.bridge import open_bridge
-from web4.journal.backends.sqlite.directory import WriterLock, hash_key, prepare_directory, sync_directory
+from web4.journal.backends.sqlite.directory import (
+    WriterLock,
+    hash_key,
+    prepare_directory,
+    refusal,
+    sync_directory,
+)
 from web4.journal.backends.sqlite.engine import connect, require_engine, throw_away
 from web4.journal.backends.sqlite.faults import describe, is_damage
 from web4.journal.backends.sqlite.inspecting import edition, torn_commits
 from web4.journal.backends.sqlite.layout import APPLICATION_ID, DATABASE, SCHEMA, TABLES
+from web4.journal.backends.sqlite.migration import migrate
 from web4.journal.backends.sqlite.space import MIB, Space
 from web4.journal.backends.sqlite.store import Readers, SqliteBackend
 from web4.journal.backends.sqlite.writer import Writer, WriterOptions
 from web4.journal.errors import CorruptJournalError, JournalOpenError, NotCommittedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from web4.journal.backends.backend import Durability
     from web4.journal.backends.sqlite.bridge import Bridge
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +98,12 @@ class _Opening:
 
     def look(self) -> None:
         """See what is there, and take the lock. Changes nothing in the store."""
+        try:
+            self._look()
+        finally:
+            self._close_if_late()
+
+    def _look(self) -> None:
         require_engine()
         self.directory = prepare_directory(self.named, read_only=self.read_only)
         if not self.read_only:
@@ -104,6 +121,16 @@ class _Opening:
 
     def open(self, bridge: Bridge, reading: Bridge) -> SqliteBackend:
         """Open what `look` found."""
+        try:
+            return self._open(bridge, reading)
+        finally:
+            self._close_if_late()
+
+    def _close_if_late(self) -> None:
+        if self.given_up:
+            self.close()
+
+    def _open(self, bridge: Bridge, reading: Bridge) -> SqliteBackend:
         key = hash_key(self.directory, create=not self.read_only and self.schema is None)
         torn = 0
         boot = 0
@@ -115,8 +142,6 @@ class _Opening:
         journal_id = read_journal_id(self.path, vfs=self.vfs)
         if not self.read_only:
             boot = self._open_writer(journal_id)
-        if self.given_up:
-            self.close()
         return SqliteBackend(
             directory=self.directory,
             durability=self.durability,
@@ -147,7 +172,7 @@ class _Opening:
         writer = Writer(self.path, vfs=self.vfs, journal_id=journal_id, options=options, space=self.space)
         writer.open()
         self.writer = writer
-        boot = writer.change(_next_boot)
+        boot = writer.change(partial(_next_boot, profile=self.durability))
         self.lock.inscribe(
             pid=os.getpid(), boot=boot, started=datetime.now(UTC).isoformat(timespec="seconds")
         )
@@ -164,8 +189,10 @@ class _Opening:
             self.lock = None
 
 
-def _next_boot(connection: apsw.Connection, _: object) -> int:
+def _next_boot(connection: apsw.Connection, _: object, *, profile: Durability) -> int:
+    """Count the boot, and say in the store under which profile it is written from now on (JRN-5c)."""
     keeping.sweep_blob_parts(connection)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('profile', ?)", (profile,))
     boot: Any = connection.execute(
         "UPDATE meta SET value = value + 1 WHERE key = 'boot' RETURNING value"
     ).fetchall()
@@ -173,14 +200,17 @@ def _next_boot(connection: apsw.Connection, _: object) -> int:
 
 
 def create_store(path: Path, *, vfs: str | None) -> None:
-    """Make an empty store, as a whole or not at all.
+    """Make an empty store, as a whole or not at all: it gets its name when it is complete and on disk.
 
     Raises:
         apsw.Error: It could not be written.
+        OSError: It could not be given its name.
     """
-    connection = connect(path, vfs=vfs, create=True)
+    fresh = path.with_name(path.name + ".new")
+    _remove(fresh)
+    connection = connect(fresh, vfs=vfs, create=True)
     try:
-        path.chmod(0o600)
+        fresh.chmod(0o600)
         for pragma in ("page_size = 4096", "journal_mode = WAL", "synchronous = FULL"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         with connection:
@@ -191,7 +221,15 @@ def create_store(path: Path, *, vfs: str | None) -> None:
         connection.wal_checkpoint(None, apsw.SQLITE_CHECKPOINT_TRUNCATE)
     finally:
         throw_away(connection)
+    fresh.rename(path)
+    _remove(fresh)
     sync_directory(path.parent)
+
+
+def _remove(path: Path) -> None:
+    """Remove a database that nobody uses, with what the engine laid beside it."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def read_journal_id(path: Path, *, vfs: str | None) -> bytes:
@@ -249,16 +287,25 @@ async def open_sqlite(
 
 
 async def _open(opening: _Opening, writing: Bridge, reading: Bridge) -> SqliteBackend:
+    try:
+        await _within(opening, writing, opening.look)
+        if opening.schema is not None and opening.schema < SCHEMA:
+            # As long as it takes: a store is migrated once.
+            await writing.call(lambda: migrate(opening.path, vfs=opening.vfs))
+        return await _within(opening, writing, lambda: opening.open(writing, reading))
+    except apsw.Error as error:
+        raise _refused(opening.path, error) from error
+    except OSError as error:
+        raise refusal(error, opening.path, "cannot be used") from error
+    except NotCommittedError as error:
+        raise JournalOpenError(f"{opening.path}: cannot be written ({error})", code="directory") from error
+
+
+async def _within(opening: _Opening, writing: Bridge, step: Callable[[], Result]) -> Result:
+    """One step of opening, on its thread, within the bound (JRN-11d)."""
     with trio.move_on_after(opening.limits.open_s):
-        try:
-            await writing.call(opening.look)
-            return await writing.call(lambda: opening.open(writing, reading))
-        except apsw.Error as error:
-            raise _refused(opening.path, error) from error
-        except NotCommittedError as error:
-            raise JournalOpenError(
-                f"{opening.path}: cannot be written ({error})", code="directory"
-            ) from error
+        return await writing.call(step)
+    # The thread is left to itself: what it opens after all it closes again.
     opening.given_up = True
     writing.abandon()
     raise JournalOpenError(f"{opening.path}: not open within {opening.limits.open_s:g} s", code="timeout")

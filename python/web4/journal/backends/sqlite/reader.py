@@ -13,7 +13,7 @@ from web4.journal.backends.sqlite.faults import describe, is_damage
 from web4.journal.backends.sqlite.walking import FIELDS, LaneRow, span
 from web4.journal.errors import CorruptJournalError, JournalUnavailable
 from web4.journal.lane import Lane
-from web4.journal.record import Head, OpenWork, Record, Snapshot, read_record
+from web4.journal.record import Head, OpenWork, RawRecord, Record, Snapshot, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -129,6 +129,16 @@ def read(
     return found
 
 
+def raw(connection: apsw.Connection, lane: Lane, after: int, limit: int) -> list[RawRecord]:
+    """Rows of a lane as they are stored, found by looking at all there is: links and headers may be damaged."""
+    rows = connection.execute(
+        f"SELECT {FIELDS} FROM record JOIN lane ON lane.id = record.lane "
+        "WHERE lane.kind = ? AND lane.name = ? AND record.seq > ? ORDER BY record.seq LIMIT ?",
+        (lane.kind, lane.id, after, limit),
+    )
+    return [RawRecord(*row) for row in rows]
+
+
 def scan(
     connection: apsw.Connection, after: int, before: int | None, limit: int, reverse: bool
 ) -> list[Record]:
@@ -233,10 +243,14 @@ def figures(connection: apsw.Connection) -> dict[str, Any]:
         "SELECT (SELECT count(*) FROM lane), (SELECT ifnull(sum(head - base), 0) FROM lane), "
         "(SELECT count(*) FROM work), (SELECT count(*) FROM blob), (SELECT ifnull(sum(size), 0) FROM blob), "
         "(SELECT page_count FROM pragma_page_count), (SELECT page_size FROM pragma_page_size), "
-        "(SELECT freelist_count FROM pragma_freelist_count)"
+        "(SELECT freelist_count FROM pragma_freelist_count), (SELECT value FROM meta WHERE key = 'boot'), "
+        "(SELECT value FROM meta WHERE key = 'profile'), (SELECT value FROM meta WHERE key = 'schema')"
     ).fetchall()
-    ((lanes, records, work, names, size, pages, page_bytes, free),) = rows
+    ((lanes, records, work, names, size, pages, page_bytes, free, boots, profile, schema),) = rows
     return {
+        "schema": schema,
+        "boots": boots,
+        "profile": profile,
         "lanes": lanes,
         "records": records,
         "open_work": work,

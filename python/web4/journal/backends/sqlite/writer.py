@@ -12,6 +12,7 @@ import apsw
 from web4.journal.backends.sqlite.commits import Counters, LaneCache, write_commit
 from web4.journal.backends.sqlite.engine import connect_writer, rewrite_wal, set_durable, throw_away
 from web4.journal.backends.sqlite.faults import certainly_not_written, describe, is_full, not_committed
+from web4.journal.backends.sqlite.migration import copies
 from web4.journal.errors import NotCommittedError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Writer:
         self._cache = LaneCache(journal_id)
         self._counters = Counters(0, 0, 0)
         self._unknown = False
+        self._tried = 0  # the number of the last commit that was begun
         self._pages = 0  # the engine's count of pages written when the last checkpoint was made
         self._unflushed: float | None = None  # since when a relaxed commit waits for the disk
         self._looked = 0.0  # when free space was looked at
@@ -87,14 +89,18 @@ class Writer:
     def open(self) -> None:
         """Open the connection and read where everything ends.
 
+        What the WAL holds is forced to disk first: whoever wrote it may have died of a sync that failed.
+
         Raises:
             apsw.Error: It cannot be opened.
         """
+        rewrite_wal(self._path, vfs=self._vfs)
         connection = connect_writer(self._path, vfs=self._vfs, durable=self._options.durable)
         try:
             ends: Any = connection.execute(
                 "SELECT max((SELECT value FROM meta WHERE key = 'commit'), ifnull(max(commit_number), 0)), "
-                "ifnull(max(position), 0), ifnull(max(id), 0) FROM lane"
+                "max(ifnull((SELECT value FROM meta WHERE key = 'position'), 0), ifnull(max(position), 0)), "
+                "ifnull(max(id), 0) FROM lane"
             ).fetchall()
         except BaseException:
             throw_away(connection)
@@ -133,7 +139,6 @@ class Writer:
     def _reopen(self) -> None:
         self._drop()
         try:
-            rewrite_wal(self._path, vfs=self._vfs)
             self.open()
         except apsw.Error as error:
             self._drop()
@@ -169,6 +174,7 @@ class Writer:
     def commit(self, commit: Commit) -> int:
         """Make `commit` durable; its number. See `Backend.commit`."""
         connection = self._ready()
+        self._tried = self._counters.commit + 1
         try:
             connection.execute("BEGIN IMMEDIATE")
             counters, rows = write_commit(connection, self._cache, commit, self._counters)
@@ -200,12 +206,11 @@ class Writer:
 
     def recover(self, commit: Commit) -> int | None:
         """Open the store anew; the number of `commit` if it is there. See `Backend.recover`."""
-        expected = self._counters.commit + 1
         self._reopen()
         connection = self._connection
         assert connection is not None
         try:
-            number = expected if self._is_there(connection, commit, expected) else None
+            number = self._find(connection, commit)
             self._settle(connection)
         except apsw.Error as error:
             self._note(error)
@@ -214,12 +219,14 @@ class Writer:
         self._unknown = False
         return number
 
-    def _is_there(self, connection: apsw.Connection, commit: Commit, expected: int) -> bool:
-        """Whether the last commit of the store is `commit`: nobody else writes, so the number alone says it."""
-        if self._counters.commit != expected:
-            return False
+    def _find(self, connection: apsw.Connection, commit: Commit) -> int | None:
+        """The number of `commit`, the last that was tried, if it is there."""
+        if not commit.heads:
+            # Nobody else writes: its number is its own.
+            return self._tried if self._counters.commit == self._tried else None
         lanes = self._cache.load(connection, [move.lane for move in commit.heads])
-        return all(lanes[move.lane].head == move.after for move in commit.heads)
+        there = all(lanes[move.lane].head.hash == move.after.hash for move in commit.heads)
+        return lanes[commit.heads[0].lane].commit if there else None
 
     def _settle(self, connection: apsw.Connection) -> None:
         """Make what is there, and what is not there, last.
@@ -263,7 +270,7 @@ class Writer:
         return result
 
     def scrub(self) -> None:
-        """Leave nothing of what was erased in the WAL either.
+        """Leave nothing of what was erased in any file: not in the WAL, not in the copy that a migration left.
 
         Raises:
             NotCommittedError: Somebody reads what the WAL holds. May be tried again.
@@ -272,9 +279,14 @@ class Writer:
         connection = self._ready()
         try:
             connection.wal_checkpoint(None, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._pages = self._written()
+            for copy in copies(self._path):
+                copy.unlink(missing_ok=True)
         except apsw.Error as error:
             self._take_back(error)
             raise not_committed(error) from error
+        except OSError as error:
+            raise NotCommittedError(f"a copy of the store cannot be removed: {error.strerror}") from error
 
     # --- in between ---------------------------------------------------------------------------------------
 

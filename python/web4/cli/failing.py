@@ -1,0 +1,135 @@
+"""What a user is told of an error: its code, what to do, and the exit code (UX-3, UX-4)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import traceback
+from typing import Any, Final, NamedTuple
+
+from web4.cli import exits
+from web4.foundation.errors import Web4Error
+
+_EXITS: Final = {
+    "lane_not_found": exits.NOT_FOUND,
+    "not_found": exits.NOT_FOUND,
+    "blob_not_found": exits.NOT_FOUND,
+    "directory": exits.ENVIRONMENT,
+    "read_only_directory": exits.ENVIRONMENT,
+    "engine": exits.ENVIRONMENT,
+    "unreachable": exits.ENVIRONMENT,
+    "journal_locked": exits.ENVIRONMENT,
+    "suspended": exits.ENVIRONMENT,
+    "busy": exits.ENVIRONMENT,
+    "unwritable": exits.ENVIRONMENT,
+    "kind_unknown": exits.REFUSED,
+    "quarantine": exits.ENVIRONMENT,
+    "key_missing": exits.ENVIRONMENT,
+    "key_permissions": exits.ENVIRONMENT,
+    "key_malformed": exits.ENVIRONMENT,
+    "os": exits.ENVIRONMENT,
+    "timeout": exits.TIMED_OUT,
+    "kept": exits.REFUSED,
+    "no_snapshot": exits.REFUSED,
+    "beyond_repair": exits.REFUSED,
+    "lane_halted": exits.REFUSED,
+    "prohibited_data": exits.REFUSED,
+    "hook_raised": exits.REFUSED,
+    "hook_contract": exits.REFUSED,
+    "compacted": exits.CONFLICT,
+    "target_exists": exits.CONFLICT,
+    "moved": exits.CONFLICT,
+    "plan_outdated": exits.CONFLICT,
+    "internal": exits.INTERNAL,
+}
+"""By code; every other code of a room is exit 2: the input could not be read, or not understood."""
+
+_HINTS: Final = {
+    "usage": "see `web4 journal VERB --help`",
+    "lane": "lanes are server, knowledge, governance, session:ID, peer:FINGERPRINT and human:ID; "
+    "`web4 journal stats --lanes` lists those there are",
+    "lane_not_found": "`web4 journal stats --lanes` lists the lanes there are",
+    "not_found": "name a journal's directory, or a node's data directory that holds `journal/`",
+    "not_a_journal": "name a journal's directory; if it is one, restore a backup of it beside and verify that",
+    "not_for_bundles": "name the journal that the bundle was exported from",
+    "journal_locked": "stop that process first, or wait until it ends; verbs that only read work beside it",
+    "schema_older": "run `web4 journal migrate`; it writes a copy first",
+    "read_only_directory": "run as the journal's owner, or copy it to where it can be written",
+    "compacted": "begin later: the lane's base snapshot stands for what was compacted",
+    "cursor_ahead": "take the cursor that the last call has given",
+    "foreign_cursor": "a cursor goes on with the query, and in the journal, that it was given for: begin without one",
+    "target_exists": "name another target, or remove that one",
+    "moved": "run it again",
+    "plan_outdated": "run it again",
+    "kind_unknown": "repair it with the release, and the extensions, of the node that wrote it",
+    "kept": "leave out --to to compact as far as may be",
+    "no_snapshot": "the lane's own node makes snapshots as it runs; compact it there",
+    "suspended": "make room or end what blocks the file, and run it again",
+    "busy": "run it again",
+    "unwritable": "choose a target that can be written, with enough room",
+    "store": "`web4 journal verify` a copy; if it cannot be read either, restore a backup",
+    "chain_broken": "`web4 journal verify` names all that is damaged",
+    "bundle": "ask for the bundle again; `web4 journal verify BUNDLE` names all that is wrong with it",
+}
+
+
+class Failure(NamedTuple):
+    """An error as it is told."""
+
+    code: str
+    message: str
+    hint: str | None
+    context: dict[str, Any]
+    exit: int
+
+    def document(self) -> dict[str, Any]:
+        """The `error` member of an answer."""
+        return {"code": self.code, "message": self.message, "hint": self.hint, "context": self.context}
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What to tell of an error; of one that nobody expected, where the report of it is."""
+    match error:
+        case Web4Error():
+            return _expected(error)
+        case OSError(strerror=str(reason)):
+            where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+            return Failure("os", f"{where}{reason}", None, {}, _EXITS["os"])
+        case _:
+            report = _write_report(error)
+            message = f"internal error ({type(error).__name__})"
+            hint = f"please report it with {report}" if report else None
+            return Failure("internal", message, hint, {"report": report}, exits.INTERNAL)
+
+
+def _expected(error: Web4Error) -> Failure:
+    code = error.code or "usage"
+    context = {
+        name: str(value) if name == "lane" else value
+        for name in ("lane", "seq", "base_seq", "head", "owner", "field")
+        if (value := getattr(error, name, None)) is not None
+    }
+    message = str(error.args[0]) if error.args else code
+    return Failure(code, message, _HINTS.get(code), context, _EXITS.get(code, exits.USAGE))
+
+
+def _write_report(error: BaseException) -> str | None:
+    """Where things stood, without what was in them: texts of exceptions may quote data."""
+    lines = []
+    seen: BaseException | None = error
+    while seen is not None:
+        lines += [
+            f"{type(seen).__module__}.{type(seen).__qualname__}\n",
+            *traceback.format_tb(seen.__traceback__),
+        ]
+        if isinstance(seen, BaseExceptionGroup):
+            for one in seen.exceptions:
+                lines += [f"  {type(one).__qualname__}\n", *traceback.format_tb(one.__traceback__)]
+        seen = seen.__cause__ or seen.__context__
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="web4-report-", suffix=".txt")
+        with os.fdopen(descriptor, "w") as file:
+            file.writelines(lines)
+    except OSError:
+        return None
+    return path

@@ -1,0 +1,1 @@
+"""`web4 journal`: one module for each verb, and what they share."""

@@ -1,0 +1,64 @@
+"""What this installation knows of lanes: types of events, and the logic that replays them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final, cast, get_args
+
+from web4.journal.event_types import EventRegistry
+from web4.journal.lane import LaneKind
+from web4.journal.own_events import OWN_EVENTS
+from web4.journal.recovery import RECOVERY_EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from web4.journal.event_types import EventType
+    from web4.journal.lane import Lane
+    from web4.journal.record import Head
+    from web4.journal.replay import ReplayDefinition, ReplaySource
+
+LOGICS: Final[dict[LaneKind, str]] = {"peer": "web4.cli.journal.peers"}
+"""Kind of lane to the module that knows it: `EVENTS`, and `definition()`. Imported when such lanes are met."""
+_SCHEMAS: Final[frozenset[LaneKind]] = frozenset({"server", *LOGICS})
+_PAGE: Final = 1
+
+
+async def kinds_of(source: ReplaySource) -> list[LaneKind]:
+    """The kinds of lanes that there are."""
+    return [
+        kind
+        for kind in cast("tuple[LaneKind, ...]", get_args(LaneKind))
+        if await source.heads(kind, limit=_PAGE)
+    ]
+
+
+def known_types(kinds: Collection[LaneKind]) -> EventRegistry:
+    """The types of events that are known of lanes of these kinds, and the journal's own."""
+    registry = EventRegistry((*OWN_EVENTS, *RECOVERY_EVENTS))
+    for kind in kinds:
+        if kind in LOGICS:
+            events: tuple[EventType, ...] = importlib.import_module(LOGICS[kind]).EVENTS
+            for one in events:
+                registry.register(one)
+    return registry
+
+
+def with_schemas(kinds: Collection[LaneKind]) -> frozenset[LaneKind]:
+    """Those of `kinds` all of whose events this installation has to know."""
+    return _SCHEMAS & frozenset(kinds)
+
+
+def known_definitions(kinds: Collection[LaneKind]) -> dict[LaneKind, ReplayDefinition]:
+    """The logic of lanes of these kinds, where there is one."""
+    return {kind: importlib.import_module(LOGICS[kind]).definition() for kind in kinds if kind in LOGICS}
+
+
+async def all_lanes(source: ReplaySource) -> list[tuple[Lane, Head]]:
+    """All lanes with their heads."""
+    found: list[tuple[Lane, Head]] = []
+    after: Lane | None = None
+    while page := await source.heads(after=after, limit=500):
+        found += page
+        after = page[-1][0]
+    return found

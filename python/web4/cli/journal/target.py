@@ -1,0 +1,87 @@
+"""Where the journal is that a verb is about."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from web4.cli.errors import CommandError
+from web4.journal.errors import InvalidEventError, JournalOpenError
+from web4.journal.lane import Lane
+
+if TYPE_CHECKING:
+    from web4.cli.options import Common
+    from web4.journal.backends.backend import Backend
+    from web4.journal.record import Head
+
+_DATABASE: Final = "journal.db"
+_MANIFEST: Final = "manifest.json"
+
+
+def journal_directory(directory: Path | None, common: Common) -> Path:
+    """The directory of the journal that is meant.
+
+    Raises:
+        CommandError: `usage`: two are named; `not_for_bundles`.
+        JournalOpenError: `not_found`.
+    """
+    named = _named(directory, common)
+    if is_bundle(named):
+        raise CommandError(f"{named} is a bundle", code="not_for_bundles")
+    for place in (named, named / "journal"):
+        if os.path.lexists(place / _DATABASE):
+            return place
+    what = "there is no journal in it" if named.is_dir() else "there is no such directory"
+    raise JournalOpenError(f"{named}: {what}", code="not_found")
+
+
+def journal_or_bundle(directory: Path | None, common: Common) -> tuple[Path, bool]:
+    """As `journal_directory`; or that of a bundle, and that it is one."""
+    named = _named(directory, common)
+    if is_bundle(named):
+        return named, True
+    return journal_directory(directory, common), False
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a directory looks like an incident bundle."""
+    return os.path.lexists(path / _MANIFEST) and not os.path.lexists(path / _DATABASE)
+
+
+def _named(directory: Path | None, common: Common) -> Path:
+    if directory is not None and common.data is not None:
+        raise CommandError("a directory and --data are both given", code="usage")
+    return directory or common.data or _default()
+
+
+def _default() -> Path:
+    home = os.environ.get("WEB4_HOME")
+    if home:
+        return Path(home)
+    shared = os.environ.get("XDG_DATA_HOME")
+    return (Path(shared) if shared else Path.home() / ".local" / "share") / "web4"
+
+
+def parse_lane(name: str) -> Lane:
+    """The lane of this name.
+
+    Raises:
+        InvalidEventError: `lane`.
+    """
+    try:
+        return Lane.parse(name)
+    except InvalidEventError:
+        raise InvalidEventError(f"{name!r} is no lane's name", code="lane") from None
+
+
+async def require_lane(source: Backend, lane: Lane) -> Head:
+    """Where a lane ends that somebody has written.
+
+    Raises:
+        CommandError: `lane_not_found`.
+    """
+    head = await source.head(lane)
+    if head.seq == 0:
+        raise CommandError(f"nobody has written {lane} in this journal", code="lane_not_found")
+    return head
