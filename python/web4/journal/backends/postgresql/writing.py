@@ -15,6 +15,7 @@ from web4.journal.backends.postgresql.encoding import (
     text,
     text_array,
 )
+from web4.journal.backends.postgresql.tables import PLACES_BITS
 from web4.journal.backends.postgresql.wire import Statement, StatementRefusedError
 from web4.journal.errors import NotWriterError, WrongExpectedSeq
 
@@ -147,9 +148,12 @@ async def write(connection: Connection, leases: Leases, commit: Commit, *, offse
     Raises:
         NotWriterError: `lease_lost`.
         WrongExpectedSeq: A lane ends elsewhere.
+        ValueError: A commit that contradicts itself, or has more records than positions hold: 65 536.
         StatementRefusedError, ConnectionLostError: As `Connection.run`.
     """
     held = check_held(leases, commit)
+    if len(commit.records) > 1 << PLACES_BITS:
+        raise ValueError(f"a commit of {len(commit.records)} records")
     try:
         answers = await connection.run(*_calls(commit, held, leases.node, offset))
     except StatementRefusedError as refusal:
