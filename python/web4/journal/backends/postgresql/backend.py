@@ -9,6 +9,7 @@ import trio
 
 from web4.journal.backends.postgresql import cutting
 from web4.journal.backends.postgresql.keeping import Keeping
+from web4.journal.backends.postgresql.restoring import PostgresqlRestoring
 from web4.journal.backends.postgresql.tables import renumber
 from web4.journal.backends.postgresql.wire import ConnectionLostError, StatementRefusedError
 from web4.journal.backends.postgresql.writing import check_held, read_back, write
@@ -205,6 +206,23 @@ class PostgresqlBackend(Keeping):
                     raise NotCommittedError(str(error)) from None
             if scope.cancelled_caught:
                 raise NotCommittedError(f"no answer within {ANSWER_WITHIN:g} s")
+
+    @asynccontextmanager
+    async def restoring(self, journal_id: bytes, hash_key: bytes) -> AsyncGenerator[PostgresqlRestoring]:
+        """See `CopyTarget.restoring`."""
+        leases = self._leases_or_refuse()
+        async with self._beside(), self._pool.connection() as connection:
+            restoring = PostgresqlRestoring(connection)
+            await restoring.begin(leases.node, journal_id, hash_key)
+            yield restoring
+            try:
+                await restoring.end()
+            except ConnectionLostError as error:
+                raise OutcomeUnknownError(str(error)) from None
+            leases.held.clear()
+            self._journal_id, self._hash_key = journal_id, hash_key
+        async with self._answering() as connection:
+            self._offset = await renumber(connection)
 
     # --- reading, beside `Reading` ----------------------------------------------------------------------
 
