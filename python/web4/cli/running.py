@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     json = "--json" in arguments
     try:
         try:
-            command, bound, _ = build_app().parse_args(
+            command, bound, _ = build_app(arguments).parse_args(
                 list(arguments), print_error=False, exit_on_error=False, end_of_options_delimiter="--"
             )
         except CycloptsError as error:
@@ -51,6 +51,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return exits.PIPE_CLOSED
+    except Exception as error:
+        return _refuse(failure_of(error), json=json)
     return result if isinstance(result, int) else exits.DONE
 
 
