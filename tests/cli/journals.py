@@ -106,13 +106,16 @@ async def _run(directory: Path, durability: str) -> None:
 
         nursery.start_soon(until_told)
         seq = (await journal.head(PEER)).seq
+        told = False
         with trio.CancelScope():
             while True:
-                seq = (await journal.append(PEER, [heard(seq), heard(seq + 1)], expected_seq=seq)).last_seq
-                if seq <= 4:
+                with trio.CancelScope(shield=True):
+                    seq = (await journal.append(PEER, [heard(seq), heard(seq + 1)], expected_seq=seq)).last_seq
+                if not told:
                     sys.stdout.write("writing\n")
                     sys.stdout.flush()
-                await trio.lowlevel.checkpoint()
+                told = True
+                await trio.sleep(0.002)
     sys.stdout.write(f"{seq}\n")
 
 

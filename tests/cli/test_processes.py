@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,7 @@ def test_follow_all_lanes_from_before_the_first_record(tmp_path: Path) -> None:
 
 def test_interrupted_while_nobody_reads(tmp_path: Path) -> None:
     """A reader that stands still does not keep it from being interrupted."""
-    journals.make(tmp_path / "journal", peers=3000)
+    journals.make(tmp_path / "journal", peers=900)
     reader = start("journal", "tail", tmp_path, "--after", "0", "--json")
     try:
         assert reader.stdout is not None
@@ -151,7 +152,7 @@ def test_interrupted_while_nobody_reads(tmp_path: Path) -> None:
         reader.communicate()
 
 
-@pytest.mark.parametrize("words", [["tail", "--after", "0", "--json"], ["history"], ["--help"]])
+@pytest.mark.parametrize("words", [["tail", "--after", "0", "--json"], ["--help"]])
 def test_reader_goes_away(tmp_path: Path, words: list[str]) -> None:
     """`web4 … | head -1`: no traceback, no complaint; the exit code is that of SIGPIPE."""
     journals.make(tmp_path / "journal", peers=600)
@@ -201,7 +202,7 @@ def test_terminal(tmp_path: Path) -> None:
 
 def test_interrupted_copy_leaves_nothing(tmp_path: Path) -> None:
     """UX-6: nothing half-written stays behind, whenever it was interrupted."""
-    journals.make(tmp_path / "journal", peers=2000)
+    journals.make(tmp_path / "journal", peers=1500)
     for name in ("backup", "export"):
         reader, writer = os.pipe()
         stuck = subprocess.Popen(
@@ -212,7 +213,7 @@ def test_interrupted_copy_leaves_nothing(tmp_path: Path) -> None:
         )
         os.close(writer)
         while stuck.poll() is None and not list(tmp_path.glob(f".{name}.*.partial")):
-            pass
+            time.sleep(0.002)
         stuck.send_signal(signal.SIGINT)
         code = stuck.wait(timeout=60)
         os.close(reader)

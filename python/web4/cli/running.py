@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
             return _refuse(failure_of(CommandError(_said_by(error))), json=json)
         result = command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # what prints help ends the program when nobody reads
         _forget_stdout()
         return exits.PIPE_CLOSED
     except Exception as error:
