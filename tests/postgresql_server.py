@@ -21,7 +21,7 @@ fsync = on
 full_page_writes = on
 shared_buffers = 32MB
 max_connections = 60
-max_wal_size = 256MB
+max_wal_size = 128MB
 log_line_prefix = '%m [%p] '
 """
 
@@ -76,11 +76,19 @@ class PostgresqlServer:
         """Its files."""
         return self._data
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
+    def start(self, *settings: str) -> None:
+        """Start it, perhaps with other settings, and wait until it answers."""
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self._data], stdout=log, stderr=log, **self._as_user()
+                [self._binaries / "postgres", "-D", self._data, *settings],
+                stdout=log,
+                stderr=log,
+                **self._as_user(),
             )
         deadline = time.monotonic() + _WITHIN
         while subprocess.run(
@@ -111,6 +119,16 @@ class PostgresqlServer:
             text=True,
         )
         return ran.stdout.strip()
+
+    def load(self, dump: str, database: str) -> None:
+        """Run what `pg_dump` printed."""
+        subprocess.run(
+            [self._binaries / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", self.conninfo(database)],
+            input=dump,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
 
     def tool(self, name: str, *arguments: str | Path) -> str:
         """What another program of its version prints."""

@@ -35,9 +35,7 @@ CAPABILITIES = ("state_exchange", "knowledge_exchange", "dmp_trace")
 class Agent:
     """What the demo can ask of the agent."""
 
-    def __init__(
-        self, setup: Setup, endpoint: rtt.Endpoint, journal: Journal, nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, setup: Setup, endpoint: rtt.Endpoint, journal: Journal, nursery: trio.Nursery) -> None:
         self._setup = setup
         self._endpoint = endpoint
         self._journal = journal
@@ -152,9 +150,7 @@ class Agent:
         """Let a person block a peer."""
         await self.cip.trust_command(
             arguments["peer"],
-            OperatorBlock(
-                at_ms=self._clock.wall_ms(), human=arguments["human"], reason=arguments["reason"]
-            ),
+            OperatorBlock(at_ms=self._clock.wall_ms(), human=arguments["human"], reason=arguments["reason"]),
         )
         return await self.trust_in(arguments)
 
@@ -162,9 +158,7 @@ class Agent:
         """Let a person take a peer off the blacklist, to probing."""
         await self.cip.trust_command(
             arguments["peer"],
-            ManualOverride(
-                at_ms=self._clock.wall_ms(), human=arguments["human"], reason=arguments["reason"]
-            ),
+            ManualOverride(at_ms=self._clock.wall_ms(), human=arguments["human"], reason=arguments["reason"]),
         )
         return await self.trust_in(arguments)
 
@@ -193,7 +187,12 @@ class Agent:
                     vouched = event
             after = records[-1].seq
         known = {} if vouched is None else {"human": vouched.actor, "reason": vouched.reason}
-        return {"trust": state.trust.state, "digest": blake3_hex(encode_state(state)), "records": after, **known}
+        return {
+            "trust": state.trust.state,
+            "digest": blake3_hex(encode_state(state)),
+            "records": after,
+            **known,
+        }
 
     async def remembers(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """What is known of a peer in this life, and what the journal has; an event says it if there is something."""

@@ -214,7 +214,9 @@ class Story:
         """A message in Mallory's session that says it is Alice's."""
         await self._attack("foreign_sender", **{"as": self._fingerprints["alice"], "as_name": "alice"})
         self._expect(await self._refusal("bob", "mallory"), "identity")
-        while (await self._event("bob", "trust_transition", peer="mallory"))["payload"]["to"] != "blacklisted":
+        while (await self._event("bob", "trust_transition", peer="mallory"))["payload"][
+            "to"
+        ] != "blacklisted":
             pass  # what came of the attacks before
         if (await self._trust("bob", "mallory"))["state"] != "blacklisted":
             raise CheckFailedError("bob still listens to mallory")
@@ -252,7 +254,9 @@ class Story:
         Agents that trust each other from the start could not show how trust begins.
         """
         pairs = (("alice", "bob"), ("bob", "alice"))
-        found = {node: await self._ask(node, "remembers", peer=self._fingerprints[peer]) for node, peer in pairs}
+        found = {
+            node: await self._ask(node, "remembers", peer=self._fingerprints[peer]) for node, peer in pairs
+        }
         for node, peer in pairs:
             self._before[node] = live = found[node]["live"]
             if live != found[node]["trust"]:
@@ -260,16 +264,16 @@ class Story:
             if live == "unknown":
                 continue
             who = f", vouched for by {found[node]['human']}" if "human" in found[node] else ""
-            self._timeline.note(f"remembered: {node} holds {peer} {live}{who}; a person takes that back for this run")
+            self._timeline.note(
+                f"remembered: {node} holds {peer} {live}{who}; a person takes that back for this run"
+            )
             if live != "blacklisted":
                 await self._operator(node, "block", peer, "the story begins again")
             await self._operator(node, "forgive", peer, "the story begins again")
             self._before[node] = "probing"
 
     async def _operator(self, node: str, do: str, peer: str, reason: str) -> None:
-        await self._ask(
-            node, do, peer=self._fingerprints[peer], human=f"{node}'s person", reason=reason
-        )
+        await self._ask(node, do, peer=self._fingerprints[peer], human=f"{node}'s person", reason=reason)
 
     async def _start(self, name: str, *, elsewhere: bool = False) -> None:
         url = "tcp://127.0.0.1:0" if self._transport == "tcp" else f"unix://{self._directory / name}.sock"

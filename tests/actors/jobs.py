@@ -112,6 +112,8 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
+    """Start an accepted job: an effect does it."""
+
     job: str
     at: int = START
 
@@ -182,7 +184,8 @@ class JobLogic:
                 begun += [Requested(one, command.job, again, one) for one, again in command.effects]
                 return Decision(tuple(begun), None)
             case Start():
-                return Decision((Started(command.job),), None)
+                work = Requested(f"of {command.job}", command.job, True, command.job)
+                return Decision((Started(command.job), work), None)
             case Request():
                 one = Requested(command.effect_id, command.job, command.idempotent, command.text)
                 return Decision((one,), None)

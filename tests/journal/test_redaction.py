@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 
 from web4 import _core
 from web4.foundation.digest import canonical
+from web4.journal.backends.memory import open_memory
+from web4.journal.draft import NewEvent
 from web4.journal.errors import ProhibitedDataError, RedactionError
 from web4.journal.event_types import EventRegistry, EventType
 from web4.journal.hashed import Hashed
 from web4.journal.lane import Lane
-from web4.journal.record import Record, read_record
+from web4.journal.opening import open_journal
+from web4.journal.record import Record, Snapshot, read_record
 from web4.journal.redaction import Redactor
 from web4.journal.secret_search import SecretSearch
 
@@ -467,3 +470,26 @@ def measure() -> None:
 
 if __name__ == "__main__":
     measure()
+
+
+async def test_a_journal_keeps_the_classes_whoever_opened_it() -> None:
+    """JRN-18b, e, f: without a redactor of the caller's there is one that knows the classes; headers and snapshots."""
+    lane = Lane("session", "s")
+    async with (
+        open_memory() as backend,
+        open_journal(backend, registry=EventRegistry([CALL, NOTE])) as journal,
+    ):
+        call = Call(id="c1", key="plain-key", url="u")
+        await journal.append(lane, [NewEvent(call, 1)], expected_seq=0)
+        (record,) = await journal.read(lane)
+        assert b"plain-key" not in (record.payload or b"")
+        with pytest.raises(ProhibitedDataError):
+            journal.prepare(NewEvent(Call(id="c1", key="k", url="u", headers={"a": "b"}), 1))
+        journal.redactor.learn("key", "abcdefgh")
+        with pytest.raises(ProhibitedDataError) as caught:
+            journal.prepare(NewEvent(Note("t"), 1, principal="abcdefgh"))
+        assert caught.value.field == "principal"
+        head = await journal.head(lane)
+        for state, stored_ones in ((b'{"a":"abcdefgh"}', 0), (b'{"a":"b"}', 1)):
+            await journal.put_snapshot(Snapshot.of(lane, head.seq, head.hash, state, 1))
+            assert len(await journal.snapshots(lane)) == stored_ones

@@ -65,7 +65,8 @@ async def collect_blobs(journal: Journal, *, grace_ms: int = GRACE_MS, now: int 
             if at is None or at > before:
                 continue
             try:
-                await backend.delete_blob(name)
+                # It may be stored again between the look and this: then it stays.
+                await backend.delete_blob(name, before=before)
             except NotCommittedError as error:
                 raise JournalUnavailable(f"a blob was not removed: {error}", code="suspended") from None
             removed += 1

@@ -175,7 +175,7 @@ async def base_at(
             raise RetentionError(f"{lane} cannot be rebuilt at {seq}: {error}", code="no_snapshot") from None
     if best is None or (exact and best.seq != seq):
         raise RetentionError(f"no snapshot of {lane} stands for its records to {seq}", code="no_snapshot")
-    if journal.redactor is not None and journal.redactor.found(best.state):
+    if journal.redactor.found(best.state):
         raise RetentionError(f"the state of {lane} at {best.seq} holds a secret", code="no_snapshot")
     return best
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from web4.journal.waiting import Part, Waiting
 
 _SALT: Final = 16
+_LONG_AGO: Final = -(2**63)
 # The constructors of named tuples are written in Python: at a hundred thousand records a second they are felt.
 _MAKE_SEALED: Final = partial(tuple.__new__, Sealed)
 _MAKE_APPENDED: Final = partial(tuple.__new__, Appended)
@@ -85,7 +86,12 @@ class Group:
         self.records += waiting.records
         self.bytes += waiting.bytes
         for lane, events, _ in waiting.appends:
-            self._parts.append((str(lane), len(self._parts), lane, self._before[lane], events))
+            before = self._before[lane]
+            if not before.seq:
+                before = before._replace(
+                    at=_LONG_AGO
+                )  # there is no time that the first record would go behind
+            self._parts.append((str(lane), len(self._parts), lane, before, events))
             self._ends[lane] += len(events)
             if lane == SERVER and not waiting.own:
                 self.foreign = self._ends[lane]

@@ -10,6 +10,7 @@ from web4.foundation.clock import SystemClock
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
 from web4.journal.anchoring import Anchors
+from web4.journal.chain import broken_at, require_unbroken
 from web4.journal.committing import GroupCommit, State
 from web4.journal.draft import Append, NewEvent, Prepared, prepare
 from web4.journal.errors import (
@@ -25,6 +26,8 @@ from web4.journal.errors import (
 from web4.journal.following import Follower, Followers
 from web4.journal.lane import SERVER
 from web4.journal.limits import JournalLimits
+from web4.journal.record import HeadMove
+from web4.journal.redaction import Redactor
 from web4.journal.waiting import ANYWHERE, Waiting
 
 if TYPE_CHECKING:
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
     from web4.journal.event_types import EventRegistry
     from web4.journal.lane import Lane, LaneKind
     from web4.journal.record import Appended, Head, OpenWork, Record, Snapshot
-    from web4.journal.redaction import Redactor
 
 __all__ = ["Append", "Journal", "NewEvent", "Prepared"]
 
@@ -58,7 +60,7 @@ class Journal:
         backend: Where records are kept.
         registry: The event types that this node knows.
         identity: Signs anchors (JRN-3f); without one there are none.
-        redactor: What keeps data from being stored (JRN-18, JRN-19).
+        redactor: What keeps data from being stored (JRN-18, JRN-19); one that knows the data classes only, if left out.
         clock: Times of the journal's own records.
         ids: Randomness of salts.
         emit: Where `journal_suspended`, `journal_resumed`, `journal_failed` and `lane_halted` go.
@@ -80,20 +82,20 @@ class Journal:
         self.backend = backend
         self.registry = registry
         self.identity = identity
-        self.redactor = redactor
+        self.redactor = Redactor(backend.hash_key) if redactor is None else redactor
         self.clock = clock or SystemClock()
         self.ids = ids or SystemIds()
         self.emit = emit
         self.limits = limits or JournalLimits()
         self._followers = Followers()
-        anchors = Anchors(identity, backend.journal_id, every=self.limits.anchor_records)
+        self._anchors = Anchors(identity, backend.journal_id, every=self.limits.anchor_records)
         self._commits = GroupCommit(
             backend,
             limits=self.limits,
             clock=self.clock,
             ids=self.ids,
             emit=emit,
-            anchors=anchors,
+            anchors=self._anchors,
             followers=self._followers,
             say=self._own_words,
         )
@@ -244,7 +246,7 @@ class Journal:
         Raises:
             Compacted: The cursor is below the lane's base.
             CursorAhead: The cursor is beyond the head.
-            CorruptJournalError: A record's header is damaged.
+            CorruptJournalError: A record's header is damaged, or a record is missing in between.
             ValueError: A limit out of range.
         """
         if not 1 <= limit <= _MOST:
@@ -256,6 +258,12 @@ class Journal:
                 raise Compacted(lane, base_seq=head.base_seq)
             if after > head.seq:
                 raise CursorAhead(lane, head=head.seq)
+            if not records and after < head.seq:
+                # Appended between the two questions, or missing at the end.
+                records = await self.backend.read(lane, after=after, limit=limit, reverse=reverse)
+                if not records:
+                    raise broken_at(lane, after + 1)
+        require_unbroken(lane, after, records, reverse=reverse)
         return records
 
     def follow(self, lane: Lane, *, after: int = 0) -> Follower:
@@ -284,10 +292,18 @@ class Journal:
     async def put_snapshot(self, snapshot: Snapshot) -> None:
         """Store a lane's state (JRN-7). A convenience: what fails is only reported.
 
+        One in which a known secret stands is not stored: replaced there, it would be another state than the one that
+        events give (JRN-7b, JRN-18f).
+
         Raises:
             NotWriterError: `read_only`.
         """
         self._writable()
+        if self.redactor.found(snapshot.state):
+            self.emit(
+                "snapshot_failed", severity="warning", lane=str(snapshot.lane), reason="it holds a secret"
+            )
+            return
         try:
             await self.backend.put_snapshot(snapshot, keep=self.limits.snapshots)
         except NotCommittedError as error:
@@ -310,8 +326,7 @@ class Journal:
             raise InvalidEventError(
                 f"a blob of {len(data)} bytes, {self.limits.blob_bytes} are allowed", code="blob_too_large"
             )
-        if self.redactor is not None:
-            data = self.redactor.scrub_bytes(data)
+        data = self.redactor.scrub_bytes(data)
         name = f"b3:{_core.blake3(data).hex()}"
         try:
             await self.backend.put_blob(name, data, at=self.clock.wall_ms())
@@ -359,6 +374,11 @@ class Journal:
         return {**self.health(), **written, "store": dict(await self.backend.stats())}
 
     # --- its life: see `open_journal` -------------------------------------------------------------------
+
+    def unanchored(self, lane: Lane, head: Head) -> None:
+        """Anchor a lane with the next anchor: it was written by a process that did not. `open_journal` says so."""
+        if not (self.backend.shared or self.backend.read_only):
+            self._anchors.note([HeadMove(lane, head, head)], 0)
 
     async def run(self) -> None:
         """Write what is appended until `close`. `open_journal` runs it."""

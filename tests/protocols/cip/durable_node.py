@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -18,14 +18,16 @@ from tests.protocols.cip.examples import BOB, EVERYTHING
 from web4 import rtt
 from web4.actors.rebuilding import rebuild
 from web4.foundation.digest import blake3_hex
-from web4.foundation.identity import Identity
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
-from web4.journal.journal import Journal
 from web4.journal.opening import open_journal
 from web4.protocols.cip import CipOptions, CipRuntime
 from web4.protocols.cip.durable_lane import peer_definition
 from web4.protocols.cip.lane import PEER_EVENTS, encode_state
+
+if TYPE_CHECKING:
+    from web4.foundation.identity import Identity
+    from web4.journal.journal import Journal
 
 OPTIONS = CipOptions(
     agent_id="bob",

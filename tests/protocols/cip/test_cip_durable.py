@@ -15,7 +15,7 @@ from web4 import rtt
 from web4.actors.rebuilding import rebuild
 from web4.foundation.digest import canonical
 from web4.journal.backends.memory import Fault, MemoryStore, ScriptedFaults
-from web4.journal.errors import JournalError
+from web4.journal.errors import CorruptJournalError, JournalError
 from web4.journal.journal import Journal, NewEvent
 from web4.journal.lane import Lane
 from web4.protocols.cip import accept
@@ -141,28 +141,30 @@ async def test_the_replay_window_survives(clock: MockClock, tmp_path: Path) -> N
 async def test_nothing_leaves_before_it_is_durable(clock: MockClock, tmp_path: Path) -> None:
     """DESIGN, rules 2 and 3: while the journal cannot write, no answer, no delivery, no event of the lane."""
     gate, faults = trio.Event(), ScriptedFaults()
-    async with nodes(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob):
-        async with ada.dialled(bob.url, BOB) as session:
-            ada.nursery.start_soon(ada.cip.serve, session)
-            await bob.event("handshake_started")
-            faults.plan("commit", Fault(until=gate))
-            await until(lambda: faults.attempts["commit"] == 2)
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            lane = bob.cip._peers[ADA.fingerprint].lane
-            assert [one.phase for one in lane.state.handshakes.values()] == ["verifying"], "decided"
-            assert [bob.count(kind) for kind in ("handshake_step", "envelope_sent")] == [0, 0]
-            assert ada.count("envelope_received") == 0
-            gate.set()
-            await ada.cip.established(session)
-            await bob.cip.connected(ADA.fingerprint)
-            gate = trio.Event()
-            faults.plan("commit", Fault(until=gate))
-            await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
-            await bob.event("envelope_received", type="FACT_PROPOSE")
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            assert len(bob.cip.inbox) == 0
-            gate.set()
-            assert (await anext(bob.cip.inbox)).peer == ADA.fingerprint
+    async with (
+        nodes(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob),
+        ada.dialled(bob.url, BOB) as session,
+    ):
+        ada.nursery.start_soon(ada.cip.serve, session)
+        await bob.event("handshake_started")
+        faults.plan("commit", Fault(until=gate))
+        await until(lambda: faults.attempts["commit"] == 2)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        lane = bob.cip._peers[ADA.fingerprint].lane
+        assert [one.phase for one in lane.state.handshakes.values()] == ["verifying"], "decided"
+        assert [bob.count(kind) for kind in ("handshake_step", "envelope_sent")] == [0, 0]
+        assert ada.count("envelope_received") == 0
+        gate.set()
+        await ada.cip.established(session)
+        await bob.cip.connected(ADA.fingerprint)
+        gate = trio.Event()
+        faults.plan("commit", Fault(until=gate))
+        await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await bob.event("envelope_received", type="FACT_PROPOSE")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(bob.cip.inbox) == 0
+        gate.set()
+        assert (await anext(bob.cip.inbox)).peer == ADA.fingerprint
 
 
 async def test_an_intent_is_asked_once_it_is_durable(clock: MockClock, tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ async def test_an_intent_is_asked_once_it_is_durable(clock: MockClock, tmp_path:
 async def test_observers_hear_of_durable_events_only(clock: MockClock, tmp_path: Path) -> None:
     """TRUST-8: a blacklisting closes sessions once it is durable, and whoever asked is answered then."""
     faults = ScriptedFaults()
-    async with met(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob, session):
+    async with met(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (_ada, bob, session):
         gate = trio.Event()
         faults.plan("commit", Fault(until=gate))
         done: list[str] = []
@@ -444,3 +446,71 @@ async def test_a_thousand_messages_leave_a_snapshot(clock: MockClock, tmp_path: 
         from_snapshot = await state_of(bob, ADA.fingerprint)
         journal.backend.store.snapshots.clear()  # type: ignore[attr-defined]
         assert encode_state(lane.state) == from_snapshot == await state_of(bob, ADA.fingerprint)
+
+
+async def test_a_suspended_journal_holds_everything(clock: MockClock, tmp_path: Path) -> None:
+    """JRN-15a: no space: nothing is answered or delivered, nothing is lost; with space it goes on where it was."""
+    faults = ScriptedFaults()
+    async with met(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob, session):
+        gate = trio.Event()
+        faults.plan("commit", "no_space", "not_committed", Fault("no_space", until=gate))
+        sent = await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await until(lambda: journal_of(bob).state == "suspended")
+        assert len(bob.cip.inbox) == 0
+        gate.set()
+        assert (await anext(bob.cip.inbox)).message.msg_id == sent
+        assert (journal_of(bob).state, session.state) == ("ready", "open")
+
+
+async def test_a_journal_that_has_failed(
+    clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JRN-15b, g: nobody knows whether it is there, and the store cannot be read: sessions end, trust stays as it was,
+    and nobody comes in any more."""
+    faults = ScriptedFaults()
+    async with met(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob, session):
+
+        async def unreadable(_commit: object) -> None:
+            raise CorruptJournalError("not what was written")
+
+        monkeypatch.setattr(journal_of(bob).backend, "recover", unreadable)
+        faults.plan("commit", "unknown")
+        await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await bob.event("error", where="journal")
+        await until(lambda: session.state == "closed")
+        assert len(bob.cip.inbox) == 0
+        assert journal_of(bob).state == "failed"
+        assert bob.cip.trust.state(ADA.fingerprint) == "probing"
+        act = OperatorBlock(at_ms=1, human="bob's person", reason="enough")
+        with pytest.raises(JournalError):
+            await bob.cip.trust_command(ADA.fingerprint, act)
+        assert bob.cip.trust.state(ADA.fingerprint) == "probing"
+        with pytest.raises(HandshakeFailed):
+            await ada.cip.established(await ada.dial(bob))
+
+
+async def test_who_is_cancelled_leaves_what_was_decided(clock: MockClock, tmp_path: Path) -> None:
+    """A session is cancelled while the journal writes: what was decided of it becomes durable with what follows."""
+    faults = ScriptedFaults()
+    async with nodes(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob):
+        gate = trio.Event()
+        serving = trio.CancelScope()
+
+        async def serve(session: rtt.RttSession) -> None:
+            with serving:
+                await bob.cip.serve(session)
+
+        async with bob.dialled(ada.url, ADA) as session:
+            faults.plan("commit", Fault(until=gate))
+            bob.nursery.start_soon(serve, session)
+            await until(lambda: faults.attempts.get("commit", 0) == 1)
+            serving.cancel()
+            await until(lambda: session.state == "closed")
+            gate.set()
+            with pytest.raises(HandshakeFailed):
+                await bob.cip.established(session)
+        await ada.cip.established(await ada.dial(bob))
+        await bob.cip.connected(ADA.fingerprint)
+        live = bob.cip._peers[ADA.fingerprint].lane.state
+        assert encode_state(live) == await state_of(bob, ADA.fingerprint)
+        assert len(live.handshakes) == 1

@@ -13,14 +13,12 @@ from immutables import Map
 
 from tests.protocols.cip.examples import ADA, BOB
 from tests.protocols.cip.test_cip_lane import busy_life
-from tests.protocols.cip.test_cip_lane import recorded as recorded
 from web4.actors.lane_writer import open_lane_writer
 from web4.actors.rebuilding import rebuild
 from web4.foundation.logic import replay
 from web4.journal.backends.memory import MemoryStore, open_memory
 from web4.journal.errors import CorruptJournalError
 from web4.journal.event_types import EventRegistry
-from web4.journal.journal import Journal
 from web4.journal.lane import Lane
 from web4.journal.opening import open_journal
 from web4.journal.record import Snapshot
@@ -35,6 +33,7 @@ from web4.trust import Anchored, ManualOverride, TrustEvent, TrustRegistry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from web4.journal.journal import Journal
     from web4.protocols.cip.peer_logic import PeerCommand, PeerEvent
 
 LANE = Lane("peer", ADA.fingerprint)
@@ -198,7 +197,7 @@ def test_any_window_has_one_spelling(heard: list[tuple[bytes, bytes, bytes, int]
      b'{"trust":{},"handshakes":{},"buckets":[],"more":1}'],
 )  # fmt: skip
 def test_what_is_no_state_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         decode_state(data)
 
 

@@ -121,8 +121,8 @@ class Backend(Protocol):
         """
         ...
 
-    async def delete_blob(self, blob: str) -> None:
-        """Remove a blob."""
+    async def delete_blob(self, blob: str, *, before: int | None = None) -> None:
+        """Remove a blob; only if it was stored last at `before` or earlier, where that is given (JRN-8c)."""
         ...
 
     async def scrub(self) -> None:

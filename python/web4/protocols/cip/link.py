@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, get_args
@@ -15,10 +14,11 @@ from web4.protocols.cip.context import SessionFacts
 from web4.protocols.cip.durable_lane import LANE_ERRORS
 from web4.protocols.cip.intents import FirstStatus, IntentAnswer, defer, refuse
 from web4.protocols.cip.messages import CHANNELS, type_of
+from web4.protocols.cip.outgoing import Outgoing
 from web4.protocols.cip.places import Places
 from web4.protocols.cip.session import CipSession
-from web4.protocols.errors import NotConnectedError
-from web4.rtt import BackpressureError, ChannelClosedError, ChannelResetError, RttError
+from web4.protocols.errors import HandshakeFailed, NotConnectedError
+from web4.rtt import ChannelClosedError, ChannelResetError, RttError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from web4.protocols.cip.inbox import Inbox
     from web4.protocols.cip.messages import ChannelKind, Payload
     from web4.protocols.cip.peer import Peer
-    from web4.protocols.cip.sealing import Sealed
     from web4.rtt import Channel, RttSession
 
     AcceptIntent = Callable[[Delivery], Awaitable[IntentAnswer]]
@@ -74,7 +73,7 @@ class Link:
                 binding=rtt.binding,
                 initiator=rtt.initiator,
             ),
-            may_answer=lambda: len(self._answers) + self._places.questions < _ANSWERS,
+            may_answer=lambda: self._outgoing.answers + self._places.questions < _ANSWERS,
         )
         self._context = context
         self._peer = peer
@@ -84,11 +83,7 @@ class Link:
         self._on_established = on_established
         self._channels: dict[ChannelKind, Channel] = {"control": rtt.control}
         self._ready: dict[Opened, trio.Event] = {kind: trio.Event() for kind in _OPENED}
-        self._answers: deque[Sealed] = deque()
-        self._answers_wait = trio.Event()
-        self._answered = trio.Event()
-        self._state_to_say: Sealed | None = None
-        self._state_wait = trio.Event()
+        self._outgoing: Outgoing = Outgoing(rtt, sent=self.session.sent, end=self._end)
         self._timer: trio.CancelScope | None = None
         self._opened = False
         self._peer_ended = False
@@ -103,6 +98,18 @@ class Link:
         # Agreed is what was durable when it was told; the session knows what was decided since.
         agreed = self.agreement is not None and self.session.established
         return agreed and self.rtt.state in ("open", "suspended")
+
+    def yields_to(self, other: Link) -> bool:
+        """Whether this session gives way to `other`: both nodes dialled, and `other` was by the lower fingerprint."""
+        ours_is_lower = self._context.identity.fingerprint < self.rtt.peer
+        return self.rtt.initiator != other.rtt.initiator and other.rtt.initiator == ours_is_lower
+
+    def failure(self) -> HandshakeFailed:
+        """Why the handshake did not succeed, once it did not."""
+        known = {entry.code for entry in HandshakeFailed.codes}
+        reason = self.reason if self.reason in known else "closed"
+        reason = "bad_response" if self.reason == "auth_failure" else reason
+        return HandshakeFailed(f"the handshake did not succeed: {reason}", code=reason, peer=self.rtt.peer)
 
     def close(self, reason: str) -> None:
         """Close the session at once; the peer is told `reason`. A closed one stays as it is."""
@@ -150,11 +157,10 @@ class Link:
             self.settled.set()
             for ready in self._ready.values():
                 ready.set()  # who waits to send must learn that it never will
-            self._answers.clear()
-            self._answered.set()
+            self._outgoing.forget()
 
     async def _settle(self) -> None:
-        """Make the session's end durable, if that takes a moment only: loading the lane makes up for one that is not."""
+        """Make the session's end durable, if that takes a moment only: loading the lane makes up for it otherwise."""
         with trio.move_on_after(self._context.options.step_deadline_ms / 1_000), suppress(*LANE_ERRORS):
             await self._peer.lane.durable()
 
@@ -179,8 +185,8 @@ class Link:
             raise NotConnectedError("the session is not established", peer=self.rtt.peer)
         await self._ready[kind].wait()
         # What was decided before this is said before this: an intent is accepted before it is reported as done.
-        while kind == "knowledge" and self._answers:
-            await self._answered.wait()
+        if kind == "knowledge":
+            await self._outgoing.answered()
         sealed, _ = self.session.send(payload, corr_id=corr_id)
         await self._channels[kind].send(sealed.data)
         self.session.sent(sealed)
@@ -190,7 +196,7 @@ class Link:
         """Tell the peer how this node is, if the session is established."""
         for action in self.session.state_update():
             if isinstance(action, Send):
-                self._send(action)
+                self._outgoing.hand(action)
 
     def verify_again(self) -> None:
         """Say HELLO once more (HS-8)."""
@@ -273,11 +279,10 @@ class Link:
         for action in actions:
             match action:
                 case Send():
-                    self._send(action)
+                    self._outgoing.hand(action)
                 case Deliver():
-                    if (
-                        self._peer.trust != "blacklisted"
-                    ):  # it was meanwhile: nothing more is taken in (TRUST-8)
+                    # Of a peer that was blacklisted meanwhile nothing more is taken in (TRUST-8).
+                    if self._peer.trust != "blacklisted":
                         self._places.deliver(action)
                 case AskIntent():
                     await self._ask(action)
@@ -294,7 +299,7 @@ class Link:
         self._places.release([action])
         for answer in answered:
             if isinstance(answer, Send):
-                self._send(answer)
+                self._outgoing.hand(answer)
             elif isinstance(answer, Deliver):
                 self._inbox.put(answer.delivery)
 
@@ -303,64 +308,6 @@ class Link:
         self._nursery.cancel_scope.cancel()
 
     # --- doing ------------------------------------------------------------------------------------------
-
-    def _send(self, action: Send) -> None:
-        """Hand over what the session says, without waiting.
-
-        A reader that waited for its peer to read, while that one waited for this one, would wait for ever.
-        """
-        if action.channel == "knowledge":
-            self._answers.append(action.sealed)
-            self._answers_wait.set()
-        elif action.channel == "state":
-            # Only the latest counts (WEB-3): one that the peer never opens a channel for must not pile up.
-            self._state_to_say = action.sealed
-            self._state_wait.set()
-        else:
-            self._send_control(action)
-
-    def _send_control(self, action: Send) -> None:
-        try:
-            self.rtt.control.send_nowait(action.sealed.data)
-        except BackpressureError:
-            # The peer has not read 256 messages. It can do without an ERROR, not without the handshake.
-            if not action.urgent:
-                self._end("control_blocked")
-        except RttError:
-            self._unsendable()
-        else:
-            self.session.sent(action.sealed)
-
-    def _unsendable(self) -> None:
-        """End a session that refuses what has to be said; one that is over may still have something to read."""
-        if self.rtt.state in ("open", "suspended"):
-            self._end("unsendable")
-
-    async def _send_states(self) -> None:
-        while True:
-            while self._state_to_say is not None:
-                sealed, self._state_to_say = self._state_to_say, None
-                await self._send_on("state", sealed)
-            self._state_wait = trio.Event()
-            await self._state_wait.wait()
-
-    async def _send_answers(self) -> None:
-        while True:
-            while self._answers:
-                await self._send_on("knowledge", self._answers[0])
-                self._answers.popleft()
-            self._answered.set()
-            self._answered = trio.Event()
-            self._answers_wait = trio.Event()
-            await self._answers_wait.wait()
-
-    async def _send_on(self, kind: ChannelKind, sealed: Sealed) -> None:
-        try:
-            await self._channels[kind].send(sealed.data)
-        except RttError:
-            self._unsendable()
-        else:
-            self.session.sent(sealed)
 
     async def _decide_intent(self, delivery: Delivery) -> list[Action]:
         """Ask the application, which may fail or hang: that is its own trouble, not the session's (ROUTE-5)."""
@@ -406,7 +353,7 @@ class Link:
             for kind in _OPENED:
                 self._use(kind, await self.rtt.open_channel(kind, name=CHANNEL_NAME))
         except RttError:
-            self._unsendable()
+            self._outgoing.unsendable()
 
     async def _accept_channels(self) -> None:
         try:
@@ -424,7 +371,8 @@ class Link:
         self._channels[kind] = channel
         self._ready[kind].set()
         self._nursery.start_soon(self._until_drained, partial(self._read, kind))
-        self._nursery.start_soon(self._send_answers if kind == "knowledge" else self._send_states)
+        say = self._outgoing.say_answers if kind == "knowledge" else self._outgoing.say_states
+        self._nursery.start_soon(say, self._channels[kind])
 
     # --- time -------------------------------------------------------------------------------------------
 

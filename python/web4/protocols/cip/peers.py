@@ -78,6 +78,18 @@ class Peers:
         """Whether what the journal has of a peer can be used: of a halted lane nobody can say whom it bars."""
         return self._journal is None or Lane("peer", fingerprint) not in self._journal.halted
 
+    def report_blacklisted(self, peer: str, session_id: str | None = None) -> None:
+        """Say that a blacklisted peer was refused (HS-6)."""
+        self._context.emit(
+            "handshake_failed",
+            severity="warning",
+            peer=peer,
+            session_id=session_id,
+            protocol="cip",
+            state="failed",
+            reason="blacklisted",
+        )
+
     def _made(self, fingerprint: str) -> Peer:
         context = self._context
         lane = None

@@ -45,6 +45,16 @@ class Refusals:
         self._facts = facts
         self._sealed = sealed
 
+    def keeps(self, incoming: Incoming) -> tuple[int | None, int | None]:
+        """The sizes of an envelope and of the first under its id, as far as both could be kept as evidence."""
+        store, peer, size = self._context.evidence, self._facts.peer, len(incoming.envelope.data)
+        first = self._peer.recent.get(incoming.message.msg_id)
+        both = first is not None and store.room(peer, size + len(first))
+        return (
+            size if store.room(peer, size) else None,
+            len(first) if first is not None and both else None,
+        )
+
     def tell(self, code: str, msg_id: str | None, retry_after_ms: int | None = None) -> list[Action]:
         """Send the peer an ERROR, unless it is blacklisted or had ten within the second (CIP-2)."""
         blacklisted = self._peer.trust == "blacklisted"

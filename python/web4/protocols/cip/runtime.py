@@ -19,7 +19,7 @@ from web4.protocols.cip.intents import refuse_all
 from web4.protocols.cip.link import Link
 from web4.protocols.cip.meters import AddressMeters
 from web4.protocols.cip.peers import Peers
-from web4.protocols.errors import HandshakeFailed, NotConnectedError
+from web4.protocols.errors import NotConnectedError
 from web4.protocols.fields import StateClaim
 from web4.trust import Anchored, EvidenceStore, TrustRegistry
 
@@ -195,7 +195,7 @@ class CipRuntime:
         if not self._peers.readable(fingerprint):
             return False
         if self.trust.state(fingerprint) == "blacklisted":
-            self._report_blacklisted(fingerprint)
+            self._peers.report_blacklisted(fingerprint)
             return False
         return self._addresses.take(address, self._context.clock.monotonic_ns())
 
@@ -214,7 +214,7 @@ class CipRuntime:
         links = self._links.setdefault(session.peer, [])
         links.append(link)
         if self.trust.state(session.peer) == "blacklisted":
-            self._report_blacklisted(session.peer, session.session_id.hex())
+            self._peers.report_blacklisted(session.peer, session.session_id.hex())
             link.close("blacklisted")
         try:
             async with trio.open_nursery() as nursery:
@@ -240,11 +240,11 @@ class CipRuntime:
         if link.agreement is not None:
             return link.agreement
         # Closed in favour of a session that the other side dialled? Then that one tells.
-        for rival in [other for other in self._links.get(session.peer, ()) if self._yields(link, other)]:
+        for rival in [other for other in self._links.get(session.peer, ()) if link.yields_to(other)]:
             await rival.settled.wait()
             if rival.agreement is not None:
                 return rival.agreement
-        raise _handshake_failed(link)
+        raise link.failure()
 
     async def connected(self, peer: str) -> Agreement:
         """Wait until there is an established session with `peer`, whoever dialled it; what was agreed."""
@@ -375,18 +375,13 @@ class CipRuntime:
     def _best(self, peer: str) -> Link | None:
         """The session over which to send: an established one, of two the one that HS-7 keeps, else the newest."""
         established = [link for link in self._links.get(peer, ()) if link.established]
-        kept = [link for link in established if not any(self._yields(link, other) for other in established)]
+        kept = [link for link in established if not any(link.yields_to(other) for other in established)]
         return kept[-1] if kept else None
-
-    def _yields(self, link: Link, other: Link) -> bool:
-        """Whether `link` gives way to `other`: both nodes dialled, and `other` was by the lower fingerprint."""
-        ours_is_lower = self._context.identity.fingerprint < link.rtt.peer
-        return link.rtt.initiator != other.rtt.initiator and other.rtt.initiator == ours_is_lower
 
     def _on_established(self, link: Link) -> None:
         links = self._links.get(link.rtt.peer, [])
         for one in list(links):
-            if any(other.established and self._yields(one, other) for other in links):
+            if any(other.established and one.yields_to(other) for other in links):
                 one.close("duplicate")
         self._changed.unpark_all()
 
@@ -404,21 +399,3 @@ class CipRuntime:
         """What was decided of a peer is not durable and was dropped: its sessions rest on nothing."""
         for link in list(self._links.get(peer, ())):
             link.lose(error)
-
-    def _report_blacklisted(self, peer: str, session_id: str | None = None) -> None:
-        self._context.emit(
-            "handshake_failed",
-            severity="warning",
-            peer=peer,
-            session_id=session_id,
-            protocol="cip",
-            state="failed",
-            reason="blacklisted",
-        )
-
-
-def _handshake_failed(link: Link) -> HandshakeFailed:
-    known = {entry.code for entry in HandshakeFailed.codes}
-    reason = link.reason if link.reason in known else "closed"
-    reason = "bad_response" if link.reason == "auth_failure" else reason
-    return HandshakeFailed(f"the handshake did not succeed: {reason}", code=reason, peer=link.rtt.peer)

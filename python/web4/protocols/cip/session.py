@@ -108,8 +108,9 @@ class CipSession:
         return self._followed(outcome.handshake, None) if outcome.handshake else []
 
     def closed(self) -> None:
-        """Say that the RTT session has ended; nothing of it is kept but the ids it used. Twice is as once. Never
-        raises: what a journal does not take is closed when the lane is loaded again.
+        """Say that the RTT session has ended; nothing of it is kept but the ids it used. Twice is as once.
+
+        Never raises: what a journal does not take now is made up for when the lane is loaded again.
         """
         self._over = True
         self._peer.lane.handle(Closed(session_id=self._facts.session_id, at_ms=self._now()))
@@ -162,7 +163,7 @@ class CipSession:
         """Gather what the lane has to know: digests, verdicts, and what other lanes say (ACT-1)."""
         message = incoming.message
         stranger = self._peer.trust == "unknown"
-        keeps, keeps_first = self._keeps(incoming)
+        keeps, keeps_first = self._refusals.keeps(incoming)
         answers_ours = not isinstance(message, m.ReplyEnvelope) or self._peer.was_sent(
             message.payload.in_reply_to
         )
@@ -183,16 +184,6 @@ class CipSession:
             busy_retry_ms=self._context.options.busy_retry_ms,
             keeps=keeps,
             keeps_first=keeps_first,
-        )
-
-    def _keeps(self, incoming: Incoming) -> tuple[int | None, int | None]:
-        """The sizes of this envelope and of the first under its id, as far as both could be kept as evidence."""
-        store, size = self._context.evidence, len(incoming.envelope.data)
-        first = self._peer.recent.get(incoming.message.msg_id)
-        both = first is not None and store.room(self._facts.peer, size + len(first))
-        return (
-            size if store.room(self._facts.peer, size) else None,
-            len(first) if first is not None and both else None,
         )
 
     def _room_for(self, message: m.CipMessage) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import trio
+
 from web4 import _core
 from web4.journal.chain import check_run
 from web4.journal.record import Commit, HeadMove, Sealed, Snapshot
@@ -62,9 +64,19 @@ class Scribe:
         """All records, in the order of history."""
 
     async def own(self, *lanes: Lane) -> None:
-        """Become the writer of lanes."""
-        for lane in lanes:
-            head = await self.backend.own(lane)
+        """Become the writer of lanes, of all of them at once."""
+        found: dict[Lane, Head] = {}
+
+        async def own(lane: Lane) -> None:
+            found[lane] = await self.backend.own(lane)
+
+        if len(lanes) == 1:
+            await own(lanes[0])
+        else:
+            async with trio.open_nursery() as nursery:
+                for lane in lanes:
+                    nursery.start_soon(own, lane)
+        for lane, head in found.items():
             known = self.heads.setdefault(lane, head)
             require(head == known, f"{lane} ends at {head}, not at {known}")
 

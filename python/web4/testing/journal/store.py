@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FailureKind = Literal["not_committed", "reply_lost", "unknown", "torn"]
 """How the next commits fail. `not_committed`: refused, nothing is there. The others raise `OutcomeUnknownError`:
-`reply_lost` though everything is there, `unknown` though nothing is, `torn` with unfinished bytes left behind."""
+`reply_lost` once everything was written, `unknown` before anything was, `torn` with unfinished bytes left behind."""
 Column = Literal["header", "payload", "salt", "payload_hash", "hash"]
 
 

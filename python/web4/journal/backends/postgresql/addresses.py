@@ -31,16 +31,22 @@ def parse(conninfo: str) -> dict[str, str]:
     return {name: str(value) for name, value in given.items() if value is not None}
 
 
-async def attempts(conninfo: str, *, settings: str, defaults: Mapping[str, str]) -> list[str]:
-    """Connection strings to try in turn: one for each address of each host, so that none needs to be resolved."""
+async def attempts(conninfo: str, *, settings: tuple[str, str], defaults: Mapping[str, str]) -> list[str]:
+    """Connection strings to try in turn: one for each address of each host, so that none needs to be resolved.
+
+    Args:
+        conninfo: As it was given.
+        settings: Options of the session that go before those that were given, and those that go after and so win.
+        defaults: Parameters for those that were not given.
+    """
     given = parse(conninfo)
     for option in pq.Conninfo.get_defaults():
         # libpq's own sources: the environment and what was compiled in.
         name = option.keyword.decode()
         if option.val is not None and name in {"host", "hostaddr", "port"}:
             given.setdefault(name, option.val.decode())
-    options = f"{given.pop('options', '')} {settings}".strip()
-    given = {**defaults, **given, "options": options}
+    options = (settings[0], given.pop("options", ""), settings[1])
+    given = {**defaults, **given, "options": " ".join(options)}
     hosts = given.get("host", "").split(",")
     ports = given.get("port", "").split(",")
     if "hostaddr" in given:

@@ -5,22 +5,26 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import trio
+
 from web4.journal.backends.postgresql.addresses import where
 from web4.journal.backends.postgresql.backend import PostgresqlBackend
 from web4.journal.backends.postgresql.changes import Changes
-from web4.journal.backends.postgresql.leases import Leases
 from web4.journal.backends.postgresql.pool import Pool
 from web4.journal.backends.postgresql.tables import open_tables
 from web4.journal.backends.postgresql.wire import Connection, ConnectionLostError, StatementRefusedError
-from web4.journal.errors import JournalOpenError
+from web4.journal.errors import JournalLocked, JournalOpenError
 
 if TYPE_CHECKING:
     from web4.journal.backends.backend import Durability
+    from web4.journal.backends.postgresql.leases import Leases
 
 CONNECT_WITHIN = 5.0
 _PRIVILEGES = "42501"
 _NO_SUCH = {"42P01", "42703"}
 """Undefined table, undefined column: the tables are there, and are not ours."""
+_DYING = 1.0
+"""Seconds for which a server may need to see that the process which wrote before is dead."""
 
 
 async def connect(conninfo: str, *, schema: str, durability: Durability) -> Connection:
@@ -41,28 +45,17 @@ async def assemble(
     first: Connection,
     conninfo: str,
     *,
-    node: str,
-    lease_seconds: float,
-    give_up_seconds: float,
+    leases: Leases | None,
     hash_key: bytes | None,
-    read_only: bool,
-    schema: str,
     durability: Durability,
 ) -> PostgresqlBackend:
-    """Open the tables on the first connection, and make a backend over them.
+    """Open the tables on the first connection, and make a backend over them that holds its node's lease.
 
     Raises:
-        JournalOpenError: See `open_postgresql`.
+        JournalOpenError, JournalLocked: See `open_postgresql`.
     """
+    schema = first.schema
     place = f"{where(conninfo)}, schema {schema}"
-    try:
-        meta = await open_tables(first, hash_key=hash_key, read_only=read_only, where=place)
-    except StatementRefusedError as error:
-        code = "privileges" if error.sqlstate == _PRIVILEGES else "engine"
-        code = "not_a_journal" if error.sqlstate in _NO_SUCH else code
-        raise JournalOpenError(f"{place} cannot be opened: {error}", code=code) from None
-    except ConnectionLostError as error:
-        raise JournalOpenError(f"{place} went away: {error}", code="unreachable") from None
     dial = partial(
         Connection.open,
         conninfo,
@@ -71,13 +64,29 @@ async def assemble(
         within=CONNECT_WITHIN,
     )
     pool = Pool(dial)
-    if read_only:
-        pool.give(first)
-    return PostgresqlBackend(
-        meta,
-        pool,
-        Changes(pool, dial, f"web4_journal_{schema}"),
-        None if read_only else Leases(node, lease_seconds=lease_seconds, give_up_seconds=give_up_seconds),
-        dial,
-        durability=durability,
-    )
+    changes = Changes(pool, dial, f"web4_journal_{schema}")
+    try:
+        meta = await open_tables(first, hash_key=hash_key, read_only=leases is None, where=place)
+        backend = PostgresqlBackend(meta, pool, changes, leases, dial, durability=durability)
+        if leases is None:
+            pool.give(first)
+        else:
+            await _start(backend, first)
+    except StatementRefusedError as error:
+        code = "privileges" if error.sqlstate == _PRIVILEGES else "engine"
+        code = "not_a_journal" if error.sqlstate in _NO_SUCH else code
+        raise JournalOpenError(f"{place} cannot be opened: {error}", code=code) from None
+    except ConnectionLostError as error:
+        raise JournalOpenError(f"{place} went away: {error}", code="unreachable") from None
+    return backend
+
+
+async def _start(backend: PostgresqlBackend, connection: Connection) -> None:
+    deadline = trio.current_time() + _DYING
+    while True:
+        try:
+            return await backend.start(connection)
+        except JournalLocked:
+            if trio.current_time() >= deadline:
+                raise
+        await trio.sleep(0.05)

@@ -7,6 +7,7 @@ looks by itself after `LOOK_AGAIN` seconds: news may be late then, and are never
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 PAUSE: Final = 0.01
 LOOK_AGAIN: Final = 15.0
-_PAYLOAD: Final = 7900
+_PAYLOAD: Final = 7800
 """Bytes; PostgreSQL takes less than 8000."""
 _MOST: Final = 256
 """Commits whose lanes are named; of more it is only said that there were some."""
@@ -42,6 +43,8 @@ class Changes:
         self._pool = pool
         self._connect = connect
         self._channel = channel
+        self._name = secrets.token_hex(8)
+        """By which this process knows its own news."""
         self._news: list[Sequence[HeadMove]] = []
         self._overflow = False
         self._some = trio.Event()
@@ -73,7 +76,8 @@ class Changes:
         payloads = [_ANY] if overflow else _payloads(news)
         try:
             for payload in payloads:
-                await self._pool.run((_NOTIFY, (text(self._channel), text(payload))))
+                said = text(f"{self._name}\n{payload}")
+                await self._pool.run((_NOTIFY, (text(self._channel), said)))
         except JournalUnavailable:
             pass  # whoever waits looks again
 
@@ -120,7 +124,8 @@ class Changes:
                 del self._waiting[lane]
 
     def _hear(self, payload: str) -> None:
-        for line in payload.splitlines():
+        sender, *lines = payload.split("\n")
+        for line in lines if sender != self._name else ():
             lane, _, number = line.rpartition(" ")
             if line == _ANY:
                 self._wake(_ANY)

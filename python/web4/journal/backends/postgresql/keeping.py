@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _PUT_SNAPSHOT: Final = Statement(
     "put_snapshot",
     """INSERT INTO @.snapshots AS s (lane, seq, record_hash, state, state_hash, logic_version)
-    SELECT l.lane, $3::bigint, $4, $5, $6, $7::bigint FROM @.lanes AS l WHERE l.kind = $1 AND l.id = $2
+    SELECT l.lane, $3::bigint, $4, $5, $6, $7::bigint FROM @.lanes AS l
+    WHERE l.kind = $1 AND l.id = $2 AND l.base_seq < $3::bigint
     ON CONFLICT (lane, seq) DO UPDATE SET record_hash = excluded.record_hash, state = excluded.state,
-        state_hash = excluded.state_hash, logic_version = excluded.logic_version
-        WHERE NOT EXISTS (SELECT FROM @.lanes AS b WHERE b.lane = s.lane AND b.base_seq = s.seq)""",
+        state_hash = excluded.state_hash, logic_version = excluded.logic_version""",
 )
 _THIN_SNAPSHOTS: Final = Statement(
     "thin_snapshots",
@@ -52,7 +52,8 @@ _PUT_BLOB: Final = Statement(
     ON CONFLICT (blob) DO UPDATE SET at = excluded.at""",
 )
 _TOUCH_BLOB: Final = Statement("touch_blob", "UPDATE @.blobs SET at = $2::bigint WHERE blob = $1")
-_DELETE_BLOB: Final = Statement("delete_blob", "DELETE FROM @.blobs WHERE blob = $1")
+_DELETE_BLOB: Final = Statement("delete_blob", "DELETE FROM @.blobs WHERE blob = $1 AND at <= $2::bigint")
+_EVER: Final = 2**63 - 1
 _BEGIN: Final = Statement("begin", "BEGIN")
 _COMMIT: Final = Statement("commit", "COMMIT")
 
@@ -101,10 +102,10 @@ class Keeping(Reading):
             if not touched.command_tuples:
                 await self._pool.run((_PUT_BLOB, (text(blob), int8(at), data)))
 
-    async def delete_blob(self, blob: str) -> None:
+    async def delete_blob(self, blob: str, *, before: int | None = None) -> None:
         """See `Backend.delete_blob`."""
         async with self._beside():
-            await self._pool.run((_DELETE_BLOB, (text(blob),)))
+            await self._pool.run((_DELETE_BLOB, (text(blob), int8(_EVER if before is None else before))))
 
     async def scrub(self) -> None:
         """Rewrite the tables, so that nothing of what was erased or removed is left in their files.

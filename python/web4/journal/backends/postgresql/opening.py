@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from web4.journal.errors import JournalLocked, JournalOpenError
+from web4.journal.errors import JournalOpenError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from web4.journal.backends.backend import Durability
     from web4.journal.backends.postgresql.backend import PostgresqlBackend
-    from web4.journal.backends.postgresql.wire import Connection
 
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}", re.ASCII)
 _NODE: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
-_DYING: Final = 1.0
-"""Seconds for which a server may need to see that the process which wrote before is dead."""
 
 
 @asynccontextmanager
@@ -64,40 +61,20 @@ async def open_postgresql(
     """
     _check(node, schema, hash_key, durability, lease_seconds, renew_seconds, give_up_seconds)
     try:
-        from web4.journal.backends.postgresql.assembly import assemble, connect  # noqa: PLC0415 - see above
+        # Only now psycopg is needed.
+        from web4.journal.backends.postgresql.assembly import assemble, connect  # noqa: PLC0415
+        from web4.journal.backends.postgresql.leases import Leases  # noqa: PLC0415
     except ImportError:
         raise JournalOpenError("PostgreSQL needs the extra web4[postgresql]", code="engine") from None
     first = await connect(conninfo, schema=schema, durability=durability)
+    leases = None if read_only else Leases(node, lease_seconds=lease_seconds, give_up_seconds=give_up_seconds)
     try:
-        backend = await assemble(
-            first,
-            conninfo,
-            node=node,
-            lease_seconds=lease_seconds,
-            give_up_seconds=give_up_seconds,
-            hash_key=hash_key,
-            read_only=read_only,
-            schema=schema,
-            durability=durability,
-        )
-        if not read_only:
-            await _start(backend, first)
+        backend = await assemble(first, conninfo, leases=leases, hash_key=hash_key, durability=durability)
     except BaseException:
         first.close()
         raise
     async with _living(backend, renew_seconds=None if read_only else renew_seconds):
         yield backend
-
-
-async def _start(backend: PostgresqlBackend, connection: Connection) -> None:
-    deadline = trio.current_time() + _DYING
-    while True:
-        try:
-            return await backend.start(connection)
-        except JournalLocked:
-            if trio.current_time() >= deadline:
-                raise
-        await trio.sleep(0.05)
 
 
 @asynccontextmanager

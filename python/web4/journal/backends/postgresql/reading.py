@@ -53,12 +53,12 @@ _HEAD: Final = Statement(
 _HEADS: Final = Statement(
     "heads",
     """SELECT kind, id, seq, hash, at, base_seq, base_hash FROM @.lanes
-    WHERE (kind, id) > ($1, $2) ORDER BY kind, id LIMIT $3::bigint""",
+    WHERE seq > 0 AND (kind, id) > ($1, $2) ORDER BY kind, id LIMIT $3::bigint""",
 )
 _HEADS_OF: Final = Statement(
     "heads_of_kind",
     """SELECT kind, id, seq, hash, at, base_seq, base_hash FROM @.lanes
-    WHERE kind = $1 AND (kind, id) > ($2, $3) ORDER BY kind, id LIMIT $4::bigint""",
+    WHERE seq > 0 AND kind = $1 AND (kind, id) > ($2, $3) ORDER BY kind, id LIMIT $4::bigint""",
 )
 _BOUND: Final = Statement(
     # Where history ends for now. Numbers beyond all that the server has handed out were restored from a dump, before
@@ -127,7 +127,7 @@ _STATS: Final = Statement(
     "stats",
     """SELECT (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c
             WHERE c.relnamespace = to_regnamespace('@') AND c.relkind = 'r'),
-        (SELECT coalesce(sum(seq - base_seq), 0)::bigint FROM @.lanes), (SELECT count(*) FROM @.lanes),
+        (SELECT coalesce(sum(seq - base_seq), 0)::bigint FROM @.lanes), (SELECT count(*) FROM @.lanes WHERE seq > 0),
         (SELECT count(*) FROM @.open_work), (SELECT count(*) FROM @.blobs), (SELECT count(*) FROM @.snapshots),
         (SELECT count(*) FROM @.nodes WHERE expires >= clock_timestamp()),
         current_setting('server_version'), pg_is_in_recovery()""",

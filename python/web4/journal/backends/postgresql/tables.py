@@ -18,7 +18,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from web4 import _core
-from web4.journal.backends.postgresql.encoding import int8, read_bytes, read_int, rows
+from web4.journal.backends.postgresql.encoding import int8, read_bool, read_bytes, read_int, rows, text
 from web4.journal.backends.postgresql.wire import Statement
 from web4.journal.errors import JournalOpenError
 
@@ -116,9 +116,11 @@ _LOCK: Final = Statement(
     "lock", "SELECT pg_advisory_xact_lock(hashtextextended('web4 journal ' || current_database() || ' @', 0))"
 )
 _SETTINGS: Final = Statement(
+    # The catalogue itself is asked: what `to_regclass` says may be what this session saw before it waited.
     "settings",
-    """SELECT current_setting('fsync') = 'on', to_regnamespace('@') IS NOT NULL,
-        to_regclass('@.meta') IS NOT NULL""",
+    """SELECT current_setting('fsync') = 'on', EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
+        EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE n.nspname = $1 AND c.relname = 'meta')""",
 )
 _READ_EDITION: Final = Statement("read_edition", "SELECT schema FROM @.meta")
 _READ_META: Final = Statement("read_meta", "SELECT journal_id, hash_key, hash_key_check FROM @.meta")
@@ -141,7 +143,7 @@ _RENUMBER: Final = Statement(
 )
 _ADOPT: Final = Statement(
     "adopt",
-    """UPDATE @.meta SET journal_id = $1, hash_key = CASE WHEN hash_key IS NULL THEN NULL ELSE $2 END,
+    """UPDATE @.meta SET journal_id = $1, hash_key = CASE WHEN hash_key IS NULL THEN NULL ELSE $2::bytea END,
         hash_key_check = $3""",
 )
 
@@ -164,14 +166,13 @@ async def open_tables(connection: Connection, *, hash_key: bytes | None, read_on
     """
     if connection.server_version < 130000:
         raise JournalOpenError(f"{where} runs a server older than PostgreSQL 13", code="engine")
-    (settings,) = await connection.run((_SETTINGS, ()))
-    fsync, has_schema, has_tables = (value == b"\x01" for value in rows(settings)[0])
+    fsync, _, has_tables = await _settings(connection)
     if not fsync:
         raise JournalOpenError(f"{where} runs with fsync off: nothing it says is durable", code="engine")
     if not has_tables:
         if read_only:
             raise JournalOpenError(f"there is no journal in {where}", code="not_found")
-        await _create(connection, hash_key, has_schema=has_schema)
+        await _create(connection, hash_key)
     return await _read_meta(connection, hash_key, where)
 
 
@@ -181,8 +182,21 @@ async def renumber(connection: Connection) -> int:
     return read_int(offset.get_value(0, 0))
 
 
+async def lock(connection: Connection) -> None:
+    """Keep every other opening waiting until the transaction that is open ends."""
+    await connection.run((_LOCK, ()))
+
+
 async def adopt(connection: Connection, journal_id: bytes, hash_key: bytes) -> None:
-    """Become the journal of this id (in the transaction that is open): for a copy."""
+    """Become the journal of this id, in the transaction that is open: for a copy.
+
+    Raises:
+        JournalOpenError: `hash_key`: ours is kept outside the database, and is another.
+    """
+    (found,) = await connection.run((_READ_META, ()))
+    _, stored_key, check = rows(found)[0]
+    if stored_key is None and read_bytes(check) != check_of(hash_key):
+        raise JournalOpenError("the hash key of the copy is another than its source's", code="hash_key")
     await connection.run((_ADOPT, (journal_id, hash_key, check_of(hash_key))))
 
 
@@ -191,13 +205,18 @@ def check_of(hash_key: bytes) -> bytes:
     return _core.blake3(_HASH_KEY_CHECK + hash_key)
 
 
-async def _create(connection: Connection, hash_key: bytes | None, *, has_schema: bool) -> None:
+async def _settings(connection: Connection) -> list[bool]:
+    (settings,) = await connection.run((_SETTINGS, (text(connection.schema),)))
+    return [read_bool(value) for value in rows(settings)[0]]
+
+
+async def _create(connection: Connection, hash_key: bytes | None) -> None:
     await connection.run((_BEGIN, ()), (_LOCK, ()))
     try:
-        (settings,) = await connection.run((_SETTINGS, ()))
-        if settings.get_value(0, 2) == b"\x01":
+        _, has_schema, has_tables = await _settings(connection)
+        if has_tables:
             return  # somebody else was faster
-        if not has_schema and settings.get_value(0, 1) != b"\x01":
+        if not has_schema:
             await connection.script("CREATE SCHEMA @")
         await connection.script(_TABLES)
         kept = hash_key or os.urandom(32)

@@ -26,10 +26,13 @@ _SESSION: Final = (
     # Every query of ours goes by an index, with few rows on the other side: a plan that was made while the tables
     # were small must still be right when they are not, so it is made once and never guesses otherwise.
     "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-    " -c jit=off -c default_transaction_isolation=read\\ committed"
+    " -c jit=off"
     # Nobody but an operator holds our rows for long; waiting for one must end before the lease does.
     " -c lock_timeout=3s"
 )
+"""What a connection string may override."""
+_MANDATORY: Final = "-c default_transaction_isolation=read\\ committed -c synchronous_commit="
+"""What it may not: what is said of durability hangs on it."""
 _KEEPALIVE: Final = {
     "tcp_user_timeout": "10000",
     "keepalives_idle": "5",
@@ -72,7 +75,7 @@ class Connection:
 
     def __init__(self, native: PGconn, schema: str) -> None:
         self._native = native
-        self._schema = f'"{schema}"'
+        self.schema = schema
         self._prepared: set[str] = set()
         self._closed = False
 
@@ -93,7 +96,7 @@ class Connection:
             ConnectionLostError: No address answers. The message holds no password.
         """
         reason = "no address"
-        settings = f"{_SESSION} -c synchronous_commit={'on' if synchronous else 'off'}"
+        settings = (_SESSION, _MANDATORY + ("on" if synchronous else "off"))
         defaults = {"application_name": application, **_KEEPALIVE}
         with trio.move_on_after(within) as scope:
             for attempt in await attempts(conninfo, settings=settings, defaults=defaults):
@@ -206,7 +209,7 @@ class Connection:
             if statement.name not in self._prepared and statement.name not in preparing:
                 preparing.append(statement.name)
                 native.send_prepare(
-                    statement.name.encode(), statement.sql.replace("@", self._schema).encode()
+                    statement.name.encode(), statement.sql.replace("@", f'"{self.schema}"').encode()
                 )
             preparing.append(None)
             native.send_query_prepared(
@@ -237,7 +240,7 @@ class Connection:
         native = self._native
         if native.pipeline_status != pq.PipelineStatus.OFF:
             native.exit_pipeline_mode()
-        native.send_query(sql.replace("@", self._schema).encode())
+        native.send_query(sql.replace("@", f'"{self.schema}"').encode())
         answers = yield from generators.execute(native)
         for answer in answers:
             if answer.status == pq.ExecStatus.FATAL_ERROR:

@@ -16,7 +16,7 @@ from web4.journal.backends.postgresql.encoding import (
     text_array,
 )
 from web4.journal.backends.postgresql.wire import Statement, StatementRefusedError
-from web4.journal.errors import NotCommittedError, NotWriterError, WrongExpectedSeq
+from web4.journal.errors import NotWriterError, WrongExpectedSeq
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from web4.journal.backends.postgresql.leases import Held, Leases
     from web4.journal.backends.postgresql.wire import Call, Connection
     from web4.journal.lane import Lane
-    from web4.journal.record import Commit, HeadMove, Sealed, Work
+    from web4.journal.record import Commit, HeadMove, Sealed, Snapshot, Work
 
 ASSERTION_FAILED: Final = "22012"
 """The server's word for a division by zero: how a statement of ours refuses without a round trip of its own."""
@@ -35,14 +35,23 @@ _MOVE: Final = Statement(
     # `IS TRUE` keeps the planner from walking all lanes of the owner, for each lane of the commit.
     "move_heads",
     """WITH moved AS (
-        UPDATE @.lanes AS l SET seq = m.seq, hash = m.hash, at = m.at, base_seq = m.base_seq, base_hash = m.base_hash
-        FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bytea[],
-            $9::bigint[], $10::bigint[], $11::bytea[]) AS m (lane, epoch, was_seq, was_hash, was_base_seq,
-            seq, hash, at, base_seq, base_hash)
+        UPDATE @.lanes AS l SET seq = m.seq, hash = m.hash, at = m.at
+        FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bytea[], $8::bigint[])
+            AS m (lane, epoch, was_seq, was_hash, seq, hash, at)
         WHERE l.lane = m.lane AND (l.owner = $1) IS TRUE AND l.epoch = m.epoch
-            AND l.seq = m.was_seq AND l.hash = m.was_hash AND l.base_seq = m.was_base_seq
+            AND l.seq = m.was_seq AND l.hash = m.was_hash
         RETURNING 1)
-    SELECT pg_current_xact_id()::text::bigint / ((SELECT count(*) FROM moved) = $12::bigint)::integer""",
+    SELECT pg_current_xact_id()::text::bigint / ((SELECT count(*) FROM moved) = $9::bigint)::integer""",
+)
+_REBASE: Final = Statement(
+    "rebase",
+    """WITH moved AS (
+        UPDATE @.lanes AS l SET base_seq = b.seq, base_hash = b.hash
+        FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[]) AS b (lane, epoch, seq, hash)
+        WHERE l.lane = b.lane AND (l.owner = $1) IS TRUE AND l.epoch = b.epoch
+            AND b.seq BETWEEN l.base_seq AND l.seq
+        RETURNING 1)
+    SELECT 1 / ((SELECT count(*) FROM moved) = $6::bigint)::integer""",
 )
 _INSERT: Final = Statement(
     "insert_records",
@@ -96,7 +105,7 @@ _ERASE: Final = Statement(
 )
 _STATE: Final = Statement(
     "lane_states",
-    """SELECT l.kind, l.id, l.owner, l.epoch, l.seq FROM unnest($1::text[], $2::text[]) AS asked (kind, id)
+    """SELECT l.kind, l.id, l.owner, l.epoch, l.seq, l.hash FROM unnest($1::text[], $2::text[]) AS asked (kind, id)
     JOIN @.lanes AS l ON l.kind = asked.kind AND l.id = asked.id""",
 )
 _NUMBERS: Final = Statement(
@@ -145,7 +154,7 @@ async def write(connection: Connection, leases: Leases, commit: Commit, *, offse
         answers = await connection.run(*_calls(commit, held, leases.node, offset))
     except StatementRefusedError as refusal:
         if refusal.sqlstate == ASSERTION_FAILED:
-            await _explain(connection, leases, commit.heads)
+            await _explain(connection, leases, commit)
         raise
     return offset + read_int(answers[0].get_value(0, 0))
 
@@ -155,8 +164,8 @@ async def read_back(connection: Connection, leases: Leases, commit: Commit, *, o
 
     A record's hash tells whose commit it was: it covers a salt of 16 random bytes.
     """
-    kinds = text_array([move.lane.kind for move in commit.heads])
-    ids = text_array([move.lane.id for move in commit.heads])
+    lanes = sorted(_lanes(commit))
+    kinds, ids = text_array([lane.kind for lane in lanes]), text_array([lane.id for lane in lanes])
     (numbers,) = await connection.run((_NUMBERS, (kinds, ids)))
     await leases.fence(connection, [read_int(number) for _, _, number in rows(numbers)])
     if commit.records:
@@ -186,20 +195,7 @@ def _calls(commit: Commit, held: Mapping[Lane, Held], node: str, offset: int) ->
             calls.append(_insert_refs(commit.records, offset))
         calls.extend(_work(commit.records, number))
     if commit.bases:
-        bases = commit.bases
-        lanes, seqs = (
-            int8_array([number[base.lane] for base in bases]),
-            int8_array([base.seq for base in bases]),
-        )
-        parameters = (
-            lanes,
-            seqs,
-            bytea_array([base.record_hash for base in bases]),
-            bytea_array([base.state for base in bases]),
-            bytea_array([base.state_hash for base in bases]),
-            int8_array([base.logic_version for base in bases]),
-        )
-        calls += [(_PUT_BASES, parameters), (_DROP_OLDER, (lanes, seqs))]
+        calls += _rebase(commit.bases, held, node)
     if commit.erasures:
         lanes = int8_array([number[lane] for lane, _ in commit.erasures])
         calls.append((_ERASE, (lanes, int8_array([seq for _, seq in commit.erasures]))))
@@ -218,15 +214,27 @@ def _move(heads: Sequence[HeadMove], held: Mapping[Lane, Held], node: str) -> Ca
         int8_array([held[move.lane].epoch for move in heads]),
         int8_array([move.before.seq for move in heads]),
         bytea_array([move.before.hash for move in heads]),
-        int8_array([move.before.base_seq for move in heads]),
         int8_array([move.after.seq for move in heads]),
         bytea_array([move.after.hash for move in heads]),
         int8_array([move.after.at for move in heads]),
-        int8_array([move.after.base_seq for move in heads]),
-        bytea_array([move.after.base_hash for move in heads]),
         int8(len(heads)),
     )
     return _MOVE, parameters
+
+
+def _rebase(bases: Sequence[Snapshot], held: Mapping[Lane, Held], node: str) -> list[Call]:
+    lanes = int8_array([held[base.lane].number for base in bases])
+    epochs = int8_array([held[base.lane].epoch for base in bases])
+    seqs = int8_array([base.seq for base in bases])
+    hashes = bytea_array([base.record_hash for base in bases])
+    states = bytea_array([base.state for base in bases])
+    digests = bytea_array([base.state_hash for base in bases])
+    versions = int8_array([base.logic_version for base in bases])
+    return [
+        (_REBASE, (text(node), lanes, epochs, seqs, hashes, int8(len(bases)))),
+        (_PUT_BASES, (lanes, seqs, hashes, states, digests, versions)),
+        (_DROP_OLDER, (lanes, seqs)),
+    ]
 
 
 def _insert(records: Sequence[Sealed], number: Mapping[Lane, int], offset: int) -> Call:
@@ -300,20 +308,23 @@ def _work(records: Sequence[Sealed], number: Mapping[Lane, int]) -> list[Call]:
     return calls
 
 
-async def _explain(connection: Connection, leases: Leases, heads: Sequence[HeadMove]) -> None:
-    """Say why the assertion failed: which lane, and what about it."""
-    kinds, ids = text_array([m.lane.kind for m in heads]), text_array([m.lane.id for m in heads])
+async def _explain(connection: Connection, leases: Leases, commit: Commit) -> None:
+    """Say why an assertion failed: which lane, and what about it."""
+    lanes = sorted(_lanes(commit))
+    kinds, ids = text_array([lane.kind for lane in lanes]), text_array([lane.id for lane in lanes])
     (answer,) = await connection.run((_STATE, (kinds, ids)))
     found = {(read_text(kind), read_text(name)): rest for kind, name, *rest in rows(answer)}
-    for move in heads:
-        owner, epoch, seq = found.get((move.lane.kind, move.lane.id), [None, None, None])
-        held = leases.held.get(move.lane)
+    for lane in lanes:
+        owner, epoch, _, _ = found.get((lane.kind, lane.id), [None] * 4)
+        held = leases.held.get(lane)
         if held is None or read_text(owner) != leases.node or read_int(epoch) != held.epoch:
-            leases.forget(move.lane)
-            raise _lost(move.lane, leases.node)
-        if read_int(seq) != move.before.seq:
+            leases.forget(lane)
+            raise _lost(lane, leases.node)
+    for move in commit.heads:
+        _, _, seq, hash_ = found[move.lane.kind, move.lane.id]
+        if (read_int(seq), hash_) != (move.before.seq, move.before.hash):
             raise WrongExpectedSeq(move.lane, expected=move.before.seq, actual=read_int(seq))
-    raise NotCommittedError("the heads of the lanes are others than the commit says")
+    raise ValueError("a base that its lane cannot have")
 
 
 def _lost(lane: Lane, node: str) -> NotWriterError:

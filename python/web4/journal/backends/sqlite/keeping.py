@@ -96,6 +96,12 @@ def cut(
         "ifnull((SELECT position FROM record WHERE lane = ?1 AND seq = ?2), 0) WHERE id = ?1",
         (row.id, *head),
     )
+    # No position is given out twice, even if those that were last are gone.
+    connection.execute(
+        "INSERT OR REPLACE INTO meta VALUES ('position', max(?, ifnull((SELECT value FROM meta "
+        "WHERE key = 'position'), 0)))",
+        (max((position for (position,) in gone), default=0),),
+    )
     connection.execute("DELETE FROM work WHERE lane = ?", (row.id,))
     connection.executemany(
         "INSERT INTO work VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -127,10 +133,12 @@ def list_blob(connection: apsw.Connection, blob: str, size: int, at: int) -> boo
     return True
 
 
-def delete_blob(connection: apsw.Connection, blob: str) -> None:
-    """Remove a blob, listing and parts."""
-    connection.execute("DELETE FROM blob WHERE name = ?", (blob,))
-    connection.execute("DELETE FROM blob_part WHERE name = ?", (blob,))
+def delete_blob(connection: apsw.Connection, blob: str, before: int | None) -> None:
+    """Remove a blob, listing and parts; not one that was stored again after `before`."""
+    connection.execute("DELETE FROM blob WHERE name = ?1 AND at <= ifnull(?2, at)", (blob, before))
+    connection.execute(
+        "DELETE FROM blob_part WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM blob WHERE name = ?1)", (blob,)
+    )
 
 
 def sweep_blob_parts(connection: apsw.Connection) -> None:

@@ -75,8 +75,13 @@ def span(connection: apsw.Connection, lane: LaneRow, first: int, last: int) -> l
     ).fetchall()
 
 
-def erase(connection: apsw.Connection, lane: LaneRow, last: int) -> None:
-    """Remove payloads and salts up to `last`: always of a prefix, so what is erased already ends the walk."""
+def erase(connection: apsw.Connection, lane: LaneRow | None, last: int) -> None:
+    """Remove payloads and salts up to `last`: always of a prefix, so what is erased already ends the walk.
+
+    A lane that nobody wrote has no row, and nothing to erase.
+    """
+    if lane is None:
+        return
     last = min(last, lane.head.seq)
     begin = _begin(connection, lane, last)
     walk = _WALK.replace("WHERE", "WHERE (walk.seq > ?5 OR record.payload IS NOT NULL) AND")

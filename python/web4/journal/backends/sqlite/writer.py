@@ -79,6 +79,7 @@ class Writer:
         self._cache = LaneCache(journal_id)
         self._counters = Counters(0, 0, 0)
         self._unknown = False
+        self._tried = 0  # the number of the last commit that was begun
         self._pages = 0  # the engine's count of pages written when the last checkpoint was made
         self._unflushed: float | None = None  # since when a relaxed commit waits for the disk
         self._looked = 0.0  # when free space was looked at
@@ -98,7 +99,8 @@ class Writer:
         try:
             ends: Any = connection.execute(
                 "SELECT max((SELECT value FROM meta WHERE key = 'commit'), ifnull(max(commit_number), 0)), "
-                "ifnull(max(position), 0), ifnull(max(id), 0) FROM lane"
+                "max(ifnull((SELECT value FROM meta WHERE key = 'position'), 0), ifnull(max(position), 0)), "
+                "ifnull(max(id), 0) FROM lane"
             ).fetchall()
         except BaseException:
             throw_away(connection)
@@ -172,6 +174,7 @@ class Writer:
     def commit(self, commit: Commit) -> int:
         """Make `commit` durable; its number. See `Backend.commit`."""
         connection = self._ready()
+        self._tried = self._counters.commit + 1
         try:
             connection.execute("BEGIN IMMEDIATE")
             counters, rows = write_commit(connection, self._cache, commit, self._counters)
@@ -203,12 +206,11 @@ class Writer:
 
     def recover(self, commit: Commit) -> int | None:
         """Open the store anew; the number of `commit` if it is there. See `Backend.recover`."""
-        expected = self._counters.commit + 1
         self._reopen()
         connection = self._connection
         assert connection is not None
         try:
-            number = expected if self._is_there(connection, commit, expected) else None
+            number = self._find(connection, commit)
             self._settle(connection)
         except apsw.Error as error:
             self._note(error)
@@ -217,12 +219,14 @@ class Writer:
         self._unknown = False
         return number
 
-    def _is_there(self, connection: apsw.Connection, commit: Commit, expected: int) -> bool:
-        """Whether the last commit of the store is `commit`: nobody else writes, so the number alone says it."""
-        if self._counters.commit != expected:
-            return False
+    def _find(self, connection: apsw.Connection, commit: Commit) -> int | None:
+        """The number of `commit`, the last that was tried, if it is there."""
+        if not commit.heads:
+            # Nobody else writes: its number is its own.
+            return self._tried if self._counters.commit == self._tried else None
         lanes = self._cache.load(connection, [move.lane for move in commit.heads])
-        return all(lanes[move.lane].head.hash == move.after.hash for move in commit.heads)
+        there = all(lanes[move.lane].head.hash == move.after.hash for move in commit.heads)
+        return lanes[commit.heads[0].lane].commit if there else None
 
     def _settle(self, connection: apsw.Connection) -> None:
         """Make what is there, and what is not there, last.
