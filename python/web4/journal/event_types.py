@@ -84,7 +84,9 @@ class EventType:
 
     def _arrange(self) -> None:
         """Work out once what every event would ask for again: attributes by the names of fields, references."""
-        attributes = dict(zip(self.struct.__struct_encode_fields__, self.struct.__struct_fields__, strict=True))
+        attributes = dict(
+            zip(self.struct.__struct_encode_fields__, self.struct.__struct_fields__, strict=True)
+        )
         fields = dict(self.refs)
         if self.subject is not None:
             kind = "effect" if self.phase in {"request", "conclusion"} else "command"
