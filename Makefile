@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests
 
-.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts soak clean
+.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills soak clean
 
 demo: $(VENV)/.built
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -64,6 +64,16 @@ fuzz-smoke:
 CUTS_STRIDE ?= 1
 cuts: $(VENV)/.built $(VENV)/.test
 	WEB4_CUTS_STRIDE=$(CUTS_STRIDE) $(BIN)/python -m pytest -x tests/chaos/test_cuts.py
+
+# The journal: power cuts of a simulated disk under the real engine, judged by a model; and nodes that are really killed.
+# `make test` takes a few of each; a failure prints the seed that repeats it.
+CRASHES ?= 10000
+KILLS ?= 500
+crashes: $(VENV)/.built $(VENV)/.test
+	WEB4_CRASHES=$(CRASHES) $(BIN)/python -m pytest -s tests/journal/sqlite/test_crashes.py
+
+kills: $(VENV)/.built $(VENV)/.test
+	WEB4_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/chaos/test_journal_kills.py
 
 # Constant traffic and a cut every second, for so many seconds; fails unless it is flat.
 SECONDS ?= 600

@@ -94,6 +94,21 @@ def test_docs_reconnecting_names_options_as_they_are() -> None:
     assert said == {name: getattr(rtt.Options(), name) for name in said}
 
 
+def test_docs_examples_run_remembering(tmp_path: Path) -> None:
+    """TRUST-7: the program is run twice, in processes of their own; it prints what the page says."""
+    extract("remembering.md", tmp_path)
+    shown = re.findall(
+        r"time(?: it prints)?\n\n```\n(.*?)```", (GUIDES / "remembering.md").read_text(), flags=re.DOTALL
+    )
+    assert len(shown) == 2
+    for printed in shown:
+        ran = subprocess.run(
+            [sys.executable, "bob.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout == printed
+
+
 def test_docs_examples_run_two_agents(tmp_path: Path) -> None:
     """Two programs, two processes: the question is asked, taken on, and answered."""
     extract("two-agents.md", tmp_path)

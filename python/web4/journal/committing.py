@@ -123,7 +123,9 @@ class GroupCommit:
         if self.state == "failed":
             raise JournalUnavailable("the journal has failed; see its health", code="failed")
         if self.halted:
-            for lane, _, _ in waiting.appends:
+            # What is damaged is evidence: it is neither compacted nor erased.
+            kept = [*(base.lane for base in waiting.bases), *(lane for lane, _ in waiting.erasures)]
+            for lane in [*(lane for lane, _, _ in waiting.appends), *kept]:
                 if lane in self.halted:
                     raise LaneHalted(f"{lane} was halted: {self.halted[lane]}")
         limits = self._limits
@@ -200,15 +202,13 @@ class GroupCommit:
             )
             raise
         except (CorruptJournalError, OutcomeUnknownError) as error:
+            # Also of a store that was found damaged when it was read back: the batch may be in it.
             self._break(error)
-            code = "outcome_unknown" if isinstance(error, OutcomeUnknownError) else "failed"
-            self._fail(group, JournalUnavailable("whether this is durable is not known", code=code))
+            self._fail(group, _unknown())
             return
         except BaseException:
             # Cancelled in the middle, or a backend that broke its contract: nobody may wait for ever.
-            self._fail(
-                group, JournalUnavailable("whether this is durable is not known", code="outcome_unknown")
-            )
+            self._fail(group, _unknown())
             raise
         for waiting, first in group.taken:
             if waiting.task is not None:
@@ -345,6 +345,10 @@ class GroupCommit:
         while True:
             try:
                 return await call()
+            except JournalUnavailable as error:
+                if error.code == "closed":
+                    raise
+                await self._pause(error)
             except NotCommittedError as error:
                 await self._pause(error)
 
@@ -356,6 +360,10 @@ class GroupCommit:
 
     async def _after(self, lane: Lane, after: int, limit: int) -> list[Record]:
         return await self._reach(lambda: self._backend.read(lane, after=after, limit=limit))
+
+
+def _unknown() -> JournalUnavailable:
+    return JournalUnavailable("whether this is durable is not known; read the lane", code="outcome_unknown")
 
 
 def _succeed(waiting: Waiting, appended: list[Appended]) -> None:

@@ -481,8 +481,8 @@ async def test_a_journal_that_has_failed(
         assert len(bob.cip.inbox) == 0
         assert journal_of(bob).state == "failed"
         assert bob.cip.trust.state(ADA.fingerprint) == "probing"
+        act = OperatorBlock(at_ms=1, human="bob's person", reason="enough")
         with pytest.raises(JournalError):
-            act = OperatorBlock(at_ms=1, human="bob's person", reason="enough")
             await bob.cip.trust_command(ADA.fingerprint, act)
         assert bob.cip.trust.state(ADA.fingerprint) == "probing"
         with pytest.raises(HandshakeFailed):

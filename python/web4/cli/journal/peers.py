@@ -18,4 +18,4 @@ EVENTS = PEER_EVENTS
 
 def definition() -> PeerDefinition:
     """Their logic, with the limits that a node has if nothing else was chosen."""
-    return peer_definition(TrustRegistry(), CipOptions())
+    return peer_definition(TrustRegistry(), CipOptions(agent_id="replay"))

@@ -99,7 +99,8 @@ class Writer:
         try:
             ends: Any = connection.execute(
                 "SELECT max((SELECT value FROM meta WHERE key = 'commit'), ifnull(max(commit_number), 0)), "
-                "ifnull(max(position), 0), ifnull(max(id), 0) FROM lane"
+                "max(ifnull((SELECT value FROM meta WHERE key = 'position'), 0), ifnull(max(position), 0)), "
+                "ifnull(max(id), 0) FROM lane"
             ).fetchall()
         except BaseException:
             throw_away(connection)
