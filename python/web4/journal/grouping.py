@@ -89,7 +89,7 @@ class Group:
         owned = [await self._lanes.own(lane) for lane, _, _ in waiting.appends]
         if not all(
             self._fits(lane, expected, self._end(one), own=waiting.own)
-                for one, (lane, _, expected) in zip(owned, waiting.appends, strict=True)
+            for one, (lane, _, expected) in zip(owned, waiting.appends, strict=True)
         ):
             return await self._place_misfit(waiting, owned)
         if waiting.alone:
