@@ -44,10 +44,9 @@ class Agent:
         self._answers: dict[str, trio.MemorySendChannel[m.ReplyEnvelope]] = {}
         self._sessions: dict[str, rtt.RttSession] = {}
         self.trust = TrustRegistry(emit=setup.emit)
-        self._options = CipOptions(agent_id=setup.name, offer=Offer(capabilities=CAPABILITIES))
         self.cip = CipRuntime(
             setup.identity,
-            options=self._options,
+            options=CipOptions(agent_id=setup.name, offer=Offer(capabilities=CAPABILITIES)),
             trust=self.trust,
             accept_intent=self._accept_intent,
             emit=setup.emit,
@@ -176,8 +175,7 @@ class Agent:
     async def lane(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """What the journal has of a peer: its state's digest, rebuilt from the records, and who vouched for it."""
         lane = Lane("peer", arguments["peer"])
-        definition = peer_definition(self.trust, self._options)
-        state = (await rebuild(self._journal, lane, definition)).state
+        state = (await rebuild(self._journal, lane, peer_definition())).state
         vouched: TrustEvent | None = None
         after = 0
         while records := await self._journal.read(lane, after=after):

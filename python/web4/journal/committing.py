@@ -226,7 +226,7 @@ class GroupCommit:
             ):
                 return
             try:
-                if not await group.place(waiting):
+                if not group.place_known(waiting) and not await group.place(waiting):
                     return
             except (WrongExpectedSeq, NotWriterError) as error:
                 _refuse(waiting, error)
@@ -248,10 +248,7 @@ class GroupCommit:
         self.commits += 1
         self.records += len(commit.records)
         self.largest = max(self.largest, len(commit.records))
-        for lane, head in group.after.items():
-            self._lanes.moved(lane, head)
-        if group.foreign is not None:
-            self._lanes.foreign = group.foreign
+        group.moved()
         for base in commit.bases:
             self._lanes.rebased(base)
         self._followers.offer(commit, number)
@@ -278,9 +275,7 @@ class GroupCommit:
                 _refuse(waiting, error)
             else:
                 again.append(waiting)
-        for lane in group.after:
-            if error.lane in {None, lane}:
-                self._lanes.forget(lane)
+        group.forget(error.lane)
         for waiting in reversed(again):
             self._queue.appendleft(waiting)
             self._waiting_records += waiting.records

@@ -72,8 +72,7 @@ def journal_of(node: Node) -> Journal:
 async def state_of(node: Node, peer: str) -> bytes:
     """A lane's state as the journal has it, rebuilt from its records alone."""
     journal = journal_of(node)
-    definition = peer_definition(node.cip.trust, node.cip._context.options)
-    return encode_state((await rebuild(journal, Lane("peer", peer), definition)).state)
+    return encode_state((await rebuild(journal, Lane("peer", peer), peer_definition())).state)
 
 
 async def test_trust_survives(clock: MockClock, tmp_path: Path) -> None:
@@ -413,9 +412,8 @@ async def test_room_is_held_while_the_journal_writes(clock: MockClock, tmp_path:
 async def test_live_state_is_what_was_persisted(clock: MockClock, tmp_path: Path) -> None:
     """JRN-19b: a redaction hook that rewrites an event rewrites it for the live state, too."""
 
-    async with met(
-        tmp_path, bob={"store": MemoryStore(), "redactor": Redactor(bytes(32), before_persist=[discreet])}
-    ) as (_, bob, _):
+    redactor = Redactor(bytes(32), before_persist=[discreet])
+    async with met(tmp_path, bob={"store": MemoryStore(), "redactor": redactor}) as (_, bob, _):
         act = OperatorPromote(at_ms=1, human="grace", reason="met at 12 Long Lane")
         await bob.cip.trust_command(ADA.fingerprint, act)
         fsm = bob.cip.trust.fsm(ADA.fingerprint)
