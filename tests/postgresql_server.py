@@ -21,7 +21,7 @@ fsync = on
 full_page_writes = on
 shared_buffers = 32MB
 max_connections = 60
-max_wal_size = 256MB
+max_wal_size = 128MB
 log_line_prefix = '%m [%p] '
 """
 
@@ -75,6 +75,11 @@ class PostgresqlServer:
     def data(self) -> Path:
         """Its files."""
         return self._data
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
 
     def start(self, *settings: str) -> None:
         """Start it, perhaps with other settings, and wait until it answers."""

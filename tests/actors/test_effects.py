@@ -26,6 +26,7 @@ from web4.actors import open_lane_actors
 from web4.journal.backends.memory import Fault, ScriptedFaults
 
 if TYPE_CHECKING:
+    from web4.actors import Effect
     from web4.journal.journal import Journal
 
 
@@ -236,3 +237,60 @@ async def test_time_of_an_answer_is_clamped() -> None:
         await actors.lane(LANE).ask(Request("x", at=START + 5))
         await trio.testing.wait_all_tasks_blocked()
         assert [record.at for record in await journal.read(LANE)] == [START + 5] * 2
+
+
+async def test_worker_that_cannot_be_killed_disturbs_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    """ACT-3b: a `kill` that raises is reported; the effect is abandoned, the lane goes on."""
+
+    class Stubborn(JobLane):
+        def kill(self, effect: Effect) -> None:
+            raise OSError("no such process")
+
+    async def work(request: Any) -> Any:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(7)
+
+    said = Said()
+    async with (
+        opened(emit=said) as journal,
+        open_lane_actors(journal, {"session": Stubborn(work=work)}) as actors,
+    ):
+        await actors.lane(LANE).ask(Request("x"))
+        await actors.lane(LANE).ask(Cancel("x"))
+        await trio.sleep(6)
+        assert await conclusions(journal) == [("x", "abandoned", "cancelled")]
+        assert await actors.lane(LANE).ask(Note(1)) == 1
+    assert [one["reason"] for one in said.of("effect_failed")] == ["OSError"]
+
+
+async def test_request_during_shutdown_is_concluded_or_left(autojump_clock: trio.testing.MockClock) -> None:
+    """ACT-5f: what is requested when the actor leaves does not start: it may be repeated later, or is cancelled."""
+
+    async def work(request: Any) -> Any:
+        if request.effect_id != "x":
+            raise AssertionError
+        await trio.sleep_forever()
+
+    release = trio.Event()
+    faults = ScriptedFaults()
+    lane = JobLane(work=work)
+    async with opened(faults=faults) as journal, trio.open_nursery() as nursery:
+        async with open_lane_actors(journal, {"session": lane}) as actors:
+            ref = actors.lane(LANE)
+            await ref.ask(Request("x"))
+            faults.plan("commit", Fault(until=release))
+            ref.tell(Request("once"))
+            ref.tell(Request("again", idempotent=True))
+
+            async def later() -> None:
+                await trio.sleep(20)
+                release.set()
+
+            nursery.start_soon(later)
+            await trio.lowlevel.checkpoint()
+        assert lane.asked == ["x"]
+        assert sorted(await conclusions(journal)) == [
+            ("once", "cancelled", "shutdown"),
+            ("x", "cancelled", "shutdown"),
+        ]
+        assert [work.subject for work in await journal.open_work()] == ["again"]

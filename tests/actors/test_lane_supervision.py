@@ -13,11 +13,9 @@ from tests.actors.jobs import (
     EVENTS,
     LANE,
     START,
-    Conclude,
     Crash,
     CutOff,
     JobLane,
-    JobLogic,
     Look,
     Note,
     Noted,
@@ -32,7 +30,6 @@ from web4.journal.errors import LaneHalted
 from web4.journal.event_types import EventType
 from web4.journal.journal import NewEvent
 from web4.journal.lane import Lane
-from web4.testing import check_lane_logic
 
 OTHER = Lane("session", "other")
 
@@ -216,7 +213,13 @@ async def test_cancellation_is_no_crash() -> None:
     assert said.of("actor_crashed") == []
 
 
-def test_logic_of_conclusions_is_pure() -> None:
-    """ACT-1, of the commands that effects come back with."""
-    commands: list[Any] = [Request("x", "t"), Conclude("x", "error"), Note(2)]
-    assert len(check_lane_logic(JobLogic(), commands)[1]) == 3
+async def test_cancelled_asker_leaves_its_command() -> None:
+    """JRN-5e: the command is decided all the same."""
+    async with opened() as journal, open_lane_actors(journal, {"session": JobLane()}) as actors:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(actors.lane(LANE).ask, Note(5))
+            await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await actors.lane(LANE).ask(Note(1))
+        assert (await actors.lane(LANE).state()).total in {1, 6}
+        assert len(await journal.read(LANE)) == (await actors.lane(LANE).state()).notes

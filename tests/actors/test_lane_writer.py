@@ -21,6 +21,7 @@ from tests.actors.jobs import (
     Note,
     Noted,
     Request,
+    Start,
     opened,
 )
 from web4.actors.errors import EffectError, MailboxFullError
@@ -33,14 +34,10 @@ from web4.testing import check_lane_logic
 
 def test_logic_of_these_tests_is_pure() -> None:
     """ACT-1: the tests' own lane is one."""
-    commands: list[JobCommand] = [
-        Note(1),
-        Begin("a", start=True, effects=(("x", True),)),
-        Look(),
-        Conclude("x", "ok"),
-    ]
+    commands: list[JobCommand] = [Note(1), Begin("a", start=True, effects=(("x", True),)), Look()]
+    commands += [Conclude("x", "ok"), Start("a"), Request("y", "t"), Conclude("y", "error")]
     state, events = check_lane_logic(JobLogic(), commands)
-    assert (state.total, len(events)) == (1, 6)
+    assert (state.total, len(events)) == (1, 10)
 
 
 async def test_what_was_decided_is_durable_after_durable() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +10,16 @@ import pytest
 import trio
 import trio.testing
 
-from tests.actors.jobs import LANE, START, Crash, JobLane, JobState, Look, Note, Said, opened
+from tests.actors.jobs import LANE, START, JobLane, JobState, Look, Note, Said, opened
 from web4.actors import (
-    ActorCrashError,
-    ActorOptions,
-    ActorStoppedError,
     LaneDefinition,
     Origin,
-    RestartPolicy,
     open_lane_actors,
     open_lane_writer,
 )
 from web4.foundation.logic import Decision
-from web4.journal.backends.memory import MemoryStore, RandomFaults
-from web4.journal.errors import CorruptJournalError, JournalUnavailable, LaneHalted
+from web4.journal.backends.memory import MemoryStore
+from web4.journal.errors import CorruptJournalError, LaneHalted
 from web4.journal.event_types import EventType
 from web4.journal.journal import NewEvent
 from web4.journal.record import Snapshot
@@ -247,7 +242,7 @@ async def test_snapshots_are_taken_and_amortised() -> None:
         @dataclass(frozen=True, kw_only=True)
         class Large(JobLane):
             def encode(self, state: JobState) -> bytes:
-                return b'"' + b"x" * 100_000 + b'"'
+                return b'"' + b"x" * 40_000 + b'"'
 
         writer.definition = Large()
         while len(due) < 3:
@@ -258,7 +253,7 @@ async def test_snapshots_are_taken_and_amortised() -> None:
                 await writer.snapshot()
                 due.append(writer.seq)
     size = len(b'{"amount":1,"memo":""}')
-    apart = -(-100_002 // (50 * size)) * 50
+    apart = -(-40_002 // (50 * size)) * 50
     assert due == [1_000, 1_000 + apart, 1_000 + 2 * apart]
 
 
@@ -288,83 +283,3 @@ async def test_actor_snapshots_by_itself() -> None:
                 nursery.start_soon(ask)
         assert (await actors.lane(LANE).state()).total == 2_500
         assert said.of("snapshot_failed")[0]["reason"] == "OSError"
-
-
-# --- against a plain loop -----------------------------------------------------------------------------------
-
-
-async def plain_loop(commands: list[Note]) -> JobState:
-    """The reference: decide and apply, and nothing else."""
-    lane = JobLane()
-    state = lane.logic.initial
-    for command in commands:
-        for event in lane.logic.decide(state, command).events:
-            state = lane.logic.apply(state, event)
-    return state  # type: ignore[no-any-return]
-
-
-async def test_random_commands_and_crashes_equal_a_plain_loop(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    """ACT-2, ACT-5: random commands, crashes, restarts of the node, snapshots and faults: what was answered is there.
-
-    Commands that crash the logic are refused; each answered command counts once; what was cut off counts once or not.
-    """
-    seed = random.SystemRandom().randrange(2**32)
-    print("seed", seed)
-    rng = random.Random(seed)
-    for _ in range(4):
-        await one_random_run(rng.randrange(2**32))
-
-
-async def one_random_run(seed: int) -> None:
-    print("run", seed)
-    rng = random.Random(seed)
-    store = MemoryStore()
-    answered: set[int] = set()
-    doubtful: set[int] = set()
-    options = ActorOptions(restarts=RestartPolicy(limit=10_000), stop_seconds=4, seed=seed)
-    number = 0
-
-    async def caller(journal_actors: Any, value: int) -> None:
-        await trio.sleep(rng.random())
-        command: Any = (
-            Crash("decide" if value % 2 else "apply") if value % 7 == 0 else Note(value, memo=str(value))
-        )
-        doubtful.add(value)
-        try:
-            await journal_actors.lane(LANE).ask(command)
-            answered.add(value)
-        except (ActorCrashError, JournalUnavailable):
-            doubtful.discard(value)
-        except ActorStoppedError as error:
-            if error.code == "stopped":
-                doubtful.discard(value)
-
-    for _ in range(6):
-        faults = RandomFaults(
-            rng.randrange(2**32),
-            rate=0.1,
-            kinds=("not_committed", "no_space", "reply_lost", "unknown", "torn"),
-            longest_delay=0.05,
-        )
-        async with trio.open_nursery() as callers, opened(store, faults=faults) as journal:
-            with trio.CancelScope() as scope:
-                async with open_lane_actors(journal, {"session": JobLane()}, options=options) as actors:
-                    for _ in range(40):
-                        number += 1
-                        callers.start_soon(caller, actors, number)
-                    await trio.sleep(rng.uniform(0.5, 3))
-                    if rng.random() < 0.5:
-                        scope.cancel()
-                        await trio.sleep_forever()
-    async with opened(store) as journal:
-        writer = await open_lane_writer(journal, LANE, JobLane())
-        records = await journal.read(LANE, limit=10_000)
-        noted = [int(msgspec.json.decode(one.payload or b"")["memo"]) for one in records]
-        assert len(noted) == len(set(noted))
-        assert answered <= set(noted) <= answered | doubtful
-        assert writer.state == await plain_loop([Note(value, memo=str(value)) for value in noted])
-        if LANE in store.snapshots:
-            store.snapshots.pop(LANE)
-            assert (await open_lane_writer(journal, LANE, JobLane())).state == writer.state

@@ -13,6 +13,7 @@ import trio.testing
 from tests.actors.jobs import (
     LANE,
     START,
+    Begin,
     Begun,
     JobLane,
     JobState,
@@ -310,7 +311,8 @@ async def test_recovery_summary() -> None:
         assert (summary.lanes_halted, summary.malformed_records) == (1, 1)
         assert summary.records_scanned == 150
         document = msgspec.json.decode(msgspec.json.encode(summary))
-        assert document["items"][0] == {
+        assert [item["lane"] for item in document["items"]] == ["session:damaged"] + ["session:one"] * 99
+        assert document["items"][1] == {
             "subject": "c0",
             "type": "job.begun",
             "lane": "session:one",
@@ -343,3 +345,41 @@ def slow(call: Any) -> Any:
         return await call(*arguments, **keywords)
 
     return later
+
+
+async def test_lane_of_another_node_is_left_to_it() -> None:
+    """JRN-24b: recovery of one node passes over lanes that another one writes."""
+    store = MemoryStore(shared=True)
+    mine = Lane("session", "mine")
+    async with opened(store) as theirs, open_lane_actors(theirs, {"session": JobLane()}) as elsewhere:
+        await elsewhere.lane(LANE).ask(Begin("a"))
+        async with opened(store) as ours:
+            await ours.append(mine, [NewEvent(Begun("b"), START)], expected_seq=0)
+            async with open_lane_actors(ours, {"session": JobLane()}) as actors:
+                assert (actors.summary.state, actors.summary.unfinished["recoverable"]) == ("ready", 1)
+                await actors.lane(mine).ask(Note(1))
+        assert [record.type for record in await theirs.read(LANE)] == ["job.begun"]
+
+
+async def test_unfinished_command_keeps_its_actor(autojump_clock: trio.testing.MockClock) -> None:
+    """ACT-6: an actor with an unfinished command is not passivated, or its return would look like a restart."""
+    async with opened() as journal, open_lane_actors(journal, {"session": JobLane()}) as actors:
+        await actors.lane(LANE).ask(Begin("a"))
+        await trio.sleep(3_000)
+        assert actors.running() == [LANE]
+        assert [record.type for record in await journal.read(LANE)] == ["job.begun"]
+
+
+def test_summaries_of_lanes_add_up() -> None:
+    """JRN-14: counts are exact, lists are cut at 100, whatever the number of lanes."""
+    whole = RecoverySummary(profile="none")
+    for lane in range(5):
+        part = RecoverySummary(profile="none", records_scanned=10, malformed_records=1)
+        for number in range(30):
+            part.add(classify([command(number + 1, f"{lane}.{number}")])[0], "t")
+        part.restore(f"o{lane}.{number}" for number in range(90))
+        whole.merge(part)
+    assert (whole.records_scanned, whole.malformed_records) == (50, 5)
+    assert whole.unfinished == {"recoverable": 0, "failed": 150}
+    assert (len(whole.items), whole.items_truncated, whole.items[30].subject) == (100, True, "1.0")
+    assert (whole.outcomes_restored, len(whole.outcomes), whole.outcomes_truncated) == (450, 100, True)

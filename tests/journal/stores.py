@@ -31,12 +31,16 @@ def registry() -> EventRegistry:
     return EventRegistry([*types(), *OWN_EVENTS])
 
 
-class Store(Protocol):
+class Openable(Protocol):
     """A store between its openings."""
 
     def backend(self, *, read_only: bool = False) -> Any:
         """Open it: an asynchronous context manager."""
         ...
+
+
+class Store(Openable, Protocol):
+    """A store that can be damaged."""
 
     def damage(self, lane: Lane, seq: int, **columns: bytes) -> None:
         """Overwrite columns of a record, behind the back of everybody. Only while it is closed."""
@@ -80,7 +84,7 @@ class OnDisk:
 
 @asynccontextmanager
 async def writing(
-    store: Store, *, redactor: Redactor | None = None, clock: ManualClock | None = None, **options: Any
+    store: Openable, *, redactor: Redactor | None = None, clock: ManualClock | None = None, **options: Any
 ) -> AsyncIterator[Journal]:
     """A journal over a store, open for writing."""
     async with (

@@ -342,6 +342,12 @@ async def test_a_halted_lane_is_readable_and_takes_nothing() -> None:
         for appends in ([Append(ONE, [note(2)], 1)], [Append(TWO, [note(2)], 0), Append(ONE, [note(2)], 1)]):
             with pytest.raises(LaneHalted):
                 await journal.append_batch(appends)
+        # What is damaged is evidence: nothing of it goes.
+        hashed = (await journal.head(ONE)).hash
+        with pytest.raises(LaneHalted):
+            await journal.change(bases=[Snapshot.of(ONE, 1, hashed, b"{}", 1)])
+        with pytest.raises(LaneHalted):
+            await journal.change(events=[note("erased")], erasures=[(ONE, 1)])
         assert await texts(journal, ONE) == ["1"]
         assert await texts(journal, TWO) == []
         await journal.append(TWO, [note(2)], expected_seq=0)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 import pytest
+import trio
 
 from tests.journal.arrange import ONE, THREE, TWO, Bench, note
 from web4.foundation.errors import Web4Error
@@ -140,6 +143,28 @@ async def test_anchors() -> None:
     # Nothing has changed since: nothing is anchored again.
     async with bench.journal(identity=SIGNER) as journal:
         assert len(await journal.read(SERVER)) == 3
+
+
+async def test_what_a_killed_process_did_not_anchor() -> None:
+    """JRN-3f: every lane that changed since the last anchor, though whoever changed it could not anchor any more."""
+    bench = Bench()
+    async with bench.journal(identity=SIGNER) as journal:
+        await journal.append(ONE, [note(1)], expected_seq=0)
+        await journal.append(TWO, [note(1)], expected_seq=0)
+    with trio.CancelScope() as scope, contextlib.suppress(BaseExceptionGroup):
+        async with bench.journal(identity=SIGNER) as journal:
+            await journal.append(ONE, [note(2)], expected_seq=1)
+            await journal.append(THREE, [note(1)], expected_seq=0)
+            bench.store.kill()
+            scope.cancel()
+    for anchors in (2, 2):
+        async with bench.journal(identity=SIGNER) as journal:
+            assert not journal.halted
+        async with bench.journal() as journal:
+            records = await journal.read(SERVER)
+            assert [one.type for one in records] == ["journal.anchored"] * anchors
+            last = journal.registry.decode(records[-1])
+            assert [one[:2] for one in last.lanes] == [(str(THREE), 1), (str(ONE), 2)]
 
 
 async def test_a_lane_cut_behind_its_anchor() -> None:

@@ -11,7 +11,7 @@ import trio.testing
 
 from tests.journal.arrange import ONE, TWO, Bench, note
 from web4.journal.backends.memory import Fault
-from web4.journal.errors import Compacted, CursorAhead
+from web4.journal.errors import Compacted, CorruptJournalError, CursorAhead
 from web4.journal.record import Snapshot
 
 if TYPE_CHECKING:
@@ -159,6 +159,36 @@ async def test_reading() -> None:
         assert [lane for lane, _ in await journal.heads("session")] == [ONE, TWO]
         assert [lane for lane, _ in await journal.heads(after=ONE)] == [TWO]
         assert await journal.heads("peer") == []
+
+
+async def test_a_missing_record_is_never_passed_over() -> None:
+    """JRN-6b, JRN-15g: a store that lost one is damaged; readers and followers are told where, not given the next."""
+    bench = Bench()
+    async with bench.journal(follower_records=3) as journal:
+        await journal.append(ONE, [note(n) for n in range(9)], expected_seq=0)
+        rows = bench.store.lanes[ONE].rows
+        fifth, rows[4] = rows[4], None  # type: ignore[call-overload]
+        for call in (
+            journal.read(ONE),
+            journal.read(ONE, after=4),
+            journal.read(ONE, reverse=True),
+            journal.read(ONE, after=2, limit=5),
+        ):
+            with pytest.raises(CorruptJournalError) as caught:
+                await call
+            assert (caught.value.code, caught.value.lane, caught.value.seq) == ("chain_broken", ONE, 5)
+        assert [one.seq for one in await journal.read(ONE, limit=4)] == [1, 2, 3, 4]
+        follower = journal.follow(ONE)
+        assert [(await follower.__anext__()).seq for _ in range(3)] == [1, 2, 3]
+        with pytest.raises(CorruptJournalError):
+            await follower.__anext__()
+        # At the end, too: whoever reads up to the head would ask for ever.
+        rows[4:] = [fifth]
+        assert len(await journal.read(ONE)) == 5
+        for reverse in (False, True):
+            with pytest.raises(CorruptJournalError) as caught:
+                await journal.read(ONE, after=5, reverse=reverse)
+            assert caught.value.seq == 6
 
 
 async def test_many_followers_come_and_go() -> None:

@@ -252,3 +252,21 @@ async def test_a_bundle_of_many_records_is_read_in_pieces(tmp_path: Path) -> Non
         result = await replay(source, DEFINITIONS, registry())
         assert result.lanes[0].digest == blake3_hex(DEFINITION.encode(writer.state))
         assert json.loads(msgspec.json.encode(result))["lanes"][0]["seq"] == 2_500
+
+
+async def test_a_snapshot_beyond_erased_payloads_follows_the_logic() -> None:
+    """JRN-16a: it stands for what was erased; nothing else can be built there any more."""
+
+    class Second(LedgerDefinition):
+        version = 2
+        upcasters: ClassVar[Mapping[int, Any]] = {1: lambda state: {**state, "epoch": 100}}
+
+    async with opened() as journal:
+        writer = await filled(journal)
+        await writer.snapshot()
+        await writer.handle(sequence("note")[0])
+        await journal.change(erasures=[(LANE, 8)])
+        (lane,) = (await replay(journal.backend, {"session": Second()}, journal.registry)).lanes
+        assert (lane.begun_at, lane.stopped) == (8, None)
+        expected = msgspec.structs.replace(writer.state, epoch=101)
+        assert lane.digest == blake3_hex(DEFINITION.encode(expected))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -21,7 +21,7 @@ from web4.foundation.identity import Identity
 from web4.foundation.ids import SeededIds
 from web4.journal.backends.memory import MemoryStore, RandomFaults, open_memory
 from web4.journal.chain import check_run
-from web4.journal.errors import Compacted, JournalUnavailable, WrongExpectedSeq
+from web4.journal.errors import Compacted, JournalUnavailable, NotCommittedError, WrongExpectedSeq
 from web4.journal.journal import Append
 from web4.journal.lane import SERVER, Lane
 from web4.journal.record import Snapshot
@@ -84,7 +84,10 @@ class Caller:
             for lane in sorted(lanes, key=lambda _: self.draw.random()):
                 self.count += 1
                 batch[lane] = [f"{self.name} {self.count} {n}" for n in range(self.draw.randint(1, 3))]
-                head = (await journal.head(lane)).seq
+                try:
+                    head = (await journal.head(lane)).seq
+                except JournalUnavailable:
+                    return  # closed: no more of this life
                 expected = max(0, head - (self.draw.random() < 0.1))
                 at = 1_000 + self.draw.randint(-50, 50)
                 appends.append(Append(lane, [note(text, at) for text in batch[lane]], expected))
@@ -109,6 +112,8 @@ class Caller:
             )
         except JournalUnavailable as error:
             self.model.answer(str(error.code))
+            if error.code in {"closed", "failed"} and first:
+                self.model.refused |= {text for texts in batch.values() for text in texts}
         else:
             self.model.answer("done" if first else "done again")
             for (lane, events, _), one in zip(appends, appended, strict=True):
@@ -156,10 +161,9 @@ async def compact(journal: Journal, model: Model, draw: random.Random) -> None:
                 model.succeeded(lane, one.seq, [journal.registry.decode(one).text])
         try:
             await journal.change(bases=[Snapshot.of(lane, base, going[-1].hash, b"{}", 1)])
-        except JournalUnavailable:
-            model.answer("compaction given up")
-        else:
             await journal.backend.prune(lane, limit=draw.randint(1, 30))
+        except (JournalUnavailable, NotCommittedError):
+            model.answer("compaction given up")
 
 
 async def check(store: MemoryStore, model: Model) -> None:
@@ -194,6 +198,55 @@ async def check(store: MemoryStore, model: Model) -> None:
         assert not journal.halted
 
 
+class Life:
+    """One opening: how it is configured, and how it ends."""
+
+    def __init__(self, draw: random.Random, faults: RandomFaults, *, seed: str) -> None:
+        self.draw = random.Random(seed)
+        self.faults = faults
+        self.ends = draw.choice(["when all is done", "closed", "killed"])
+        self.after = draw.random() * 3
+        self.options: dict[str, Any] = {
+            "follower_records": draw.choice([1, 4, 1_024]),
+            "commit_records": draw.choice([2, 512]),
+            "anchor_records": draw.choice([10, 10_000]),
+            "heads": draw.choice([2, 100]),
+        }
+
+
+async def live(
+    bench: Bench, model: Model, callers: list[Caller], cursors: dict[Lane, list[int]], life: Life
+) -> None:
+    """One opening. Callers live outside of it: they see it close, or die."""
+    with trio.CancelScope() as scope:
+        try:
+            async with (
+                trio.open_nursery() as working,
+                bench.journal(faults=life.faults, identity=SIGNER, **life.options) as journal,
+                trio.open_nursery() as nursery,
+            ):
+                assert not journal.halted
+                for lane, cursor in cursors.items():
+                    nursery.start_soon(follow, journal, model, lane, cursor, life.draw)
+                nursery.start_soon(compact, journal, model, life.draw)
+                if life.ends == "when all is done":
+                    async with trio.open_nursery() as awaited:
+                        for caller in callers:
+                            awaited.start_soon(caller.run, journal, 12)
+                    await caught_up(journal, cursors)
+                else:
+                    for caller in callers:
+                        working.start_soon(caller.run, journal, 12)
+                    await trio.sleep(life.after)
+                    if life.ends == "killed":
+                        scope.cancel()
+                        bench.store.kill()
+                nursery.cancel_scope.cancel()
+        except* JournalUnavailable:
+            # What a killed process says on its way is nobody's business.
+            assert life.ends == "killed"
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_simulation(seed: int, autojump_clock: trio.testing.MockClock) -> None:
     """JRN-1, 4, 5, 6, 12, 15: every reply is true, whatever fails, over closings and kills."""
@@ -210,39 +263,8 @@ async def test_simulation(seed: int, autojump_clock: trio.testing.MockClock) -> 
             operations=("own", "commit", "recover"),
             longest_delay=0.02,
         )
-        killed = draw.random() < 0.4
-        with trio.CancelScope() as scope:
-            try:
-                async with (
-                    bench.journal(
-                        faults=faults,
-                        identity=SIGNER,
-                        follower_records=draw.choice([1, 4, 1_024]),
-                        commit_records=draw.choice([2, 512]),
-                        anchor_records=draw.choice([10, 10_000]),
-                        heads=draw.choice([2, 100]),
-                    ) as journal,
-                    trio.open_nursery() as nursery,
-                ):
-                    assert not journal.halted
-                    for lane, cursor in cursors.items():
-                        nursery.start_soon(
-                            follow, journal, model, lane, cursor, random.Random(f"{seed} {lane}")
-                        )
-                    nursery.start_soon(compact, journal, model, random.Random(f"{seed} {life} c"))
-                    async with trio.open_nursery() as working:
-                        for caller in callers:
-                            working.start_soon(caller.run, journal, 12)
-                        if killed:
-                            await trio.sleep(draw.random() * 3)
-                            scope.cancel()
-                            store.kill()
-                    await caught_up(journal, cursors)
-                    nursery.cancel_scope.cancel()
-            except* JournalUnavailable:
-                # What a killed process says on its way is nobody's business.
-                assert killed
+        await live(bench, model, callers, cursors, Life(draw, faults, seed=f"{seed} {life}"))
     print(model.answers)
     await check(store, model)
-    assert model.answers["done"] > 50
-    assert not {"busy", "failed"} & set(model.answers), "it failed, or was busy, with nothing to make it so"
+    assert model.answers["done"] > 10
+    assert "busy" not in model.answers

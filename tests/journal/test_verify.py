@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.journal.ledger import LANE, NODE, Noted, Writer, opened, sequence, types
+from tests.journal.stores import OnDisk, writing
 from web4.foundation.identity import Identity
 from web4.foundation.ids import SeededIds
 from web4.journal.backends.memory import MemoryStore, open_memory
@@ -23,10 +24,12 @@ from web4.journal.record import OpenWork
 from web4.journal.verify import verify
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from web4.journal.journal import Journal
 
 ANN = Lane("human", "ann")
-STRIDE = int(os.environ.get("WEB4_FLIP_STRIDE", "1"))
+STRIDE = int(os.environ.get("WEB4_FLIP_STRIDE", "3"))
 """Every how many-th byte is flipped."""
 
 
@@ -305,3 +308,29 @@ async def test_a_running_node_is_verified_while_it_writes_and_compacts() -> None
             report = await verify(meddling, registry())
         assert meddling.steps >= 2
         assert told(report) == []
+
+
+async def test_one_flipped_byte_on_disk(tmp_path: Path) -> None:
+    """Scenario 2, in a real store: a sample of every column of every record."""
+    store = OnDisk(tmp_path / "journal")
+    async with writing(store) as journal:
+        writer = Writer(journal)
+        for command in sequence("place a", "start a", "note"):
+            await writer.handle(command)
+    async with store.backend(read_only=True) as backend:
+        rows = await backend.raw(LANE)
+    step = 0
+    for row in rows:
+        for name in ("header", "payload", "salt", "payload_hash", "hash"):
+            value = getattr(row, name)
+            for at in range(step % 23, len(value), 23):
+                step += 1
+                damaged = value[:at] + bytes([value[at] ^ 1 << (step % 8)]) + value[at + 1 :]
+                store.damage(LANE, row.seq, **{name: damaged})
+                async with store.backend(read_only=True) as backend:
+                    report = await verify(backend, registry(), lanes=[LANE])
+                assert ("chain", str(LANE), row.seq) in told(report), (name, at)
+            store.damage(LANE, row.seq, **{name: value})
+    assert step > 20
+    async with store.backend(read_only=True) as backend:
+        assert (await verify(backend, registry())).findings == []

@@ -15,7 +15,8 @@ from web4.actors.errors import (
     MailboxFullError,
     RestartLimitError,
 )
-from web4.actors.lane_actors import LaneActors, LaneRef, open_lane_actors
+from web4.actors.lane_actors import LaneActors, open_lane_actors
+from web4.actors.lane_ref import LaneRef
 from web4.actors.lane_writer import LaneWriter, open_lane_writer
 from web4.actors.mailbox import Mailbox
 from web4.actors.metrics import ActorMetrics, Distribution

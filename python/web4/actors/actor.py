@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import outcome
 import trio
 
-from web4.actors.errors import ActorCrashError, ActorStoppedError, DeadlockError
+from web4.actors.errors import ActorCrashError, ActorStoppedError, DeadlockError, MailboxFullError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -230,7 +230,11 @@ class ActorRef(Generic[Message, Reply]):
         if asker is not None and cell.leads_to(asker):
             raise DeadlockError(f"{asker.name} asks {cell.name}, which waits for {asker.name}")
         ask = _Ask(message, trio.lowlevel.current_task())
-        self._work(ask)
+        try:
+            self._work(ask)
+        except MailboxFullError:
+            await trio.lowlevel.checkpoint()  # whoever tries again and again lets others run
+            raise
 
         def abandon(_: object) -> trio.lowlevel.Abort:
             ask.task = None

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from web4.journal.lane import Lane
 
 GRACE_SECONDS: Final = 5.0
+MAX_RUNNING: Final = 2_048
+"""Effects of one lane that may run, those included that were abandoned and have not ended."""
+MAX_RESULTS: Final = 4 * MAX_RUNNING
+"""Results of one lane that can be on their way: each run has two at most, each open effect one besides."""
 
 
 class Result:
@@ -89,8 +93,19 @@ class Effects:
         return effect_id in self._runs
 
     def start(self, effect: Effect) -> None:
-        """Start an effect whose request is durable; nothing if it runs already, or the actor is leaving."""
-        if self._leaving or self.nursery is None or effect.id in self._runs:
+        """Start an effect whose request is durable; nothing if it runs already.
+
+        Where it cannot run, it is concluded without: the actor is leaving, too many that were abandoned run on, or
+        its request was erased. One that may be performed again is left to the next boot by an actor that is leaving.
+        """
+        if self.nursery is None or effect.id in self._runs or (self._leaving and effect.idempotent):
+            return
+        if self._leaving:
+            self._deliver(Result(effect, outcome="cancelled", reason="shutdown"))
+            return
+        if len(self._runs) >= MAX_RUNNING or effect.request is None:
+            reason = "busy" if effect.request is not None else "payload_unavailable"
+            self._deliver(Result(effect, outcome="error", reason=reason))
             return
         self._metrics.effects += 1
         run = self._runs[effect.id] = _Run(effect)
@@ -133,7 +148,7 @@ class Effects:
             run.concluded = True
             run.scope.cancel()
             if not run.ended:
-                self._definition.kill(run.effect)
+                self._kill(run)
 
     async def _perform(self, run: _Run) -> None:
         effect = run.effect
@@ -177,10 +192,23 @@ class Effects:
                 return
             self._metrics.abandoned += 1
             self._emit("effect_abandoned", severity="warning", lane=str(self._lane), effect_id=run.effect.id)
-            self._definition.kill(run.effect)
+            self._kill(run)
             if not run.concluded:
                 run.concluded = True
                 self._deliver(Result(run.effect, outcome="abandoned", reason=run.reason))
+
+    def _kill(self, run: _Run) -> None:
+        try:
+            self._definition.kill(run.effect)
+        except Exception as error:  # whatever it was, the lane goes on
+            reason = type(error).__name__
+            self._emit(
+                "effect_failed",
+                severity="error",
+                lane=str(self._lane),
+                effect_id=run.effect.id,
+                reason=reason,
+            )
 
     def taken(self, result: Result) -> None:
         """A result was dealt with, for good."""

@@ -8,9 +8,10 @@ import outcome
 import trio
 
 from web4.actors.definition import LaneDefinition, Origin
-from web4.actors.effects import Effects, Result
+from web4.actors.effects import MAX_RESULTS, Effects, Result
+from web4.actors.entry import Entry
 from web4.actors.errors import ActorCrashError, ActorStoppedError, EffectError, MailboxFullError
-from web4.actors.lane_writer import MAX_EFFECTS, LaneWriter, open_lane_writer
+from web4.actors.lane_writer import LaneWriter, open_lane_writer
 from web4.actors.mailbox import Mailbox
 from web4.actors.recovering import recover_lane
 from web4.actors.restarting import RestartBudget
@@ -22,7 +23,7 @@ from web4.journal.errors import (
     NotWriterError,
     WrongExpectedSeq,
 )
-from web4.journal.recovery import EffectLate
+from web4.journal.recovery import EffectLate, RecoverySummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from web4.actors.options import ActorOptions
     from web4.journal.journal import Journal, Prepared
     from web4.journal.lane import Lane
-    from web4.journal.recovery import RecoverySummary
 
 _DEATHS: Final = 2
 _AGAIN_SECONDS: Final = 0.1
@@ -47,32 +47,6 @@ _ENDING: Final = (
 _PASSING: Final = frozenset({"busy", "suspended", "outcome_unknown"})
 
 
-class Entry:
-    """A command on its way, and the task that waits for its reply, if one does."""
-
-    __slots__ = ("command", "deaths", "result", "since", "task")
-
-    def __init__(
-        self,
-        command: Any,
-        since: int,
-        *,
-        task: trio.lowlevel.Task | None = None,
-        result: Result | None = None,
-    ) -> None:
-        self.command = command
-        self.since = since
-        self.task = task
-        self.result = result
-        self.deaths = 0
-
-    def answer(self, value: outcome.Value[Any] | outcome.Error) -> None:
-        """Wake whoever waits."""
-        task, self.task = self.task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task, value)
-
-
 class LaneActor:
     """The one actor of a lane in this process. `LaneActors` makes it, and runs it as one task.
 
@@ -82,7 +56,6 @@ class LaneActor:
         definition: Its logic and the rest.
         options: See `ActorOptions`.
         metrics: Where it is counted.
-        summary: Where recovery is counted.
         recovery_over: Set when all lanes of the node are recovered: no effect starts before.
         over: Called when it takes nothing more, before anything else can happen.
     """
@@ -95,14 +68,13 @@ class LaneActor:
         *,
         options: ActorOptions,
         metrics: ActorMetrics,
-        summary: RecoverySummary,
         recovery_over: trio.Event,
         over: Callable[[LaneActor], None],
     ) -> None:
         self.lane = lane
         self.definition = definition
         self.mailbox: Mailbox[Entry] = Mailbox(
-            control=options.control, work=options.work, conclusions=2 * MAX_EFFECTS
+            control=options.control, work=options.work, conclusions=MAX_RESULTS
         )
         self.effects = Effects(
             lane,
@@ -114,6 +86,8 @@ class LaneActor:
             grace_seconds=options.grace_seconds,
         )
         self.writer: LaneWriter[Any, Any, Any, Any] | None = None
+        self.summary = RecoverySummary(profile=journal.durability)
+        """What recovery found in this lane."""
         self.settled = trio.Event()
         """Set once it serves, or has ended."""
         self.ended: Exception | None = None
@@ -126,7 +100,6 @@ class LaneActor:
         self._journal = journal
         self._options = options
         self._metrics = metrics
-        self._summary = summary
         self._recovery_over = recovery_over
         self._over = over
         self._recovered = False
@@ -195,10 +168,9 @@ class LaneActor:
             case WrongExpectedSeq() | NotWriterError():
                 self._journal.emit("actor_replaced", severity="error", lane=str(self.lane), reason=error.code)
             case CorruptJournalError():
-                if self._summary.state == "pending":
-                    future = error.code == "future_event"
-                    self._summary.unsupported_versions += future
-                    self._summary.malformed_records += not future
+                future = error.code == "future_event"
+                self.summary.unsupported_versions += future
+                self.summary.malformed_records += not future
                 return self._halt(str(error), error.seq)
             case EffectError():  # the definition is at fault
                 return self._halt(str(error))
@@ -238,11 +210,10 @@ class LaneActor:
     async def _open(self) -> LaneWriter[Any, Any, Any, Any]:
         writer = await open_lane_writer(self._journal, self.lane, self.definition, on_commit=self._committed)
         if not self._recovered:
-            commands = await recover_lane(self._journal, writer, self._summary)
+            commands = await recover_lane(self._journal, writer, self.summary)
             self._recovered = True
-            if self._summary.state == "pending":
-                self._summary.records_scanned += writer.scanned
-                self._summary.restore(self.definition.outcomes(writer.durable_state))
+            self.summary.records_scanned = writer.scanned
+            self.summary.restore(self.definition.outcomes(writer.durable_state))
             now = self._journal.clock.monotonic_ns()
             self._batch = [*(Entry(command, now) for command in commands), *self._batch]
         self.writer = writer
@@ -269,7 +240,8 @@ class LaneActor:
                     return ActorStoppedError(f"the actor of {self.lane} was stopped")
             elif self.passivating:
                 await self._last_snapshot(writer)
-                if self.idle and self.passivating:
+                unfinished = await self._journal.open_work(self.lane, limit=1)
+                if self.idle and not unfinished:
                     self._metrics.passivated += 1
                     return ActorStoppedError(f"the actor of {self.lane} was passivated")
                 self.passivating = False
@@ -285,18 +257,10 @@ class LaneActor:
         answers: list[tuple[Entry, outcome.Value[Any] | outcome.Error]] = []
         for entry in batch:
             self._deciding = entry
-            try:
-                if entry.result is None:
-                    reply = writer.decide(entry.command).reply
-                else:
-                    self._conclude(writer, entry.result)
-                    reply = None
-            except (JournalError, EffectError, MailboxFullError) as error:
-                if writer.broken is not None or entry.result is not None:
-                    raise
-                answers.append((entry, outcome.Error(error)))
+            if entry.result is None:
+                answers.append((entry, self._decide(writer, entry)))
             else:
-                answers.append((entry, outcome.Value(reply)))
+                self._conclude(writer, entry.result)
         self._deciding = None
         if writer.pending:
             decided = clock.monotonic_ns()
@@ -306,13 +270,28 @@ class LaneActor:
             await trio.lowlevel.checkpoint()
         self._batch = []
         for entry, answer in answers:
-            if entry.task is not None:
-                entry.answer(answer)
-            if entry.result is not None:
-                self.effects.taken(entry.result)
+            entry.answer(answer)
+        if len(answers) < len(batch):
+            for entry in batch:
+                if entry.result is not None:
+                    self.effects.taken(entry.result)
         if writer.snapshot_due and not self._snapshotting and self.effects.nursery is not None:
             self._snapshotting = True
             self.effects.nursery.start_soon(self._snapshot, writer)
+
+    def _decide(
+        self, writer: LaneWriter[Any, Any, Any, Any], entry: Entry
+    ) -> outcome.Value[Any] | outcome.Error:
+        """Decide a command; its reply, or why the journal does not take what it leads to (JRN-4e)."""
+        try:
+            return outcome.Value(writer.decide(entry.command).reply)
+        except (JournalError, EffectError, MailboxFullError) as error:
+            if writer.broken is not None:
+                raise
+            if entry.task is None:  # nobody else hears of it
+                lane = str(self.lane)
+                self._journal.emit("command_refused", severity="warning", lane=lane, reason=error.code)
+            return outcome.Error(error)
 
     async def _make_durable(self, writer: LaneWriter[Any, Any, Any, Any]) -> None:
         """Append what was decided, for as long as it takes: what the journal cannot take now is held (JRN-15a)."""

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from web4.actors.errors import ActorStoppedError, MailboxFullError
-from web4.actors.lane_actor import Entry, LaneActor
+from web4.actors.errors import ActorStoppedError
+from web4.actors.lane_actor import LaneActor
+from web4.actors.lane_ref import LaneRef
 from web4.actors.metrics import ActorMetrics
 from web4.actors.options import ActorOptions
 from web4.actors.recovering import record_halted
 from web4.foundation.errors import Web4Error
-from web4.journal.errors import InvalidEventError, JournalUnavailable, LaneHalted
+from web4.journal.errors import InvalidEventError, JournalUnavailable, LaneHalted, NotWriterError
 from web4.journal.lane import SERVER
 from web4.journal.recovery import RECOVERY_EVENTS, RecoverySummary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from web4.actors.definition import LaneDefinition
     from web4.journal.journal import Journal
@@ -31,95 +32,6 @@ _RECOVERING: Final = 16
 """Lanes that are recovered at once."""
 _LOOKS: Final = 8
 """How often idleness is looked for within the time after which it counts."""
-
-
-class LaneRef:
-    """A handle on the actor of a lane, whether or not it runs at the moment (ACT-4d). Cheap; keep it or drop it."""
-
-    __slots__ = ("_actor", "_actors", "lane")
-
-    def __init__(self, actors: LaneActors, lane: Lane) -> None:
-        self.lane = lane
-        self._actors = actors
-        self._actor: LaneActor | None = None
-
-    def __repr__(self) -> str:
-        return f"<LaneRef {self.lane}>"
-
-    async def ask(self, command: Any, *, control: bool = False) -> Any:
-        """Give a command; its reply, once what it led to is durable (ACT-2a).
-
-        Cancellation: the command is decided all the same; the lane tells how (JRN-5e).
-
-        Args:
-            command: What the lane's logic decides. `stops` cuts off effects at once while the journal cannot write.
-            control: Whether it is served before work: abort, steer, a consent revoked.
-
-        Raises:
-            MailboxFullError: `busy`: the queue is full. The command was not taken.
-            LaneHalted: The lane takes nothing any more.
-            JournalUnavailable: The journal cannot write, or was closed. `suspended`: the command was not taken.
-            JournalError: The journal does not take what the command leads to (JRN-4e).
-            ActorCrashError: The actor died of the command twice (ACT-5b).
-            ActorStoppedError: The node stops, `unknown_outcome`: it stopped before the outcome was durable.
-            NotWriterError, WrongExpectedSeq: Another node writes the lane (JRN-4f).
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        entry = self._send(command, trio.lowlevel.current_task(), control=control)
-
-        def abandon(_: object) -> trio.lowlevel.Abort:
-            entry.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        return await trio.lowlevel.wait_task_rescheduled(abandon)
-
-    def tell(self, command: Any, *, control: bool = False) -> None:
-        """Give a command without waiting for anything.
-
-        Raises:
-            Everything that `ask` raises before the command is taken.
-        """
-        self._send(command, None, control=control)
-
-    async def state(self) -> Any:
-        """The lane's state as it is durable (ACT-2d).
-
-        Raises:
-            LaneHalted, JournalUnavailable, NotWriterError, ActorStoppedError: As `ask`.
-        """
-        while True:
-            actor = self._actors.actor(self.lane)
-            await actor.settled.wait()
-            if actor.ended is None and actor.writer is not None:
-                return actor.writer.durable_state
-            if actor.ended is not None and not isinstance(actor.ended, ActorStoppedError):
-                raise actor.ended.with_traceback(None)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep the actor from being passivated: somebody follows the lane (ACT-6)."""
-        actor = self._actors.actor(self.lane)
-        actor.holds += 1
-        try:
-            yield
-        finally:
-            actor.holds -= 1
-
-    def _send(self, command: Any, task: trio.lowlevel.Task | None, *, control: bool) -> Entry:
-        actor = self._actor
-        if actor is None or actor.ended is not None:
-            actor = self._actor = self._actors.actor(self.lane)
-        entry = Entry(command, self._actors.now(), task=task)
-        self._actors.admit(actor, command, control=control)
-        try:
-            if control:
-                actor.mailbox.control(entry)
-            else:
-                actor.mailbox.work(entry)
-        except MailboxFullError:
-            self._actors.metrics.refused += 1
-            raise
-        return entry
 
 
 class LaneActors:
@@ -141,7 +53,8 @@ class LaneActors:
         nursery: trio.Nursery,
     ) -> None:
         self.metrics = ActorMetrics()
-        self.summary = RecoverySummary(profile=journal.durability, torn_batches=journal.backend.torn)
+        self.summary = _nothing(journal)
+        self.summary.torn_batches = journal.backend.torn
         """What recovery found and did at start (JRN-14)."""
         self.now = journal.clock.monotonic_ns
         self._journal = journal
@@ -221,7 +134,6 @@ class LaneActors:
             definition,
             options=self._options,
             metrics=self.metrics,
-            summary=self.summary,
             recovery_over=self._recovery_over,
             over=self._over,
         )
@@ -264,13 +176,17 @@ class LaneActors:
         halted = [lane for lane in lanes if lane in self._journal.halted]
         others = [lane for lane in lanes if lane != SERVER and lane not in self._journal.halted]
         limiter = trio.CapacityLimiter(_RECOVERING)
+        found: dict[Lane, RecoverySummary] = {}
 
         async def settle(lane: Lane) -> None:
             async with limiter:
                 actor = self.actor(lane)
                 await actor.settled.wait()
+                found[lane] = actor.summary
                 if isinstance(actor.ended, LaneHalted):
                     halted.append(lane)
+                elif isinstance(actor.ended, NotWriterError):  # another node sees to it
+                    self._journal.emit("recovery_skipped", severity="info", lane=str(lane))
                 elif actor.ended is not None:
                     raise actor.ended
 
@@ -281,11 +197,13 @@ class LaneActors:
         except* Web4Error as errors:
             raise errors.exceptions[0] from None
         for lane in sorted(halted):  # while nobody else writes `server`
-            await record_halted(self._journal, lane, self.summary)
+            await record_halted(self._journal, lane, found.setdefault(lane, _nothing(self._journal)))
         if SERVER in lanes and SERVER not in halted:
             await settle(SERVER)
             if SERVER in halted:
-                await record_halted(self._journal, SERVER, self.summary)
+                await record_halted(self._journal, SERVER, found[SERVER])
+        for lane in sorted(found):
+            self.summary.merge(found[lane])
 
     async def _unfinished(self) -> list[Lane]:
         """The lanes with unfinished work that have a definition here."""
@@ -346,6 +264,10 @@ class LaneActors:
         await trio.lowlevel.checkpoint()
         while self._actors:
             await self._gone.park()
+
+
+def _nothing(journal: Journal) -> RecoverySummary:
+    return RecoverySummary(profile=journal.durability)
 
 
 @asynccontextmanager

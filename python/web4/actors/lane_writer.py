@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from web4.actors.rebuilding import Rebuilt
     from web4.journal.journal import Journal, Prepared
     from web4.journal.lane import Lane
+    from web4.journal.record import OpenWork
 
     OnCommit = Callable[[Sequence[Prepared]], None]
     BeforeAppend = Callable[[], Awaitable[None]]
@@ -76,6 +77,8 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         """Number of the last durable record."""
         self.effects: dict[str, Effect] = {}
         """Effects that were requested and not concluded, as far as was decided. `open_lane_writer` finds old ones."""
+        self.unfinished: list[OpenWork] = []
+        """Commands and effects that were open when the lane was opened (JRN-13)."""
         self.scanned = rebuilt.tail_records
         """Records that were applied to rebuild the lane."""
         self.broken: Exception | None = None
@@ -325,14 +328,12 @@ async def open_lane_writer(
         on_commit=on_commit,
         before_append=before_append,
     )
-    after: Any = None
-    while True:
-        items = await journal.open_work(lane, after=after)
-        for item in items:
-            if item.kind == "effect":
-                (record,) = await journal.read(lane, after=item.seq - 1, limit=1)
-                request = None if record.erased else journal.registry.decode(record)
-                writer.effects[item.subject] = Effect(item.subject, request, item.command, item.idempotent)
-        if not items:
-            return writer
-        after = items[-1]
+    found = writer.unfinished
+    while page := await journal.open_work(lane, after=found[-1] if found else None):
+        found.extend(page)
+    for item in found:
+        if item.kind == "effect":
+            (record,) = await journal.read(lane, after=item.seq - 1, limit=1)
+            request = None if record.erased else journal.registry.decode(record)
+            writer.effects[item.subject] = Effect(item.subject, request, item.command, item.idempotent)
+    return writer

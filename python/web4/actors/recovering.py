@@ -34,17 +34,15 @@ class _Found(NamedTuple):
         return "" if record is None else record.type
 
 
-async def _find(journal: Journal, lane: Lane) -> _Found:
-    found = _Found([], {})
-    while page := await journal.open_work(lane, after=found.work[-1] if found.work else None):
-        found.work.extend(page)
-    for work in found.work:
+async def _find(journal: Journal, lane: Lane, work: list[OpenWork]) -> _Found:
+    found = _Found(work, {})
+    for one in work:
         try:
-            records = await journal.read(lane, after=work.seq - 1, limit=1)
+            records = await journal.read(lane, after=one.seq - 1, limit=1)
         except JournalError:
             continue
-        if records and records[0].seq == work.seq:
-            found.records[work.seq] = records[0]
+        if records and records[0].seq == one.seq:
+            found.records[one.seq] = records[0]
     return found
 
 
@@ -59,9 +57,9 @@ async def recover_lane(
     Raises:
         JournalError: It could not be made durable.
     """
-    found = await _find(journal, writer.lane)
-    if not found.work:
+    if not writer.unfinished:
         return []
+    found = await _find(journal, writer.lane, writer.unfinished)
     definition, at = writer.definition, writer.at
     unfinished = {one.subject for one in found.work if one.kind == "command"}
     unowned = [one for one in writer.effects.values() if one.command not in unfinished]
@@ -130,7 +128,10 @@ async def record_halted(journal: Journal, lane: Lane, summary: RecoverySummary) 
     Raises:
         JournalError: It could not be made durable.
     """
-    found = await _find(journal, lane)
+    unfinished: list[OpenWork] = []
+    while page := await journal.open_work(lane, after=unfinished[-1] if unfinished else None):
+        unfinished.extend(page)
+    found = await _find(journal, lane, unfinished)
     events = []
     at = max((await journal.head(SERVER)).at, (await journal.head(lane)).at)
     for verdict in classify(found.work, halted=True):

@@ -13,6 +13,6 @@ class CommandError(Web4Error):
         ErrorCode("lane_not_found", "Nobody has written this lane.", "Nothing is done."),
         ErrorCode("not_for_bundles", "A bundle is given, and the verb needs a journal.", "Nothing is done."),
         ErrorCode(
-            "not_durable", "Files could not be written or forced to disk.", "What was begun is removed."
+            "kind_unknown", "The events of a lane are not known to this installation.", "Nothing is done."
         ),
     )

@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from web4.cli.output import warn
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,8 +22,8 @@ _EVERY_S: Final = 10.0
 class Step(Protocol):
     """Told how much is done so far."""
 
-    def __call__(self, done: int) -> None:
-        """`done` of all there is."""
+    def __call__(self, done: int, total: int | None = None, /) -> None:
+        """`done` of all there is; `total` if it is known only now."""
         ...
 
 
@@ -29,7 +31,7 @@ class Step(Protocol):
 def progress(output: Output, what: str, total: int | None) -> Iterator[Step]:
     """Around work on `total` of `what`. On a terminal a bar; else a line every ten seconds; nothing with `--quiet`."""
     if output.quiet:
-        yield lambda done: None
+        yield lambda done, total=None, /: None
     elif sys.stderr.isatty():
         with _bar(what, total) as step:
             yield step
@@ -45,16 +47,16 @@ class _Lines:
         self._total = total
         self._begin = self._told = time.monotonic()
 
-    def __call__(self, done: int) -> None:
+    def __call__(self, done: int, total: int | None = None, /) -> None:
         now = time.monotonic()
+        self._total = total or self._total
         if now - self._told < _EVERY_S:
             return
         self._told = now
         rate = done / (now - self._begin)
         of = f" of {self._total}" if self._total else ""
         left = f", {max(0, self._total - done) / rate:.0f} s left" if self._total and rate else ""
-        sys.stderr.write(f"{done}{of} {self._what}, {rate:.0f} a second{left}\n")
-        sys.stderr.flush()
+        warn(f"{done}{of} {self._what}, {rate:.0f} a second{left}")
 
 
 @contextmanager
@@ -73,11 +75,17 @@ def _bar(what: str, total: int | None) -> Iterator[Step]:
         task = bar.add_task(what, total=total, rate="0")
         told = 0.0
 
-        def step(done: int) -> None:
+        def step(done: int, total: int | None = total, /) -> None:
             nonlocal told
             now = time.monotonic()
             if now - told > 0.1:
                 told = now
-                bar.update(task, completed=done, rate=f"{done / max(now - begin, 0.001):.0f}", refresh=True)
+                bar.update(
+                    task,
+                    completed=done,
+                    total=total,
+                    rate=f"{done / max(now - begin, 0.001):.0f}",
+                    refresh=True,
+                )
 
         yield step

@@ -46,3 +46,19 @@ def broken_at(lane: Lane, seq: int) -> CorruptJournalError:
     return CorruptJournalError(
         f"{lane} {seq}: not what was written, or not in its place", code="chain_broken", lane=lane, seq=seq
     )
+
+
+def require_unbroken(lane: Lane, after: int, records: Sequence[Record], *, reverse: bool) -> None:
+    """Refuse to pass over a record that is missing behind `after`: whoever reads on would believe that it never was.
+
+    Raises:
+        CorruptJournalError: `chain_broken`, with the lane and the first number that is missing.
+    """
+    if not records:
+        return
+    first, last = (records[-1].seq, records[0].seq) if reverse else (records[0].seq, records[-1].seq)
+    if not reverse and first != after + 1:
+        raise broken_at(lane, after + 1)
+    if last - first + 1 != len(records):
+        there = {record.seq for record in records}
+        raise broken_at(lane, next(seq for seq in range(first, last) if seq not in there))

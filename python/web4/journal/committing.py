@@ -123,7 +123,9 @@ class GroupCommit:
         if self.state == "failed":
             raise JournalUnavailable("the journal has failed; see its health", code="failed")
         if self.halted:
-            for lane, _, _ in waiting.appends:
+            # What is damaged is evidence: it is neither compacted nor erased.
+            kept = [*(base.lane for base in waiting.bases), *(lane for lane, _ in waiting.erasures)]
+            for lane in [*(lane for lane, _, _ in waiting.appends), *kept]:
                 if lane in self.halted:
                     raise LaneHalted(f"{lane} was halted: {self.halted[lane]}")
         limits = self._limits
@@ -200,15 +202,13 @@ class GroupCommit:
             )
             raise
         except (CorruptJournalError, OutcomeUnknownError) as error:
+            # Also of a store that was found damaged when it was read back: the batch may be in it.
             self._break(error)
-            code = "outcome_unknown" if isinstance(error, OutcomeUnknownError) else "failed"
-            self._fail(group, JournalUnavailable("whether this is durable is not known", code=code))
+            self._fail(group, _unknown())
             return
         except BaseException:
             # Cancelled in the middle, or a backend that broke its contract: nobody may wait for ever.
-            self._fail(
-                group, JournalUnavailable("whether this is durable is not known", code="outcome_unknown")
-            )
+            self._fail(group, _unknown())
             raise
         for waiting, first in group.taken:
             if waiting.task is not None:
@@ -226,7 +226,7 @@ class GroupCommit:
             ):
                 return
             try:
-                if not await group.place(waiting):
+                if not group.place_known(waiting) and not await group.place(waiting):
                     return
             except (WrongExpectedSeq, NotWriterError) as error:
                 _refuse(waiting, error)
@@ -248,10 +248,7 @@ class GroupCommit:
         self.commits += 1
         self.records += len(commit.records)
         self.largest = max(self.largest, len(commit.records))
-        for lane, head in group.after.items():
-            self._lanes.moved(lane, head)
-        if group.foreign is not None:
-            self._lanes.foreign = group.foreign
+        group.moved()
         for base in commit.bases:
             self._lanes.rebased(base)
         self._followers.offer(commit, number)
@@ -278,9 +275,7 @@ class GroupCommit:
                 _refuse(waiting, error)
             else:
                 again.append(waiting)
-        for lane in group.after:
-            if error.lane in {None, lane}:
-                self._lanes.forget(lane)
+        group.forget(error.lane)
         for waiting in reversed(again):
             self._queue.appendleft(waiting)
             self._waiting_records += waiting.records
@@ -350,6 +345,10 @@ class GroupCommit:
         while True:
             try:
                 return await call()
+            except JournalUnavailable as error:
+                if error.code == "closed":
+                    raise
+                await self._pause(error)
             except NotCommittedError as error:
                 await self._pause(error)
 
@@ -361,6 +360,10 @@ class GroupCommit:
 
     async def _after(self, lane: Lane, after: int, limit: int) -> list[Record]:
         return await self._reach(lambda: self._backend.read(lane, after=after, limit=limit))
+
+
+def _unknown() -> JournalUnavailable:
+    return JournalUnavailable("whether this is durable is not known; read the lane", code="outcome_unknown")
 
 
 def _succeed(waiting: Waiting, appended: list[Appended]) -> None:

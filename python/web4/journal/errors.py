@@ -135,6 +135,16 @@ class JournalOpenError(JournalError):
     )
 
 
+class CopyError(JournalError):
+    """A journal that cannot be copied so. The target is as it was."""
+
+    codes = (
+        ErrorCode("not_empty", "The target holds a journal, or is open elsewhere.", "Nothing is written."),
+        ErrorCode("too_large", "A commit has more records than the target takes.", "Nothing is written."),
+        ErrorCode("source_changed", "The source was written while it was copied.", "Nothing is written."),
+    )
+
+
 class JournalUnavailable(JournalError):  # noqa: N818 - the specification's word
     """The journal cannot do this now (JRN-15).
 

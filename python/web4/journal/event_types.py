@@ -59,6 +59,10 @@ class EventType:
     idempotent: str | None = None
     refs: Mapping[str, str] = field(default_factory=dict)
     upcasters: Mapping[int, Upcaster] = field(default_factory=dict)
+    plain: bool = field(init=False, repr=False, compare=False)
+    """Whether its events are found by nothing and move nothing, as far as their type goes."""
+    _attributes: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    _found_by: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or not 1 <= self.v <= 0xFFFF:
@@ -76,38 +80,42 @@ class EventType:
                 raise TypeError(f"{self.name}: {name!r} must be a field that is stored as it is")
         if set(self.upcasters) != set(range(1, self.v)):
             raise TypeError(f"{self.name}: v{self.v} needs an upcaster from each version before it")
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Work out once what every event would ask for again: attributes by the names of fields, references."""
+        attributes = dict(
+            zip(self.struct.__struct_encode_fields__, self.struct.__struct_fields__, strict=True)
+        )
+        fields = dict(self.refs)
+        if self.subject is not None:
+            kind = "effect" if self.phase in {"request", "conclusion"} else "command"
+            fields.setdefault(kind, self.subject)
+        if self.command is not None:
+            fields.setdefault("command", self.command)
+        set_once = object.__setattr__  # it is frozen
+        set_once(self, "plain", not fields and self.phase is None)
+        set_once(self, "_attributes", attributes)
+        set_once(self, "_found_by", tuple((kind, attributes[name]) for kind, name in fields.items()))
 
     def work(self, event: msgspec.Struct) -> Work | None:
         """How this event moves unfinished work."""
         if self.phase is None or self.subject is None:
             return None
+        attributes = self._attributes
         return Work(
             self.phase,
-            _attribute(self.struct, event, self.subject),
-            None if self.command is None else _attribute(self.struct, event, self.command),
-            self.idempotent is not None and bool(_attribute(self.struct, event, self.idempotent)),
+            getattr(event, attributes[self.subject]),
+            None if self.command is None else getattr(event, attributes[self.command]),
+            self.idempotent is not None and bool(getattr(event, attributes[self.idempotent])),
         )
 
     def references(self, event: msgspec.Struct) -> Refs:
         """What history finds this event by, sorted."""
-        if self.phase is None and not self.refs:
-            return ()
-        fields = dict(self.refs)
-        if self.subject is not None:
-            fields.setdefault(
-                "effect" if self.phase in {"request", "conclusion"} else "command", self.subject
-            )
-        if self.command is not None:
-            fields.setdefault("command", self.command)
-        found = ((kind, _attribute(self.struct, event, name)) for kind, name in fields.items())
+        found = [(kind, getattr(event, attribute)) for kind, attribute in self._found_by]
         return tuple(
             sorted((kind, str(value)) for kind, value in found if value not in (None, msgspec.UNSET))
         )
-
-
-def _attribute(struct: type[msgspec.Struct], event: msgspec.Struct, encoded: str) -> Any:
-    """The value of the field that is written under the name `encoded`."""
-    return getattr(event, struct.__struct_fields__[struct.__struct_encode_fields__.index(encoded)])
 
 
 class EventRegistry:

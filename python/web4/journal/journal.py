@@ -10,6 +10,7 @@ from web4.foundation.clock import SystemClock
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
 from web4.journal.anchoring import Anchors
+from web4.journal.chain import broken_at, require_unbroken
 from web4.journal.committing import GroupCommit, State
 from web4.journal.draft import Append, NewEvent, Prepared, prepare
 from web4.journal.errors import (
@@ -25,6 +26,7 @@ from web4.journal.errors import (
 from web4.journal.following import Follower, Followers
 from web4.journal.lane import SERVER
 from web4.journal.limits import JournalLimits
+from web4.journal.record import HeadMove
 from web4.journal.redaction import Redactor
 from web4.journal.waiting import ANYWHERE, Waiting
 
@@ -86,14 +88,14 @@ class Journal:
         self.emit = emit
         self.limits = limits or JournalLimits()
         self._followers = Followers()
-        anchors = Anchors(identity, backend.journal_id, every=self.limits.anchor_records)
+        self._anchors = Anchors(identity, backend.journal_id, every=self.limits.anchor_records)
         self._commits = GroupCommit(
             backend,
             limits=self.limits,
             clock=self.clock,
             ids=self.ids,
             emit=emit,
-            anchors=anchors,
+            anchors=self._anchors,
             followers=self._followers,
             say=self._own_words,
         )
@@ -244,7 +246,7 @@ class Journal:
         Raises:
             Compacted: The cursor is below the lane's base.
             CursorAhead: The cursor is beyond the head.
-            CorruptJournalError: A record's header is damaged.
+            CorruptJournalError: A record's header is damaged, or a record is missing in between.
             ValueError: A limit out of range.
         """
         if not 1 <= limit <= _MOST:
@@ -256,6 +258,12 @@ class Journal:
                 raise Compacted(lane, base_seq=head.base_seq)
             if after > head.seq:
                 raise CursorAhead(lane, head=head.seq)
+            if not records and after < head.seq:
+                # Appended between the two questions, or missing at the end.
+                records = await self.backend.read(lane, after=after, limit=limit, reverse=reverse)
+                if not records:
+                    raise broken_at(lane, after + 1)
+        require_unbroken(lane, after, records, reverse=reverse)
         return records
 
     def follow(self, lane: Lane, *, after: int = 0) -> Follower:
@@ -366,6 +374,11 @@ class Journal:
         return {**self.health(), **written, "store": dict(await self.backend.stats())}
 
     # --- its life: see `open_journal` -------------------------------------------------------------------
+
+    def unanchored(self, lane: Lane, head: Head) -> None:
+        """Anchor a lane with the next anchor: it was written by a process that did not. `open_journal` says so."""
+        if not (self.backend.shared or self.backend.read_only):
+            self._anchors.note([HeadMove(lane, head, head)], 0)
 
     async def run(self) -> None:
         """Write what is appended until `close`. `open_journal` runs it."""

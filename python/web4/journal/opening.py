@@ -99,6 +99,8 @@ async def _verify_tails(journal: Journal) -> None:
     after: Lane | None = None
     anchored: dict[str, tuple[int, str]] = {}
     heads: dict[str, Head] = {}
+    written: list[tuple[Lane, Head, int]] = []
+    newest = 0
     while page := await journal.backend.heads(after=after, limit=_PAGE):
         for lane, head in page:
             heads[str(lane)] = head
@@ -109,12 +111,19 @@ async def _verify_tails(journal: Journal) -> None:
                 continue
             if lane == SERVER:
                 anchored = _anchored(journal, records)
+                newest = max((one.commit for one in records if one.type == "journal.anchored"), default=0)
+            elif records:
+                written.append((lane, head, records[-1].commit))
         after = page[-1][0]
     for name, (seq, digest) in anchored.items():
         head_now = heads.get(name)
         same = head_now is not None and head_now.seq == seq
         if head_now is None or head_now.seq < seq or (same and head_now.hash.hex() != digest):
             journal.halt(Lane.parse(name), f"the lane is not what was anchored at {seq}", seq=seq)
+    # What a process that was killed had written since its last anchor is for the next one to anchor (JRN-3f).
+    for lane, head, commit in written:
+        if commit > newest and lane not in journal.halted:
+            journal.unanchored(lane, head)
 
 
 async def _verify_tail(journal: Journal, lane: Lane, head: Head) -> list[Record]:

@@ -44,7 +44,8 @@ class Record(msgspec.Struct, frozen=True):
 
     `header`, the canonical bytes that the chain covers, is held as it is stored; the fields are read from it.
     `commit` is the group commit that carried it and `position` its place in the order of history: both never
-    decrease within a journal, and are no part of the chain.
+    decrease within a journal, and are no part of the chain. In what a follower gets straight from the writer
+    `position` is 0: it is not known there.
     """
 
     lane: Lane

@@ -225,6 +225,18 @@ class RecoverySummary(msgspec.Struct, kw_only=True):
             )
         )
 
+    def merge(self, lane: RecoverySummary) -> None:
+        """Add what was found in one lane. In order of the lanes' names, so that equal boots say the same."""
+        for name in ("records_scanned", "malformed_records", "unsupported_versions", "outcomes_restored"):
+            setattr(self, name, getattr(self, name) + getattr(lane, name))
+        for class_, number in lane.unfinished.items():
+            self.unfinished[class_] += number
+        self.items_truncated |= lane.items_truncated or len(self.items) + len(lane.items) > MOST_ITEMS
+        self.items = [*self.items, *lane.items][:MOST_ITEMS]
+        listed = [*self.outcomes, *lane.outcomes]
+        self.outcomes_truncated |= lane.outcomes_truncated or len(listed) > MOST_ITEMS
+        self.outcomes = listed[:MOST_ITEMS]
+
     def restore(self, outcomes: Iterable[str]) -> None:
         """Count terminal outcomes that a rebuilt lane holds."""
         for one in outcomes:

@@ -267,6 +267,7 @@ class _Repair:
                 work.add(record)
             after = records[-1].seq
             head = head._replace(hash=records[-1].hash, at=records[-1].at)
+        await backend.own(lane)
         await backend.cut(lane, head, work.unfinished())
 
 

@@ -284,10 +284,11 @@ class _Run:
             raise self._broken("its base snapshot cannot be used", head.base_seq, "snapshot")
         self.seq, self.prev = 0, head.base_hash
 
-    async def _take(self, snapshot: Snapshot, head: Head) -> bool:
-        """Go on from a snapshot, if it holds (JRN-7b, c)."""
+    async def _take(self, snapshot: Snapshot, head: Head, *, needed: bool = False) -> bool:
+        """Go on from a snapshot, if it holds (JRN-7b, c). One of another logic is carried along only where `needed`."""
         base = snapshot.seq == head.base_seq
-        if not snapshot.intact or (snapshot.logic_version != self._definition.version and not base):
+        other = snapshot.logic_version != self._definition.version
+        if not snapshot.intact or (other and not base and not needed):
             return False
         digest = head.base_hash
         if not base:
@@ -303,10 +304,13 @@ class _Run:
         return True
 
     async def _jump(self, erased: Record, last: int) -> bool:
-        """Go on after payloads that were erased: from the first usable snapshot beyond them (JRN-16a)."""
+        """Go on after payloads that were erased, from the first snapshot beyond them that holds (JRN-16a).
+
+        It stands for them as a base does for records, and so follows the logic's version by upcasters.
+        """
         head = await self._source.head(self._lane)
         for seq in sorted(seq for seq in self._snapshots if erased.seq <= seq <= last):
-            if await self._take(self._snapshots[seq], head):
+            if await self._take(self._snapshots[seq], head, needed=True):
                 return True
         return False
 

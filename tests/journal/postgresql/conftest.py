@@ -14,38 +14,27 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgresqlServer]:
-    """A running server that is not stopped in between."""
-    yield from _server()
-
-
-@pytest.fixture(scope="session")
-def mortal_server() -> Iterator[PostgresqlServer]:
-    """A running server for tests that kill it; they leave it running."""
-    yield from _server()
-
-
-def _server() -> Iterator[PostgresqlServer]:
+    """A running server. Tests that stop it leave it running."""
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("there is no PostgreSQL here: neither `initdb` on the path nor /usr/lib/postgresql")
     server = PostgresqlServer(binaries)
     try:
         server.start()
+        server.sql(f"CREATE DATABASE {DATABASE}")
         yield server
     finally:
         server.remove()
 
 
-_NUMBER = iter(range(1, 1_000_000))
+DATABASE = "journal"
 
 
 @pytest.fixture
 def database(server: PostgresqlServer) -> str:
-    """The connection string of an empty database."""
-    return new_database(server)
+    """The connection string of a database in which the schemas that tests name are not.
 
-
-def new_database(server: PostgresqlServer) -> str:
-    name = f"d{next(_NUMBER)}"
-    server.sql(f"CREATE DATABASE {name} TEMPLATE template0")
-    return server.conninfo(name)
+    It is one for all tests: a server that was killed looks at every file of every database before it starts again.
+    """
+    server.sql("DROP SCHEMA IF EXISTS web4, other, keyed CASCADE", DATABASE)
+    return server.conninfo(DATABASE)

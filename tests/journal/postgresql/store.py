@@ -126,6 +126,9 @@ class Store:
             f" AND lane = (SELECT lane FROM {{}}.lanes WHERE kind = '{lane.kind}' AND id = '{lane.id}')"
         )
 
+    async def remove(self) -> None:
+        await self._sql("DROP SCHEMA IF EXISTS {} CASCADE")
+
     async def _sql(self, text: str) -> None:
         name = self._database.rpartition("=")[2]
         await trio.to_thread.run_sync(self._server.sql, text.replace("{}", self._schema), name)
@@ -141,6 +144,11 @@ def postgresql_factory(server: PostgresqlServer, database: str) -> StoreFactory:
 
     @asynccontextmanager
     async def factory() -> AsyncGenerator[StoreUnderTest]:
-        yield Store(server, database).under_test()
+        store = Store(server, database)
+        try:
+            yield store.under_test()
+        finally:
+            with trio.CancelScope(shield=True):
+                await store.remove()
 
     return factory

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 ROOT = Path(__file__).parents[3]
-ROUNDS = int(os.environ.get("WEB4_FENCING_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("WEB4_FENCING_ROUNDS", "2"))
 
 
 class Contender:

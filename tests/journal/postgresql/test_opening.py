@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from tests.journal.postgresql.arrange import SAFETY, append, commit_of, sealed
-from tests.journal.postgresql.conftest import new_database
 from web4.journal.backends.postgresql import open_postgresql
 from web4.journal.errors import JournalOpenError
 from web4.journal.lane import Lane
@@ -150,33 +149,32 @@ async def setting(backend: object, question: str) -> str:
     return value.decode()
 
 
-async def test_server_without_fsync_is_refused(mortal_server: PostgresqlServer) -> None:
+async def test_server_without_fsync_is_refused(server: PostgresqlServer, database: str) -> None:
     """JRN-5d: no profile is reached by silent fallback."""
-    database = new_database(mortal_server)
-    await trio.to_thread.run_sync(mortal_server.stop)
-    await trio.to_thread.run_sync(mortal_server.start, "-c", "fsync=off")
+    await trio.to_thread.run_sync(server.stop)
+    await trio.to_thread.run_sync(server.start, "-c", "fsync=off")
     try:
         with pytest.raises(JournalOpenError) as refused:
             async with open_postgresql(database, node="one"):
                 pass
         assert refused.value.code == "engine"
     finally:
-        await trio.to_thread.run_sync(mortal_server.stop)
-        await trio.to_thread.run_sync(mortal_server.start)
+        await trio.to_thread.run_sync(server.stop)
+        await trio.to_thread.run_sync(server.start)
 
 
-async def test_dump_and_restore(
-    server: PostgresqlServer, mortal_server: PostgresqlServer, database: str
-) -> None:
-    """docs/guides/postgresql.md: a dump restored on a server that has counted less goes on with higher numbers."""
-    name, target = database_name(database), new_database(mortal_server)
+async def test_dump_and_restore(server: PostgresqlServer, database: str) -> None:
+    """docs/guides/postgresql.md: a dump that is restored where fewer transactions were counted goes on with higher
+    numbers."""
+    name, target = database_name(database), server.conninfo("restored")
+    server.sql("CREATE DATABASE restored")
     async with open_postgresql(database, node="one") as one:
         server.sql("UPDATE web4.meta SET commit_offset = 1000000", name)
     async with open_postgresql(database, node="one") as one:
         head = await append(one, A, await one.own(A), b"1", b"2")
         before = await one.scan()
     dump = server.tool("pg_dump", "-d", server.conninfo(name))
-    mortal_server.load(dump, database_name(target))
+    server.load(dump, database_name(target))
     async with open_postgresql(target, node="two", read_only=True) as reader:
         assert await reader.scan() == before
     async with open_postgresql(target, node="two") as two:

@@ -10,6 +10,7 @@ from web4 import _core
 from web4.journal.backends.sqlite import SqliteBackend, SqliteLimits, open_sqlite
 from web4.journal.errors import (
     JournalOpenError,
+    JournalUnavailable,
     NotCommittedError,
     OutcomeUnknownError,
     WrongExpectedSeq,
@@ -76,6 +77,10 @@ class Ordeal:
                     self.disk.cut()
         except Crashed:
             self.said.append("crashed")
+        except JournalUnavailable as error:
+            if not self.disk.off:
+                self.fail(f"it cannot be read: {error}")
+            self.said.append("crashed while it was read")
         except JournalOpenError as error:
             if self.disk.struck == struck:
                 self.fail(f"not opened: {error}")
@@ -247,12 +252,13 @@ class Ordeal:
         size = self.choose.random.choice((0, 10, 5000, 1_200_000))
         data = self.choose.payload() + bytes(size)
         name = "b3:" + _core.blake3(data).hex()
+        if len(self.model.blobs) > 2:
+            first = next(iter(self.model.blobs))
+            after = self.model.twin()
+            del after.blobs[first]
+            await self._repeat(lambda: backend.delete_blob(first), after)
         after = self.model.twin()
         after.blobs[name] = data
-        if len(after.blobs) > 3:
-            first = next(iter(after.blobs))
-            await self._repeat(lambda: backend.delete_blob(first))
-            del after.blobs[first], self.model.blobs[first]
         await self._repeat(lambda: backend.put_blob(name, data, at=1), after)
 
     async def _look(self, backend: SqliteBackend) -> None:

@@ -11,7 +11,10 @@ from web4.foundation.clock import SystemClock
 
 _AGO: Final = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-HELP: Final = "RFC 3339 (`2026-11-21T15:00:00Z`, UTC if no zone is named), Unix milliseconds, or how long ago: `90s`, `15m`, `2h`, `7d`."
+HELP: Final = (
+    "RFC 3339 (`2026-11-21T15:00:00Z`, UTC if no zone is named), Unix milliseconds, or how long ago: `90s`, "
+    "`15m`, `2h`, `7d`."
+)
 
 
 def parse_moment(text: str | None, option: str) -> int | None:

@@ -11,8 +11,6 @@ from web4.journal.errors import InvalidEventError, JournalOpenError
 from web4.journal.lane import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from web4.cli.options import Common
     from web4.journal.backends.backend import Backend
     from web4.journal.record import Head
@@ -65,16 +63,12 @@ def _default() -> Path:
     return (Path(shared) if shared else Path.home() / ".local" / "share") / "web4"
 
 
-def parse_lanes(names: Iterable[str]) -> list[Lane]:
-    """The lanes that are named.
+def parse_lane(name: str) -> Lane:
+    """The lane of this name.
 
     Raises:
         InvalidEventError: `lane`.
     """
-    return [_parse(name) for name in names]
-
-
-def _parse(name: str) -> Lane:
     try:
         return Lane.parse(name)
     except InvalidEventError:

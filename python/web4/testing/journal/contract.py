@@ -10,6 +10,7 @@ from web4.testing.journal.journals import JOURNALS
 from web4.testing.journal.keeping import KEEPING
 from web4.testing.journal.owning import OWNING
 from web4.testing.journal.reading import READING
+from web4.testing.journal.repairing import REPAIRING
 from web4.testing.journal.scribe import JournalContractError
 from web4.testing.journal.storing import STORING
 
@@ -22,6 +23,7 @@ CHECKS: dict[str, Callable[[Arena], Awaitable[None]]] = {
     **STORING,
     **READING,
     **KEEPING,
+    **REPAIRING,
     **OWNING,
     **JOURNALS,
     **FOLLOWING,

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from web4.journal.backends.postgresql import cutting
 from web4.journal.backends.postgresql.keeping import Keeping
+from web4.journal.backends.postgresql.restoring import PostgresqlRestoring
 from web4.journal.backends.postgresql.tables import renumber
 from web4.journal.backends.postgresql.wire import ConnectionLostError, StatementRefusedError
 from web4.journal.backends.postgresql.writing import check_held, read_back, write
 from web4.journal.errors import NotCommittedError, NotWriterError, OutcomeUnknownError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from web4.journal.backends.backend import Durability
     from web4.journal.backends.postgresql.changes import Changes
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from web4.journal.backends.postgresql.tables import Meta
     from web4.journal.backends.postgresql.wire import Connection
     from web4.journal.lane import Lane
-    from web4.journal.record import Commit, Head
+    from web4.journal.record import Commit, Head, OpenWork, RawRecord
 
 ANSWER_WITHIN: Final = 10.0
 """Seconds for which a step that is not a commit waits for the server."""
@@ -162,6 +164,16 @@ class PostgresqlBackend(Keeping):
             self._changes.tell(commit.heads)
         return number
 
+    async def raw(self, lane: Lane, *, after: int = 0, limit: int = 500) -> list[RawRecord]:
+        """See `Repairable.raw`."""
+        return await cutting.raw(self._pool, lane, after, limit)
+
+    async def cut(self, lane: Lane, head: Head, work: Sequence[OpenWork]) -> int:
+        """See `Repairable.cut`. The lane must be this opening's: see `own`."""
+        leases = self._leases_or_refuse()
+        async with self._answering() as connection:
+            return await cutting.cut(connection, leases, lane, head, work)
+
     def _leases_or_refuse(self) -> Leases:
         if self._leases is None:
             raise NotWriterError("the journal was opened for reading", code="read_only")
@@ -194,6 +206,23 @@ class PostgresqlBackend(Keeping):
                     raise NotCommittedError(str(error)) from None
             if scope.cancelled_caught:
                 raise NotCommittedError(f"no answer within {ANSWER_WITHIN:g} s")
+
+    @asynccontextmanager
+    async def restoring(self, journal_id: bytes, hash_key: bytes) -> AsyncGenerator[PostgresqlRestoring]:
+        """See `CopyTarget.restoring`."""
+        leases = self._leases_or_refuse()
+        async with self._beside(), self._pool.connection() as connection:
+            restoring = PostgresqlRestoring(connection)
+            await restoring.begin(leases.node, journal_id, hash_key)
+            yield restoring
+            try:
+                await restoring.end()
+            except ConnectionLostError as error:
+                raise OutcomeUnknownError(str(error)) from None
+            leases.held.clear()
+            self._journal_id, self._hash_key = journal_id, hash_key
+        async with self._answering() as connection:
+            self._offset = await renumber(connection)
 
     # --- reading, beside `Reading` ----------------------------------------------------------------------
 

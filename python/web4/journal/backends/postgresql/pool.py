@@ -62,6 +62,8 @@ class Pool:
             ConnectionLostError, StatementRefusedError: Of the block, or of connecting.
         """
         async with self._free:
+            if self._idle:
+                self._idle.pop().close()  # it may be dead, and what is begun here cannot be begun again
             connection = await self._connect()
             try:
                 yield connection

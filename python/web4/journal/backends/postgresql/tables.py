@@ -143,7 +143,7 @@ _RENUMBER: Final = Statement(
 )
 _ADOPT: Final = Statement(
     "adopt",
-    """UPDATE @.meta SET journal_id = $1, hash_key = CASE WHEN hash_key IS NULL THEN NULL ELSE $2 END,
+    """UPDATE @.meta SET journal_id = $1, hash_key = CASE WHEN hash_key IS NULL THEN NULL ELSE $2::bytea END,
         hash_key_check = $3""",
 )
 
@@ -182,8 +182,21 @@ async def renumber(connection: Connection) -> int:
     return read_int(offset.get_value(0, 0))
 
 
+async def lock(connection: Connection) -> None:
+    """Keep every other opening waiting until the transaction that is open ends."""
+    await connection.run((_LOCK, ()))
+
+
 async def adopt(connection: Connection, journal_id: bytes, hash_key: bytes) -> None:
-    """Become the journal of this id (in the transaction that is open): for a copy."""
+    """Become the journal of this id, in the transaction that is open: for a copy.
+
+    Raises:
+        JournalOpenError: `hash_key`: ours is kept outside the database, and is another.
+    """
+    (found,) = await connection.run((_READ_META, ()))
+    _, stored_key, check = rows(found)[0]
+    if stored_key is None and read_bytes(check) != check_of(hash_key):
+        raise JournalOpenError("the hash key of the copy is another than its source's", code="hash_key")
     await connection.run((_ADOPT, (journal_id, hash_key, check_of(hash_key))))
 
 

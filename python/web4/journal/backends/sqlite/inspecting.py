@@ -109,10 +109,10 @@ def _torn(descriptor: int) -> int:
             break
         before, last = last, head
         offset += frame
-    if offset > size:
+    if offset > size or 0 < size - offset < 16:
         return 1  # the last frame was cut
     if not last:
-        return int(0 < size - offset < 16)
+        return 0
     ends_commit = last[4:8] != bytes(4)
     return int(not ends_commit or not _whole(descriptor, offset - frame, frame, magic, header, before))
 

@@ -96,6 +96,12 @@ def cut(
         "ifnull((SELECT position FROM record WHERE lane = ?1 AND seq = ?2), 0) WHERE id = ?1",
         (row.id, *head),
     )
+    # No position is given out twice, even if those that were last are gone.
+    connection.execute(
+        "INSERT OR REPLACE INTO meta VALUES ('position', max(?, ifnull((SELECT value FROM meta "
+        "WHERE key = 'position'), 0)))",
+        (max((position for (position,) in gone), default=0),),
+    )
     connection.execute("DELETE FROM work WHERE lane = ?", (row.id,))
     connection.executemany(
         "INSERT INTO work VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SIZES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Numbers of rows that statements are prepared for."""
+_ROUNDED: Final = [next(size for size in SIZES if size >= rows) for rows in range(SIZES[-1] + 1)]
+_FILLED: Final = "SELECT * FROM ({rows}) WHERE column1 IS NOT NULL"
 
 
 class Template(NamedTuple):
@@ -25,23 +27,26 @@ class Template(NamedTuple):
     Args:
         columns: Of a row.
         text: The statement, with `{rows}` where they stand.
+        padded: What stands for the rows if some of them fill it up only.
     """
 
     columns: int
     text: str
+    padded: str = "{rows}"
 
 
-RECORD: Final = Template(10, "INSERT INTO record SELECT * FROM ({rows}) WHERE column1 IS NOT NULL")
-MILESTONE: Final = Template(3, "INSERT INTO milestone SELECT * FROM ({rows}) WHERE column1 IS NOT NULL")
-REF: Final = Template(3, "INSERT OR IGNORE INTO ref SELECT * FROM ({rows}) WHERE column1 IS NOT NULL")
+RECORD: Final = Template(10, "INSERT INTO record {rows}", _FILLED)
+MILESTONE: Final = Template(3, "INSERT INTO milestone {rows}", _FILLED)
+REF: Final = Template(3, "INSERT OR IGNORE INTO ref {rows}", _FILLED)
 LANE: Final = Template(
     10,
-    "INSERT INTO lane SELECT * FROM ({rows}) WHERE column1 IS NOT NULL "
+    "INSERT INTO lane {rows} "
     "ON CONFLICT (id) DO UPDATE SET head = excluded.head, hash = excluded.hash, at = excluded.at, "
     "base = excluded.base, base_hash = excluded.base_hash, "
     "commit_number = excluded.commit_number, position = excluded.position",
+    _FILLED,
 )
-WORK: Final = Template(7, "INSERT OR REPLACE INTO work SELECT * FROM ({rows}) WHERE column1 IS NOT NULL")
+WORK: Final = Template(7, "INSERT OR REPLACE INTO work {rows}", _FILLED)
 WORK_STARTED: Final = Template(
     3,
     "UPDATE work SET started = 1 FROM ({rows}) AS done WHERE work.lane = done.column1 "
@@ -56,9 +61,10 @@ LANES_NAMED: Final = Template(
 
 
 @cache
-def _prepared(template: Template, rows: int) -> str:
+def _prepared(template: Template, rows: int, *, padded: bool) -> str:
     row = "(" + ",".join("?" * template.columns) + ")"
-    return template.text.format(rows="VALUES " + ",".join([row] * rows))
+    values = "VALUES " + ",".join([row] * rows)
+    return template.text.format(rows=template.padded.format(rows=values) if padded else values)
 
 
 def run(connection: apsw.Connection, template: Template, values: list[Any]) -> list[tuple[Any, ...]]:
@@ -69,8 +75,8 @@ def run(connection: apsw.Connection, template: Template, values: list[Any]) -> l
     for begin in range(0, len(values), largest):
         some: Sequence[Any] = values if len(values) <= largest else values[begin : begin + largest]
         rows = len(some) // columns
-        size = next(size for size in SIZES if size >= rows)
+        size = _ROUNDED[rows]
         if size != rows:
             some = [*some, *[None] * ((size - rows) * columns)]
-        found.extend(connection.execute(_prepared(template, size), some))
+        found.extend(connection.execute(_prepared(template, size, padded=size != rows), some))
     return found

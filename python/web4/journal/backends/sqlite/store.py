@@ -10,7 +10,7 @@ import trio
 
 from web4.journal.backends.sqlite import keeping, reader
 from web4.journal.backends.sqlite.engine import connect_reader, throw_away
-from web4.journal.errors import NotCommittedError, NotWriterError
+from web4.journal.errors import CorruptJournalError, JournalUnavailable, NotCommittedError, NotWriterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,13 @@ class Readers:
             connection = reader.open_with(partial(connect_reader, self._path, vfs=self._vfs))
             self._own.connection = connection
             self._all.append(connection)
-        return reader.read_with(connection, work)
+        try:
+            return reader.read_with(connection, work)
+        except (CorruptJournalError, JournalUnavailable):
+            # It may know the store as it was before something went wrong: the next call gets a new one.
+            self._own.connection = None
+            throw_away(connection)
+            raise
 
     def close(self) -> None:
         """Close them all, once their threads have ended."""
@@ -117,7 +123,12 @@ class SqliteBackend:
         """See `Backend.own`. The lock on the journal makes its holder the owner of every lane."""
         if self._writer is None:
             raise NotWriterError("the journal was opened for reading", code="read_only")
-        return await self.head(lane)
+        try:
+            return await self.head(lane)
+        except JournalUnavailable as error:
+            if error.code == "closed":
+                raise
+            raise NotCommittedError(str(error)) from error
 
     async def release(self, lane: Lane) -> None:
         """See `Backend.release`. Nothing is held for a single lane."""
@@ -273,6 +284,7 @@ class SqliteBackend:
             found["commits"] = figures.commits
             found["checkpoints"] = figures.checkpoints
             found["flushes"] = figures.flushes
+            found["flushed"] = self._writer.flushed
             found["reopened"] = figures.reopened
             found["last_fault"] = figures.last_fault
         return found

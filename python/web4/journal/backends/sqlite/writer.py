@@ -84,6 +84,11 @@ class Writer:
         self._unflushed: float | None = None  # since when a relaxed commit waits for the disk
         self._looked = 0.0  # when free space was looked at
 
+    @property
+    def flushed(self) -> bool:
+        """Whether every commit so far would survive the loss of power."""
+        return self._unflushed is None
+
     # --- the connection -----------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -99,7 +104,8 @@ class Writer:
         try:
             ends: Any = connection.execute(
                 "SELECT max((SELECT value FROM meta WHERE key = 'commit'), ifnull(max(commit_number), 0)), "
-                "ifnull(max(position), 0), ifnull(max(id), 0) FROM lane"
+                "max(ifnull((SELECT value FROM meta WHERE key = 'position'), 0), ifnull(max(position), 0)), "
+                "ifnull(max(id), 0) FROM lane"
             ).fetchall()
         except BaseException:
             throw_away(connection)

@@ -1,4 +1,4 @@
-"""The guide that follows one frame names what is there."""
+"""The guides that follow one thing through the code name what is there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import ast
 import re
 from pathlib import Path
 
-GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "follow-a-frame.md"
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDES = [
+    pytest.param("follow-a-frame.md", 50, 5, id="frame"),
+    pytest.param("follow-a-command.md", 25, 4, id="command"),
+]
 
 
 def methods_of_python(source: str) -> set[str]:
@@ -29,26 +35,24 @@ def methods_of_rust(source: str) -> set[str]:
     }
 
 
-def test_docs_follow_a_frame_names_what_is_there() -> None:
-    """Every method that the guide names stands in the file it is linked to, and every method it names is linked."""
-    text = GUIDE.read_text()
+@pytest.mark.parametrize(("name", "many", "layers"), GUIDES)
+def test_docs_follow_names_what_is_there(name: str, many: int, layers: int) -> None:
+    """Every method that a guide names stands in the file it is linked to, and every method it names is linked."""
+    guide = ROOT / "docs" / "guides" / name
+    text = guide.read_text()
     files = dict(re.findall(r"^\[(\w+)\]: (\S+)$", text, flags=re.MULTILINE))
     mentions = re.findall(r"\[`([^`]+)`\]\[(\w+)\]", text)
-    assert len(mentions) > 50
+    assert len(mentions) > many
     assert {label for _, label in mentions} == set(files)
     known: dict[str, set[str]] = {}
     for label, target in files.items():
-        source = (GUIDE.parent / target).read_text()
+        source = (guide.parent / target).read_text()
         known[label] = methods_of_python(source) if target.endswith(".py") else methods_of_rust(source)
-    assert [(name, files[label]) for name, label in mentions if name not in known[label]] == []
-    linked = {name for name, _ in mentions}
-    assert {name for name in re.findall(r"`(\w+(?:::|\.)\w+)`", text) if name not in linked} == set()
-
-
-def test_docs_follow_a_frame_names_directories_that_are_there() -> None:
-    """So do the directories of its table."""
-    text = GUIDE.read_text()
-    root = GUIDE.parents[2]
+    assert [(method, files[label]) for method, label in mentions if method not in known[label]] == []
+    linked = {method for method, _ in mentions}
+    named = set(re.findall(r"`(\w+(?:::|\.)\w+)`", text)) - {"journal.resumed"}
+    assert {method for method in named if method not in linked} == set()
+    # So do the directories of its table.
     directories = re.findall(r"^\| `([a-z0-9_/]+/)` \|", text, flags=re.MULTILINE)
-    assert len(directories) == 5
-    assert [name for name in directories if not (root / name).is_dir()] == []
+    assert len(directories) == layers
+    assert [one for one in directories if not (ROOT / one).is_dir()] == []

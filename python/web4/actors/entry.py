@@ -1,0 +1,38 @@
+"""What waits in the mailbox of a lane actor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    import outcome
+
+    from web4.actors.effects import Result
+
+
+class Entry:
+    """A command on its way, and the task that waits for its reply, if one does."""
+
+    __slots__ = ("command", "deaths", "result", "since", "task")
+
+    def __init__(
+        self,
+        command: Any,
+        since: int,
+        *,
+        task: trio.lowlevel.Task | None = None,
+        result: Result | None = None,
+    ) -> None:
+        self.command = command
+        self.since = since
+        self.task = task
+        self.result = result
+        self.deaths = 0
+
+    def answer(self, value: outcome.Value[Any] | outcome.Error) -> None:
+        """Wake whoever waits."""
+        task, self.task = self.task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task, value)
