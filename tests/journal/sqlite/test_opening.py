@@ -283,12 +283,19 @@ trio.run(main)
 """
 
 
-async def test_a_directory_that_cannot_be_written_can_be_read() -> None:
-    """JRN-11b: without a writer and without a right to write, the store is read all the same."""
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_directory_that_cannot_be_written_can_be_read(killed: bool) -> None:
+    """JRN-11b: without a writer and without a right to write, the store is read, as it was closed or left by a kill."""
     # Not below pytest's directory, which is for one user only.
     with tempfile.TemporaryDirectory() as parent:
         directory = Path(parent) / "j"
-        await write_one(directory)
+        if killed:
+            child = await trio.to_thread.run_sync(writing_child, directory)
+            child.kill()
+            child.communicate()
+            assert (directory / "journal.db-wal").stat().st_size
+        else:
+            await write_one(directory)
         if os.geteuid() == 0:
             give_to_nobody(directory)
         directory.chmod(0o500)
