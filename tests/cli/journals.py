@@ -110,7 +110,9 @@ async def _run(directory: Path, durability: str) -> None:
         with trio.CancelScope():
             while True:
                 with trio.CancelScope(shield=True):
-                    seq = (await journal.append(PEER, [heard(seq), heard(seq + 1)], expected_seq=seq)).last_seq
+                    seq = (
+                        await journal.append(PEER, [heard(seq), heard(seq + 1)], expected_seq=seq)
+                    ).last_seq
                 if not told:
                     sys.stdout.write("writing\n")
                     sys.stdout.flush()
