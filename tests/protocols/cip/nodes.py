@@ -77,6 +77,8 @@ class Node:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self.faults is not None:
+            self.faults.clear()
         for gate in self._gates:
             gate.set()  # a test that failed may hold a commit still, which nobody else would let go
         await self.stack.aclose()
