@@ -34,7 +34,7 @@ MAX_EFFECTS: Final = 1_024
 """Effects of one lane that may be open: a decision that requests another is refused as busy."""
 _MAX_DECIDED: Final = 512
 _SNAPSHOT_EVENTS: Final = 1_000
-_HELD: Final = frozenset({"busy", "suspended", "outcome_unknown"})
+HELD: Final = frozenset({"busy", "suspended", "outcome_unknown"})
 """Why an append did not return that may be tried again with the same events (JRN-4d)."""
 
 
@@ -233,7 +233,7 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
             batch = self._batch
             appended = await self._journal.append(self.lane, batch, expected_seq=self.seq)
         except JournalUnavailable as error:
-            if error.code not in _HELD:
+            if error.code not in HELD:
                 self._break(error)
             raise
         except Exception as error:

@@ -20,7 +20,7 @@ from web4.journal.lane import Lane
 from web4.journal.redaction import Redactor
 from web4.protocols.cip import accept
 from web4.protocols.cip import messages as m
-from web4.protocols.cip.durable_lane import peer_definition
+from web4.protocols.cip.durable_lane import DurablePeerLane, peer_definition
 from web4.protocols.cip.lane import encode_state
 from web4.protocols.cip.peer_logic import IdHeard
 from web4.protocols.errors import HandshakeFailed
@@ -73,6 +73,17 @@ async def state_of(node: Node, peer: str) -> bytes:
     """A lane's state as the journal has it, rebuilt from its records alone."""
     journal = journal_of(node)
     return encode_state((await rebuild(journal, Lane("peer", peer), peer_definition())).state)
+
+
+async def decided(node: Node, peer: str) -> None:
+    """Wait until something was decided about a peer that the journal does not have."""
+
+    def pending() -> bool:
+        lane = node.cip._peers[peer].lane
+        assert isinstance(lane, DurablePeerLane)
+        return lane._writer is not None and lane._writer.pending
+
+    await until(pending)
 
 
 async def test_trust_survives(clock: MockClock, tmp_path: Path) -> None:
@@ -140,24 +151,25 @@ async def test_nothing_leaves_before_it_is_durable(clock: MockClock, tmp_path: P
         nodes(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob),
         ada.dialled(bob.url, BOB) as session,
     ):
-        ada.nursery.start_soon(ada.cip.serve, session)
-        await bob.event("handshake_started")
         faults.plan("commit", Fault(until=gate))
-        await until(lambda: faults.attempts["commit"] == 2)
+        ada.nursery.start_soon(ada.cip.serve, session)
+        await until(lambda: faults.attempts.get("commit") == 1)
         await trio.testing.wait_all_tasks_blocked(0.01)
         lane = bob.cip._peers[ADA.fingerprint].lane
-        assert [one.phase for one in lane.state.handshakes.values()] == ["verifying"], "decided"
-        assert [bob.count(kind) for kind in ("handshake_step", "envelope_sent")] == [0, 0]
-        assert ada.count("envelope_received") == 0
+        assert [one.phase for one in lane.state.handshakes.values()] == ["established"], "decided"
+        assert [bob.count(kind) for kind in ("handshake_completed", "trust_transition")] == [0, 0]
+        assert bob.count("envelope_received") == 1, "the HELLO, which leaves nothing"
+        assert bob.cip.trust.state(ADA.fingerprint) == "unknown"
         gate.set()
         await ada.cip.established(session)
         await bob.cip.connected(ADA.fingerprint)
         gate = trio.Event()
         faults.plan("commit", Fault(until=gate))
         await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
-        await bob.event("envelope_received", type="FACT_PROPOSE")
+        await decided(bob, ADA.fingerprint)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert len(bob.cip.inbox) == 0
+        seen = [fields["type"] for kind, fields in bob.events if kind == "envelope_received"]
+        assert (len(bob.cip.inbox), "FACT_PROPOSE" in seen) == (0, False)
         gate.set()
         assert (await anext(bob.cip.inbox)).peer == ADA.fingerprint
 
@@ -176,7 +188,7 @@ async def test_an_intent_is_asked_once_it_is_durable(clock: MockClock, tmp_path:
         gate = trio.Event()
         faults.plan("commit", Fault(until=gate))
         sent = await ada.cip.send_intent(BOB.fingerprint, goal="ask", topic="?")
-        await bob.event("envelope_received", type="INTENT")
+        await decided(bob, ADA.fingerprint)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert asked == []
         gate.set()
@@ -295,6 +307,7 @@ async def test_a_halted_lane_admits_nobody(clock: MockClock, tmp_path: Path) -> 
         Node(EVE, ada.nursery, tmp_path, "eve") as eve,
     ):
         await ada.cip.established(await ada.dial(bob))
+        await bob.cip.connected(ADA.fingerprint)
         journal_of(bob).halt(OF_ADA, "for this test")
         with pytest.raises(rtt.HandshakeError):
             await ada.dial(bob)
@@ -397,7 +410,7 @@ async def test_room_is_held_while_the_journal_writes(clock: MockClock, tmp_path:
         gate = trio.Event()
         faults.plan("commit", Fault(until=gate))
         first = await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
-        await bob.event("envelope_received", type="FACT_PROPOSE")
+        await decided(bob, ADA.fingerprint)
         await eve.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
         await bob.event("envelope_rejected", code="busy")
         assert len(bob.cip.inbox) == 0
@@ -510,3 +523,27 @@ async def test_who_is_cancelled_leaves_what_was_decided(clock: MockClock, tmp_pa
         live = bob.cip._peers[ADA.fingerprint].lane.state
         assert encode_state(live) == await state_of(bob, ADA.fingerprint)
         assert len(live.handshakes) == 1
+
+
+async def test_a_stranger_leaves_nothing(clock: MockClock, tmp_path: Path) -> None:
+    """TRUST-1, TRUST-10: a key costs nothing, so one that is put off or falls silent has no lane and no record."""
+    store = MemoryStore()
+    of_bob = {"store": store, "trust_limits": TrustLimits(newcomers_per_hour=1)}
+    async with (
+        met(tmp_path, bob=of_bob) as (_, bob, _),
+        Node(EVE, bob.nursery, tmp_path, "eve") as eve,
+    ):
+        before = await journal_of(bob).head(OF_ADA)
+        with trio.move_on_after(3):
+            await eve.cip.established(await eve.dial(bob))
+        await bob.event("handshake_deferred", peer=EVE.fingerprint)
+        async with eve.dialled(bob.url, BOB):  # says nothing
+            await bob.event("handshake_failed", peer=EVE.fingerprint)
+        assert [lane for lane, _ in await journal_of(bob).heads("peer")] == [OF_ADA]
+        assert (await journal_of(bob).head(OF_ADA)) == before
+        assert Lane("peer", EVE.fingerprint) not in store.owners
+        act = OperatorPromote(at_ms=1, human="bob's person", reason="known since")
+        assert (await bob.cip.trust_command(EVE.fingerprint, act)).state == "probing"
+        assert await state_of(bob, EVE.fingerprint) == encode_state(
+            bob.cip._peers[EVE.fingerprint].lane.state
+        )

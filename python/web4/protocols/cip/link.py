@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import trio
 
 from web4.foundation.errors import EnvelopeError
-from web4.protocols.cip.actions import Arm, AskIntent, Close, Deliver, Established, Send
+from web4.protocols.cip.actions import Arm, AskIntent, Close, Deliver, Established, Report, Send
 from web4.protocols.cip.context import SessionFacts
 from web4.protocols.cip.durable_lane import LANE_ERRORS
 from web4.protocols.cip.intents import FirstStatus, IntentAnswer, defer, refuse
@@ -278,6 +278,8 @@ class Link:
             return
         for action in actions:
             match action:
+                case Report(kind=kind, fields=fields):
+                    self._context.emit(kind, **fields)
                 case Send():
                     self._outgoing.hand(action)
                 case Deliver():
@@ -298,7 +300,9 @@ class Link:
         answered = await self._decide_intent(action.delivery)
         self._places.release([action])
         for answer in answered:
-            if isinstance(answer, Send):
+            if isinstance(answer, Report):
+                self._context.emit(answer.kind, **answer.fields)
+            elif isinstance(answer, Send):
                 self._outgoing.hand(answer)
             elif isinstance(answer, Deliver):
                 self._inbox.put(answer.delivery)

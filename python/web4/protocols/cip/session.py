@@ -7,7 +7,7 @@ for byte the same each time (HS-9).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
@@ -15,7 +15,17 @@ from msgspec import UNSET
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import EnvelopeError
 from web4.protocols.cip import messages as m
-from web4.protocols.cip.actions import Action, Arm, AskIntent, Close, Deliver, Delivery, Established, Send
+from web4.protocols.cip.actions import (
+    Action,
+    Arm,
+    AskIntent,
+    Close,
+    Deliver,
+    Delivery,
+    Established,
+    Report,
+    Send,
+)
 from web4.protocols.cip.handshake import (
     Closed,
     DeadlinePassed,
@@ -142,11 +152,11 @@ class CipSession:
         self._receiver = Party(agent_id=incoming.message.sender.agent_id, fingerprint=self._facts.peer)
         if outcome.handshake is not None and outcome.handshake.code == "bad_response":
             self._refusals.bad_response(incoming, outcome.trust)
-        else:
-            self._received(incoming, outcome)
-        if outcome.handshake is not None:
             return self._followed(outcome.handshake, incoming.message.msg_id)
-        return self._taken(incoming, outcome, at_ms)
+        received = self._received(incoming, outcome)
+        if outcome.handshake is not None:
+            return [received, *self._followed(outcome.handshake, incoming.message.msg_id)]
+        return [received, *self._taken(incoming, outcome, at_ms)]
 
     def _reception(self, channel: ChannelKind, at_ms: int) -> Reception:
         return Reception(
@@ -192,27 +202,28 @@ class CipSession:
             return self._may_answer()
         return self._context.room(self._facts.peer)
 
-    def _received(self, incoming: Incoming, outcome: PeerOutcome) -> None:
-        message = incoming.message
-        self._context.emit(
+    def _received(self, incoming: Incoming, outcome: PeerOutcome) -> Report:
+        return self._report(
             "envelope_received",
-            peer=self._facts.peer,
-            session_id=self._facts.session_id,
-            protocol="cip",
-            msg_id=message.msg_id,
-            corr_id=None if message.corr_id is UNSET else message.corr_id,
+            incoming.message,
             severity="debug",
-            type=message.type,
+            type=incoming.message.type,
             digest=incoming.digest,
             admission=outcome.admission,
         )
+
+    def _report(self, kind: str, message: m.CipMessage, **fields: Any) -> Report:
+        corr_id = None if message.corr_id is UNSET else message.corr_id
+        about = {"peer": self._facts.peer, "session_id": self._facts.session_id, "protocol": "cip"}
+        return Report(kind, {**about, "msg_id": message.msg_id, "corr_id": corr_id, **fields})
 
     def _taken(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
         """Say where a message goes that was let in."""
         message = incoming.message
         if isinstance(message, m.StateUpdateEnvelope):
-            self._heed(message.payload, incoming.timestamp_ms)
-            return []
+            self._peer.newest_state = message.payload
+            self._peer.newest_state_ms = incoming.timestamp_ms
+            return [self._told_state(message)]
         if isinstance(message, m.ReceiptEnvelope) or outcome.admission is None:
             return []  # nothing of ours waits for a receipt until the outbox is there
         delivery = Delivery(
@@ -232,15 +243,12 @@ class CipSession:
             return self.answer_intent(delivery, "deferred", "busy", self._context.options.busy_retry_ms)
         return [AskIntent(delivery, message)]
 
-    def _heed(self, update: m.StateUpdate, timestamp_ms: int) -> None:
-        self._peer.newest_state = update
-        self._peer.newest_state_ms = timestamp_ms
-        self._context.emit(
+    def _told_state(self, message: m.StateUpdateEnvelope) -> Report:
+        update = message.payload
+        return self._report(
             "state_update",
+            message,
             severity="debug",
-            peer=self._facts.peer,
-            session_id=self._facts.session_id,
-            protocol="cip",
             presence=update.presence,
             lri=update.lri,
             kernel_signals=list(update.kernel_signals),
@@ -316,15 +324,7 @@ class CipSession:
         corr_id = delivery.message.corr_id
         _, actions = self.send(reply, corr_id=None if corr_id is UNSET else corr_id)
         if status != "refused":
-            self._context.emit(
-                f"intent_{status}",
-                peer=self._facts.peer,
-                session_id=self._facts.session_id,
-                protocol="cip",
-                msg_id=delivery.message.msg_id,
-                corr_id=None if corr_id is UNSET else corr_id,
-                reason=reason,
-            )
+            actions.append(self._report(f"intent_{status}", delivery.message, reason=reason))
         if status == "accepted":
             actions.append(Deliver(delivery))
         return actions
