@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 
 import trio
 
+from web4.actors.aside import aside
 from web4.actors.definition import Command, Effect, Event, Origin, Reply, State
 from web4.actors.errors import EffectError, MailboxFullError
 from web4.actors.rebuilding import rebuild
@@ -276,10 +277,11 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         """
         state, seq, digest = self.durable_state, self.seq, self._hash
         events, size = self._events_since, self._bytes_since
-        data = self.definition.encode(state)
         # Counted at once: what is due is due once, also while this one is under way.
-        self._events_since, self._bytes_since, self._snapshot_bytes = 0, 0, len(data)
+        self._events_since, self._bytes_since = 0, 0
         try:
+            data = await aside(size + self._snapshot_bytes, self.definition.encode, state)
+            self._snapshot_bytes = len(data)
             await self._journal.put_snapshot(
                 Snapshot.of(self.lane, seq, digest, data, self.definition.version)
             )
