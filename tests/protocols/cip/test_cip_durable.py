@@ -18,6 +18,7 @@ from web4.journal.errors import CorruptJournalError, JournalError
 from web4.journal.journal import Journal, NewEvent
 from web4.journal.lane import Lane
 from web4.journal.redaction import Redactor
+from web4.journal.verify import verify
 from web4.protocols.cip import accept
 from web4.protocols.cip import messages as m
 from web4.protocols.cip.durable_lane import DurablePeerLane, peer_definition
@@ -455,6 +456,25 @@ async def test_a_thousand_messages_leave_a_snapshot(clock: MockClock, tmp_path: 
         from_snapshot = await state_of(bob, ADA.fingerprint)
         journal.backend.store.snapshots.clear()  # type: ignore[attr-defined]
         assert encode_state(lane.state) == from_snapshot == await state_of(bob, ADA.fingerprint)
+
+
+async def test_a_lane_that_grows_is_compacted(clock: MockClock, tmp_path: Path) -> None:
+    """LIM-1, JRN-17: a peer cannot fill the disk by talking; what is held of it is the same, and holds after it."""
+    number = 1_200
+    rates = {"messages_per_second": 1e6, "message_burst": 1e6, "inbox_per_peer": 4_000}
+    of_bob = {"store": MemoryStore(), "options": {**rates, "lane_records": 1_000}}
+    async with met(tmp_path, bob=of_bob) as (ada, bob, _):
+        for _ in range(number):
+            await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        assert len([await anext(bob.cip.inbox) for _ in range(number)]) == number
+        head = await journal_of(bob).head(OF_ADA)
+        assert head.base_seq >= 1_000
+        peer = bob.cip._peers[ADA.fingerprint]
+        await peer.lane.durable()
+        assert encode_state(peer.lane.state) == await state_of(bob, ADA.fingerprint)
+        assert len(peer.lane.state.replay) > number
+        findings = (await verify(journal_of(bob).backend, journal_of(bob).registry)).findings
+        assert findings == []
 
 
 async def test_a_suspended_journal_holds_everything(clock: MockClock, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import trio
 from web4.actors.definition import LaneDefinition, Origin
 from web4.actors.errors import ActorError
 from web4.actors.lane_writer import HELD, open_lane_writer
+from web4.journal.compaction import compact
 from web4.journal.errors import CorruptJournalError, JournalError, JournalUnavailable, LaneHalted
 from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
@@ -109,6 +110,7 @@ class DurablePeerLane(PeerLane):
         self._broken = broken
         self._writer: Writer | None = None
         self._stranger: Stranger | None = None
+        self._most_records = options.lane_records
         self._told = 0
         """Steps that the journal does not have yet, and that were reported: a stranger's."""
         self._life = trio.Lock()
@@ -264,6 +266,19 @@ class DurablePeerLane(PeerLane):
         if writer.snapshot_due:
             with suppress(JournalError):  # a convenience (JRN-7b)
                 await writer.snapshot()
+                await self._shorten()
+
+    async def _shorten(self) -> None:
+        """Compact a lane that has grown long: what a peer says must not fill the disk (LIM-1).
+
+        Up to the last snapshot but one, so that there is some history always.
+        """
+        head = await self._journal.head(self.lane)
+        if self._most_records is None or head.seq - head.base_seq <= self._most_records:
+            return
+        taken = [one.seq for one in await self._journal.snapshots(self.lane) if one.seq > head.base_seq]
+        if taken:
+            await compact(self._journal, self.lane, seq=min(taken), reason="lane_records")
 
     async def _patiently(self, do: Callable[[], Awaitable[_T]]) -> _T:
         """Do it again for as long as the journal only cannot now: the same events are appended again (JRN-4d)."""

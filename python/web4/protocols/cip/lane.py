@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -53,21 +54,15 @@ PEER_EVENTS: Final = (
 """Every event type of a peer's lane: trust's, and CIP's own."""
 
 
-_KEY_SIZES: Final = (16, 32)
-"""A UUID's bytes, and a nonce's."""
-_DIGESTS: Final = 64
+class _BucketForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A bucket as it is stored: rows of id, content's digest and envelope's, sorted, one after the other in base64.
 
-
-class _BucketForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A bucket as it is stored: rows of key, content's digest and envelope's, sorted, one after the other in base64.
-
-    As an object with a member for each id it would be half as long again, and written and read in one go that holds
-    up the whole process for most of a second.
+    Under the three lengths, as `16.32.32`: rows of a kind are together. As an object with a member for each id it
+    would be half as long again, and be written and read in one go that holds up the process for most of a second.
     """
 
     ends_ms: int
-    ids: str = ""
-    nonces: str = ""
+    heard: dict[str, str]
 
 
 class _StateForm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -87,10 +82,7 @@ def encode_state(state: PeerState) -> bytes:
         _StateForm(
             trust=state.trust,
             handshakes=dict(state.handshakes),
-            buckets=tuple(
-                _BucketForm(bucket.ends_ms, *[_rows(bucket.heard, size) for size in _KEY_SIZES])
-                for bucket in window.buckets
-            ),
+            buckets=tuple(_BucketForm(bucket.ends_ms, _rows(bucket.heard)) for bucket in window.buckets),
             forgot_ms=None if window.forgot_ms == NEVER_MS else window.forgot_ms,
         )
     )
@@ -108,20 +100,25 @@ def decode_state(data: bytes) -> PeerState:
         raise ValueError(str(error)) from None
     buckets = []
     for bucket in form.buckets:
-        heard = [*_heard(bucket.ids, _KEY_SIZES[0]), *_heard(bucket.nonces, _KEY_SIZES[1])]
+        heard = [row for shape, rows in bucket.heard.items() for row in _heard(shape, rows)]
         buckets.append(Bucket(bucket.ends_ms, Map(heard)))
     forgot_ms = NEVER_MS if form.forgot_ms is None else form.forgot_ms
     return PeerState(form.trust, ReplayWindow(tuple(buckets), forgot_ms), Map(form.handshakes))
 
 
-def _rows(heard: Map[bytes, Heard], size: int) -> str:
-    rows = [key + one.content + one.envelope for key, one in heard.items() if len(key) == size]
-    return b64encode(b"".join(sorted(rows))).decode()
+def _rows(heard: Map[bytes, Heard]) -> dict[str, str]:
+    rows: defaultdict[str, list[bytes]] = defaultdict(list)
+    for key, one in heard.items():
+        shape = f"{len(key)}.{len(one.content)}.{len(one.envelope)}"
+        rows[shape].append(key + one.content + one.envelope)
+    return {shape: b64encode(b"".join(sorted(of_shape))).decode() for shape, of_shape in rows.items()}
 
 
-def _heard(text: str, size: int) -> Iterator[tuple[bytes, Heard]]:
-    rows, middle, step = b64decode(text, validate=True), size + _DIGESTS // 2, size + _DIGESTS
-    if len(rows) % step:
-        raise ValueError(f"{len(rows)} bytes are no rows of {step}")
-    for at in range(0, len(rows), step):
-        yield rows[at : at + size], Heard(rows[at + size : at + middle], rows[at + middle : at + step])
+def _heard(shape: str, rows: str) -> Iterator[tuple[bytes, Heard]]:
+    key, content, envelope = [int(size) for size in shape.split(".")]
+    data, middle, end = b64decode(rows, validate=True), key + content, key + content + envelope
+    if end <= 0 or len(data) % end:
+        raise ValueError(f"{len(data)} bytes are no rows of {shape}")
+    for at in range(0, len(data), end):
+        row = data[at : at + end]
+        yield row[:key], Heard(row[key:middle], row[middle:])
