@@ -28,7 +28,7 @@ from web4.protocols.cip.meters import SlidingWindow
 from web4.protocols.cip.options import CipOptions
 from web4.protocols.cip.peer_logic import PeerLogic, PeerState
 from web4.protocols.cip.stranger import MAX_COMMANDS, Stranger
-from web4.trust import HandshakeOk, OperatorBlock
+from web4.trust import EvidenceStore, HandshakeOk, OperatorBlock
 
 MANY = tuple(f"c{number}" for number in range(5_000))
 
@@ -206,3 +206,17 @@ def test_a_stranger_is_held_within_a_bound() -> None:
     assert (stranger.commands, stranger.state) == ([], PeerState())
     assert len(stranger.tell()) == 2 * MAX_COMMANDS
     assert (stranger.tell(), stranger.told) == ([], 0)
+
+
+def test_an_envelope_that_tells_against_two_is_a_blob_before_either_event() -> None:
+    """JRN-8b: the second peer's event must not rest on the first one's way into blobs."""
+    store = EvidenceStore(blobs=True)
+    assert store.put("one", "digest", b"envelope")
+    assert store.put("other", "digest", b"envelope")
+    assert store.put("other", "digest", b"envelope"), "and not twice"
+    assert store.leaving("other") == ("digest", b"envelope")
+    store.gone("other")
+    assert store.leaving("other") is None
+    assert store.leaving("one") == ("digest", b"envelope")
+    store.gone("one")
+    assert store.get("digest") is None
