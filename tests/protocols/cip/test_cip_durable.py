@@ -25,6 +25,7 @@ from web4.protocols.cip.durable_lane import DurablePeerLane, peer_definition
 from web4.protocols.cip.lane import encode_state
 from web4.protocols.cip.peer_logic import IdHeard
 from web4.protocols.errors import HandshakeFailed
+from web4.testing.clocks import START_MS
 from web4.trust import (
     Anchored,
     HandshakeOk,
@@ -284,8 +285,10 @@ async def test_a_journal_that_fails_ends_the_session(clock: MockClock, tmp_path:
         before = encode_state(bob.cip._peers[ADA.fingerprint].lane.state)
         # Somebody else writes the lane: this writer was replaced (JRN-4f).
         journal = journal_of(bob)
-        heard = IdHeard(key="00", content="00", envelope="00", at_ms=1, skew_ms=1)
-        await journal.append(OF_ADA, [NewEvent(heard, 1)], expected_seq=(await journal.head(OF_ADA)).seq)
+        heard = IdHeard(key="00", content="00", envelope="00", at_ms=START_MS, skew_ms=120_000)
+        await journal.append(
+            OF_ADA, [NewEvent(heard, START_MS)], expected_seq=(await journal.head(OF_ADA)).seq
+        )
         await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
         await bob.event("error", where="journal", error="WrongExpectedSeq")
         await until(lambda: session.state == "closed")
@@ -396,6 +399,28 @@ async def test_silent_peers_are_let_go_with_a_snapshot(clock: MockClock, tmp_pat
         assert len(snapshot.state) < 400
         await ada.cip.established(await ada.dial(bob))
         assert (await bob.cip.connected(ADA.fingerprint)).protocols == ("cip/1.0",)
+
+
+async def test_a_session_ends_while_the_journal_is_suspended(clock: MockClock, tmp_path: Path) -> None:
+    """JRN-15c: whoever is let go meanwhile waits for the journal; the session that began it ends all the same."""
+    faults = ScriptedFaults()
+    async with (
+        nodes(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob),
+        Node(EVE, ada.nursery, tmp_path, "eve") as eve,
+    ):
+        async with ada.dialled(bob.url, BOB) as session:
+            ada.nursery.start_soon(ada.cip.serve, session)
+            await ada.cip.established(session)
+        await until(lambda: not bob.cip.peers())
+        await trio.sleep(300)
+        gate = trio.Event()
+        faults.plan("commit", "no_space", Fault("no_space", until=gate))
+        async with eve.dialled(bob.url, BOB):
+            await until(lambda: journal_of(bob).state == "suspended")
+        await until(lambda: not bob.cip._links)
+        assert journal_of(bob).state == "suspended"
+        assert ADA.fingerprint in bob.cip._peers
+        gate.set()
 
 
 async def test_room_is_held_while_the_journal_writes(clock: MockClock, tmp_path: Path) -> None:

@@ -220,6 +220,7 @@ class CipRuntime:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._peers.sweep)
                 await link.run()
+                nursery.cancel_scope.cancel()  # a session that has ended waits for no journal
         finally:
             links.remove(link)
             if not links:
