@@ -41,16 +41,18 @@ def run(arguments: Sequence[str]) -> int:
     json = "--json" in arguments
     try:
         try:
-            command, bound, _ = build_app().parse_args(
+            command, bound, _ = build_app(arguments).parse_args(
                 list(arguments), print_error=False, exit_on_error=False, end_of_options_delimiter="--"
             )
         except CycloptsError as error:
             return _refuse(failure_of(CommandError(_said_by(error))), json=json)
         result = command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # what prints help ends the program when nobody reads
         _forget_stdout()
         return exits.PIPE_CLOSED
+    except Exception as error:
+        return _refuse(failure_of(error), json=json)
     return result if isinstance(result, int) else exits.DONE
 
 
