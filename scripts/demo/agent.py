@@ -16,6 +16,8 @@ from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
 from web4.journal.lane import Lane
 from web4.journal.opening import open_journal
+from web4.journal.replay import replay
+from web4.journal.verify import verify
 from web4.protocols.cip import CipOptions, CipRuntime, accept
 from web4.protocols.cip import messages as m
 from web4.protocols.cip.agreement import Offer
@@ -192,6 +194,18 @@ class Agent:
             **known,
         }
 
+    async def verified(self, _: dict[str, Any]) -> dict[str, Any]:
+        """What is wrong with the journal's chains, snapshots and blobs, and whether replay comes to what is there."""
+        backend, registry = self._journal.backend, self._journal.registry
+        report = await verify(backend, registry)
+        replayed = await replay(backend, {"peer": peer_definition()}, registry)
+        findings = [f"{one.lane} {one.seq}: {one.detail}" for one in report.findings]
+        return {
+            "findings": [*findings, *(one.detail for one in replayed.divergences)],
+            "records": report.records,
+            "digests": {one.lane.id: one.digest for one in replayed.lanes},
+        }
+
     async def remembers(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """What is known of a peer in this life, and what the journal has; an event says it if there is something."""
         found = await self.lane(arguments)
@@ -234,6 +248,7 @@ async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
                     "block": agent.block,
                     "forgive": agent.forgive,
                     "lane": agent.lane,
+                    "verified": agent.verified,
                     "remembers": agent.remembers,
                     "overload": agent.overload,
                     "trust": agent.trust_in,

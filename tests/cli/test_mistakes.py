@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -223,3 +226,37 @@ def test_internal_error(
     assert "TypeError" in text
     assert "stats.py" in text
     assert "not callable" not in text
+
+
+ROOT = os.geteuid() == 0
+
+
+@pytest.mark.skipif(ROOT and not shutil.which("setpriv"), reason="to take root's rights away takes setpriv")
+def test_no_permission(tmp_path: Path, journal: Path) -> None:
+    """A directory that may not be entered, a store and a key not to be read, a directory not to be written."""
+    for name in ("closed", "store", "key", "fixed"):
+        shutil.copytree(journal, tmp_path / name)
+    for name, mode in (
+        ("closed", 0o000),
+        ("store/journal.db", 0o000),
+        ("key/hash.key", 0o000),
+        ("fixed", 0o500),
+    ):
+        (tmp_path / name).chmod(mode)
+    words = " & ".join(
+        f"{sys.executable} -m web4.cli journal {verb} {tmp_path / name} --json"
+        for verb, name in (("stats", "closed"), ("stats", "store"), ("stats", "key"), ("compact", "fixed"))
+    )
+    # One shell starts all four. Without capabilities root is a user like any other.
+    script = f"{words} & wait"
+    done = subprocess.run(
+        [*(("setpriv", "--bounding-set=-all", "--inh-caps=-all") if ROOT else ()), "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    (tmp_path / "closed").chmod(0o700)
+    codes = sorted(json.loads(line)["error"]["code"] for line in done.stdout.splitlines())
+    assert codes == ["directory", "os", "read_only_directory", "read_only_directory"]
+    assert "Traceback" not in done.stderr

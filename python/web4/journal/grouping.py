@@ -45,13 +45,14 @@ class Group:
         self._parts: list[tuple[str, int, Lane, Head, Sequence[Prepared]]] = []
         self._owned: list[OwnedLane] = []
         """The lane of each part, in the order they were placed."""
-        self._moves: list[tuple[OwnedLane, Head]] = []
+        self._moves: list[HeadMove] = []
+        self._moving: list[OwnedLane] = []
         self._number = lanes.next_group()
         self._bases: Sequence[Snapshot] = ()
         self._erasures: Sequence[tuple[Lane, int]] = ()
         self.foreign: int | None = None
-        self.taken: list[tuple[Waiting, int]] = []
-        """Batches, each with the place of its first part among the parts of all."""
+        self.taken: list[Waiting] = []
+        """Batches, each of which knows the place of its first part among the parts of all."""
         self.repeated: list[tuple[Waiting, list[Appended]]] = []
         """Batches that are there already."""
         self.records = 0
@@ -89,7 +90,7 @@ class Group:
         owned = [await self._lanes.own(lane) for lane, _, _ in waiting.appends]
         if not all(
             self._fits(lane, expected, self._end(one), own=waiting.own)
-                for one, (lane, _, expected) in zip(owned, waiting.appends, strict=True)
+            for one, (lane, _, expected) in zip(owned, waiting.appends, strict=True)
         ):
             return await self._place_misfit(waiting, owned)
         if waiting.alone:
@@ -101,7 +102,8 @@ class Group:
 
     def _take(self, waiting: Waiting, owned: list[OwnedLane]) -> None:
         parts = self._parts
-        self.taken.append((waiting, len(parts)))
+        waiting.first = len(parts)
+        self.taken.append(waiting)
         self.records += waiting.records
         self.bytes += waiting.bytes
         for one, (lane, events, _) in zip(owned, waiting.appends, strict=True):
@@ -136,6 +138,7 @@ class Group:
         ]
         repeated = [appended for appended in found if appended is not None]
         if len(repeated) == len(found):
+            waiting.first = 0
             self.repeated.append((waiting, repeated))
             return True
         lane, expected, actual = next(
@@ -151,21 +154,24 @@ class Group:
         parts = sorted(self._parts)
         records, ends = _core.seal_group(parts, self._ids.token(_SALT * self.records), _MAKE_SEALED)
         appended: list[Appended] = [None] * len(parts)  # type: ignore[list-item]  # each is filled in below
-        moves = self._moves
-        last = ""
-        for (text, index, _, before, _), (first, seq, digest, at) in zip(parts, ends, strict=True):
+        moves, moving, owned = self._moves, self._moving, self._owned
+        last = None
+        for (_, index, lane, before, _), (first, seq, digest, at) in zip(parts, ends, strict=True):
             appended[index] = _MAKE_APPENDED((first, seq, digest))
-            if text == last:
+            one = owned[index]
+            if one is last:
                 moves.pop()  # parts of one lane follow each other: the last one has its end
-            moves.append((self._owned[index], _MAKE_HEAD((seq, digest, at, before[3], before[4]))))
-            last = text
-        heads = [_MAKE_MOVE((one.lane, one.head, after)) for one, after in moves]
-        return Commit(records, heads, self._bases, self._erasures), appended
+            else:
+                moving.append(one)
+                last = one
+            after = _MAKE_HEAD((seq, digest, at, before[3], before[4]))
+            moves.append(_MAKE_MOVE((lane, one.head, after)))
+        return Commit(records, moves, self._bases, self._erasures), appended
 
     def moved(self) -> None:
         """Note that what was sealed is durable."""
-        for one, after in self._moves:
-            one.head = after
+        for one, move in zip(self._moving, self._moves, strict=True):
+            one.head = move.after
         if self.foreign is not None:
             self._lanes.foreign = self.foreign
 
