@@ -14,11 +14,9 @@ from web4.foundation.identity import Identity
 from web4.journal import EventRegistry, EventType, Lane, NewEvent, open_journal
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.replay import state_at
-from web4.protocols.cip import CipOptions
 from web4.protocols.cip.durable_lane import peer_definition
 from web4.protocols.cip.lane import PEER_EVENTS
 from web4.protocols.cip.peer_logic import IdHeard
-from web4.trust import TrustRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,7 +85,7 @@ def make(directory: Path, *, peers: int = 12, strange: int = 5, snapshot: bool =
             if strange:
                 await journal.append(STRANGE, [noted(number) for number in range(strange)], expected_seq=0)
             if snapshot:
-                definition = peer_definition(TrustRegistry(), CipOptions(agent_id="replay"))
+                definition = peer_definition()
                 await journal.put_snapshot(
                     await state_at(journal.backend, definition, journal.registry, PEER, peers)
                 )

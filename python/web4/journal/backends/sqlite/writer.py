@@ -84,6 +84,11 @@ class Writer:
         self._unflushed: float | None = None  # since when a relaxed commit waits for the disk
         self._looked = 0.0  # when free space was looked at
 
+    @property
+    def flushed(self) -> bool:
+        """Whether every commit so far would survive the loss of power."""
+        return self._unflushed is None
+
     # --- the connection -----------------------------------------------------------------------------------
 
     def open(self) -> None:
