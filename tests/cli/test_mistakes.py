@@ -141,7 +141,15 @@ def test_mistakes(name: str, tmp_path: Path, journal: Path, capfd: Capture) -> N
 
 
 @pytest.mark.parametrize(
-    "given", [["jornal"], ["journal", "tale"], ["journal", "stats", "a", "b"], ["--verbose"]]
+    "given",
+    [
+        ["jornal"],
+        ["journal", "tale"],
+        ["journal", "stats", "a", "b"],
+        ["--verbose"],
+        ["journal", "stats", "not-utf-8-\udcff"],
+        ["journal", "history", "--principal", "\udcff"],
+    ],
 )
 def test_words_that_are_none(given: list[str], capfd: Capture) -> None:
     done = here(capfd, *given, "--json")

@@ -174,6 +174,17 @@ def test_reader_goes_away(tmp_path: Path, words: list[str]) -> None:
     assert "Error" not in done.stderr
 
 
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    """A full disk behind standard output, and none at all: no traceback."""
+    journals.make(tmp_path / "journal", strange=0, peers=1)
+    line = f"{' '.join(COMMAND)} journal tail {tmp_path}"
+    script = f"{line} --json > /dev/full; echo $? >&2; {line} >&- ; echo $? >&2"
+    done = subprocess.run(["sh", "-c", script], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    told, full, _, closed = done.stderr.splitlines()
+    assert json.loads(told)["error"]["message"] == "standard output: No space left on device"
+    assert (full, closed) == ("3", "0")
+
+
 def test_terminal(tmp_path: Path) -> None:
     """On a terminal: colours, and progress on standard error; `--json` stays JSON all the same."""
     journals.make(tmp_path / "journal", peers=600)
