@@ -26,6 +26,7 @@ from web4.protocols.cip.actions import (
     Report,
     Send,
 )
+from web4.protocols.cip.arrivals import Arrivals
 from web4.protocols.cip.handshake import (
     Closed,
     DeadlinePassed,
@@ -36,10 +37,9 @@ from web4.protocols.cip.handshake import (
     waits_ms,
 )
 from web4.protocols.cip.handshake_driver import HandshakeDriver
-from web4.protocols.cip.peer_logic import Arrived
 from web4.protocols.cip.refusals import Refusals
 from web4.protocols.cip.sealing import Sealed, seal
-from web4.protocols.cip.validation import Reception, validate
+from web4.protocols.cip.validation import validate
 from web4.protocols.errors import NotConnectedError
 from web4.protocols.fields import Party
 from web4.trust import TrustViolationError
@@ -78,9 +78,9 @@ class CipSession:
         self._context = context
         self._peer = peer
         self._facts = facts
-        self._may_answer = may_answer
         self._driver = HandshakeDriver(context, facts)
         self._refusals = Refusals(context, peer, facts, self._sealed)
+        self._arrivals = Arrivals(context, peer, facts, self._driver, self._refusals.keeps, may_answer)
         self._receiver = Party(agent_id="unknown", fingerprint=facts.peer)
         self._over = False
         self._armed_step = 0
@@ -136,10 +136,11 @@ class CipSession:
             return self._refusals.rate_limited(data, now_ns)
         at_ms = self._now()
         try:
-            incoming = validate(data, self._reception(channel, at_ms))
+            incoming = validate(data, self._arrivals.reception(channel, at_ms))
         except EnvelopeError as error:
             return self._ending(self._refusals.faulty(error, data, at_ms))
-        return self._decided(incoming, self._peer.lane.handle(self._arrived(incoming, at_ms)), at_ms)
+        arrived = self._arrivals.arrived(incoming, self.state, at_ms)
+        return self._decided(incoming, self._peer.lane.handle(arrived), at_ms)
 
     def _decided(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
         """Do what the peer's lane decided about a message."""
@@ -157,50 +158,6 @@ class CipSession:
         if outcome.handshake is not None:
             return [received, *self._followed(outcome.handshake, incoming.message.msg_id)]
         return [received, *self._taken(incoming, outcome, at_ms)]
-
-    def _reception(self, channel: ChannelKind, at_ms: int) -> Reception:
-        return Reception(
-            local=self._context.identity.fingerprint,
-            peer=self._facts.peer,
-            public_key=self._facts.public_key,
-            channel=channel,
-            now_ms=at_ms,
-            skew_ms=self._context.options.skew_ms,
-            max_bytes=self._context.options.envelope_bytes,
-        )
-
-    def _arrived(self, incoming: Incoming, at_ms: int) -> Arrived:
-        """Gather what the lane has to know: digests, verdicts, and what other lanes say (ACT-1)."""
-        message = incoming.message
-        stranger = self._peer.trust == "unknown"
-        keeps, keeps_first = self._refusals.keeps(incoming)
-        answers_ours = not isinstance(message, m.ReplyEnvelope) or self._peer.was_sent(
-            message.payload.in_reply_to
-        )
-        return Arrived(
-            session_id=self._facts.session_id,
-            at_ms=at_ms,
-            type=message.type,
-            msg_id=message.msg_id,
-            content_digest=incoming.content_digest,
-            digest=incoming.digest,
-            timestamp_ms=incoming.timestamp_ms,
-            handshake=self._driver.read(incoming, self.state, at_ms),
-            room=self._room_for(message),
-            answers_ours=answers_ours,
-            newest_state_ms=self._peer.newest_state_ms,
-            overload_retry_ms=self._context.overload_retry_ms,
-            newcomer_retry_ms=(self._context.trust.newcomer_retry_ms(at_ms) or None) if stranger else None,
-            busy_retry_ms=self._context.options.busy_retry_ms,
-            keeps=keeps,
-            keeps_first=keeps_first,
-        )
-
-    def _room_for(self, message: m.CipMessage) -> bool:
-        """Whether a message can be taken in. An INTENT is deferred by REPLY when the application is full (LOOP-1)."""
-        if isinstance(message, m.IntentEnvelope):
-            return self._may_answer()
-        return self._context.room(self._facts.peer)
 
     def _received(self, incoming: Incoming, outcome: PeerOutcome) -> Report:
         return self._report(
