@@ -69,6 +69,7 @@ async def compact(
     seq: int | None = None,
     definition: ReplayDefinition | None = None,
     reason: str = "compact",
+    scrub: bool = True,
 ) -> int:
     """Compact a lane as far as may be, or to record `seq` exactly; where what is kept begins, afterwards.
 
@@ -79,6 +80,8 @@ async def compact(
         definition: The lane's logic, with which its state can be made at any record. Without it only a snapshot that
             exists can become the base.
         reason: What asked for it, for the record.
+        scrub: Leave nothing of what went in any file. Otherwise it is overwritten by and by, and no reader is in the
+            way.
 
     Raises:
         RetentionError: `kept`: something below `seq` must stay; `no_snapshot`: no state stands for the records.
@@ -107,8 +110,21 @@ async def compact(
             return head.base_seq
         base = await base_at(journal, lane, wanted, definition=definition, exact=seq is not None)
         await compact_to(journal, base, reason=reason)
-    await journal.backend.scrub()
+    if scrub:
+        await scrubbed(journal)
     return base.seq
+
+
+async def scrubbed(journal: Journal) -> None:
+    """Leave nothing of what was removed in any file of the store.
+
+    Raises:
+        JournalUnavailable: `suspended`: somebody reads it, or the store cannot be written now. The next run does it.
+    """
+    try:
+        await journal.backend.scrub()
+    except NotCommittedError as error:
+        raise JournalUnavailable(f"what was removed is still in a file: {error}", code="suspended") from None
 
 
 async def floor_of(

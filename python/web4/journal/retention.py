@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from web4.journal.compaction import Kept, Slices, base_at, compact_to, floor_of, prune, usable_snapshots
+from web4.journal.compaction import (
+    Kept,
+    Slices,
+    base_at,
+    compact_to,
+    floor_of,
+    prune,
+    scrubbed,
+    usable_snapshots,
+)
 from web4.journal.draft import NewEvent
 from web4.journal.errors import JournalError, NotWriterError, RetentionError
 from web4.journal.holds import holds, turn
@@ -122,7 +131,7 @@ async def retain(
                 done = done or bool(result.erased or result.removed)
         after = page[-1][0]
     if done:
-        await journal.backend.scrub()
+        await scrubbed(journal)
     return results
 
 
