@@ -20,6 +20,8 @@ class InvalidEventError(JournalError):
         ErrorCode("unregistered", "No such type or version is registered (JRN-9).", "Nothing is written."),
         ErrorCode("payload_too_large", "The payload passes the limit (JRN-2).", "Nothing is written."),
         ErrorCode("not_canonical", "The payload has no canonical form.", "Nothing is written."),
+        ErrorCode("unreadable", "What would be stored does not fit its type.", "Nothing is written."),
+        ErrorCode("batch_too_large", "The batch passes a limit (JRN-4b).", "Nothing is written."),
         ErrorCode("blob_too_large", "The blob passes the limit (JRN-8).", "Nothing is written."),
     )
 

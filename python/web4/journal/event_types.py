@@ -168,9 +168,26 @@ class EventRegistry:
         """
         try:
             return _core.canonicalize(ENCODER.encode(event))
-        except (_core.CoreError, UnicodeEncodeError, TypeError) as error:
+        except (_core.CoreError, ValueError, TypeError, RecursionError, OverflowError) as error:
             name = type(event).__name__
             raise InvalidEventError(f"{name} has no canonical form: {error}", code="not_canonical") from None
+
+    def reread(self, one: EventType, payload: bytes) -> Any:
+        """The event that everybody will read from `payload` once it is stored (JRN-19b).
+
+        Structs are not checked when they are made, and what is no number is written as `null`: an event that could not
+        be read again would halt its lane at the next start.
+
+        Raises:
+            InvalidEventError: `unreadable`.
+        """
+        try:
+            return self._decoders[one.name].decode(payload)
+        except (msgspec.MsgspecError, ValueError) as error:
+            place = str(error).partition(" - at `$.")[2].rstrip("`")  # what is before it may quote a value
+            raise InvalidEventError(
+                f"{one.name} does not fit its type", code="unreadable", field=place or None
+            ) from None
 
     def decode(self, record: Record) -> Any:
         """The event that a record holds, brought up to the registered version (JRN-9b).

@@ -24,7 +24,7 @@ from web4.journal.errors import (
     NotWriterError,
 )
 from web4.journal.following import Follower, Followers
-from web4.journal.lane import SERVER
+from web4.journal.lane import SERVER, Lane
 from web4.journal.limits import JournalLimits
 from web4.journal.record import HeadMove
 from web4.journal.redaction import Redactor
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from web4.foundation.ids import IdSource
     from web4.journal.backends.backend import Backend, Durability
     from web4.journal.event_types import EventRegistry
-    from web4.journal.lane import Lane, LaneKind
+    from web4.journal.lane import LaneKind
     from web4.journal.record import Appended, Head, OpenWork, Record, Snapshot
+    from web4.journal.waiting import Part
 
 __all__ = ["Append", "Journal", "NewEvent", "Prepared"]
 
@@ -167,15 +168,14 @@ class Journal:
             LaneHalted: The lane takes nothing any more.
             JournalUnavailable: The journal was closed or has failed, or too much waits already.
         """
-        waiting = Waiting(((lane, self._prepared(events), expected_seq),))
+        waiting = Waiting((self._part(lane, events, expected_seq),))
         return (await self._commits.write(waiting))[0]
 
     async def append_batch(self, appends: Sequence[Append]) -> list[Appended]:
         """Append to several lanes at once, all or nothing (JRN-4c). See `append`."""
         if len({lane for lane, _, _ in appends}) != (len(appends) or 1):
             raise InvalidEventError("a batch names one lane or more, each once")
-        parts = [(lane, self._prepared(events), expected_seq) for lane, events, expected_seq in appends]
-        waiting = Waiting(parts)
+        waiting = Waiting([self._part(*one) for one in appends])
         if waiting.records > self.limits.batch_records:
             raise InvalidEventError(
                 f"a batch of {waiting.records} records, {self.limits.batch_records} are allowed"
@@ -199,18 +199,26 @@ class Journal:
         Raises:
             Everything that `append` raises.
         """
+        self._writable()
         prepared = [self.prepare(event) for event in events]
         appends = [(SERVER, prepared, ANYWHERE)] if prepared else []
-        self._writable()
+        if not (appends or bases or erasures):
+            raise InvalidEventError("nothing is to be changed")
         await self._commits.write(Waiting(appends, own=True, bases=bases, erasures=erasures))
 
-    def _prepared(self, events: Sequence[NewEvent | Prepared]) -> list[Prepared]:
+    def _part(self, lane: Lane, events: Sequence[NewEvent | Prepared], expected_seq: int) -> Part:
+        """Check what a caller hands in: what did not fit would take the writer down with it."""
         self._writable()
+        if type(lane) is not Lane:
+            raise InvalidEventError("not a lane", code="lane", field="lane")
+        if type(expected_seq) is not int or expected_seq < 0:
+            raise InvalidEventError("not a number of a record", field="expected_seq")
         if not 0 < len(events) <= self.limits.batch_records:
             raise InvalidEventError(
                 f"a batch of {len(events)} records for a lane; 1 to {self.limits.batch_records} are allowed"
             )
-        return [one if type(one) is Prepared else self.prepare(one) for one in events]  # type: ignore[arg-type]
+        prepared = [one if type(one) is Prepared else self.prepare(one) for one in events]  # type: ignore[arg-type]
+        return lane, prepared, expected_seq
 
     def _writable(self) -> None:
         if self.backend.read_only:
