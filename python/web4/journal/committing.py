@@ -10,6 +10,7 @@ import trio
 
 from web4.journal.errors import (
     CorruptJournalError,
+    JournalError,
     JournalUnavailable,
     LaneHalted,
     NotCommittedError,
@@ -103,9 +104,16 @@ class GroupCommit:
         return result
 
     def say(self, event: Any) -> None:
-        """Append an event of the journal's own to `server`, when it can be done; a halted lane takes not even that."""
+        """Append an event of the journal's own to `server`, when it can be done; a halted lane takes not even that.
+
+        What redaction does not let pass is left out and reported: what callers wrote must not suffer for it.
+        """
         if SERVER not in self.halted:
-            self._enqueue(self._say(event))
+            try:
+                self._enqueue(self._say(event))
+            except JournalError as error:
+                name = type(event).__name__
+                self._emit("own_event_refused", severity="error", event=name, reason=str(error))
 
     def close(self) -> None:
         """Take nothing more; `run` ends when what waits is written, or cannot be."""

@@ -108,13 +108,15 @@ def prepare(
     refs, work = more, None
     if more or not one.plain:
         refs, work = _references(one, persisted, more), one.work(persisted)
-    if redactor is not None and (refs or principal is not None):
+    if redactor is not None and (refs or principal is not None or named is not None):
         redactor.check_header(principal, refs)
+        if named is not None:
+            redactor.check_name(named[0], "cause")
     return _MAKE_PREPARED((persisted, one.name, one.v, payload, at, named, principal, refs, work))
 
 
 def _named(cause: Cause) -> tuple[str, int]:
-    if type(cause) is tuple and len(cause) == 2:  # noqa: PLR2004 - a pair
+    if type(cause) is tuple and len(cause) == 2:
         lane, seq = cause
         if type(lane) is Lane and type(seq) is int and 0 < seq < _FARTHEST:
             return str(lane), seq
@@ -126,7 +128,7 @@ def _references(one: EventType, persisted: msgspec.Struct, more: Refs) -> Refs:
     if not more and not declared:
         return ()
     for ref in (*declared, *more):
-        if type(ref) is not tuple or len(ref) != 2:  # noqa: PLR2004 - a pair
+        if type(ref) is not tuple or len(ref) != 2:
             raise InvalidEventError("not pairs of kind and value", field="refs")
         _check_text(ref[0], "refs")
         _check_text(ref[1], "refs")

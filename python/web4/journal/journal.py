@@ -64,7 +64,8 @@ class Journal:
         redactor: What keeps data from being stored (JRN-18, JRN-19); one that knows the data classes only, if left out.
         clock: Times of the journal's own records.
         ids: Randomness of salts.
-        emit: Where `journal_suspended`, `journal_resumed`, `journal_failed` and `lane_halted` go.
+        emit: Where `journal_suspended`, `journal_resumed`, `journal_failed`, `lane_halted`, `snapshot_failed` and
+            `own_event_refused` go.
         limits: See `JournalLimits`.
     """
 
@@ -89,7 +90,7 @@ class Journal:
         self.emit = emit
         self.limits = limits or JournalLimits()
         self._followers = Followers()
-        self._anchors = Anchors(identity, backend.journal_id, every=self.limits.anchor_records)
+        self._anchors = Anchors(identity, backend.journal_id, self.limits)
         self._commits = GroupCommit(
             backend,
             limits=self.limits,
@@ -211,6 +212,7 @@ class Journal:
         self._writable()
         if type(lane) is not Lane:
             raise InvalidEventError("not a lane", code="lane", field="lane")
+        self.redactor.check_name(lane, "lane")
         if type(expected_seq) is not int or expected_seq < 0:
             raise InvalidEventError("not a number of a record", field="expected_seq")
         if not 0 < len(events) <= self.limits.batch_records:

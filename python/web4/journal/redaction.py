@@ -161,6 +161,15 @@ class Redactor:
             if refs and self._search.found(canonical(refs)):
                 raise ProhibitedDataError("a header would hold a secret", field="refs")
 
+    def check_name(self, lane: object, field: str) -> None:
+        """Refuse the name of a lane in which a known secret stands: it is in every header of the lane.
+
+        Raises:
+            ProhibitedDataError: Names `field`.
+        """
+        if self._search and self._search.found(str(lane).encode()):
+            raise ProhibitedDataError("a header would hold a secret", field=field)
+
     def scrub_bytes(self, data: bytes) -> bytes:
         """Replace every known secret in a blob (JRN-18f); the same object if there is none.
 
