@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trio.testing
 
 from tests.journal.arrange import NOTED, ONE, Bench, note, texts, types
 from web4.foundation.identity import Identity
@@ -19,6 +18,8 @@ from web4.journal.opening import open_journal
 from web4.journal.redaction import Redactor
 
 if TYPE_CHECKING:
+    import trio.testing
+
     from web4.journal.event_types import EventType
 
 NODE = Identity.from_seed(bytes(32))

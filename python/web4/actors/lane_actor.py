@@ -15,6 +15,7 @@ from web4.actors.lane_writer import LaneWriter, open_lane_writer
 from web4.actors.mailbox import Mailbox
 from web4.actors.recovering import recover_lane
 from web4.actors.restarting import RestartBudget
+from web4.foundation.errors import Web4Error
 from web4.journal.errors import (
     CorruptJournalError,
     JournalError,
@@ -137,8 +138,11 @@ class LaneActor:
         for entry in self._batch:
             entry.answer(outcome.Error(error))
         self._batch = []
+        # Of what it had not begun the outcome is known.
         if isinstance(error, ActorStoppedError):
-            error = ActorStoppedError(f"the actor of {self.lane} was stopped")  # of what it had not begun
+            error = ActorStoppedError(f"the actor of {self.lane} was stopped")
+        elif isinstance(error, JournalUnavailable) and isinstance(error.__cause__, Web4Error):
+            error = error.__cause__
         while batch := self.mailbox.drain():
             for entry in batch:
                 entry.answer(outcome.Error(error))
@@ -174,9 +178,13 @@ class LaneActor:
                 return self._halt(str(error), error.seq)
             case EffectError():  # the definition is at fault
                 return self._halt(str(error))
-            case JournalUnavailable() if error.code in _PASSING:
+            case JournalUnavailable() if error.code in _PASSING and not self._is_broken_by(error):
                 return None
         return error
+
+    def _is_broken_by(self, error: Exception) -> bool:
+        """Whether the writer has given up: what was decided is not to be decided again."""
+        return self.writer is not None and self.writer.broken is error
 
     def _halt(self, reason: str, seq: int | None = None) -> LaneHalted:
         self._journal.halt(self.lane, reason, seq=seq)

@@ -10,7 +10,13 @@ from web4.actors.definition import Command, Effect, Event, Origin, Reply, State
 from web4.actors.errors import EffectError, MailboxFullError
 from web4.actors.rebuilding import rebuild
 from web4.foundation.logic import Decision
-from web4.journal.errors import InvalidEventError, JournalUnavailable, LaneHalted, NotCommittedError
+from web4.journal.errors import (
+    InvalidEventError,
+    JournalUnavailable,
+    LaneHalted,
+    NotCommittedError,
+    WrongExpectedSeq,
+)
 from web4.journal.journal import NewEvent
 from web4.journal.record import Snapshot
 
@@ -94,6 +100,8 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         self._batch_state = rebuilt.state
         self._decided = self._durable = 0
         self._appending = False
+        self._doubtful = False
+        """Whether the batch may be durable already, although nobody could tell."""
         self._waiting = trio.lowlevel.ParkingLot()
         self._events_since = rebuilt.tail_records
         self._bytes_since = rebuilt.tail_bytes
@@ -207,8 +215,8 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
 
         Raises:
             WrongExpectedSeq, NotWriterError: Another writer has the lane: stop (JRN-4f). The writer is broken.
-            JournalUnavailable: `busy`, `suspended` or `outcome_unknown`: the events are held, call again. Any
-                other code: the writer is broken.
+            JournalUnavailable: While `broken` is None the events are held: call again. Else `outcome_unknown` says
+                that they may be durable, every other code that they are not.
             JournalError: The writer is broken.
         """
         target = self._decided
@@ -233,14 +241,18 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
             batch = self._batch
             appended = await self._journal.append(self.lane, batch, expected_seq=self.seq)
         except JournalUnavailable as error:
+            self._doubtful = self._doubtful or error.code == "outcome_unknown"
             if error.code not in _HELD:
                 self._break(error)
+            raise
+        except trio.Cancelled:
+            self._doubtful = bool(self._batch)
             raise
         except Exception as error:
             self._break(error)
             raise
         else:
-            self._batch = []
+            self._batch, self._doubtful = [], False
             self.durable_state = self._batch_state
             self.seq, self._hash = appended.last_seq, appended.hash
             self._durable += len(batch)
@@ -252,9 +264,14 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
             self._waiting.unpark_all()
 
     def _break(self, error: Exception) -> None:
-        self.broken = error
+        """Drop what is not durable. What may be durable all the same is not reported as refused (JRN-15d)."""
         self.state = self.durable_state
         self._queue, self._batch = [], []
+        self.broken = error
+        if self._doubtful and not isinstance(error, WrongExpectedSeq):
+            message = f"whether the last events of {self.lane} are durable is not known; read the lane"
+            self.broken = JournalUnavailable(message, code="outcome_unknown")
+            raise self.broken from error
 
     # --- snapshots --------------------------------------------------------------------------------------
 
