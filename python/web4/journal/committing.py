@@ -77,7 +77,7 @@ class GroupCommit:
         self._followers = followers
         self._say = say
         self._ids = ids
-        self._lanes = OwnedLanes(own=self._own, read=self._newest, bound=limits.heads)
+        self._lanes = OwnedLanes(own=self._own, read=self._newest, bound=limits.heads, shared=backend.shared)
         self._queue: deque[Waiting] = deque()
         self._waiting_records = 0
         self._waiting_bytes = 0

@@ -121,8 +121,21 @@ class Group:
         if len(repeated) == len(found):
             self.repeated.append((waiting, repeated))
             return True
+        if await self._look_again(waiting):
+            return await self.place(waiting)
         wrong = next(part for part in waiting.appends if not self._fits(part, own=waiting.own))
         raise WrongExpectedSeq(wrong[0], expected=wrong[2], actual=self._ends[wrong[0]])
+
+    async def _look_again(self, waiting: Waiting) -> bool:
+        """Whether another node has written one of the lanes since it was last looked at: the caller may know better."""
+        moved = False
+        for lane, _, expected in waiting.appends:
+            if self._lanes.shared and expected > self._ends[lane]:
+                self._lanes.forget(lane)
+                head = await self._lanes.head(lane)
+                moved = moved or head.seq > self._ends[lane]
+                self._before[lane], self._ends[lane] = head, head.seq
+        return moved
 
     def seal(self) -> tuple[Commit, list[Appended]]:
         """What the backend is to make durable, and where each part goes, in the order they were placed."""

@@ -21,6 +21,7 @@ class OwnedLanes:
         own: Become a lane's writer; its head.
         read: The newest records of a lane below a number, newest first.
         bound: Heads held at most; the earliest known give way.
+        shared: Whether other nodes may write lanes that this one has let go.
     """
 
     def __init__(
@@ -29,10 +30,12 @@ class OwnedLanes:
         own: Callable[[Lane], Awaitable[Head]],
         read: Callable[[Lane, int], Awaitable[list[Record]]],
         bound: int,
+        shared: bool,
     ) -> None:
         self._own = own
         self._read = read
         self._bound = bound
+        self.shared = shared
         self._heads: dict[Lane, Head] = {}
         self.known = self._heads.get
         """The head of a lane, if it is held."""
