@@ -258,25 +258,29 @@ class LaneActor:
 
     async def _round(self, writer: LaneWriter[Any, Any, Any, Any]) -> None:
         self.rounds += 1
-        batch, metrics, clock = self._batch, self._metrics, self._journal.clock
+        metrics, clock = self._metrics, self._journal.clock
         begun = clock.monotonic_ns()
-        metrics.wait.add(max(0, begun - batch[0].since))
-        metrics.batch.add(len(batch))
+        metrics.wait.add(max(0, begun - self._batch[0].since))
         answers: list[tuple[Entry, outcome.Value[Any] | outcome.Error]] = []
-        for entry in batch:
+        batch: list[Entry] = []
+        for entry in self._batch:
+            if writer.full:  # the others are decided in the next round: what was accepted is not refused
+                break
+            batch.append(entry)
             self._deciding = entry
             if entry.result is None:
                 answers.append((entry, self._decide(writer, entry)))
             else:
                 self._conclude(writer, entry.result)
         self._deciding = None
+        metrics.batch.add(len(batch))
         if writer.pending:
             decided = clock.monotonic_ns()
             await self._make_durable(writer)
             metrics.commit.add(clock.monotonic_ns() - decided)
         else:
             await trio.lowlevel.checkpoint()
-        self._batch = []
+        self._batch = self._batch[len(batch) :]
         for entry, answer in answers:
             entry.answer(answer)
         if len(answers) < len(batch):

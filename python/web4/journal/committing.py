@@ -10,6 +10,7 @@ import trio
 
 from web4.journal.errors import (
     CorruptJournalError,
+    InvalidEventError,
     JournalError,
     JournalUnavailable,
     LaneHalted,
@@ -137,6 +138,9 @@ class GroupCommit:
                 if lane in self.halted:
                     raise LaneHalted(f"{lane} was halted: {self.halted[lane]}")
         limits = self._limits
+        if waiting.records > limits.waiting_records or waiting.bytes > limits.waiting_bytes:
+            what = f"{waiting.records} records and {waiting.bytes} bytes"
+            raise InvalidEventError(f"a batch of {what} finds room at no time", code="batch_too_large")
         if (
             self._waiting_records + waiting.records > limits.waiting_records
             or self._waiting_bytes + waiting.bytes > limits.waiting_bytes
