@@ -136,7 +136,7 @@ class LaneActor:
         self.effects.drop()
         self._over(self)
         for entry in self._batch:
-            entry.answer(outcome.Error(error))
+            entry.refuse(error)
         self._batch = []
         # Of what it had not begun the outcome is known.
         if isinstance(error, ActorStoppedError):
@@ -145,7 +145,7 @@ class LaneActor:
             error = error.__cause__
         while batch := self.mailbox.drain():
             for entry in batch:
-                entry.answer(outcome.Error(error))
+                entry.refuse(error)
         self.settled.set()
 
     async def _live(self) -> Exception:

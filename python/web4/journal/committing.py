@@ -182,6 +182,7 @@ class GroupCommit:
             if self.state != "failed":
                 self.state = "closed"
             self._refuse_all(JournalUnavailable("the journal was closed", code="closed"))
+            self._followers.close()
 
     async def _sleep(self) -> None:
         self._idle = trio.lowlevel.current_task()
@@ -389,7 +390,7 @@ def _succeed(waiting: Waiting, appended: list[Appended]) -> None:
         waiting.task = None
 
 
-def _refuse(waiting: Waiting, error: Exception) -> None:
+def _refuse(waiting: Waiting, error: JournalError) -> None:
     if waiting.task is not None:
-        trio.lowlevel.reschedule(waiting.task, outcome.Error(error))
+        trio.lowlevel.reschedule(waiting.task, outcome.Error(error.again()))
         waiting.task = None
