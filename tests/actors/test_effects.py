@@ -294,3 +294,19 @@ async def test_request_during_shutdown_is_concluded_or_left(autojump_clock: trio
             ("x", "cancelled", "shutdown"),
         ]
         assert [work.subject for work in await journal.open_work()] == ["again"]
+
+
+async def test_the_id_of_an_effect_that_was_abandoned(autojump_clock: trio.testing.MockClock) -> None:
+    """ACT-3a, c: an id is unique. Used again while its first run goes on, it is concluded, not left open for ever."""
+
+    async def work(request: Any) -> Any:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1_000)
+        return Conclude(request.effect_id, "ok")
+
+    async with opened() as journal, open_lane_actors(journal, {"session": JobLane(work=work)}) as actors:
+        ref = actors.lane(LANE)
+        for command in (Request("x"), Cancel("x"), Request("x")):
+            await ref.ask(command)
+            await trio.sleep(10)
+        assert await conclusions(journal) == [("x", "abandoned", "cancelled"), ("x", "error", "busy")]

@@ -95,10 +95,16 @@ class Effects:
     def start(self, effect: Effect) -> None:
         """Start an effect whose request is durable; nothing if it runs already.
 
-        Where it cannot run, it is concluded without: the actor is leaving, too many that were abandoned run on, or
-        its request was erased. One that may be performed again is left to the next boot by an actor that is leaving.
+        Where it cannot run, it is concluded without: the actor is leaving, too many that were abandoned run on, one
+        of them has its id, or its request was erased. One that may be performed again is left to the next boot by an
+        actor that is leaving.
         """
-        if self.nursery is None or effect.id in self._runs or (self._leaving and effect.idempotent):
+        if self.nursery is None or (self._leaving and effect.idempotent):
+            return
+        known = self._runs.get(effect.id)
+        if known is not None:
+            if known.concluded:
+                self._deliver(Result(effect, outcome="error", reason="busy"))
             return
         if self._leaving:
             self._deliver(Result(effect, outcome="cancelled", reason="shutdown"))

@@ -321,21 +321,22 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         return self._events_since > 0
 
     async def snapshot(self) -> None:
-        """Store a snapshot of the durable state (JRN-7a).
+        """Store a snapshot of the durable state (JRN-7a). One that fails is tried again when the next one is due.
 
         Raises:
             JournalError: It was not stored; nothing depends on it.
         """
         state, seq, digest = self.durable_state, self.seq, self._hash
         events, size = self._events_since, self._bytes_since
+        # Counted at once: what is due is due once, also while this one is under way, and when it fails.
+        self._events_since = self._bytes_since = 0
         data = self.definition.encode(state)
-        # Counted at once: what is due is due once, also while this one is under way.
-        self._events_since, self._bytes_since, self._snapshot_bytes = 0, 0, len(data)
+        self._snapshot_bytes = len(data)
         try:
             await self._journal.put_snapshot(
                 Snapshot.of(self.lane, seq, digest, data, self.definition.version)
             )
-        except BaseException:
+        except trio.Cancelled:
             self._events_since += events
             self._bytes_since += size
             raise
