@@ -8,10 +8,11 @@ import pytest
 import trio
 import trio.testing
 
-from tests.actors.jobs import LANE, JobLane, Note, opened
+from tests.actors.jobs import LANE, Begin, JobLane, Note, opened
 from web4.actors import LaneActors, open_lane_actors, open_lane_writer
 from web4.journal.backends.memory import Fault, MemoryStore, ScriptedFaults
 from web4.journal.errors import CorruptJournalError, JournalUnavailable
+from web4.journal.lane import Lane
 
 if TYPE_CHECKING:
     from web4.actors import LaneRef
@@ -75,3 +76,24 @@ async def test_a_cancelled_append_is_in_doubt() -> None:
         await writer.durable()
     assert caught.value.code == "outcome_unknown"
     assert store.head(LANE).seq == 1
+
+
+async def test_a_journal_that_fails_during_recovery(autojump_clock: trio.testing.MockClock) -> None:
+    """JRN-14, JRN-15g: recovery has failed, and says so at once instead of when its time is over."""
+    store, faults = MemoryStore(), ScriptedFaults()
+    async with opened(store) as journal:
+        for name in "ab":
+            writer = await open_lane_writer(journal, Lane("session", name), JobLane())
+            writer.decide(Begin("j", start=True))
+            await writer.durable()
+
+    async def damaged(_: object) -> int | None:
+        raise CorruptJournalError("damaged")
+
+    async with opened(store, faults=faults) as journal:
+        journal.backend.recover = damaged  # type: ignore[assignment]
+        faults.plan("commit", "reply_lost")
+        began = trio.current_time()
+        async with open_lane_actors(journal, {"session": JobLane()}) as actors:
+            assert actors.summary.state == "failed"
+            assert trio.current_time() - began < 10

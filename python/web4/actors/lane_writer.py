@@ -365,10 +365,12 @@ async def open_lane_writer(
         CorruptJournalError: The lane cannot be rebuilt: it must be halted (ACT-5e).
         LaneHalted: It takes nothing any more.
         NotWriterError: Another node has the lane.
-        JournalUnavailable: `suspended`: the lane cannot be taken now.
+        JournalUnavailable: `suspended`: the lane cannot be taken now. `closed`, `failed`: it cannot be taken at all.
     """
     if lane in journal.halted:
         raise LaneHalted(f"{lane} was halted: {journal.halted[lane]}")
+    if (state := journal.state) in {"closed", "failed"}:
+        raise JournalUnavailable(f"{lane} cannot be taken: the journal is {state}", code=state)
     try:
         await journal.backend.own(lane)
     except NotCommittedError as error:
