@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from tests.journal.arrange import NOTED, ONE, Bench, Noted, note, texts
-from web4.journal.errors import InvalidEventError
-from web4.journal.event_types import EventType
+from web4.journal.errors import CorruptJournalError, InvalidEventError
+from web4.journal.event_types import EventRegistry, EventType
 from web4.journal.journal import Append, NewEvent
 from web4.journal.lane import SERVER
 
@@ -121,3 +121,26 @@ async def test_a_change_of_nothing() -> None:
     async with Bench().journal() as journal:
         with pytest.raises(InvalidEventError):
             await journal.change()
+
+
+async def test_an_upcaster_that_raises() -> None:
+    """JRN-9c, ACT-5e: whatever it raises, the record is named, and repeating is known not to help."""
+
+    def broken(payload: dict[str, Any]) -> dict[str, Any]:
+        raise AttributeError
+
+    bench = Bench()
+    async with bench.journal() as journal:
+        await journal.append(ONE, [note(1)], expected_seq=0)
+        (record,) = await journal.read(ONE)
+    newer = EventType(name=NOTED.name, struct=Noted, classes=NOTED.classes, v=2, upcasters={1: broken})
+    with pytest.raises(CorruptJournalError) as caught:
+        EventRegistry([newer]).decode(record)
+    assert (caught.value.code, caught.value.lane, caught.value.seq) == ("undecodable", ONE, 1)
+
+
+async def test_a_negative_cursor() -> None:
+    """JRN-6c: nothing was compacted, and nothing is said to be."""
+    async with Bench().journal() as journal:
+        with pytest.raises(ValueError, match="negative"):
+            await journal.read(ONE, after=-1)

@@ -227,7 +227,7 @@ class EventRegistry:
             for version in range(v, one.v):
                 document = one.upcasters[version](document)
             return msgspec.convert(document, one.struct)
-        except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:  # an upcaster may raise anything
             raise CorruptJournalError(
                 f"{where.lane} {where.seq}: {name} v{v} cannot be read ({type(error).__name__})",
                 code="undecodable",

@@ -257,10 +257,10 @@ class Journal:
             Compacted: The cursor is below the lane's base.
             CursorAhead: The cursor is beyond the head.
             CorruptJournalError: A record's header is damaged, or a record is missing in between.
-            ValueError: A limit out of range.
+            ValueError: A limit out of range, or a negative cursor.
         """
-        if not 1 <= limit <= _MOST:
-            raise ValueError(f"limit is 1 to {_MOST}")
+        if not 1 <= limit <= _MOST or after < 0:
+            raise ValueError(f"limit is 1 to {_MOST}, and no cursor is negative")
         records = await self.backend.read(lane, after=after, limit=limit, reverse=reverse)
         if not records or records[0].seq != after + 1:
             head = await self.backend.head(lane)
