@@ -16,6 +16,8 @@ from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
 from web4.journal.lane import Lane
 from web4.journal.opening import open_journal
+from web4.journal.replay import replay
+from web4.journal.verify import verify
 from web4.protocols.cip import CipOptions, CipRuntime, accept
 from web4.protocols.cip import messages as m
 from web4.protocols.cip.agreement import Offer
@@ -44,10 +46,9 @@ class Agent:
         self._answers: dict[str, trio.MemorySendChannel[m.ReplyEnvelope]] = {}
         self._sessions: dict[str, rtt.RttSession] = {}
         self.trust = TrustRegistry(emit=setup.emit)
-        self._options = CipOptions(agent_id=setup.name, offer=Offer(capabilities=CAPABILITIES))
         self.cip = CipRuntime(
             setup.identity,
-            options=self._options,
+            options=CipOptions(agent_id=setup.name, offer=Offer(capabilities=CAPABILITIES)),
             trust=self.trust,
             accept_intent=self._accept_intent,
             emit=setup.emit,
@@ -176,8 +177,7 @@ class Agent:
     async def lane(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """What the journal has of a peer: its state's digest, rebuilt from the records, and who vouched for it."""
         lane = Lane("peer", arguments["peer"])
-        definition = peer_definition(self.trust, self._options)
-        state = (await rebuild(self._journal, lane, definition)).state
+        state = (await rebuild(self._journal, lane, peer_definition())).state
         vouched: TrustEvent | None = None
         after = 0
         while records := await self._journal.read(lane, after=after):
@@ -192,6 +192,18 @@ class Agent:
             "digest": blake3_hex(encode_state(state)),
             "records": after,
             **known,
+        }
+
+    async def verified(self, _: dict[str, Any]) -> dict[str, Any]:
+        """What is wrong with the journal's chains, snapshots and blobs, and whether replay comes to what is there."""
+        backend, registry = self._journal.backend, self._journal.registry
+        report = await verify(backend, registry)
+        replayed = await replay(backend, {"peer": peer_definition()}, registry)
+        findings = [f"{one.lane} {one.seq}: {one.detail}" for one in report.findings]
+        return {
+            "findings": [*findings, *(one.detail for one in replayed.divergences)],
+            "records": report.records,
+            "digests": {one.lane.id: one.digest for one in replayed.lanes},
         }
 
     async def remembers(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -236,6 +248,7 @@ async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
                     "block": agent.block,
                     "forgive": agent.forgive,
                     "lane": agent.lane,
+                    "verified": agent.verified,
                     "remembers": agent.remembers,
                     "overload": agent.overload,
                     "trust": agent.trust_in,

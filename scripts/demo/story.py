@@ -231,7 +231,7 @@ class Story:
                 raise CheckFailedError(f"{node} holds {peer} {trust['state']}, with another log than before")
 
     async def remembered(self) -> None:
-        """Bob is killed as by a crash. Started again on the same journal he is who he was, byte for byte."""
+        """Bob is killed as by a crash. Started again on his journal he is who he was, byte for byte."""
         self._timeline.note("bob is killed, and started again on his journal")
         before = await self._ask("bob", "lane", peer=self._fingerprints["alice"])
         await self._children["bob"].kill()
@@ -242,6 +242,10 @@ class Story:
             raise CheckFailedError(f"bob holds alice {again['live']} after a restart")
         if (again["digest"], again["records"]) != (before["digest"], before["records"]):
             raise CheckFailedError("bob's lane of alice is not what it was before he was killed")
+        verified = await self._ask("bob", "verified")
+        if verified["findings"] or verified["digests"][self._fingerprints["alice"]] != again["digest"]:
+            raise CheckFailedError(f"bob's journal does not hold: {verified['findings']}")
+        self._timeline.note(f"the journal holds: {verified['records']} records verified and replayed")
         of_mallory = await self._ask("bob", "remembers", peer=self._fingerprints["mallory"])
         if of_mallory["live"] != "blacklisted":
             raise CheckFailedError(f"bob holds mallory {of_mallory['live']} after a restart")

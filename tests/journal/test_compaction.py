@@ -36,7 +36,7 @@ from web4.testing.clocks import ManualClock
 if TYPE_CHECKING:
     from web4.journal.record import Head
 
-EXAMPLES = int(os.environ.get("WEB4_COMPACTIONS", "40"))
+EXAMPLES = int(os.environ.get("WEB4_COMPACTIONS", "25"))
 
 
 async def told(journal: Any) -> tuple[Any, ...]:

@@ -141,6 +141,16 @@ def test_a_hash_key_has_32_bytes() -> None:
         Hashed.of(b"short", "value")
 
 
+def test_a_hashed_field_is_declared_as_one() -> None:
+    """JRN-18b, JRN-9a: a type that cannot hold the hash is refused when it is declared, not when it is used."""
+
+    class Plain(msgspec.Struct):
+        key: str
+
+    with pytest.raises(TypeError, match="Hashed"):
+        EventType(name="plain", struct=Plain, classes={"key": "hashed"})
+
+
 def test_prohibited_data_raise_and_name_the_field() -> None:
     """JRN-18e: the field, never the value."""
     event = Call(id="c1", key="k", url="u", headers={"cookie": "tasty-value"})

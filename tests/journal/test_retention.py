@@ -17,8 +17,9 @@ from tests.journal.ledger import (
     sequence,
 )
 from web4.journal.backends.memory import MemoryStore
+from web4.journal.compaction import compact
 from web4.journal.draft import NewEvent
-from web4.journal.errors import InvalidEventError, RetentionError
+from web4.journal.errors import InvalidEventError, LaneHalted, RetentionError
 from web4.journal.holds import hold, holds, release
 from web4.journal.lane import SERVER, Lane
 from web4.journal.limits import JournalLimits
@@ -216,6 +217,8 @@ async def test_halted_lanes_are_evidence() -> None:
         await Writer(journal).notes(10)
         journal.halt(LANE, "damaged")
         assert await retain(journal, {"session": ONE}, definitions=DEFINITIONS) == []
+        with pytest.raises(LaneHalted):
+            await compact(journal, LANE, definition=DEFINITION)
         assert (await journal.head(LANE)).base_seq == 0
 
 

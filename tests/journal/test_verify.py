@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from web4.journal.journal import Journal
 
 ANN = Lane("human", "ann")
-STRIDE = int(os.environ.get("WEB4_FLIP_STRIDE", "1"))
+STRIDE = int(os.environ.get("WEB4_FLIP_STRIDE", "3"))
 """Every how many-th byte is flipped."""
 
 

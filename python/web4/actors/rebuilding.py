@@ -123,7 +123,11 @@ async def _state_of(
         return "hash"
     if await _record_hash(journal, snapshot, head) != snapshot.record_hash:
         return "record"
-    if snapshot.logic_version != definition.version and snapshot.seq != head.base_seq:
+    if (
+        snapshot.logic_version != definition.version
+        and snapshot.seq != head.base_seq
+        and not await _stands(journal, snapshot, head)
+    ):
         return "logic_version"
     try:
         return (_carried(definition, snapshot),)
@@ -141,6 +145,12 @@ async def _record_hash(journal: Journal, snapshot: Snapshot, head: Head) -> byte
         return None
     records = await journal.read(snapshot.lane, after=snapshot.seq - 1, limit=1)
     return records[0].hash if records else None
+
+
+async def _stands(journal: Journal, snapshot: Snapshot, head: Head) -> bool:
+    """Whether payloads before a snapshot were erased (JRN-16a): like a base, it is then all there is of them."""
+    records = await journal.read(snapshot.lane, after=head.base_seq, limit=1)
+    return bool(records) and records[0].erased
 
 
 def _carried(definition: LaneDefinition[State, Any, Any, Any], snapshot: Snapshot) -> State:

@@ -12,7 +12,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run `web4` with `arguments`, those of the process if left out; its exit code (UX-2)."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        if given in (["--version"], ["version"]):
+        if given == ["--version"]:
             sys.stdout.write(f"web4 {_version()}\n")
             sys.stdout.flush()
             return 0

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 from cyclopts import App
 
-_JOURNAL = (
-    "tail",
-    "history",
-    "stats",
-    "verify",
-    "replay",
-    "export",
-    "backup",
-    "compact",
-    "repair",
-    "migrate",
-)
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+JOURNAL: Final = {
+    "tail": "Show the last records, of one lane or of all, and follow what is written.",
+    "history": "Ask what happened, when, and on whose behalf.",
+    "stats": "Show what a journal holds: profile, lanes, records, bytes, unfinished work, boots.",
+    "verify": "Check that a journal, or an incident bundle, is what was written.",
+    "replay": "Rebuild the states of lanes from their records, and compare on the way.",
+    "export": "Write an incident bundle: records, blobs and a manifest that prove themselves anywhere.",
+    "backup": "Copy a journal, beside its running node too, and verify the copy.",
+    "compact": "Put base snapshots in the place of lanes' first records, and remove those.",
+    "repair": "Plan how damaged lanes are cut after their last good record; do it with `--apply`.",
+    "migrate": "Bring a journal of the edition before to this edition's schema.",
+}
+"""The verbs of `web4 journal`: what the list says, and each one's own help begins with."""
 
 
-def build_app() -> App:
-    """The command line as a whole."""
+def build_app(given: Collection[str]) -> App:
+    """The command line as a whole.
+
+    Args:
+        given: The words of the call. What they do not name is not imported, and is told in one line.
+    """
     app = App(
         name="web4",
         help="A runtime for agents that have to be trusted.",
-        version="",
         version_flags=(),
         help_format="markdown",
-        result_action="return_value",
     )
     journal = App(
         name="journal",
@@ -35,6 +43,18 @@ def build_app() -> App:
         help_format="markdown",
     )
     app.command(journal)
-    for name in _JOURNAL:
-        journal.command(f"web4.cli.journal.{name}:{name}", name=name, help_format="markdown")
+    app.command(
+        "web4.cli.version:version",
+        name="version",
+        help=None if "version" in given else "Say which Web4 this is.",
+        help_format="markdown",
+    )
+    for place, (name, summary) in enumerate(JOURNAL.items()):
+        journal.command(
+            f"web4.cli.journal.{name}:{name}",
+            name=name,
+            help=None if name in given else summary,
+            sort_key=place,
+            help_format="markdown",
+        )
     return app

@@ -98,11 +98,15 @@ class GroupCommit:
             WrongExpectedSeq, NotWriterError: See `Journal.append`.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        self.queue(waiting)
+        appended: list[Appended] = await trio.lowlevel.wait_task_rescheduled(waiting.abandon)
+        return appended[waiting.first : waiting.first + len(waiting.appends)]
+
+    def queue(self, waiting: Waiting) -> None:
+        """Let a batch into the next commit; the current task has to wait for it at once. Raises what `write` does."""
         self._admit(waiting)
         self._enqueue(waiting)
         waiting.task = trio.lowlevel.current_task()
-        result: list[Appended] = await trio.lowlevel.wait_task_rescheduled(waiting.abandon)
-        return result
 
     def say(self, event: Any) -> None:
         """Append an event of the journal's own to `server`, when it can be done; a halted lane takes not even that.
@@ -151,7 +155,8 @@ class GroupCommit:
         self._queue.append(waiting)
         self._waiting_records += waiting.records
         self._waiting_bytes += waiting.bytes
-        self._wake()
+        if self._idle is not None:
+            self._wake()
 
     def _wake(self) -> None:
         if self._idle is not None:
@@ -223,9 +228,8 @@ class GroupCommit:
             # Cancelled in the middle, or a backend that broke its contract: nobody may wait for ever.
             self._fail(group, _unknown())
             raise
-        for waiting, first in group.taken:
-            if waiting.task is not None:
-                _succeed(waiting, appended[first : first + len(waiting.appends)])
+        for waiting in group.taken:
+            _succeed(waiting, appended)
 
     async def _gather(self, group: Group) -> None:
         """Take what waits, up to the bounds of a commit; whoever does not fit in is told at once."""
@@ -239,7 +243,7 @@ class GroupCommit:
             ):
                 return
             try:
-                if not await group.place(waiting):
+                if not group.place_known(waiting) and not await group.place(waiting):
                     return
             except (WrongExpectedSeq, NotWriterError) as error:
                 _refuse(waiting, error)
@@ -261,16 +265,13 @@ class GroupCommit:
         self.commits += 1
         self.records += len(commit.records)
         self.largest = max(self.largest, len(commit.records))
-        for lane, head in group.after.items():
-            self._lanes.moved(lane, head)
-        if group.foreign is not None:
-            self._lanes.foreign = group.foreign
+        group.moved()
         for base in commit.bases:
             self._lanes.rebased(base)
         self._followers.offer(commit, number)
         if self.state == "suspended":
             self._resume()
-        if not all(waiting.own for waiting, _ in group.taken):
+        if not all(waiting.own for waiting in group.taken):
             self._anchors.note(commit.heads, len(commit.records))
             if self._anchors.due:
                 self._anchor()
@@ -285,22 +286,20 @@ class GroupCommit:
     def _step_back(self, group: Group, error: WrongExpectedSeq | NotWriterError) -> None:
         """Somebody else has written a lane: who wanted to write it is told, the others wait for the next commit."""
         again = []
-        for waiting, _ in group.taken:
+        for waiting in group.taken:
             lanes = {lane for lane, _, _ in waiting.appends}
             if error.lane is None or error.lane in lanes or waiting.alone:
                 _refuse(waiting, error)
             else:
                 again.append(waiting)
-        for lane in group.after:
-            if error.lane in {None, lane}:
-                self._lanes.forget(lane)
+        group.forget(error.lane)
         for waiting in reversed(again):
             self._queue.appendleft(waiting)
             self._waiting_records += waiting.records
             self._waiting_bytes += waiting.bytes
 
     def _fail(self, group: Group, error: JournalUnavailable) -> None:
-        for waiting, _ in group.taken:
+        for waiting in group.taken:
             _refuse(waiting, error)
 
     def _break(self, error: Exception) -> None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import trio
 
 from web4.journal.draft import NewEvent
-from web4.journal.errors import CorruptJournalError, JournalUnavailable, NotCommittedError, RetentionError
+from web4.journal.errors import (
+    CorruptJournalError,
+    JournalUnavailable,
+    LaneHalted,
+    NotCommittedError,
+    RetentionError,
+)
 from web4.journal.holds import holds, turn
 from web4.journal.lane import SERVER
 from web4.journal.own_events import JournalRetained
@@ -77,11 +83,14 @@ async def compact(
     Raises:
         RetentionError: `kept`: something below `seq` must stay; `no_snapshot`: no state stands for the records.
         CursorAhead: `seq` is beyond the head.
+        LaneHalted: What is damaged is evidence.
         JournalError: Everything that `Journal.append` raises. Running it again goes on where it was interrupted.
 
     Cancellation: between two steps; what is left to be pruned goes with the next run.
     """
     async with turn(journal):
+        if lane in journal.halted:
+            raise LaneHalted(f"{lane} was halted: {journal.halted[lane]}")
         head = await journal.head(lane)
         if head.base_seq:
             await prune(journal, lane)

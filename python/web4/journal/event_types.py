@@ -73,6 +73,9 @@ class EventType:
             raise TypeError(f"{self.name}: every field has one data class; look at {odd}")
         if not set(self.classes.values()) <= _CLASSES:
             raise TypeError(f"{self.name}: data classes are {', '.join(sorted(_CLASSES))}")
+        for one in msgspec.structs.fields(self.struct):
+            if self.classes[one.encode_name] == "hashed" and not _holds_hash(one.type):
+                raise TypeError(f"{self.name}: {one.encode_name!r} is hashed; declare it as `... | Hashed`")
         if (self.phase is None) != (self.subject is None):
             raise TypeError(f"{self.name}: a phase needs a subject, and only a phase has one")
         for name in (self.subject, self.command, self.idempotent, *self.refs.values()):
@@ -116,6 +119,15 @@ class EventType:
         return tuple(
             sorted((kind, str(value)) for kind, value in found if value not in (None, msgspec.UNSET))
         )
+
+
+def _holds_hash(declared: Any) -> bool:
+    """Whether a field can be what is stored of a hashed-only value (JRN-18b)."""
+    try:
+        msgspec.convert({"$hash": "0" * 64, "len": 0}, type=declared)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 class EventRegistry:

@@ -17,16 +17,13 @@ if TYPE_CHECKING:
     from web4.foundation.ids import IdSource
     from web4.journal.draft import Prepared
     from web4.journal.lane import Lane
-    from web4.journal.owned_lanes import OwnedLanes
+    from web4.journal.owned_lanes import OwnedLane, OwnedLanes
     from web4.journal.record import Record, Snapshot
-    from web4.journal.waiting import Part, Waiting
+    from web4.journal.waiting import Waiting
 
 _SALT: Final = 16
-_LONG_AGO: Final = -(2**63)
 # The constructors of named tuples are written in Python: at a hundred thousand records a second they are felt.
-_MAKE_SEALED: Final = partial(tuple.__new__, Sealed)
-_MAKE_APPENDED: Final = partial(tuple.__new__, Appended)
-_MAKE_HEAD: Final = partial(tuple.__new__, Head)
+_MAKERS: Final = tuple(partial(tuple.__new__, made) for made in (Sealed, Appended, Head, HeadMove))
 
 
 class Group:
@@ -41,18 +38,19 @@ class Group:
         self._lanes = lanes
         self._ids = ids
         self._read = read
-        self._parts: list[tuple[str, int, Lane, Head, Sequence[Prepared]]] = []
-        self._before: dict[Lane, Head] = {}
-        self._ends: dict[Lane, int] = {}
+        self._parts: list[tuple[str, Lane, Head, Sequence[Prepared]]] = []
+        self._owned: list[OwnedLane] = []
+        """The lane of each part, in the order they were placed."""
+        self._moves: list[HeadMove] = []
+        self._moving: list[OwnedLane] = []
+        self._number = lanes.next_group()
         self._bases: Sequence[Snapshot] = ()
         self._erasures: Sequence[tuple[Lane, int]] = ()
         self.foreign: int | None = None
-        self.taken: list[tuple[Waiting, int]] = []
-        """Batches, each with the place of its first part among the parts of all."""
+        self.taken: list[Waiting] = []
+        """Batches, each of which knows the place of its first part among the parts of all."""
         self.repeated: list[tuple[Waiting, list[Appended]]] = []
         """Batches that are there already."""
-        self.after: dict[Lane, Head] = {}
-        """Where the lanes end that this group moves, once it is sealed."""
         self.records = 0
         self.bytes = 0
 
@@ -61,6 +59,23 @@ class Group:
         """Whether there is nothing to write."""
         return not (self._parts or self._bases or self._erasures)
 
+    def place_known(self, waiting: Waiting) -> bool:
+        """Take a batch in as `place` does, if nobody has to be asked for that; whether it was taken."""
+        known = self._lanes.known
+        owned = []
+        for lane, _, expected in waiting.appends:
+            one = known(lane)
+            if one is None:
+                return False
+            end = one.end if one.group == self._number else one.head.seq
+            if expected != end and not self._fits(lane, expected, end, own=waiting.own):
+                return False
+            owned.append(one)
+        if waiting.alone:
+            return False
+        self._take(waiting, owned)
+        return True
+
     async def place(self, waiting: Waiting) -> bool:
         """Take a batch in, all of it or nothing; False: it has to wait until what is in the group is durable.
 
@@ -68,83 +83,94 @@ class Group:
             WrongExpectedSeq: A lane ends elsewhere, and not with this very batch (JRN-4a, d).
             NotWriterError: Another node writes one of the lanes.
         """
-        fits = True
-        for part in waiting.appends:
-            lane = part[0]
-            if lane not in self._ends:
-                head = self._lanes.known(lane) or await self._lanes.head(lane)
-                self._before[lane] = head
-                self._ends[lane] = head.seq
-            fits = fits and self._fits(part, own=waiting.own)
-        if not fits:
-            return await self._place_misfit(waiting)
+        owned = [await self._lanes.own(lane) for lane, _, _ in waiting.appends]
+        if not all(
+            self._fits(lane, expected, self._end(one), own=waiting.own)
+            for one, (lane, _, expected) in zip(owned, waiting.appends, strict=True)
+        ):
+            return await self._place_misfit(waiting, owned)
         if waiting.alone:
             for lane in {base.lane for base in waiting.bases} | {lane for lane, _ in waiting.erasures}:
-                await self._lanes.head(lane)  # only the writer of a lane changes what is kept of it
+                await self._lanes.own(lane)  # only the writer of a lane changes what is kept of it
             self._bases, self._erasures = waiting.bases, waiting.erasures
-        self.taken.append((waiting, len(self._parts)))
-        self.records += waiting.records
-        self.bytes += waiting.bytes
-        for lane, events, _ in waiting.appends:
-            before = self._before[lane]
-            if not before.seq:
-                before = before._replace(
-                    at=_LONG_AGO
-                )  # there is no time that the first record would go behind
-            self._parts.append((str(lane), len(self._parts), lane, before, events))
-            self._ends[lane] += len(events)
-            if lane == SERVER and not waiting.own:
-                self.foreign = self._ends[lane]
+        self._take(waiting, owned)
         return True
 
-    def _fits(self, part: Part, *, own: bool) -> bool:
-        lane, _, expected = part
-        end = self._ends[lane]
+    def _take(self, waiting: Waiting, owned: list[OwnedLane]) -> None:
+        parts = self._parts
+        waiting.first = len(parts)
+        self.taken.append(waiting)
+        self.records += waiting.records
+        self.bytes += waiting.bytes
+        for one, (lane, events, _) in zip(owned, waiting.appends, strict=True):
+            head = one.head
+            if one.group != self._number:
+                one.group, one.end = self._number, head[0]
+            one.end += len(events)
+            parts.append((one.text, lane, head, events))
+            self._owned.append(one)
+            if lane == SERVER and not waiting.own:
+                self.foreign = one.end
+
+    def _end(self, one: OwnedLane) -> int:
+        return one.end if one.group == self._number else one.head.seq
+
+    def _fits(self, lane: Lane, expected: int, end: int, *, own: bool) -> bool:
         if expected == end or own:
             return True
         # What the journal itself has said on `server` meanwhile is no change to its writer.
         foreign = self._lanes.foreign if self.foreign is None else self.foreign
         return lane == SERVER and foreign <= expected < end
 
-    async def _place_misfit(self, waiting: Waiting) -> bool:
+    async def _place_misfit(self, waiting: Waiting, owned: list[OwnedLane]) -> bool:
         """Find out whether a batch comes again; else refuse it."""
-        for lane, _, _ in waiting.appends:
-            if self._ends[lane] != self._before[lane].seq:
-                return False
+        if any(self._end(one) != one.head.seq for one in owned):
+            return False
         found = [
-            await find_repeated(
-                part, head=self._before[part[0]], foreign=self._lanes.foreign, read=self._read
-            )
-            for part in waiting.appends
+            await find_repeated(part, head=one.head, foreign=self._lanes.foreign, read=self._read)
+            for one, part in zip(owned, waiting.appends, strict=True)
         ]
         repeated = [appended for appended in found if appended is not None]
         if len(repeated) == len(found):
+            waiting.first = 0
             self.repeated.append((waiting, repeated))
             return True
-        if await self._look_again(waiting):
+        if await self._look_again(waiting, owned):
             return await self.place(waiting)
-        wrong = next(part for part in waiting.appends if not self._fits(part, own=waiting.own))
-        raise WrongExpectedSeq(wrong[0], expected=wrong[2], actual=self._ends[wrong[0]])
+        lane, expected, actual = next(
+            (lane, expected, one.head.seq)
+            for one, (lane, _, expected) in zip(owned, waiting.appends, strict=True)
+            if not self._fits(lane, expected, one.head.seq, own=waiting.own)
+        )
+        raise WrongExpectedSeq(lane, expected=expected, actual=actual)
 
-    async def _look_again(self, waiting: Waiting) -> bool:
+    async def _look_again(self, waiting: Waiting, owned: list[OwnedLane]) -> bool:
         """Whether another node has written one of the lanes since it was last looked at: the caller may know better."""
         moved = False
-        for lane, _, expected in waiting.appends:
-            if self._lanes.shared and expected > self._ends[lane]:
+        for one, (lane, _, expected) in zip(owned, waiting.appends, strict=True):
+            if self._lanes.shared and expected > one.head.seq:
                 self._lanes.forget(lane)
-                head = await self._lanes.head(lane)
-                moved = moved or head.seq > self._ends[lane]
-                self._before[lane], self._ends[lane] = head, head.seq
+                moved = (await self._lanes.own(lane)).head.seq > one.head.seq or moved
         return moved
 
     def seal(self) -> tuple[Commit, list[Appended]]:
         """What the backend is to make durable, and where each part goes, in the order they were placed."""
         # The order of history within a commit is that of lanes' names and numbers (JRN-20a).
-        parts = sorted(self._parts)
-        records, ends = _core.seal_group(parts, self._ids.token(_SALT * self.records), _MAKE_SEALED)
-        appended: list[Appended] = [None] * len(parts)  # type: ignore[list-item]  # each is filled in below
-        for (_, index, lane, before, _), (first, last, digest, at) in zip(parts, ends, strict=True):
-            appended[index] = _MAKE_APPENDED((first, last, digest))
-            self.after[lane] = _MAKE_HEAD((last, digest, at, *before[3:]))
-        moves = [HeadMove(lane, self._before[lane], after) for lane, after in self.after.items()]
-        return Commit(records, moves, self._bases, self._erasures), appended
+        records, appended, self._moves, last = _core.seal_group(
+            self._parts, self._ids.token(_SALT * self.records), _MAKERS
+        )
+        self._moving = [self._owned[index] for index in last]
+        return Commit(records, self._moves, self._bases, self._erasures), appended
+
+    def moved(self) -> None:
+        """Note that what was sealed is durable."""
+        for one, move in zip(self._moving, self._moves, strict=True):
+            one.head = move.after
+        if self.foreign is not None:
+            self._lanes.foreign = self.foreign
+
+    def forget(self, lane: object) -> None:
+        """Ask where `lane` ends before it is written again, or all lanes of the group, if it is None."""
+        for one in self._owned:
+            if lane is None or lane == one.lane:
+                self._lanes.forget(one.lane)

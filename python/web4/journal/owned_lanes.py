@@ -14,13 +14,32 @@ if TYPE_CHECKING:
     from web4.journal.record import Head, Record, Snapshot
 
 
+class OwnedLane:
+    """A lane that this journal writes.
+
+    Args:
+        lane: Which one.
+        head: Where it ends, as far as that is durable.
+    """
+
+    __slots__ = ("end", "group", "head", "lane", "text")
+
+    def __init__(self, lane: Lane, head: Head) -> None:
+        self.lane = lane
+        self.text = str(lane)
+        self.head = head
+        self.group = 0
+        """Number of the group that counts in `end`. What an earlier one left there means nothing."""
+        self.end = 0
+
+
 class OwnedLanes:
     """The heads that are durable and known, and where the last record on `server` is that is not the journal's own.
 
     Args:
         own: Become a lane's writer; its head.
         read: The newest records of a lane below a number, newest first.
-        bound: Heads held at most; the earliest known give way.
+        bound: Lanes held between two groups at most; the earliest known give way.
         shared: Whether other nodes may write lanes that this one has let go.
     """
 
@@ -36,42 +55,38 @@ class OwnedLanes:
         self._read = read
         self._bound = bound
         self.shared = shared
-        self._heads: dict[Lane, Head] = {}
-        self.known = self._heads.get
-        """The head of a lane, if it is held."""
+        self._lanes: dict[Lane, OwnedLane] = {}
+        self.known = self._lanes.get
+        """A lane, if it is held."""
         self.foreign = 0
+        self._groups = 0
 
-    async def head(self, lane: Lane) -> Head:
-        """The head of a lane that this journal writes, from now on at the latest."""
-        head = self._heads.get(lane)
-        if head is None:
-            head = await self._own(lane)
+    def next_group(self) -> int:
+        """The number of a new group. Only now lanes are let go: a group must find again what it has counted."""
+        while len(self._lanes) > self._bound:
+            del self._lanes[next(iter(self._lanes))]
+        self._groups += 1
+        return self._groups
+
+    async def own(self, lane: Lane) -> OwnedLane:
+        """A lane that this journal writes, from now on at the latest."""
+        owned = self._lanes.get(lane)
+        if owned is None:
+            owned = OwnedLane(lane, await self._own(lane))
             if lane == SERVER:
-                self.foreign = await self._last_foreign(head)
-            self._hold(lane, head)
-        return head
-
-    def moved(self, lane: Lane, head: Head) -> None:
-        """Note where a lane ends now."""
-        if lane in self._heads:
-            self._heads[lane] = head
-        else:
-            self._hold(lane, head)
+                self.foreign = await self._last_foreign(owned.head)
+            self._lanes[lane] = owned
+        return owned
 
     def rebased(self, base: Snapshot) -> None:
         """Note where a lane begins now."""
-        head = self._heads.get(base.lane)
-        if head is not None:
-            self._heads[base.lane] = head._replace(base_seq=base.seq, base_hash=base.record_hash)
+        owned = self._lanes.get(base.lane)
+        if owned is not None:
+            owned.head = owned.head._replace(base_seq=base.seq, base_hash=base.record_hash)
 
     def forget(self, lane: Lane) -> None:
         """Ask for the head again before the next commit."""
-        self._heads.pop(lane, None)
-
-    def _hold(self, lane: Lane, head: Head) -> None:
-        if len(self._heads) >= self._bound:
-            del self._heads[next(iter(self._heads))]
-        self._heads[lane] = head
+        self._lanes.pop(lane, None)
 
     async def _last_foreign(self, head: Head) -> int:
         before = head.seq + 1

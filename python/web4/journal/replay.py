@@ -17,6 +17,7 @@ from web4.journal.chain import check_run
 from web4.journal.errors import CorruptJournalError
 from web4.journal.lane import Lane, LaneKind
 from web4.journal.record import Head, Record, Snapshot
+from web4.journal.replay_result import MOST_OUTCOMES, Divergence, LaneReplay, Outcome, ReplayResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +25,21 @@ if TYPE_CHECKING:
     from web4.foundation.logic import LaneLogic
     from web4.journal.event_types import EventRegistry
 
+__all__ = [
+    "TRANSPARENT",
+    "DecisionCheck",
+    "Divergence",
+    "LaneReplay",
+    "Outcome",
+    "ReplayDefinition",
+    "ReplayResult",
+    "ReplaySource",
+    "replay",
+    "state_at",
+]
+
 TRANSPARENT: Final = ("journal.", "recovery.", "effect.")
 """Events whose names begin so are the runtime's own: no lane's logic sees them, unless it declares them itself."""
-MOST_OUTCOMES: Final = 1_000
-"""Outcomes and divergences that a result holds of one lane; their numbers stay exact."""
 _PAGE: Final = 500
 
 
@@ -93,61 +105,6 @@ class ReplaySource(Protocol):
 DecisionCheck = Callable[[Lane, Any, Record, Any], str | None]
 """Given lane, state before, record and event: how the recorded decision differs from the one `decide` would make now,
 or None. Which command a record answers is known to the rooms that give commands; they bring the check (JRN-22a)."""
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """The terminal event of a command: its record, and the command."""
-
-    seq: int
-    type: str
-    subject: str
-
-
-class Divergence(msgspec.Struct, frozen=True):
-    """Where what is recorded is not what replay comes to."""
-
-    lane: Lane
-    seq: int
-    detail: str
-
-
-class LaneReplay(msgspec.Struct, frozen=True, kw_only=True):
-    """What one lane came to.
-
-    Args:
-        seq: The last record that was taken into account.
-        begun_at: The record after which it began: 0, the lane's base, or where payloads end that were erased.
-        digest: BLAKE3 of the state's canonical bytes, in hex; None when the lane could not be replayed to its end.
-        applied: Events that the lane's logic was given.
-        outcomes: The first of its terminal events; `outcomes_digest` is over all of them, `outcomes_count` how many.
-        versions: Of each type of event, the newest version that was met; and of the logic, under the name `logic`.
-        stopped: Why it could not be replayed to its end; None if it could.
-    """
-
-    lane: Lane
-    seq: int
-    begun_at: int
-    digest: str | None
-    applied: int
-    outcomes: tuple[Outcome, ...]
-    outcomes_count: int
-    outcomes_digest: str
-    versions: Mapping[str, int]
-    stopped: str | None
-
-
-class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a journal came to. Two replays of the same bytes give equal results (JRN-22c)."""
-
-    journal_id: str
-    lanes: tuple[LaneReplay, ...]
-    divergences: tuple[Divergence, ...]
-    divergences_count: int
-
-    @property
-    def digest(self) -> str:
-        """One digest over all lanes."""
-        return blake3_hex(canonical([(str(one.lane), one.seq, one.digest) for one in self.lanes]))
 
 
 async def replay(

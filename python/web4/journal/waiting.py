@@ -22,7 +22,7 @@ ANYWHERE: Final = -1
 class Waiting:
     """A batch, and the task that waits for it; none if nobody does, or does any more (JRN-5e)."""
 
-    __slots__ = ("alone", "appends", "bases", "bytes", "erasures", "own", "records", "task")
+    __slots__ = ("alone", "appends", "bases", "bytes", "erasures", "first", "own", "records", "task")
 
     def __init__(
         self,
@@ -36,11 +36,15 @@ class Waiting:
         self.own = own
         self.bases = bases
         self.erasures = erasures
-        self.records = self.bytes = 0
+        records = size = 0
         for _, events, _ in appends:
-            self.records += len(events)
+            records += len(events)
             for event in events:
-                self.bytes += len(event.payload)
+                size += len(event.payload)
+        self.records = records
+        self.bytes = size
+        self.first = 0
+        """Where its first part is among what became of all parts of a commit, which is what its task is given."""
         self.task: trio.lowlevel.Task | None = None
         self.alone = bool(bases or erasures)
         """Whether it needs a commit of its own."""

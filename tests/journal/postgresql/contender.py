@@ -1,11 +1,13 @@
 """A node that wants one lane, in a process of its own: takes it when it can, and writes until it is told to stop.
 
 It says on standard output what it knows for certain, a line each: `own <seq>`, `ack <seq> <commit>`, `lost <code>`.
-With `blind` it never thinks its lease lost by itself: then nothing but the database's fence stops it.
+With `blind` it never thinks its lease lost by itself: then nothing but the database's fence stops it. Before it writes
+anything it waits for a byte on its standard input.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 import trio
@@ -32,6 +34,7 @@ async def main(conninfo: str, node: str, sight: str) -> None:
             except NotWriterError:
                 await trio.sleep(0.02)
         say(f"own {head.seq}")
+        await trio.lowlevel.FdStream(os.dup(0)).receive_some(1)
         count = 0
         while True:
             count += 1

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from tests.journal.sqlite.crashing import LIMITS, Ordeal
 from tests.journal.sqlite.reference import genesis, one_commit, seal
 from web4.journal.backends.sqlite import open_sqlite
-from web4.journal.errors import NotCommittedError, OutcomeUnknownError
-from web4.journal.lane import Lane
+from web4.journal.errors import JournalOpenError, NotCommittedError, OutcomeUnknownError
+from web4.journal.lane import SERVER, Lane
 from web4.testing.disk import SimulatedDisk
 
 if TYPE_CHECKING:
@@ -39,6 +39,16 @@ async def test_ack_means_durable(tmp_path: Path) -> None:
         recovered += ordeal.recovered
         seed += 1
     print(f"seeds {SEED} to {seed - 1}: {crashes} power cuts, {faults} faults, {recovered} commits recovered")
+
+
+async def test_no_copy_stays_where_the_engine_moved_cells(tmp_path: Path) -> None:
+    """JRN-16: a life in which an erased value stayed between the cells of a page, although deleting overwrites."""
+    ordeal = Ordeal(100_119, tmp_path / "j")
+    try:
+        for _ in range(14):
+            await ordeal.live()
+    finally:
+        ordeal.close()
 
 
 async def test_a_failed_sync_is_never_just_repeated(tmp_path: Path) -> None:
@@ -73,6 +83,31 @@ async def test_a_failed_sync_is_never_just_repeated(tmp_path: Path) -> None:
         async with open_sqlite(directory, vfs=disk.name, limits=LIMITS) as backend:
             assert ((await backend.head(lane)).seq == 2) == there
         disk.unregister()
+
+
+async def test_a_store_is_not_built_on_what_another_could_not_sync(tmp_path: Path) -> None:
+    """JRN-15b: whoever wrote the WAL last may have died of a failed sync; a commit behind it outlives a power cut."""
+    refused = 0
+    for seed in range(12):
+        disk = SimulatedDisk(f"inherited-{seed}", seed=seed)
+        directory = tmp_path / str(seed)
+        async with open_sqlite(directory, vfs=disk.name, limits=LIMITS):
+            disk.cut()
+        disk.restore()
+        disk.arm("sync", after=seed % 3)
+        try:
+            async with open_sqlite(directory, vfs=disk.name, limits=LIMITS):
+                disk.disarm()
+        except JournalOpenError:
+            refused += 1
+        async with open_sqlite(directory, vfs=disk.name, limits=LIMITS) as backend:
+            await backend.commit(one_commit(seal(SERVER, await backend.own(SERVER), [b'{"n":1}'])))
+            disk.cut()
+        disk.restore()
+        async with open_sqlite(directory, vfs=disk.name, limits=LIMITS) as backend:
+            assert (await backend.head(SERVER)).seq == 1
+        disk.unregister()
+    assert refused >= 4
 
 
 async def test_multi_lane_all_or_none(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,9 @@ def names_in(directory: Path) -> list[str]:
 
 
 def give_to_nobody(directory: Path) -> None:
-    """Root may write anywhere: so the directory becomes that of a user who is nobody, and can be reached by it."""
-    for path in (directory, *directory.iterdir()):
+    """Root may write anywhere: so the directory becomes that of a user who is nobody."""
+    for path in (directory.parent, directory, *directory.iterdir()):
         os.chown(path, 65534, 65534)
-    for parent in directory.parents:
-        if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
 
 
 async def write_one(directory: Path) -> None:
@@ -285,20 +283,27 @@ trio.run(main)
 """
 
 
-async def test_a_directory_that_cannot_be_written_can_be_read(tmp_path: Path) -> None:
-    """JRN-11b: without a writer and without a right to write, the store is read all the same."""
-    directory = tmp_path / "j"
-    await write_one(directory)
-    if os.geteuid() == 0:
-        give_to_nobody(directory)
-    directory.chmod(0o500)
-    try:
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_directory_that_cannot_be_written_can_be_read(killed: bool) -> None:
+    """JRN-11b: without a writer and without a right to write, the store is read, as it was closed or left by a kill."""
+    # Not below pytest's directory, which is for one user only.
+    with tempfile.TemporaryDirectory() as parent:
+        directory = Path(parent) / "j"
+        if killed:
+            child = await trio.to_thread.run_sync(writing_child, directory)
+            child.kill()
+            child.communicate()
+            assert (directory / "journal.db-wal").stat().st_size
+        else:
+            await write_one(directory)
+        if os.geteuid() == 0:
+            give_to_nobody(directory)
+        directory.chmod(0o500)
         done = await trio.run_process(
             [sys.executable, "-c", AS_SOMEBODY, str(directory)],
             capture_stdout=True,
             capture_stderr=True,
             check=False,
         )
-    finally:
         directory.chmod(0o700)
     assert done.stdout.decode().split("\n")[:2] == ["read_only_directory", "1 1"], done.stderr.decode()

@@ -52,11 +52,10 @@ def emit(kind: str, /, **fields: Any) -> None:
 
 async def remembered(journal: Journal, cip: CipRuntime) -> dict[str, list[str]]:
     """Of every peer its trust, and the digest of its lane's state as the records have it."""
-    definition = peer_definition(cip.trust, OPTIONS)
     return {
         lane.id: [
             cip.trust.state(lane.id),
-            blake3_hex(encode_state((await rebuild(journal, lane, definition)).state)),
+            blake3_hex(encode_state((await rebuild(journal, lane, peer_definition())).state)),
         ]
         for lane, _ in await journal.heads("peer")
     }

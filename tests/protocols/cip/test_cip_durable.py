@@ -13,11 +13,11 @@ from tests.protocols.cip.examples import ADA, BOB, EVE, FACT, INTENT, TRACE
 from tests.protocols.cip.nodes import Node, nodes, until
 from web4 import rtt
 from web4.actors.rebuilding import rebuild
-from web4.foundation.digest import canonical
 from web4.journal.backends.memory import Fault, MemoryStore, ScriptedFaults
 from web4.journal.errors import CorruptJournalError, JournalError
 from web4.journal.journal import Journal, NewEvent
 from web4.journal.lane import Lane
+from web4.journal.redaction import Redactor
 from web4.protocols.cip import accept
 from web4.protocols.cip import messages as m
 from web4.protocols.cip.durable_lane import peer_definition
@@ -44,15 +44,11 @@ if TYPE_CHECKING:
     from web4.journal.event_types import EventType
 
 
-class Discreet:
-    """A redactor that rewrites where people met."""
-
-    def persist(self, one: EventType, event: Any, payload: bytes) -> tuple[Any, bytes]:
-        """As the journal's own: the event and its bytes, as they are to be stored."""
-        if one.name == "trust.recorded" and event.reason.startswith("met at"):
-            event = msgspec.structs.replace(event, reason="met in person")
-            payload = canonical(event)
-        return event, payload
+def discreet(one: EventType, event: Any) -> Any:
+    """A hook that rewrites where people met."""
+    if one.name == "trust.recorded" and event.reason.startswith("met at"):
+        return msgspec.structs.replace(event, reason="met in person")
+    return event
 
 
 OF_ADA = Lane("peer", ADA.fingerprint)
@@ -76,8 +72,7 @@ def journal_of(node: Node) -> Journal:
 async def state_of(node: Node, peer: str) -> bytes:
     """A lane's state as the journal has it, rebuilt from its records alone."""
     journal = journal_of(node)
-    definition = peer_definition(node.cip.trust, node.cip._context.options)
-    return encode_state((await rebuild(journal, Lane("peer", peer), definition)).state)
+    return encode_state((await rebuild(journal, Lane("peer", peer), peer_definition())).state)
 
 
 async def test_trust_survives(clock: MockClock, tmp_path: Path) -> None:
@@ -417,7 +412,8 @@ async def test_room_is_held_while_the_journal_writes(clock: MockClock, tmp_path:
 async def test_live_state_is_what_was_persisted(clock: MockClock, tmp_path: Path) -> None:
     """JRN-19b: a redaction hook that rewrites an event rewrites it for the live state, too."""
 
-    async with met(tmp_path, bob={"store": MemoryStore(), "redactor": Discreet()}) as (_, bob, _):
+    redactor = Redactor(bytes(32), before_persist=[discreet])
+    async with met(tmp_path, bob={"store": MemoryStore(), "redactor": redactor}) as (_, bob, _):
         act = OperatorPromote(at_ms=1, human="grace", reason="met at 12 Long Lane")
         await bob.cip.trust_command(ADA.fingerprint, act)
         fsm = bob.cip.trust.fsm(ADA.fingerprint)

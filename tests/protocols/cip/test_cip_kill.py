@@ -18,8 +18,13 @@ import trio
 
 from tests.protocols.cip.examples import ADA, BOB, EVERYTHING, FACT, TRACE
 from web4 import rtt
-from web4.protocols.cip import CipOptions, CipRuntime
+from web4.journal import EventRegistry
+from web4.journal.backends.sqlite import open_sqlite
+from web4.journal.replay import replay
+from web4.journal.verify import verify
+from web4.protocols.cip import PEER_EVENTS, CipOptions, CipRuntime
 from web4.protocols.cip import messages as m
+from web4.protocols.cip.durable_lane import peer_definition
 from web4.protocols.errors import HandshakeFailed, NotConnectedError
 
 if TYPE_CHECKING:
@@ -160,3 +165,13 @@ async def test_kill_and_remember(tmp_path: Path) -> None:
             assert states[0] == states[1]
             assert states[0][ADA.fingerprint][0] == "probing"
             nursery.cancel_scope.cancel()
+    # What is on disk holds by itself: chain, snapshots, blobs; and replay without any snapshot gives that state.
+    registry = EventRegistry(PEER_EVENTS)
+    async with open_sqlite(tmp_path / "journal", read_only=True) as store:
+        report = await verify(store, registry, fingerprint=BOB.fingerprint)
+        assert report.clean, report.findings
+        replayed = await replay(store, {"peer": peer_definition()}, registry)
+    assert [(lane.lane.id, lane.digest, lane.stopped) for lane in replayed.lanes] == [
+        (ADA.fingerprint, states[0][ADA.fingerprint][1], None)
+    ]
+    assert replayed.divergences == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,13 +22,12 @@ from web4.journal.event_types import EventRegistry
 from web4.journal.lane import Lane
 from web4.journal.opening import open_journal
 from web4.journal.record import Snapshot
-from web4.protocols.cip import CipOptions
-from web4.protocols.cip.durable_lane import PeerDefinition, peer_definition
+from web4.protocols.cip.durable_lane import peer_definition
 from web4.protocols.cip.handshake import HandshakeStep
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
 from web4.protocols.cip.peer_logic import IdHeard, PeerLogic, PeerState, Rest, Rested
 from web4.protocols.cip.replay import Heard, ReplayLimits, ReplayWindow
-from web4.trust import Anchored, ManualOverride, TrustEvent, TrustRegistry
+from web4.trust import Anchored, ManualOverride, TrustEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,10 +47,6 @@ async def opened(store: MemoryStore) -> AsyncIterator[Journal]:
         yield journal
 
 
-def definition(**options: Any) -> PeerDefinition:
-    return peer_definition(TrustRegistry(), CipOptions(agent_id="bob", **options))
-
-
 def commands_of(recorded: list[tuple[str, PeerCommand]]) -> list[PeerCommand]:
     """What Bob's lane of Ada is told in a busy life, and what comes of it later."""
     busy_life()
@@ -67,7 +62,7 @@ def commands_of(recorded: list[tuple[str, PeerCommand]]) -> list[PeerCommand]:
 
 async def test_rebuilt_byte_for_byte(recorded: list[tuple[str, PeerCommand]]) -> None:
     """TRUST-7: live, replayed, from every snapshot and after a restart: equal bytes after every append."""
-    store, logic = MemoryStore(), definition()
+    store, logic = MemoryStore(), peer_definition()
     async with opened(store) as journal:
         writer = await open_lane_writer(journal, LANE, logic)
         kinds = set()
@@ -92,7 +87,7 @@ async def test_rebuilt_byte_for_byte(recorded: list[tuple[str, PeerCommand]]) ->
 
 async def test_compaction_changes_nothing(recorded: list[tuple[str, PeerCommand]]) -> None:
     """JRN-17b: with the lane's beginning taken away, at any record, the state is the same; so is what follows."""
-    commands, logic = commands_of(recorded), definition()
+    commands, logic = commands_of(recorded), peer_definition()
     chance = random.Random(7)
     async with opened(MemoryStore()) as journal:
         writer = await open_lane_writer(journal, LANE, logic)
@@ -116,7 +111,7 @@ async def test_compaction_changes_nothing(recorded: list[tuple[str, PeerCommand]
 
 async def test_bad_snapshot(recorded: list[tuple[str, PeerCommand]]) -> None:
     """JRN-7b: a damaged snapshot, or one of another logic, is passed over; a damaged base halts."""
-    logic = definition()
+    logic = peer_definition()
     store = MemoryStore()
     async with opened(store) as journal:
         writer = await open_lane_writer(journal, LANE, logic)

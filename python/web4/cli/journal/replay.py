@@ -172,5 +172,5 @@ def _lines(result: "ReplayResult", others: "Sequence[_ChainOnly]", wrong: int) -
         lines.append(paint("divergence", "red") + visible(f": {each.lane} {each.seq}: {each.detail}"))
     if result.divergences_count > len(result.divergences):
         lines.append(f"and {result.divergences_count - len(result.divergences)} divergences more")
-    verdict = paint(f"{wrong} findings", "red") if wrong else paint("clean", "green")
-    return [*lines, f"digest {result.digest}", verdict]
+    lines.append(f"{len(result.lanes)} lanes replayed, {len(others)} not; digest {result.digest}")
+    return [*lines, paint(f"{wrong} findings", "red") if wrong else paint("clean", "green")]

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from web4.journal.lane import Lane
     from web4.journal.record import Record
 
-_PAGE = 500
+_PAGE = 100
+"""Records that are held at a time: each may have 256 KiB."""
 _LOOK_S = 0.05
 """The engine tells other processes nothing: a follower looks 20 times a second."""
 
@@ -101,6 +102,7 @@ class _Tail:
         self._count = 0
         self._journal = ""
         self._strict = False
+        self._until: int | None = None
 
     async def begin(
         self, backend: "Backend", output: Output, *, lines: int, after: str | None, follow: bool
@@ -115,19 +117,15 @@ class _Tail:
             await require_lane(backend, self.lane)
         elif self.lane is not None and (await backend.head(self.lane)).seq == 0:
             output.notice(f"nobody has written {self.lane} yet; waiting for its first record")
+        newest = await self._newest()
+        self._until = None if follow else newest
         if after is not None:
-            self._place = await self._read_cursor(after)
+            self._place = await self._read_cursor(after, newest)
             self._strict = after != "0"
-            return
-        last = await self._read_last(lines)
-        if last:
-            await self._show(last)
-            self._place = self._place_of(last[-1])
-        elif not lines:
-            newest = await self._read_last(1)
-            self._place = self._place_of(newest[-1]) if newest else 0
-        if last or not lines:
-            self._strict = True
+        elif lines:
+            self._place = await self._before_last(lines, newest)
+        else:
+            self._place, self._strict = newest, True
 
     async def go_on(self, *, follow: bool) -> None:
         """Show what comes after."""
@@ -136,6 +134,8 @@ class _Tail:
             if records:
                 await self._show(records)
                 self._place = self._place_of(records[-1])
+            if self._until is not None and self._place >= self._until:
+                return
             if len(records) < _PAGE:
                 await self._output.flush()
                 if not follow:
@@ -159,21 +159,24 @@ class _Tail:
     def _place_of(self, record: "Record") -> int:
         return record.position if self.lane is None else record.seq
 
-    async def _read_last(self, count: int) -> "list[Record]":
-        found: list[Record] = []
-        before: int | None = None
-        while len(found) < count:
-            limit = min(_PAGE, count - len(found))
-            if self.lane is None:
-                page = await self._backend.scan(before=before, limit=limit, reverse=True)
-            else:
-                page = await self._backend.read(self.lane, before=before, limit=limit, reverse=True)
-            found += page
-            if len(page) < limit:
+    async def _newest(self) -> int:
+        if self.lane is not None:
+            return (await self._backend.head(self.lane)).seq
+        records = await self._backend.scan(limit=1, reverse=True)
+        return records[0].position if records else 0
+
+    async def _before_last(self, count: int, newest: int) -> int:
+        """The place before the last `count` records."""
+        if self.lane is not None:
+            return max(newest - count, (await self._backend.head(self.lane)).base_seq)
+        place = newest + 1
+        while count > 0:
+            page = await self._backend.scan(before=place, limit=min(_PAGE, count), reverse=True)
+            if not page:
                 break
-            before = self._place_of(page[-1])
-        found.reverse()
-        return found
+            place = page[-1].position
+            count -= len(page)
+        return place - 1
 
     async def _read_next(self) -> "list[Record]":
         if self.lane is None:
@@ -187,6 +190,8 @@ class _Tail:
                 if self._strict and self._place < head.base_seq:
                     raise Compacted(self.lane, base_seq=head.base_seq)
         self._strict = True
+        if self._until is not None:
+            records = [record for record in records if self._place_of(record) <= self._until]
         return records
 
     async def _gap(self, before: int) -> None:
@@ -196,7 +201,7 @@ class _Tail:
         else:
             self._output.notice(f"records between positions {self._place} and {before} were compacted away")
 
-    async def _read_cursor(self, text: str) -> int:
+    async def _read_cursor(self, text: str, newest: int) -> int:
         if text.isascii() and text.isdigit() and (text == "0" or self.lane is not None):
             place = int(text)
         else:
@@ -208,15 +213,11 @@ class _Tail:
             if cursor.lane != (None if self.lane is None else str(self.lane)):
                 raise CursorError("the cursor belongs to another lane", code="foreign_cursor", field="after")
             place = cursor.place
-        if self.lane is not None:
-            head = await self._backend.head(self.lane)
-            if place > head.seq:
-                raise CursorAhead(self.lane, head=head.seq)
+        if place <= newest:
             return place
-        newest = await self._backend.scan(limit=1, reverse=True)
-        if place and (not newest or place > newest[0].position):
-            raise CursorError("the journal ends before that cursor", code="cursor_ahead", field="after")
-        return place
+        if self.lane is not None:
+            raise CursorAhead(self.lane, head=newest)
+        raise CursorError("the journal ends before that cursor", code="cursor_ahead", field="after")
 
     # --- showing ----------------------------------------------------------------------------------------
 

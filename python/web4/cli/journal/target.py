@@ -25,14 +25,17 @@ def journal_directory(directory: Path | None, common: Common) -> Path:
     Raises:
         CommandError: `usage`: two are named; `not_for_bundles`.
         JournalOpenError: `not_found`.
+        OSError: It cannot be looked at.
     """
     named = _named(directory, common)
     if is_bundle(named):
         raise CommandError(f"{named} is a bundle", code="not_for_bundles")
     for place in (named, named / "journal"):
-        if os.path.lexists(place / _DATABASE):
+        if _is_there(place / _DATABASE):
             return place
-    what = "there is no journal in it" if named.is_dir() else "there is no such directory"
+    what = "there is no such directory"
+    if _is_there(named):
+        what = "there is no journal in it" if named.is_dir() else "it is no directory"
     raise JournalOpenError(f"{named}: {what}", code="not_found")
 
 
@@ -46,13 +49,25 @@ def journal_or_bundle(directory: Path | None, common: Common) -> tuple[Path, boo
 
 def is_bundle(path: Path) -> bool:
     """Whether a directory looks like an incident bundle."""
-    return os.path.lexists(path / _MANIFEST) and not os.path.lexists(path / _DATABASE)
+    return _is_there(path / _MANIFEST) and not _is_there(path / _DATABASE)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is there; OSError if that cannot be seen."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _named(directory: Path | None, common: Common) -> Path:
     if directory is not None and common.data is not None:
         raise CommandError("a directory and --data are both given", code="usage")
-    return directory or common.data or _default()
+    named = directory or common.data or _default()
+    if any("\ud800" <= one <= "\udfff" for one in str(named)):
+        raise CommandError(f"{str(named)!a} is not UTF-8", code="usage")
+    return named
 
 
 def _default() -> Path:

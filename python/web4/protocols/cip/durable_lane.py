@@ -16,7 +16,15 @@ from web4.protocols.cip.handshake import Closed, HandshakeStep
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
 from web4.protocols.cip.peer import PeerLane, report_step
 from web4.protocols.cip.peer_logic import PeerCommand, PeerEvent, PeerLogic, PeerOutcome, PeerState, Rest
-from web4.trust import ManualOverride, OperatorBlock, OperatorPromote, TrustEvent, TrustLogic
+from web4.protocols.cip.replay import ReplayLimits
+from web4.trust import (
+    ManualOverride,
+    OperatorBlock,
+    OperatorPromote,
+    TrustEvent,
+    TrustLimits,
+    TrustLogic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,9 +66,9 @@ def _nobody_asks(_peer: str, _error: Exception) -> None:
     """Nobody wants to know that a lane broke."""
 
 
-def peer_definition(trust: TrustRegistry, options: CipOptions) -> PeerDefinition:
-    """The definition of the lanes of a node with these limits."""
-    logic = PeerLogic(trust=TrustLogic(trust.limits), replay=options.replay)
+def peer_definition(trust: TrustLimits | None = None, replay: ReplayLimits | None = None) -> PeerDefinition:
+    """The definition of the lanes of a node that decides under these limits; replay needs none."""
+    logic = PeerLogic(trust=TrustLogic(trust or TrustLimits()), replay=replay or ReplayLimits())
     return PeerDefinition(logic=logic, state=PeerState, events=PEER_EVENTS, version=LOGIC_VERSION)
 
 

@@ -45,7 +45,7 @@ class Peers:
         self._journal = journal
         self._linked = linked
         self._broken = broken
-        self._definition = peer_definition(context.trust, context.options)
+        self._definition = peer_definition(context.trust.limits, context.options.replay)
         self._held: dict[str, Peer] = {}
         self._used: Counter[str] = Counter()
         self._swept_ms = 0

@@ -15,6 +15,7 @@ from web4.journal.backends.postgresql.encoding import (
     text,
     text_array,
 )
+from web4.journal.backends.postgresql.tables import PLACES_BITS
 from web4.journal.backends.postgresql.wire import Statement, StatementRefusedError
 from web4.journal.errors import NotWriterError, WrongExpectedSeq
 
@@ -36,7 +37,8 @@ _MOVE: Final = Statement(
     "move_heads",
     """WITH moved AS (
         UPDATE @.lanes AS l SET seq = m.seq, hash = m.hash, at = m.at
-        FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bytea[], $8::bigint[])
+        FROM (SELECT unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::bytea[]),
+            unnest($6::bigint[]), unnest($7::bytea[]), unnest($8::bigint[]))
             AS m (lane, epoch, was_seq, was_hash, seq, hash, at)
         WHERE l.lane = m.lane AND (l.owner = $1) IS TRUE AND l.epoch = m.epoch
             AND l.seq = m.was_seq AND l.hash = m.was_hash
@@ -56,10 +58,9 @@ _REBASE: Final = Statement(
 _INSERT: Final = Statement(
     "insert_records",
     """INSERT INTO @.records (lane, seq, position, header, payload, salt, payload_hash, hash)
-    SELECT r.lane, r.seq, (($1::bigint + (SELECT pg_current_xact_id()::text::bigint)) << 16) + r.place - 1,
-        r.header, r.payload, r.salt, r.payload_hash, r.hash
-    FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[])
-        WITH ORDINALITY AS r (lane, seq, header, payload, salt, payload_hash, hash, place)""",
+    SELECT unnest($2::bigint[]), unnest($3::bigint[]),
+        (($1::bigint + (SELECT pg_current_xact_id()::text::bigint)) << 16) + generate_subscripts($2::bigint[], 1) - 1,
+        unnest($4::bytea[]), unnest($5::bytea[]), unnest($6::bytea[]), unnest($7::bytea[]), unnest($8::bytea[])""",
 )
 _INSERT_REFS: Final = Statement(
     "insert_refs",
@@ -147,9 +148,12 @@ async def write(connection: Connection, leases: Leases, commit: Commit, *, offse
     Raises:
         NotWriterError: `lease_lost`.
         WrongExpectedSeq: A lane ends elsewhere.
+        ValueError: A commit that contradicts itself, or has more records than positions hold: 65 536.
         StatementRefusedError, ConnectionLostError: As `Connection.run`.
     """
     held = check_held(leases, commit)
+    if len(commit.records) > 1 << PLACES_BITS:
+        raise ValueError(f"a commit of {len(commit.records)} records")
     try:
         answers = await connection.run(*_calls(commit, held, leases.node, offset))
     except StatementRefusedError as refusal:

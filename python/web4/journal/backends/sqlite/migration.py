@@ -117,6 +117,9 @@ def migrate(path: Path, *, vfs: str | None) -> None:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             raise
+        # It holds the store twice over; what opens next need not look through that.
+        with suppress(apsw.BusyError):
+            connection.wal_checkpoint(None, apsw.SQLITE_CHECKPOINT_TRUNCATE)
     finally:
         throw_away(connection)
 

@@ -284,6 +284,7 @@ class SqliteBackend:
             found["commits"] = figures.commits
             found["checkpoints"] = figures.checkpoints
             found["flushes"] = figures.flushes
+            found["flushed"] = self._writer.flushed
             found["reopened"] = figures.reopened
             found["last_fault"] = figures.last_fault
         return found

@@ -13,6 +13,7 @@ from web4.journal.backends.sqlite.commits import Counters, LaneCache, write_comm
 from web4.journal.backends.sqlite.engine import connect_writer, rewrite_wal, set_durable, throw_away
 from web4.journal.backends.sqlite.faults import certainly_not_written, describe, is_full, not_committed
 from web4.journal.backends.sqlite.migration import copies
+from web4.journal.backends.sqlite.slack import MOST_PAGES, clear_slack
 from web4.journal.errors import NotCommittedError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ class Writer:
         self._pages = 0  # the engine's count of pages written when the last checkpoint was made
         self._unflushed: float | None = None  # since when a relaxed commit waits for the disk
         self._looked = 0.0  # when free space was looked at
+
+    @property
+    def flushed(self) -> bool:
+        """Whether every commit so far would survive the loss of power."""
+        return self._unflushed is None
 
     # --- the connection -----------------------------------------------------------------------------------
 
@@ -278,10 +284,17 @@ class Writer:
         """
         connection = self._ready()
         try:
+            small = int(connection.pragma("page_count")) < MOST_PAGES
+            if not small:
+                connection.execute("VACUUM")
             connection.wal_checkpoint(None, apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            self._pages = self._written()
             for copy in copies(self._path):
                 copy.unlink(missing_ok=True)
+            # The connection remembers pages as they were.
+            self._drop()
+            if small:
+                clear_slack(self._path, vfs=self._vfs)
+            self._reopen()
         except apsw.Error as error:
             self._take_back(error)
             raise not_committed(error) from error
