@@ -57,7 +57,10 @@ class Setup:
     def _next_life(self) -> int:
         """How often a process was started in this directory, this time included."""
         counter = self.directory / "lives"
-        life = 1 + (int(counter.read_text()) if counter.exists() else 0)
+        try:
+            life = 1 + (int(counter.read_text()) if counter.exists() else 0)
+        except ValueError:  # cut off, or no demo's directory at all
+            raise OSError(f"{counter} holds no number: this is not a directory that the demo kept") from None
         counter.write_text(f"{life}\n")
         return life
 

@@ -150,6 +150,16 @@ def test_demo_keep_remembers(tmp_path: Path, arguments: list[str]) -> None:
         assert ready["mallory"] != fingerprints[0]["mallory"], "whom bob has blacklisted would not come in"
 
 
+def test_demo_of_a_damaged_directory_says_so(tmp_path: Path) -> None:
+    """DEMO-4: what an earlier run could not write whole is the environment's fault: a word, no traceback."""
+    (tmp_path / "bob").mkdir(mode=0o700)
+    (tmp_path / "bob" / "lives").write_text("")
+    done = run("--keep", str(tmp_path))
+    assert done.returncode == 3
+    assert "lives holds no number" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_demo_of_a_journal_in_use_says_so(tmp_path: Path) -> None:
     """DEMO-4, JRN-11b: what another demo keeps at this moment is the environment's trouble."""
     kept = tmp_path / "kept"

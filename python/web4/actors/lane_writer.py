@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple
 
 import trio
 
+from web4.actors.aside import aside
 from web4.actors.definition import Command, Effect, Event, Origin, Reply, State
 from web4.actors.errors import EffectError, MailboxFullError
 from web4.actors.rebuilding import rebuild
@@ -41,7 +42,7 @@ MAX_EFFECTS: Final = 1_024
 """Effects of one lane that may be open: a decision that requests another is refused as busy."""
 _MAX_DECIDED: Final = 512
 _SNAPSHOT_EVENTS: Final = 1_000
-_HELD: Final = frozenset({"busy", "suspended", "outcome_unknown"})
+HELD: Final = frozenset({"busy", "suspended", "outcome_unknown"})
 """Why an append did not return that may be tried again with the same events (JRN-4d)."""
 
 
@@ -277,7 +278,7 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
             appended = await self._journal.append(self.lane, batch, expected_seq=self.seq)
         except JournalUnavailable as error:
             self._doubtful = self._doubtful or error.code == "outcome_unknown"
-            if error.code not in _HELD:
+            if error.code not in HELD:
                 self._break(error)
             raise
         except trio.Cancelled:
@@ -328,9 +329,9 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         """
         state, seq, digest = self.durable_state, self.seq, self._hash
         events, size = self._events_since, self._bytes_since
-        # Counted at once: what is due is due once, also while this one is under way, and when it fails.
+        # Counted at once: what is due is due once, also while this one is under way, and when it cannot be encoded.
         self._events_since = self._bytes_since = 0
-        data = self.definition.encode(state)
+        data = await aside(size + self._snapshot_bytes, self.definition.encode, state)
         self._snapshot_bytes = len(data)
         try:
             await self._journal.put_snapshot(

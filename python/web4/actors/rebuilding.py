@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple
 import msgspec
 
 from web4 import _core
+from web4.actors.aside import aside
 from web4.actors.definition import State
 from web4.journal.errors import CorruptJournalError
 
@@ -130,7 +131,7 @@ async def _state_of(
     ):
         return "logic_version"
     try:
-        return (_carried(definition, snapshot),)
+        return (await aside(len(snapshot.state), _carried, definition, snapshot),)
     except LookupError:
         return "logic_version"
     except (ValueError, TypeError, ArithmeticError, AttributeError):

@@ -50,8 +50,8 @@ async def verify(
 
     Args:
         backend: An open store; reading is enough.
-        registry: The event types that the lanes were written with; without it schemas and unfinished work are not
-            checked.
+        registry: The event types that the lanes were written with, to which the journal's own are added; without it
+            schemas and unfinished work are not checked.
         lanes: Only these; blobs, and lanes that are missing as a whole, are then not looked at.
         kinds: The kinds of lanes whose events the registry knows; lanes of others are checked as if there were none.
             All kinds if left out.
@@ -90,6 +90,11 @@ class _Verification:
         self._fingerprint = fingerprint
         self._progress = progress
         self._own = EventRegistry(OWN_EVENTS)
+        if registry is not None:
+            for (
+                one
+            ) in OWN_EVENTS:  # as opening does: whoever looks need not know how a journal talks to itself
+                registry.register(one)
         self._anchored: dict[str, tuple[int, str]] = {}
         self.report = VerifyReport(journal_id=backend.journal_id.hex())
 

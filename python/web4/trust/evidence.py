@@ -33,6 +33,8 @@ class EvidenceStore:
         self._of_peer: Counter[str] = Counter()
         self._held: dict[str, bytes] = {}
         self._leaving: dict[str, deque[str]] = {}
+        self._needed: Counter[str] = Counter()
+        """Of how many peers an envelope is still on its way."""
         self._bytes = 0
         self.refused = 0
 
@@ -44,8 +46,9 @@ class EvidenceStore:
 
     def put(self, peer: str, blake3: str, envelope: bytes) -> bool:
         """Keep `envelope`, evidence against `peer`, under its digest; say whether it is held."""
-        if blake3 in self._held:
-            return True
+        waiting = self._leaving.get(peer, ())
+        if blake3 in self._held and (blake3 in waiting or not self._blobs):
+            return True  # another peer's way into blobs may be later than the event that cites this
         size = len(envelope)
         if not self.room(peer, size):
             self.refused += 1
@@ -55,6 +58,7 @@ class EvidenceStore:
         self._of_peer[peer] += size
         if self._blobs:
             self._leaving.setdefault(peer, deque()).append(blake3)
+            self._needed[blake3] += 1
         return True
 
     def get(self, blake3: str) -> bytes | None:
@@ -74,6 +78,9 @@ class EvidenceStore:
     def gone(self, peer: str) -> None:
         """Say that what `leaving` gave is a blob."""
         waiting = self._leaving[peer]
-        del self._held[waiting.popleft()]
+        blake3 = waiting.popleft()
+        self._needed[blake3] -= 1
+        if not self._needed[blake3]:
+            del self._held[blake3], self._needed[blake3]
         if not waiting:
             del self._leaving[peer]

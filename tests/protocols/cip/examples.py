@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from web4.foundation.identity import Identity
 from web4.foundation.ids import SeededIds
 from web4.protocols.cip import messages as m
-from web4.protocols.cip.actions import Action, Arm, AskIntent, Close, Deliver, Established, Send
+from web4.protocols.cip.actions import Action, Arm, AskIntent, Close, Deliver, Established, Report, Send
 from web4.protocols.cip.agreement import Offer
 from web4.protocols.cip.context import CipContext, SessionFacts
 from web4.protocols.cip.options import CipOptions
@@ -220,6 +220,8 @@ class Node:
         out: list[tuple[m.ChannelKind, Sealed]] = []
         for action in actions:
             match action:
+                case Report(kind=kind, fields=fields):
+                    self.emit(kind, **fields)
                 case Send(channel=channel, sealed=letter):
                     out.append((channel, letter))
                     self.sent.append(letter)

@@ -19,13 +19,16 @@ from tests.protocols.cip.examples import (
     Pair,
     sealed,
 )
+from web4.actors.errors import MailboxFullError
 from web4.foundation.errors import InvalidEnvelopeError
 from web4.protocols.cip import Delivery, Inbox
 from web4.protocols.cip import messages as m
-from web4.protocols.cip.handshake import HandshakeStep
+from web4.protocols.cip.handshake import Closed, HandshakeStep, Opened
 from web4.protocols.cip.meters import SlidingWindow
 from web4.protocols.cip.options import CipOptions
-from web4.trust import HandshakeOk, OperatorBlock
+from web4.protocols.cip.peer_logic import PeerLogic, PeerState
+from web4.protocols.cip.stranger import MAX_COMMANDS, Stranger
+from web4.trust import EvidenceStore, HandshakeOk, OperatorBlock
 
 MANY = tuple(f"c{number}" for number in range(5_000))
 
@@ -189,3 +192,31 @@ def test_a_peer_with_a_session_is_not_idle() -> None:
     assert not peer.idle(pair.clock.wall_ms() + 10**9)
     pair.bob.session.closed()
     assert peer.idle(pair.clock.wall_ms() + 10**9)
+
+
+def test_a_stranger_is_held_within_a_bound() -> None:
+    """LIM-1: what is held of a peer without a record has an end, and is forgotten with its last session."""
+    stranger = Stranger(PeerLogic())
+    for number in range(MAX_COMMANDS):
+        stranger.decide(Opened(session_id=f"{number}", at_ms=1, role="responder"))
+    with pytest.raises(MailboxFullError):
+        stranger.decide(Opened(session_id="one more", at_ms=1, role="responder"))
+    for number in range(MAX_COMMANDS):
+        stranger.decide(Closed(session_id=f"{number}", at_ms=2))
+    assert (stranger.commands, stranger.state) == ([], PeerState())
+    assert len(stranger.tell()) == 2 * MAX_COMMANDS
+    assert (stranger.tell(), stranger.told) == ([], 0)
+
+
+def test_an_envelope_that_tells_against_two_is_a_blob_before_either_event() -> None:
+    """JRN-8b: the second peer's event must not rest on the first one's way into blobs."""
+    store = EvidenceStore(blobs=True)
+    assert store.put("one", "digest", b"envelope")
+    assert store.put("other", "digest", b"envelope")
+    assert store.put("other", "digest", b"envelope"), "and not twice"
+    assert store.leaving("other") == ("digest", b"envelope")
+    store.gone("other")
+    assert store.leaving("other") is None
+    assert store.leaving("one") == ("digest", b"envelope")
+    store.gone("one")
+    assert store.get("digest") is None

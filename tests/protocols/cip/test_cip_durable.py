@@ -18,12 +18,14 @@ from web4.journal.errors import CorruptJournalError, JournalError
 from web4.journal.journal import Journal, NewEvent
 from web4.journal.lane import Lane
 from web4.journal.redaction import Redactor
+from web4.journal.verify import verify
 from web4.protocols.cip import accept
 from web4.protocols.cip import messages as m
-from web4.protocols.cip.durable_lane import peer_definition
+from web4.protocols.cip.durable_lane import DurablePeerLane, peer_definition
 from web4.protocols.cip.lane import encode_state
 from web4.protocols.cip.peer_logic import IdHeard
 from web4.protocols.errors import HandshakeFailed
+from web4.testing.clocks import START_MS
 from web4.trust import (
     Anchored,
     HandshakeOk,
@@ -73,6 +75,17 @@ async def state_of(node: Node, peer: str) -> bytes:
     """A lane's state as the journal has it, rebuilt from its records alone."""
     journal = journal_of(node)
     return encode_state((await rebuild(journal, Lane("peer", peer), peer_definition())).state)
+
+
+async def decided(node: Node, peer: str) -> None:
+    """Wait until something was decided about a peer that the journal does not have."""
+
+    def pending() -> bool:
+        lane = node.cip._peers[peer].lane
+        assert isinstance(lane, DurablePeerLane)
+        return lane._writer is not None and lane._writer.pending
+
+    await until(pending)
 
 
 async def test_trust_survives(clock: MockClock, tmp_path: Path) -> None:
@@ -140,24 +153,25 @@ async def test_nothing_leaves_before_it_is_durable(clock: MockClock, tmp_path: P
         nodes(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob),
         ada.dialled(bob.url, BOB) as session,
     ):
-        ada.nursery.start_soon(ada.cip.serve, session)
-        await bob.event("handshake_started")
         faults.plan("commit", Fault(until=gate))
-        await until(lambda: faults.attempts["commit"] == 2)
+        ada.nursery.start_soon(ada.cip.serve, session)
+        await until(lambda: faults.attempts.get("commit") == 1)
         await trio.testing.wait_all_tasks_blocked(0.01)
         lane = bob.cip._peers[ADA.fingerprint].lane
-        assert [one.phase for one in lane.state.handshakes.values()] == ["verifying"], "decided"
-        assert [bob.count(kind) for kind in ("handshake_step", "envelope_sent")] == [0, 0]
-        assert ada.count("envelope_received") == 0
+        assert [one.phase for one in lane.state.handshakes.values()] == ["established"], "decided"
+        assert [bob.count(kind) for kind in ("handshake_completed", "trust_transition")] == [0, 0]
+        assert bob.count("envelope_received") == 1, "the HELLO, which leaves nothing"
+        assert bob.cip.trust.state(ADA.fingerprint) == "unknown"
         gate.set()
         await ada.cip.established(session)
         await bob.cip.connected(ADA.fingerprint)
         gate = trio.Event()
         faults.plan("commit", Fault(until=gate))
         await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
-        await bob.event("envelope_received", type="FACT_PROPOSE")
+        await decided(bob, ADA.fingerprint)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert len(bob.cip.inbox) == 0
+        seen = [fields["type"] for kind, fields in bob.events if kind == "envelope_received"]
+        assert (len(bob.cip.inbox), "FACT_PROPOSE" in seen) == (0, False)
         gate.set()
         assert (await anext(bob.cip.inbox)).peer == ADA.fingerprint
 
@@ -176,7 +190,7 @@ async def test_an_intent_is_asked_once_it_is_durable(clock: MockClock, tmp_path:
         gate = trio.Event()
         faults.plan("commit", Fault(until=gate))
         sent = await ada.cip.send_intent(BOB.fingerprint, goal="ask", topic="?")
-        await bob.event("envelope_received", type="INTENT")
+        await decided(bob, ADA.fingerprint)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert asked == []
         gate.set()
@@ -271,8 +285,10 @@ async def test_a_journal_that_fails_ends_the_session(clock: MockClock, tmp_path:
         before = encode_state(bob.cip._peers[ADA.fingerprint].lane.state)
         # Somebody else writes the lane: this writer was replaced (JRN-4f).
         journal = journal_of(bob)
-        heard = IdHeard(key="00", content="00", envelope="00", at_ms=1, skew_ms=1)
-        await journal.append(OF_ADA, [NewEvent(heard, 1)], expected_seq=(await journal.head(OF_ADA)).seq)
+        heard = IdHeard(key="00", content="00", envelope="00", at_ms=START_MS, skew_ms=120_000)
+        await journal.append(
+            OF_ADA, [NewEvent(heard, START_MS)], expected_seq=(await journal.head(OF_ADA)).seq
+        )
         await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
         await bob.event("error", where="journal", error="WrongExpectedSeq")
         await until(lambda: session.state == "closed")
@@ -295,6 +311,7 @@ async def test_a_halted_lane_admits_nobody(clock: MockClock, tmp_path: Path) -> 
         Node(EVE, ada.nursery, tmp_path, "eve") as eve,
     ):
         await ada.cip.established(await ada.dial(bob))
+        await bob.cip.connected(ADA.fingerprint)
         journal_of(bob).halt(OF_ADA, "for this test")
         with pytest.raises(rtt.HandshakeError):
             await ada.dial(bob)
@@ -384,6 +401,28 @@ async def test_silent_peers_are_let_go_with_a_snapshot(clock: MockClock, tmp_pat
         assert (await bob.cip.connected(ADA.fingerprint)).protocols == ("cip/1.0",)
 
 
+async def test_a_session_ends_while_the_journal_is_suspended(clock: MockClock, tmp_path: Path) -> None:
+    """JRN-15c: whoever is let go meanwhile waits for the journal; the session that began it ends all the same."""
+    faults = ScriptedFaults()
+    async with (
+        nodes(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob),
+        Node(EVE, ada.nursery, tmp_path, "eve") as eve,
+    ):
+        async with ada.dialled(bob.url, BOB) as session:
+            ada.nursery.start_soon(ada.cip.serve, session)
+            await ada.cip.established(session)
+        await until(lambda: not bob.cip.peers())
+        await trio.sleep(300)
+        gate = trio.Event()
+        faults.plan("commit", "no_space", Fault("no_space", until=gate))
+        async with eve.dialled(bob.url, BOB):
+            await until(lambda: journal_of(bob).state == "suspended")
+        await until(lambda: not bob.cip._links)
+        assert journal_of(bob).state == "suspended"
+        assert ADA.fingerprint in bob.cip._peers
+        gate.set()
+
+
 async def test_room_is_held_while_the_journal_writes(clock: MockClock, tmp_path: Path) -> None:
     """LOOP-1: two peers find the last place; one has it, the other is told, and what was let in is delivered."""
     faults = ScriptedFaults()
@@ -397,7 +436,7 @@ async def test_room_is_held_while_the_journal_writes(clock: MockClock, tmp_path:
         gate = trio.Event()
         faults.plan("commit", Fault(until=gate))
         first = await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
-        await bob.event("envelope_received", type="FACT_PROPOSE")
+        await decided(bob, ADA.fingerprint)
         await eve.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
         await bob.event("envelope_rejected", code="busy")
         assert len(bob.cip.inbox) == 0
@@ -442,6 +481,25 @@ async def test_a_thousand_messages_leave_a_snapshot(clock: MockClock, tmp_path: 
         from_snapshot = await state_of(bob, ADA.fingerprint)
         journal.backend.store.snapshots.clear()  # type: ignore[attr-defined]
         assert encode_state(lane.state) == from_snapshot == await state_of(bob, ADA.fingerprint)
+
+
+async def test_a_lane_that_grows_is_compacted(clock: MockClock, tmp_path: Path) -> None:
+    """LIM-1, JRN-17: a peer cannot fill the disk by talking; what is held of it is the same, and holds after it."""
+    number = 1_200
+    rates = {"messages_per_second": 1e6, "message_burst": 1e6, "inbox_per_peer": 4_000}
+    of_bob = {"store": MemoryStore(), "options": {**rates, "lane_records": 1_000}}
+    async with met(tmp_path, bob=of_bob) as (ada, bob, _):
+        for _ in range(number):
+            await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        assert len([await anext(bob.cip.inbox) for _ in range(number)]) == number
+        head = await journal_of(bob).head(OF_ADA)
+        assert head.base_seq >= 1_000
+        peer = bob.cip._peers[ADA.fingerprint]
+        await peer.lane.durable()
+        assert encode_state(peer.lane.state) == await state_of(bob, ADA.fingerprint)
+        assert len(peer.lane.state.replay) > number
+        findings = (await verify(journal_of(bob).backend, journal_of(bob).registry)).findings
+        assert findings == []
 
 
 async def test_a_suspended_journal_holds_everything(clock: MockClock, tmp_path: Path) -> None:
@@ -510,3 +568,29 @@ async def test_who_is_cancelled_leaves_what_was_decided(clock: MockClock, tmp_pa
         live = bob.cip._peers[ADA.fingerprint].lane.state
         assert encode_state(live) == await state_of(bob, ADA.fingerprint)
         assert len(live.handshakes) == 1
+
+
+async def test_a_stranger_leaves_nothing(clock: MockClock, tmp_path: Path) -> None:
+    """TRUST-1, TRUST-10: a key costs nothing, so one that is put off or falls silent has no lane and no record."""
+    store = MemoryStore()
+    of_bob = {"store": store, "trust_limits": TrustLimits(newcomers_per_hour=1)}
+    async with (
+        met(tmp_path, bob=of_bob) as (_, bob, _),
+        Node(EVE, bob.nursery, tmp_path, "eve") as eve,
+    ):
+        told = [kind for kind, fields in bob.events if fields.get("peer") == ADA.fingerprint and "shake" in kind]
+        assert told == ["handshake_started", *["handshake_step"] * 2, "handshake_completed"], "each once"
+        before = await journal_of(bob).head(OF_ADA)
+        with trio.move_on_after(3):
+            await eve.cip.established(await eve.dial(bob))
+        await bob.event("handshake_deferred", peer=EVE.fingerprint)
+        async with eve.dialled(bob.url, BOB):  # says nothing
+            await bob.event("handshake_failed", peer=EVE.fingerprint)
+        assert [lane for lane, _ in await journal_of(bob).heads("peer")] == [OF_ADA]
+        assert (await journal_of(bob).head(OF_ADA)) == before
+        assert Lane("peer", EVE.fingerprint) not in store.owners
+        act = OperatorPromote(at_ms=1, human="bob's person", reason="known since")
+        assert (await bob.cip.trust_command(EVE.fingerprint, act)).state == "probing"
+        assert await state_of(bob, EVE.fingerprint) == encode_state(
+            bob.cip._peers[EVE.fingerprint].lane.state
+        )

@@ -187,8 +187,9 @@ def test_any_window_has_one_spelling(heard: list[tuple[bytes, bytes, bytes, int]
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"[]", b"{}", b'{"trust":{},"handshakes":{},"buckets":[{"ends_ms":0,"heard":{"zz":"00.00"}}]}',
-     b'{"trust":{},"handshakes":{},"buckets":[{"ends_ms":0,"heard":{"00":"00"}}]}',
+    [b"", b"[]", b"{}", b'{"trust":{},"handshakes":{},"buckets":[{"ends_ms":0,"heard":{"16.32.32":"#"}}]}',
+     b'{"trust":{},"handshakes":{},"buckets":[{"ends_ms":0,"heard":{"1.1.2":"AAAA"}}]}',
+     b'{"trust":{},"handshakes":{},"buckets":[{"ends_ms":0,"heard":{"16.32":""}}]}',
      b'{"trust":{},"handshakes":{},"buckets":[],"more":1}'],
 )  # fmt: skip
 def test_what_is_no_state_is_refused(data: bytes) -> None:

@@ -221,6 +221,26 @@ def test_a_clock_set_back_lets_nothing_in_again() -> None:
     assert judged(START_MS + HOUR_MS) == "fresh"
 
 
+def test_a_clock_that_was_ahead_holds_back_nobody() -> None:
+    """REP-1: one message heard in a wrong year must not keep all that come after it for as long."""
+    limits = ReplayLimits(skew_ms=1_000, ids=15)
+    year_ms, one = 31_536_000_000, Heard(b"content", b"envelope")
+    window = ReplayWindow().remembering(b"before", one, at_ms=5_000, limits=limits)
+    window = window.remembering(b"ahead", one, at_ms=year_ms, limits=limits)
+    forgot_ms = window.forgot_ms
+    assert forgot_ms >= 5_000
+    for number in range(100):
+        at_ms, key = 1_000 + 300 * number, b"%d" % number
+        window = window.remembering(key, one, at_ms=at_ms, limits=limits)
+        assert window.find(key) is not None
+        ends = [bucket.ends_ms for bucket in window.buckets]
+        assert ends == sorted(set(ends))
+        assert window.forgot_ms >= forgot_ms, "what was let go does not come back"
+    assert len(window) < 12
+    assert window.find(b"ahead") is not None
+    assert window.judge(b"new", b"", at_ms=60_000, timestamp_ms=60_000, limits=limits).kind == "fresh"
+
+
 @pytest.mark.parametrize("limits", [{"skew_ms": 0}, {"ids": 0}, {"ids": 1}])
 def test_limits_make_sense(limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="positive"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from web4.protocols.cip.agreement import Agreement
     from web4.protocols.cip.messages import ChannelKind, CipMessage, IntentEnvelope
     from web4.protocols.cip.sealing import Sealed
@@ -84,4 +86,12 @@ class Close:
     reason: str
 
 
-Action = Send | Deliver | AskIntent | Arm | Established | Close
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Emit an event (OBS-2): like an answer, not before what it tells of is durable."""
+
+    kind: str
+    fields: Mapping[str, Any]
+
+
+Action = Report | Send | Deliver | AskIntent | Arm | Established | Close

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from web4.protocols.fields import StateClaim
 from web4.trust import EvidenceStore
 
@@ -52,6 +54,16 @@ class CipContext:
     state: StateClaim = field(
         default_factory=lambda: StateClaim(presence="engaged", lri=0, kernel_signals=(), intent="")
     )
+
+    def be(self, **changed: object) -> None:
+        """Change how this node is; what is None stays.
+
+        Raises:
+            msgspec.ValidationError: A value is outside its range.
+        """
+        now = msgspec.to_builtins(self.state)
+        now.update({name: value for name, value in changed.items() if value is not None})
+        self.state = msgspec.convert(now, StateClaim)
 
     @property
     def overload_retry_ms(self) -> int | None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
 from web4.actors.definition import LaneDefinition, Origin
 from web4.actors.errors import ActorError
-from web4.actors.lane_writer import open_lane_writer
-from web4.journal.errors import CorruptJournalError, JournalError, JournalUnavailable
+from web4.actors.lane_writer import HELD, open_lane_writer
+from web4.journal.compaction import compact
+from web4.journal.errors import CorruptJournalError, JournalError, JournalUnavailable, LaneHalted
 from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
 from web4.protocols.cip.peer import PeerLane, report_step
 from web4.protocols.cip.peer_logic import PeerCommand, PeerEvent, PeerLogic, PeerOutcome, PeerState, Rest
 from web4.protocols.cip.replay import ReplayLimits
+from web4.protocols.cip.stranger import Stranger
 from web4.trust import (
     ManualOverride,
     OperatorBlock,
@@ -27,7 +29,7 @@ from web4.trust import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from web4.actors.lane_writer import LaneWriter
     from web4.foundation.clock import Clock
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     Broken = Callable[[str, Exception], None]
     Writer = LaneWriter[PeerState, PeerCommand, PeerEvent, PeerOutcome]
 
+_T = TypeVar("_T")
 LANE_ERRORS: Final = (JournalError, ActorError)
 """What a lane raises when its journal does not take what was decided: the session that asked ends."""
 _PAUSE_SECONDS: Final = 0.1
@@ -79,6 +82,8 @@ class DurablePeerLane(PeerLane):
     `durable` has returned: nothing is said, delivered or observed before the events that announce it are durable.
     The registry, its observers and the events out see durable events only.
 
+    A peer without a lane gets one with the first event of its trust: see `Stranger`.
+
     When the journal refuses for good, what was not durable is dropped, `broken` is called, and everything raises
     one of `LANE_ERRORS` until `load` has rebuilt the lane from what is there.
     """
@@ -104,14 +109,20 @@ class DurablePeerLane(PeerLane):
         self._clock = clock
         self._broken = broken
         self._writer: Writer | None = None
+        self._stranger: Stranger | None = None
+        self._most_records = options.lane_records
+        self._told = 0
+        """Steps that the journal does not have yet, and that were reported: a stranger's."""
         self._life = trio.Lock()
 
     @property
     def state(self) -> PeerState:
         """The lane's state after all that was decided; before `load` what is known of the peer's trust."""
-        if self._writer is None:
-            return PeerState(self._trust.record(self.peer))
-        return self._writer.state
+        if self._writer is not None:
+            return self._writer.state
+        if self._stranger is not None:
+            return self._stranger.state
+        return PeerState(self._trust.record(self.peer))
 
     # --- its life ---------------------------------------------------------------------------------------
 
@@ -122,23 +133,32 @@ class DurablePeerLane(PeerLane):
             JournalError: It cannot be read or owned now, or is halted, or was halted for what was found in it.
         """
         async with self._life:
-            if self._writer is not None and self._writer.broken is None:
+            if self._stranger is not None or (self._writer is not None and self._writer.broken is None):
                 return
-            try:
-                writer: Writer = await open_lane_writer(
-                    self._journal,
-                    self.lane,
-                    self._definition,
-                    on_commit=self._committed,
-                    before_append=self._store_evidence,
-                )
-            except CorruptJournalError as error:
-                self._journal.halt(self.lane, str(error), seq=error.seq)
-                raise
+            if self.lane in self._journal.halted:
+                raise LaneHalted(f"{self.lane} was halted: {self._journal.halted[self.lane]}")
+            self._writer, self._told = None, 0
+            if (await self._journal.head(self.lane)).seq == 0:
+                self._stranger = Stranger(self._definition.logic)  # type: ignore[arg-type]
+                return
+            writer = await self._open()
             at_ms = self._clock.wall_ms()
             for session_id in writer.state.handshakes:
                 writer.decide(Closed(session_id=session_id, at_ms=at_ms))
             self._writer = writer
+
+    async def _open(self) -> Writer:
+        try:
+            return await open_lane_writer(
+                self._journal,
+                self.lane,
+                self._definition,
+                on_commit=self._committed,
+                before_append=self._store_evidence,
+            )
+        except CorruptJournalError as error:
+            self._journal.halt(self.lane, str(error), seq=error.seq)
+            raise
 
     async def rest(self) -> bool:
         """Write what waits, and a snapshot, and let the lane go from memory; `load` brings it back.
@@ -149,13 +169,19 @@ class DurablePeerLane(PeerLane):
         Raises:
             JournalError: The journal does not take it now. The lane is as before.
         """
+        if self._stranger is not None and self._stranger.recorded:
+            await self.durable()
         async with self._life:
+            if self._stranger is not None:
+                if self._stranger.commands:
+                    return False
+                self._stranger = None
             writer = self._writer
             if writer is None:
                 return True
             if writer.broken is None:
                 writer.decide(Rest(at_ms=self._clock.wall_ms()))
-                await self.durable()
+                await self._until_durable()
                 if writer.snapshot_useful:
                     await writer.snapshot()
                 if writer.pending:
@@ -181,10 +207,10 @@ class DurablePeerLane(PeerLane):
         return PeerOutcome("taken")
 
     def _decide(self, command: PeerCommand) -> PeerOutcome:
-        writer = self._writer
-        if writer is None:
+        decider = self._writer or self._stranger
+        if decider is None:
             raise JournalUnavailable(f"{self.lane} was not loaded", code="closed")
-        decision = writer.decide(command)
+        decision = decider.decide(command)
         if decision.reply.trust is not None:
             self._trust.count(decision.reply.trust)
         for event in decision.events:
@@ -200,24 +226,69 @@ class DurablePeerLane(PeerLane):
         Raises:
             JournalError: The journal refuses for good; what was not durable is dropped.
         """
+        if self._stranger is not None and not await self._meet():
+            return
+        await self._until_durable()
+
+    async def _meet(self) -> bool:
+        """Give the peer a lane if there is something to record of it now; whether it has one."""
+        await trio.lowlevel.checkpoint()
+        async with self._life:
+            stranger = self._stranger
+            if stranger is None:
+                return True
+            if not stranger.recorded:
+                for step in stranger.tell():
+                    report_step(self._emit, self.peer, step)
+                return False
+            try:
+                writer = await self._patiently(self._open)
+                for command in stranger.commands:
+                    writer.decide(command)  # as it was decided before (ACT-1)
+            except LANE_ERRORS as error:
+                self._stranger = None
+                self._broken(self.peer, error)
+                raise
+            for step in stranger.over:
+                report_step(self._emit, self.peer, step)
+            self._writer, self._stranger, self._told = writer, None, stranger.told
+            return True
+
+    async def _until_durable(self) -> None:
         writer = self._writer
         if writer is None:
             raise JournalUnavailable(f"{self.lane} was not loaded", code="closed")
-        while True:
-            try:
-                await writer.durable()
-                break
-            except JournalUnavailable as error:
-                if writer.broken is not None:
-                    self._broken(self.peer, error)
-                    raise
-                await trio.sleep(_PAUSE_SECONDS)  # held: the same events are appended again (JRN-4d)
-            except JournalError as error:
-                self._broken(self.peer, error)
-                raise
+        try:
+            await self._patiently(writer.durable)
+        except JournalError as error:
+            self._broken(self.peer, error)
+            raise
         if writer.snapshot_due:
             with suppress(JournalError):  # a convenience (JRN-7b)
                 await writer.snapshot()
+                await self._shorten()
+
+    async def _shorten(self) -> None:
+        """Compact a lane that has grown long: what a peer says must not fill the disk (LIM-1).
+
+        Up to the last snapshot but one, so that there is some history always.
+        """
+        head = await self._journal.head(self.lane)
+        if self._most_records is None or head.seq - head.base_seq <= self._most_records:
+            return
+        taken = [one.seq for one in await self._journal.snapshots(self.lane) if one.seq > head.base_seq]
+        if taken:
+            await compact(self._journal, self.lane, seq=min(taken), reason="lane_records")
+
+    async def _patiently(self, do: Callable[[], Awaitable[_T]]) -> _T:
+        """Do it again for as long as the journal only cannot now: the same events are appended again (JRN-4d)."""
+        while True:
+            try:
+                return await do()
+            except JournalUnavailable as error:
+                if error.code not in HELD:
+                    raise
+            await trio.sleep(_PAUSE_SECONDS)
 
     async def _store_evidence(self) -> None:
         """Make durable what the events to come cite (JRN-8b)."""
@@ -230,4 +301,7 @@ class DurablePeerLane(PeerLane):
             if isinstance(one.event, TrustEvent):
                 self._trust.commit(self.peer, one.event)
             elif isinstance(one.event, HandshakeStep):
-                report_step(self._emit, self.peer, one.event)
+                if self._told:
+                    self._told -= 1  # while it was a stranger's
+                else:
+                    report_step(self._emit, self.peer, one.event)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+import trio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,3 +52,36 @@ def refuse(reason: str) -> IntentAnswer:
 async def refuse_all(_delivery: Delivery) -> IntentAnswer:
     """Answer for a node whose application takes no INTENTs."""
     return refuse("unhandled")
+
+
+async def asked(
+    accept_intent: AcceptIntent,
+    delivery: Delivery,
+    *,
+    within_ms: int,
+    slow: IntentAnswer,
+    failed: Callable[[Exception], None],
+) -> IntentAnswer:
+    """Ask the application, which may fail or hang: that is its own trouble, not the session's (ROUTE-5).
+
+    Args:
+        accept_intent: Whom to ask.
+        delivery: About what.
+        within_ms: How long it may take.
+        slow: The answer if it takes longer.
+        failed: Told what it raised.
+    """
+    try:
+        with trio.move_on_after(within_ms / 1_000):
+            return _checked(await accept_intent(delivery))
+    except Exception as error:
+        failed(error)
+        return refuse("handler_failed")
+    return slow
+
+
+def _checked(answer: object) -> IntentAnswer:
+    """Refuse what is no answer at all, whatever the types of the application promise."""
+    if isinstance(answer, IntentAnswer) and answer.status in get_args(FirstStatus):
+        return answer
+    raise TypeError("accept_intent gives an IntentAnswer: accept(), defer() or refuse()")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import trio
 
 from web4.foundation.errors import EnvelopeError
-from web4.protocols.cip.actions import Arm, AskIntent, Close, Deliver, Established, Send
+from web4.protocols.cip.actions import Arm, AskIntent, Close, Deliver, Established, Report, Send
 from web4.protocols.cip.context import SessionFacts
 from web4.protocols.cip.durable_lane import LANE_ERRORS
-from web4.protocols.cip.intents import FirstStatus, IntentAnswer, defer, refuse
+from web4.protocols.cip.intents import asked, defer
 from web4.protocols.cip.messages import CHANNELS, type_of
 from web4.protocols.cip.outgoing import Outgoing
 from web4.protocols.cip.places import Places
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from web4.protocols.cip.agreement import Agreement
     from web4.protocols.cip.context import CipContext
     from web4.protocols.cip.inbox import Inbox
+    from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.cip.messages import ChannelKind, Payload
     from web4.protocols.cip.peer import Peer
     from web4.rtt import Channel, RttSession
 
-    AcceptIntent = Callable[[Delivery], Awaitable[IntentAnswer]]
 
 CHANNEL_NAME: Final = "web4"
 Opened = Literal["state", "knowledge"]
@@ -278,6 +278,8 @@ class Link:
             return
         for action in actions:
             match action:
+                case Report(kind=kind, fields=fields):
+                    self._context.emit(kind, **fields)
                 case Send():
                     self._outgoing.hand(action)
                 case Deliver():
@@ -298,7 +300,9 @@ class Link:
         answered = await self._decide_intent(action.delivery)
         self._places.release([action])
         for answer in answered:
-            if isinstance(answer, Send):
+            if isinstance(answer, Report):
+                self._context.emit(answer.kind, **answer.fields)
+            elif isinstance(answer, Send):
                 self._outgoing.hand(answer)
             elif isinstance(answer, Deliver):
                 self._inbox.put(answer.delivery)
@@ -310,15 +314,15 @@ class Link:
     # --- doing ------------------------------------------------------------------------------------------
 
     async def _decide_intent(self, delivery: Delivery) -> list[Action]:
-        """Ask the application, which may fail or hang: that is its own trouble, not the session's (ROUTE-5)."""
+        """Ask the application, and answer as it says."""
         options = self._context.options
-        answer = defer(options.busy_retry_ms, "slow")
-        try:
-            with trio.move_on_after(options.intent_deadline_ms / 1_000):
-                answer = _checked(await self._accept_intent(delivery))
-        except Exception as error:
-            self._report_handler(delivery.peer, error)
-            answer = refuse("handler_failed")
+        answer = await asked(
+            self._accept_intent,
+            delivery,
+            within_ms=options.intent_deadline_ms,
+            slow=defer(options.busy_retry_ms, "slow"),
+            failed=partial(self._report_handler, delivery.peer),
+        )
         if self.reason is not None:
             return []  # closed meanwhile: of a peer that was blacklisted nothing more is taken in (TRUST-8)
         if answer.status == "accepted" and not self._inbox.room(delivery.peer):
@@ -393,10 +397,3 @@ class Link:
     def _end(self, reason: str) -> None:
         self.close(reason)
         self._nursery.cancel_scope.cancel()
-
-
-def _checked(answer: object) -> IntentAnswer:
-    """Refuse what is no answer at all, whatever the types of the application promise."""
-    if isinstance(answer, IntentAnswer) and answer.status in get_args(FirstStatus):
-        return answer
-    raise TypeError("accept_intent gives an IntentAnswer: accept(), defer() or refuse()")

@@ -33,6 +33,8 @@ class CipOptions:
         inbox_bytes_per_peer, inbox_bytes_total: And their bytes, exceeded by one message at most.
         intent_deadline_ms: How long the application may take to accept or refuse an INTENT.
         recent_bytes: Bytes of envelopes held per peer, so that equivocation can be shown with both.
+        lane_records: Records after which a peer's lane is compacted (JRN-17), or it could fill the disk with what it
+            says: some 700 bytes for each message. None keeps them all.
     """
 
     agent_id: str
@@ -55,6 +57,7 @@ class CipOptions:
     inbox_bytes_total: int = 64 * 1024 * 1024
     intent_deadline_ms: int = 5_000
     recent_bytes: int = 1024 * 1024
+    lane_records: int | None = 200_000
 
     def __post_init__(self) -> None:
         msgspec.convert(self.agent_id, AgentId)

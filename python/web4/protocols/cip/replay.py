@@ -6,6 +6,7 @@ hash trie, so that a lane can drop a provisional state (ACT-2) with 150 000 ids 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -134,11 +135,13 @@ class ReplayWindow:
     def remembering(self, key: bytes, heard: Heard, *, at_ms: int, limits: ReplayLimits) -> ReplayWindow:
         """Give the window that holds `key` too, and has let go what can no longer be replayed."""
         live, forgot_ms = self._parted(at_ms, limits)
-        if live and at_ms <= live[-1].ends_ms:
-            newest = Bucket(live[-1].ends_ms, live[-1].heard.set(key, heard))
-            return ReplayWindow((*live[:-1], newest), forgot_ms)
-        newest = Bucket(at_ms + limits.bucket_ms - 1, Map({key: heard}))
-        return ReplayWindow((*live, newest), forgot_ms)
+        # By the end of their span, so that what a clock that was ahead left there does not hold back what comes.
+        place = bisect_left(live, at_ms, key=lambda bucket: bucket.ends_ms)
+        if place < len(live) and live[place].ends_ms < at_ms + limits.bucket_ms:
+            bucket = Bucket(live[place].ends_ms, live[place].heard.set(key, heard))
+            return ReplayWindow((*live[:place], bucket, *live[place + 1 :]), forgot_ms)
+        bucket = Bucket(at_ms + limits.bucket_ms - 1, Map({key: heard}))
+        return ReplayWindow((*live[:place], bucket, *live[place:]), forgot_ms)
 
     def without_stale(self, at_ms: int, limits: ReplayLimits) -> ReplayWindow:
         """Give the window that has let go what can no longer be replayed."""
@@ -148,7 +151,7 @@ class ReplayWindow:
         """What is still held, and the latest arrival time of what no longer is."""
         live = tuple(self._live(at_ms, limits))
         gone = self.buckets[: len(self.buckets) - len(live)]
-        return live, gone[-1].ends_ms if gone else self.forgot_ms
+        return live, max(self.forgot_ms, gone[-1].ends_ms) if gone else self.forgot_ms
 
     def _live(self, at_ms: int, limits: ReplayLimits) -> Iterator[Bucket]:
         return (bucket for bucket in self.buckets if bucket.ends_ms + limits.retention_ms >= at_ms)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
-import msgspec
 import trio
 from msgspec import UNSET
 
@@ -20,7 +19,6 @@ from web4.protocols.cip.link import Link
 from web4.protocols.cip.meters import AddressMeters
 from web4.protocols.cip.peers import Peers
 from web4.protocols.errors import NotConnectedError
-from web4.protocols.fields import StateClaim
 from web4.trust import Anchored, EvidenceStore, TrustRegistry
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.agreement import Agreement
     from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.cip.options import CipOptions
-    from web4.protocols.fields import JsonObject, Presence
+    from web4.protocols.fields import JsonObject, Presence, StateClaim
     from web4.rtt import RttSession
     from web4.trust import TrustCommand, TrustEvent, TrustOutcome
 
@@ -170,10 +168,7 @@ class CipRuntime:
         Raises:
             msgspec.ValidationError: A value is outside its range.
         """
-        given = {"presence": presence, "lri": lri, "kernel_signals": kernel_signals, "intent": intent}
-        now = msgspec.to_builtins(self._context.state)
-        now.update({name: value for name, value in given.items() if value is not None})
-        self._context.state = msgspec.convert(now, StateClaim)
+        self._context.be(presence=presence, lri=lri, kernel_signals=kernel_signals, intent=intent)
 
     def peer_state(self, peer: str) -> m.StateUpdate | None:
         """The newest STATE_UPDATE of a peer, if there was one (WEB-3)."""
@@ -220,6 +215,7 @@ class CipRuntime:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._peers.sweep)
                 await link.run()
+                nursery.cancel_scope.cancel()  # a session that has ended waits for no journal
         finally:
             links.remove(link)
             if not links:

@@ -7,7 +7,7 @@ for byte the same each time (HS-9).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
@@ -15,7 +15,18 @@ from msgspec import UNSET
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import EnvelopeError
 from web4.protocols.cip import messages as m
-from web4.protocols.cip.actions import Action, Arm, AskIntent, Close, Deliver, Delivery, Established, Send
+from web4.protocols.cip.actions import (
+    Action,
+    Arm,
+    AskIntent,
+    Close,
+    Deliver,
+    Delivery,
+    Established,
+    Report,
+    Send,
+)
+from web4.protocols.cip.arrivals import Arrivals
 from web4.protocols.cip.handshake import (
     Closed,
     DeadlinePassed,
@@ -26,10 +37,9 @@ from web4.protocols.cip.handshake import (
     waits_ms,
 )
 from web4.protocols.cip.handshake_driver import HandshakeDriver
-from web4.protocols.cip.peer_logic import Arrived
 from web4.protocols.cip.refusals import Refusals
 from web4.protocols.cip.sealing import Sealed, seal
-from web4.protocols.cip.validation import Reception, validate
+from web4.protocols.cip.validation import validate
 from web4.protocols.errors import NotConnectedError
 from web4.protocols.fields import Party
 from web4.trust import TrustViolationError
@@ -68,9 +78,9 @@ class CipSession:
         self._context = context
         self._peer = peer
         self._facts = facts
-        self._may_answer = may_answer
         self._driver = HandshakeDriver(context, facts)
         self._refusals = Refusals(context, peer, facts, self._sealed)
+        self._arrivals = Arrivals(context, peer, facts, self._driver, self._refusals.keeps, may_answer)
         self._receiver = Party(agent_id="unknown", fingerprint=facts.peer)
         self._over = False
         self._armed_step = 0
@@ -126,10 +136,11 @@ class CipSession:
             return self._refusals.rate_limited(data, now_ns)
         at_ms = self._now()
         try:
-            incoming = validate(data, self._reception(channel, at_ms))
+            incoming = validate(data, self._arrivals.reception(channel, at_ms))
         except EnvelopeError as error:
             return self._ending(self._refusals.faulty(error, data, at_ms))
-        return self._decided(incoming, self._peer.lane.handle(self._arrived(incoming, at_ms)), at_ms)
+        arrived = self._arrivals.arrived(incoming, self.state, at_ms)
+        return self._decided(incoming, self._peer.lane.handle(arrived), at_ms)
 
     def _decided(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
         """Do what the peer's lane decided about a message."""
@@ -142,77 +153,34 @@ class CipSession:
         self._receiver = Party(agent_id=incoming.message.sender.agent_id, fingerprint=self._facts.peer)
         if outcome.handshake is not None and outcome.handshake.code == "bad_response":
             self._refusals.bad_response(incoming, outcome.trust)
-        else:
-            self._received(incoming, outcome)
-        if outcome.handshake is not None:
             return self._followed(outcome.handshake, incoming.message.msg_id)
-        return self._taken(incoming, outcome, at_ms)
+        received = self._received(incoming, outcome)
+        if outcome.handshake is not None:
+            return [received, *self._followed(outcome.handshake, incoming.message.msg_id)]
+        return [received, *self._taken(incoming, outcome, at_ms)]
 
-    def _reception(self, channel: ChannelKind, at_ms: int) -> Reception:
-        return Reception(
-            local=self._context.identity.fingerprint,
-            peer=self._facts.peer,
-            public_key=self._facts.public_key,
-            channel=channel,
-            now_ms=at_ms,
-            skew_ms=self._context.options.skew_ms,
-            max_bytes=self._context.options.envelope_bytes,
-        )
-
-    def _arrived(self, incoming: Incoming, at_ms: int) -> Arrived:
-        """Gather what the lane has to know: digests, verdicts, and what other lanes say (ACT-1)."""
-        message = incoming.message
-        stranger = self._peer.trust == "unknown"
-        keeps, keeps_first = self._refusals.keeps(incoming)
-        answers_ours = not isinstance(message, m.ReplyEnvelope) or self._peer.was_sent(
-            message.payload.in_reply_to
-        )
-        return Arrived(
-            session_id=self._facts.session_id,
-            at_ms=at_ms,
-            type=message.type,
-            msg_id=message.msg_id,
-            content_digest=incoming.content_digest,
-            digest=incoming.digest,
-            timestamp_ms=incoming.timestamp_ms,
-            handshake=self._driver.read(incoming, self.state, at_ms),
-            room=self._room_for(message),
-            answers_ours=answers_ours,
-            newest_state_ms=self._peer.newest_state_ms,
-            overload_retry_ms=self._context.overload_retry_ms,
-            newcomer_retry_ms=(self._context.trust.newcomer_retry_ms(at_ms) or None) if stranger else None,
-            busy_retry_ms=self._context.options.busy_retry_ms,
-            keeps=keeps,
-            keeps_first=keeps_first,
-        )
-
-    def _room_for(self, message: m.CipMessage) -> bool:
-        """Whether a message can be taken in. An INTENT is deferred by REPLY when the application is full (LOOP-1)."""
-        if isinstance(message, m.IntentEnvelope):
-            return self._may_answer()
-        return self._context.room(self._facts.peer)
-
-    def _received(self, incoming: Incoming, outcome: PeerOutcome) -> None:
-        message = incoming.message
-        self._context.emit(
+    def _received(self, incoming: Incoming, outcome: PeerOutcome) -> Report:
+        return self._report(
             "envelope_received",
-            peer=self._facts.peer,
-            session_id=self._facts.session_id,
-            protocol="cip",
-            msg_id=message.msg_id,
-            corr_id=None if message.corr_id is UNSET else message.corr_id,
+            incoming.message,
             severity="debug",
-            type=message.type,
+            type=incoming.message.type,
             digest=incoming.digest,
             admission=outcome.admission,
         )
+
+    def _report(self, kind: str, message: m.CipMessage, **fields: Any) -> Report:
+        corr_id = None if message.corr_id is UNSET else message.corr_id
+        about = {"peer": self._facts.peer, "session_id": self._facts.session_id, "protocol": "cip"}
+        return Report(kind, {**about, "msg_id": message.msg_id, "corr_id": corr_id, **fields})
 
     def _taken(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
         """Say where a message goes that was let in."""
         message = incoming.message
         if isinstance(message, m.StateUpdateEnvelope):
-            self._heed(message.payload, incoming.timestamp_ms)
-            return []
+            self._peer.newest_state = message.payload
+            self._peer.newest_state_ms = incoming.timestamp_ms
+            return [self._told_state(message)]
         if isinstance(message, m.ReceiptEnvelope) or outcome.admission is None:
             return []  # nothing of ours waits for a receipt until the outbox is there
         delivery = Delivery(
@@ -232,15 +200,12 @@ class CipSession:
             return self.answer_intent(delivery, "deferred", "busy", self._context.options.busy_retry_ms)
         return [AskIntent(delivery, message)]
 
-    def _heed(self, update: m.StateUpdate, timestamp_ms: int) -> None:
-        self._peer.newest_state = update
-        self._peer.newest_state_ms = timestamp_ms
-        self._context.emit(
+    def _told_state(self, message: m.StateUpdateEnvelope) -> Report:
+        update = message.payload
+        return self._report(
             "state_update",
+            message,
             severity="debug",
-            peer=self._facts.peer,
-            session_id=self._facts.session_id,
-            protocol="cip",
             presence=update.presence,
             lri=update.lri,
             kernel_signals=list(update.kernel_signals),
@@ -316,15 +281,7 @@ class CipSession:
         corr_id = delivery.message.corr_id
         _, actions = self.send(reply, corr_id=None if corr_id is UNSET else corr_id)
         if status != "refused":
-            self._context.emit(
-                f"intent_{status}",
-                peer=self._facts.peer,
-                session_id=self._facts.session_id,
-                protocol="cip",
-                msg_id=delivery.message.msg_id,
-                corr_id=None if corr_id is UNSET else corr_id,
-                reason=reason,
-            )
+            actions.append(self._report(f"intent_{status}", delivery.message, reason=reason))
         if status == "accepted":
             actions.append(Deliver(delivery))
         return actions

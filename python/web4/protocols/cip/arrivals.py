@@ -1,0 +1,95 @@
+"""What the peer's lane has to know about a message before it can decide (ACT-1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from web4.protocols.cip import messages as m
+from web4.protocols.cip.peer_logic import Arrived
+from web4.protocols.cip.validation import Reception
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from web4.protocols.cip.context import CipContext, SessionFacts
+    from web4.protocols.cip.handshake import HandshakeState
+    from web4.protocols.cip.handshake_driver import HandshakeDriver
+    from web4.protocols.cip.messages import ChannelKind
+    from web4.protocols.cip.peer import Peer
+    from web4.protocols.cip.validation import Incoming
+
+    Keeps = Callable[[Incoming], tuple[int | None, int | None]]
+
+
+class Arrivals:
+    """Gathers it, for one session.
+
+    Args:
+        context: What all sessions of the node share.
+        peer: What is held about the session's proven peer.
+        facts: What RTT proved.
+        driver: Reads what belongs to the handshake.
+        keeps: See `Refusals.keeps`.
+        may_answer: Whether one more REPLY could be queued.
+    """
+
+    def __init__(
+        self,
+        context: CipContext,
+        peer: Peer,
+        facts: SessionFacts,
+        driver: HandshakeDriver,
+        keeps: Keeps,
+        may_answer: Callable[[], bool],
+    ) -> None:
+        self._context = context
+        self._peer = peer
+        self._facts = facts
+        self._driver = driver
+        self._keeps = keeps
+        self._may_answer = may_answer
+
+    def reception(self, channel: ChannelKind, at_ms: int) -> Reception:
+        """What is true of every message of this session on `channel`."""
+        return Reception(
+            local=self._context.identity.fingerprint,
+            peer=self._facts.peer,
+            public_key=self._facts.public_key,
+            channel=channel,
+            now_ms=at_ms,
+            skew_ms=self._context.options.skew_ms,
+            max_bytes=self._context.options.envelope_bytes,
+        )
+
+    def arrived(self, incoming: Incoming, state: HandshakeState | None, at_ms: int) -> Arrived:
+        """Gather what the lane has to know: digests, verdicts, and what other lanes say (ACT-1)."""
+        message = incoming.message
+        stranger = self._peer.trust == "unknown"
+        keeps, keeps_first = self._keeps(incoming)
+        answers_ours = not isinstance(message, m.ReplyEnvelope) or self._peer.was_sent(
+            message.payload.in_reply_to
+        )
+        return Arrived(
+            session_id=self._facts.session_id,
+            at_ms=at_ms,
+            type=message.type,
+            msg_id=message.msg_id,
+            content_digest=incoming.content_digest,
+            digest=incoming.digest,
+            timestamp_ms=incoming.timestamp_ms,
+            handshake=self._driver.read(incoming, state, at_ms),
+            room=self._room_for(message),
+            answers_ours=answers_ours,
+            newest_state_ms=self._peer.newest_state_ms,
+            overload_retry_ms=self._context.overload_retry_ms,
+            newcomer_retry_ms=(self._context.trust.newcomer_retry_ms(at_ms) or None) if stranger else None,
+            busy_retry_ms=self._context.options.busy_retry_ms,
+            keeps=keeps,
+            keeps_first=keeps_first,
+        )
+
+    def _room_for(self, message: m.CipMessage) -> bool:
+        """Whether a message can be taken in. An INTENT is deferred by REPLY when the application is full (LOOP-1)."""
+        if isinstance(message, m.IntentEnvelope):
+            return self._may_answer()
+        return self._context.room(self._facts.peer)
