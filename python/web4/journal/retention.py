@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from web4.journal.compaction import Kept, Slices, base_at, compact_to, floor_of, prune, usable_snapshots
+from web4.journal.compaction import (
+    Kept,
+    Slices,
+    base_at,
+    compact_to,
+    floor_of,
+    prune,
+    scrub,
+    usable_snapshots,
+)
 from web4.journal.draft import NewEvent
 from web4.journal.errors import JournalError, NotWriterError, RetentionError
 from web4.journal.holds import holds, turn
@@ -105,6 +114,7 @@ async def retain(
 
     Raises:
         JournalError: Writing failed. What was done until then is done and announced; running it again goes on.
+        JournalUnavailable: `suspended`: also when all is done, and files of the store could not be scrubbed of it.
 
     Cancellation: between two steps.
     """
@@ -119,10 +129,10 @@ async def retain(
                 result = await run.apply(policies.get(lane.kind, RetentionPolicy()))
             if result is not None:
                 results.append(result)
-                done = done or bool(result.erased or result.removed)
+            done = done or run.went
         after = page[-1][0]
     if done:
-        await journal.backend.scrub()
+        await scrub(journal)
     return results
 
 
@@ -140,6 +150,8 @@ class _LaneRun:
         self._reason = reason
         self._erased = self._removed = self._bytes = 0
         self._kept: str | None = None
+        self.went = False
+        """Whether anything went that files of the store may still hold."""
 
     async def apply(self, policy: RetentionPolicy) -> Retained | None:
         """Compact, then erase. None if there was nothing to do."""
@@ -148,7 +160,8 @@ class _LaneRun:
         if lane in journal.halted:
             return None  # what is damaged is evidence
         if head.base_seq:
-            await prune(journal, lane)  # what an earlier run was interrupted in
+            # What an earlier run was interrupted in.
+            self.went = await prune(journal, lane) > 0
         if policy.payloads.keeps_all and policy.records.keeps_all:
             return None
         try:
@@ -175,6 +188,7 @@ class _LaneRun:
         except RetentionError as error:
             self._kept = self._kept or error.args[0]
             return
+        self.went = True
         removed, size = await compact_to(self._journal, base, reason=self._reason)
         self._removed += removed
         self._bytes += size
@@ -203,6 +217,7 @@ class _LaneRun:
                 bytes=size,
                 reason=self._reason,
             )
+            self.went = True
             with slices.measured():
                 await self._journal.change(
                     events=[NewEvent(event, self._journal.clock.wall_ms())], erasures=[(self._lane, done)]

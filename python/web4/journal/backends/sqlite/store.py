@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _LOOK_S = 0.05
+_SCRUB_TRIES = 20
 
 
 class Readers:
@@ -154,7 +155,7 @@ class SqliteBackend:
         """See `Backend.prune`."""
         return await self._write(
             lambda writer: writer.change(
-                lambda connection, cache: keeping.prune(connection, cache, lane, limit)
+                lambda connection, cache: keeping.prune(connection, cache, lane, limit), removes=True
             )
         )
 
@@ -176,7 +177,9 @@ class SqliteBackend:
     async def delete_blob(self, blob: str, *, before: int | None = None) -> None:
         """See `Backend.delete_blob`."""
         await self._write(
-            lambda writer: writer.change(lambda connection, _: keeping.delete_blob(connection, blob, before))
+            lambda writer: writer.change(
+                lambda connection, _: keeping.delete_blob(connection, blob, before), removes=True
+            )
         )
 
     async def raw(self, lane: Lane, *, after: int = 0, limit: int = 500) -> list[RawRecord]:
@@ -192,8 +195,16 @@ class SqliteBackend:
         )
 
     async def scrub(self) -> None:
-        """See `Backend.scrub`."""
-        await self._write(lambda writer: writer.scrub())
+        """See `Backend.scrub`. Readers get a moment to end; commits go on meanwhile."""
+        for left in reversed(range(_SCRUB_TRIES)):
+            try:
+                await self._write(lambda writer: writer.scrub())
+            except NotCommittedError:
+                if not left:
+                    raise
+                await trio.sleep(_LOOK_S)
+            else:
+                return
 
     # --- reading ------------------------------------------------------------------------------------------
 
