@@ -226,22 +226,33 @@ class _LaneRun:
             self._bytes += size
 
     async def _backed(self, head: Head, seq: int) -> int:
-        """How far payloads may go: a snapshot that holds must stand for them, and is made if it can be."""
-        known = await usable_snapshots(self._journal, self._lane, head, self._definition)
-        best = max((one.seq for one in known), default=head.base_seq)
-        if seq <= best:
-            return seq
-        if self._definition is None:
+        """How far payloads may go: a snapshot that holds must stand for them, and is made if it can be.
+
+        Two of them, where that can be: what is erased cannot be replayed, and with one alone a single damaged byte
+        would cost the lane.
+        """
+        for at in (seq, head.seq):
+            standing = await self._standing(head)
+            if seq <= head.base_seq or len([one for one in standing if one >= seq]) > 1 or at in standing:
+                continue
+            if self._definition is None:
+                break
+            try:
+                made = await state_at(self._backend, self._definition, self._journal.registry, self._lane, at)
+            except JournalError as error:
+                if max(standing, default=head.base_seq) < seq:
+                    self._kept = self._kept or str(error)
+                break
+            await self._journal.put_snapshot(made)
+        best = max(await self._standing(head), default=head.base_seq)
+        if best < seq:
             self._kept = self._kept or "no snapshot stands for later records"
-            return best
-        try:
-            made = await state_at(self._backend, self._definition, self._journal.registry, self._lane, seq)
-        except JournalError as error:
-            self._kept = self._kept or str(error)
-            return best
-        await self._journal.put_snapshot(made)
+        return min(seq, best)
+
+    async def _standing(self, head: Head) -> list[int]:
+        """The numbers of the snapshots that hold."""
         known = await usable_snapshots(self._journal, self._lane, head, self._definition)
-        return min(seq, max((one.seq for one in known), default=head.base_seq))
+        return [one.seq for one in known]
 
     # --- how far ----------------------------------------------------------------------------------------
 
