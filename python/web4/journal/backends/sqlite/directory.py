@@ -175,7 +175,7 @@ def hash_key(directory: Path, *, create: bool) -> bytes:
         create: Draw one if there is none, which is right for a new journal only.
 
     Raises:
-        JournalOpenError: `directory`: it is missing, others may read it, or it is no key.
+        JournalOpenError: `hash_key`: it is missing, others may read it, or it is no key; `directory`.
     """
     path = directory / HASH_KEY
     if create and not path.exists():
@@ -183,7 +183,8 @@ def hash_key(directory: Path, *, create: bool) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        raise _refuse(path, "missing; without it nothing that was hashed can be found: restore it") from None
+        message = "missing; without it nothing that was hashed can be found: restore it"
+        raise _refuse(path, message, code="hash_key") from None
     except OSError as error:
         raise refusal(error, path, "cannot be opened") from None
     try:
@@ -194,9 +195,9 @@ def hash_key(directory: Path, *, create: bool) -> bytes:
     finally:
         os.close(descriptor)
     if stat.S_IMODE(mode) & 0o077:
-        raise _refuse(path, "others may read it; make it 0600")
+        raise _refuse(path, "others may read it; make it 0600", code="hash_key")
     if len(key) != _KEY_BYTES:
-        raise _refuse(path, "no key of 32 bytes")
+        raise _refuse(path, "no key of 32 bytes", code="hash_key")
     return key
 
 
