@@ -37,7 +37,11 @@ stubs: $(VENV)/.built $(VENV)/.lint
 
 # The wheel that users install, in an environment that has never seen this checkout's sources (RTT-72).
 # Without what takes long and knows nothing of how Web4 was installed: damage, weather and contracts ran in the checkout.
-WHEEL_TESTS := --ignore=tests/chaos --ignore=tests/sim --ignore=tests/testing/test_check_transport.py
+WHEEL_TESTS := --ignore=tests/chaos --ignore=tests/sim --ignore=tests/testing --ignore=tests/scripts \
+	--ignore=tests/journal/postgresql --ignore=tests/journal/sqlite/test_crashes.py \
+	--ignore=tests/journal/sqlite/test_surviving.py --ignore=tests/journal/test_contract_sqlite.py \
+	--ignore=tests/journal/test_simulation.py --ignore=tests/journal/test_compaction.py \
+	--ignore=tests/actors/test_random_runs.py --ignore=tests/protocols/cip/test_cip_kill.py
 test-wheel: $(VENV)/.venv
 	@echo "==> building the wheel and testing it in a clean environment"
 	@rm -rf target/wheels target/wheel-env && mkdir -p target/wheels

@@ -1,9 +1,7 @@
 """The native core of Web4. Private: the rooms of `web4` give these names their public shape."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, final
-
-_Sealed = TypeVar("_Sealed")
+from typing import Any, final
 
 __all__ = [
     "Blake3",
@@ -600,20 +598,21 @@ def seal_records(
     """
 
 def seal_group(
-    parts: Any,
-    salts: bytes,
-    make: Callable[[tuple[Any, ...]], _Sealed],
-    /,
-) -> tuple[list[_Sealed], list[tuple[int, int, bytes, int]]]:
-    """Seal all parts of a commit, sorted by lane; parts of one lane follow each other (JRN-3).
+    parts: Any, salts: bytes, makers: tuple[Callable[[tuple[Any, ...]], Any], ...], /
+) -> tuple[list[Any], list[Any], list[Any], list[int]]:
+    """Seal all parts of a commit, in the order of their lanes' names (JRN-3, JRN-20a).
 
-    `parts` is a list; a part is (text of the lane, anything, lane, head, prepared events); a head is
-    (number, hash, time, ...), an event (itself, type, version, payload, time, cause, principal, references, work). Each
-    record is `make((lane, number, time, header, payload, salt, payload hash, hash, references, work))`. Where a part
-    ends is (first number, last number, last hash, last time).
+    `parts` is a list of (text of the lane, lane, head, prepared events); a head is (number, hash, time, base, base
+    hash), an event (itself, type, version, payload, time, cause, principal, references, work). `makers` are called with
+    the fields of a record (lane, number, time, header, payload, salt, payload hash, hash, references, work), of an
+    answer (first number, last number, last hash), of a head, and of a move (lane, head before, head after).
+
+    Returns:
+        The records, the answer to each part, the move of each lane, and the index of each lane's last part.
 
     Raises:
         ValueError: Too few salts, 16 bytes for each record, or a hash has not 32 bytes.
+        TypeError: Something is not what it should be.
         OverflowError: A number is out of range.
     """
 

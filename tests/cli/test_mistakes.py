@@ -7,17 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
 import apsw
 import pytest
-import trio
 
 from tests.cli import journals
-from tests.cli.command import Done, files, here, process
+from tests.cli.command import Done, files, here
 from web4.cli.app import JOURNAL
-from web4.journal.backends.sqlite import open_sqlite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,28 +111,6 @@ def test_damaged_store(verb: str, tmp_path: Path, journal: Path, capfd: Capture)
         assert done.code in {"store", "not_a_journal", "chain_broken"}
 
 
-@pytest.mark.parametrize("verb", ["compact", "repair", "migrate"])
-def test_second_writer(verb: str, tmp_path: Path, journal: Path, capfd: Capture) -> None:
-    """JRN-11b: who changes a journal is told who holds it. Without `--apply` repair only looks."""
-    held = tmp_path / "held"
-    shutil.copytree(journal, held)
-
-    async def hold() -> None:
-        async with open_sqlite(held):
-            options = ["--apply"] if verb == "repair" else []
-            call = partial(process, "journal", verb, held, *options, "--json")
-            results.append(await trio.to_thread.run_sync(call))
-
-    results: list[Done] = []
-    trio.run(hold)
-    [done] = results
-    assert (done.code, done.exit) == ("journal_locked", 3)
-    told = json.loads(done.out)["error"]
-    assert "pid " in told["message"]
-    assert "boot 2" in told["context"]["owner"]
-    assert here(capfd, "journal", "repair", held, "--json").data["lanes"] == []
-
-
 MISTAKES = {
     "lane with a path": (("tail", "--lane", "session:../../etc"), "lane", 2),
     "lane of no kind": (("history", "--lane", "sesion:one"), "lane", 2),
@@ -166,7 +141,15 @@ def test_mistakes(name: str, tmp_path: Path, journal: Path, capfd: Capture) -> N
 
 
 @pytest.mark.parametrize(
-    "given", [["jornal"], ["journal", "tale"], ["journal", "stats", "a", "b"], ["--verbose"]]
+    "given",
+    [
+        ["jornal"],
+        ["journal", "tale"],
+        ["journal", "stats", "a", "b"],
+        ["--verbose"],
+        ["journal", "stats", "not-utf-8-\udcff"],
+        ["journal", "history", "--principal", "\udcff"],
+    ],
 )
 def test_words_that_are_none(given: list[str], capfd: Capture) -> None:
     done = here(capfd, *given, "--json")

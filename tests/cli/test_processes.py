@@ -73,8 +73,8 @@ def test_beside_a_running_node(tmp_path: Path, capfd: Capture) -> None:
         ):
             done = here(capfd, "journal", *words)
             assert (done.exit, done.err) == (0, done.err if words[0] in {"tail", "history"} else "")
-        for verb in ("compact", "migrate"):
-            done = here(capfd, "journal", verb, tmp_path, "--json")
+        for words in (["compact", tmp_path], ["repair", tmp_path, "--apply"], ["migrate", tmp_path]):
+            done = here(capfd, "journal", *words, "--json")
             assert (done.code, done.exit) == ("journal_locked", 3)
             assert f"pid {node.pid}" in json.loads(done.out)["error"]["context"]["owner"]
         written = end(node)
@@ -85,7 +85,7 @@ def test_beside_a_running_node(tmp_path: Path, capfd: Capture) -> None:
     assert 4 <= copied < written
 
 
-def test_follow_through_a_restart(tmp_path: Path) -> None:
+def test_follow_through_a_restart(tmp_path: Path, capfd: Capture) -> None:
     """Every record once, over writes, a `kill -9`, and the next life of the node; then how to come back."""
     with running(tmp_path) as node:
         reader = start("journal", "tail", tmp_path, "--lane", PEER, "--after", "0", "--follow", "--json")
@@ -108,7 +108,7 @@ def test_follow_through_a_restart(tmp_path: Path) -> None:
     [summary] = [json.loads(line) for line in out.splitlines()]
     assert summary["data"]["records"] == written
     cursor = summary["data"]["cursor"]
-    rest = process("journal", "tail", tmp_path, "--lane", PEER, "--after", cursor, "--json")
+    rest = here(capfd, "journal", "tail", tmp_path, "--lane", PEER, "--after", cursor, "--json")
     assert json.loads(rest.out)["data"] == {"records": 0, "cursor": cursor}
 
 
@@ -174,6 +174,17 @@ def test_reader_goes_away(tmp_path: Path, words: list[str]) -> None:
     assert "Error" not in done.stderr
 
 
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    """A full disk behind standard output, and none at all: no traceback."""
+    journals.make(tmp_path / "journal", strange=0, peers=1)
+    line = f"{' '.join(COMMAND)} journal tail {tmp_path}"
+    script = f"{line} --json > /dev/full; echo $? >&2; {line} >&- ; echo $? >&2"
+    done = subprocess.run(["sh", "-c", script], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    told, full, _, closed = done.stderr.splitlines()
+    assert json.loads(told)["error"]["message"] == "standard output: No space left on device"
+    assert (full, closed) == ("3", "0")
+
+
 def test_terminal(tmp_path: Path) -> None:
     """On a terminal: colours, and progress on standard error; `--json` stays JSON all the same."""
     journals.make(tmp_path / "journal", peers=600)
@@ -232,7 +243,6 @@ def test_lean_start(tmp_path: Path) -> None:
             ["journal", "stats", str(tmp_path)],
             {"rich", "web4.protocols", "web4.trust", "web4.actors", "web4.rtt", "psycopg"},
         ),
-        (["journal", "tail", str(tmp_path)], {"rich", "web4.protocols", "web4.trust"}),
     ):
         done = subprocess.run(
             [sys.executable, "-c", probe.format(words)],

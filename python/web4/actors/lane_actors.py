@@ -114,6 +114,9 @@ class LaneActors:
                 f"recovery: {self.summary.state}; the node takes no commands", code="not_recovered"
             )
         if self._journal.state != "suspended":
+            if not (control or self._journal.backend.accepting):
+                what = "the journal's volume is nearly full; no new work is begun"
+                raise JournalUnavailable(what, code="no_space", retry_after_ms=1_000)
             return
         stops: tuple[str, ...] = ()
         if control and actor.writer is not None:

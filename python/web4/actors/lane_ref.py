@@ -44,7 +44,8 @@ class LaneRef:
         Raises:
             MailboxFullError: `busy`: the queue is full. The command was not taken.
             LaneHalted: The lane takes nothing any more.
-            JournalUnavailable: The journal cannot write, or was closed. `suspended`: the command was not taken.
+            JournalUnavailable: The journal cannot write, or was closed. `suspended`, `no_space`: the command was not
+                taken.
             JournalError: The journal does not take what the command leads to (JRN-4e).
             ActorCrashError: The actor died of the command twice (ACT-5b).
             ActorStoppedError: The node stops, `unknown_outcome`: it stopped before the outcome was durable.

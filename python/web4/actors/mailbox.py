@@ -18,7 +18,7 @@ CONTROL: Final = 256
 WORK: Final = 1_024
 CONCLUSIONS: Final = 1_024
 TELEMETRY: Final = 1_024
-DRAIN: Final = 64
+DRAIN: Final = 256
 """How many items one round serves."""
 _SHARE: Final = 4
 """Each queue gets a quarter of a round at least, if it has as much."""

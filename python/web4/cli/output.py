@@ -48,6 +48,7 @@ class Output:
         self.quiet = quiet
         self._held = bytearray()
         self._waits = True
+        self._lost = False
 
     async def line(self, text: str) -> None:
         """Write one line; it is seen after the next `flush`, or when enough has come together."""
@@ -69,7 +70,10 @@ class Output:
 
         Raises:
             BrokenPipeError: Nobody reads it any more.
+            OSError: It cannot be written. From then on nothing is.
         """
+        if self._lost:
+            return
         descriptor = sys.stdout.fileno()
         waits = self._waits and not stat.S_ISREG(os.fstat(descriptor).st_mode)
         while self._held:
@@ -80,7 +84,13 @@ class Output:
                     waits = self._waits = False
             else:
                 await trio.lowlevel.checkpoint()
-            del self._held[: os.write(descriptor, self._held[: _PIECE if waits else _HELD])]
+            try:
+                written = os.write(descriptor, self._held[: _PIECE if waits else _HELD])
+            except OSError as error:
+                self._lost = True
+                error.filename = "standard output"
+                raise
+            del self._held[:written]
 
     def notice(self, text: str) -> None:
         """Say something to people that is no part of the answer."""

@@ -39,6 +39,11 @@ class Answer(NamedTuple):
 def run(arguments: Sequence[str]) -> int:
     """Parse a command line and do what it says; the exit code."""
     json = "--json" in arguments
+    _fill_standard_streams()
+    for one in arguments:
+        if any("\ud800" <= character <= "\udfff" for character in one):
+            # Neither the store's engine nor JSON can name it.
+            return _refuse(failure_of(CommandError(f"{one!a} is not UTF-8")), json=json)
     try:
         try:
             command, bound, _ = build_app(arguments).parse_args(
@@ -192,8 +197,11 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def _refuse(failure: Failure, *, json: bool) -> int:
     error = failure.document()
     if json:
-        sys.stdout.write(encode({"ok": False, "error": error}) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(encode({"ok": False, "error": error}) + "\n")
+            sys.stdout.flush()
+        except OSError:
+            _forget_stdout()
         warn(encode({"error": error}))
     else:
         tell_failure(failure.message, failure.hint)
@@ -203,6 +211,19 @@ def _refuse(failure: Failure, *, json: bool) -> int:
 def _said_by(error: CycloptsError) -> str:
     """What the parser says, without its markup."""
     return " ".join(str(error).split())
+
+
+def _fill_standard_streams() -> None:
+    """Nothing that is opened later may take the place of a standard stream that was closed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def _forget_stdout() -> None:

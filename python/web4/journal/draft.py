@@ -5,16 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from web4.journal.errors import InvalidEventError
+from web4.journal.record import Cause, Refs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import msgspec
-
     from web4.journal.event_types import EventRegistry, EventType
     from web4.journal.lane import Lane
-    from web4.journal.record import Cause, Refs, Work
+    from web4.journal.record import Work
     from web4.journal.redaction import Redactor
 
 MAX_REFS: Final = 8
@@ -22,8 +23,10 @@ MAX_TEXT: Final = 256
 _FARTHEST: Final = 2**53
 
 
-class NewEvent(NamedTuple):
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """An event to append.
+
+    What can be written as JSON has no cycles: the garbage collector need not know of it.
 
     Args:
         payload: A struct that is registered as an event type.
@@ -88,7 +91,7 @@ def prepare(
         ProhibitedDataError: It holds what is stored nowhere.
         RedactionError: A hook failed.
     """
-    given, at, cause, principal, more = event
+    given, at, cause, principal, more = event.payload, event.at, event.cause, event.principal, event.refs
     one = registry.type_of(given)
     persisted, payload = given, registry.encode(given)
     if redactor is not None:

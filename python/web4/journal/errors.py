@@ -154,6 +154,7 @@ class JournalUnavailable(JournalError):  # noqa: N818 - the specification's word
     codes = (
         ErrorCode("closed", "The journal was closed.", "Nothing is written."),
         ErrorCode("busy", "Too many appends wait already.", "Nothing is written."),
+        ErrorCode("no_space", "The volume is nearly full: no new work is begun.", "Nothing is written."),
         ErrorCode("suspended", "The journal cannot write at the moment.", "Nothing is written."),
         ErrorCode("failed", "The journal cannot be trusted any more.", "Nothing is written."),
         ErrorCode("outcome_unknown", "Whether the append is durable is not known.", "The lane tells."),

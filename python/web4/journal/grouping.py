@@ -22,12 +22,8 @@ if TYPE_CHECKING:
     from web4.journal.waiting import Waiting
 
 _SALT: Final = 16
-_LONG_AGO: Final = -(2**63)
 # The constructors of named tuples are written in Python: at a hundred thousand records a second they are felt.
-_MAKE_SEALED: Final = partial(tuple.__new__, Sealed)
-_MAKE_APPENDED: Final = partial(tuple.__new__, Appended)
-_MAKE_HEAD: Final = partial(tuple.__new__, Head)
-_MAKE_MOVE: Final = partial(tuple.__new__, HeadMove)
+_MAKERS: Final = tuple(partial(tuple.__new__, made) for made in (Sealed, Appended, Head, HeadMove))
 
 
 class Group:
@@ -42,7 +38,7 @@ class Group:
         self._lanes = lanes
         self._ids = ids
         self._read = read
-        self._parts: list[tuple[str, int, Lane, Head, Sequence[Prepared]]] = []
+        self._parts: list[tuple[str, Lane, Head, Sequence[Prepared]]] = []
         self._owned: list[OwnedLane] = []
         """The lane of each part, in the order they were placed."""
         self._moves: list[HeadMove] = []
@@ -111,9 +107,7 @@ class Group:
             if one.group != self._number:
                 one.group, one.end = self._number, head[0]
             one.end += len(events)
-            if not head[0]:
-                head = head._replace(at=_LONG_AGO)  # there is no time that the first record would go behind
-            parts.append((one.text, len(parts), lane, head, events))
+            parts.append((one.text, lane, head, events))
             self._owned.append(one)
             if lane == SERVER and not waiting.own:
                 self.foreign = one.end
@@ -151,22 +145,11 @@ class Group:
     def seal(self) -> tuple[Commit, list[Appended]]:
         """What the backend is to make durable, and where each part goes, in the order they were placed."""
         # The order of history within a commit is that of lanes' names and numbers (JRN-20a).
-        parts = sorted(self._parts)
-        records, ends = _core.seal_group(parts, self._ids.token(_SALT * self.records), _MAKE_SEALED)
-        appended: list[Appended] = [None] * len(parts)  # type: ignore[list-item]  # each is filled in below
-        moves, moving, owned = self._moves, self._moving, self._owned
-        last = None
-        for (_, index, lane, before, _), (first, seq, digest, at) in zip(parts, ends, strict=True):
-            appended[index] = _MAKE_APPENDED((first, seq, digest))
-            one = owned[index]
-            if one is last:
-                moves.pop()  # parts of one lane follow each other: the last one has its end
-            else:
-                moving.append(one)
-                last = one
-            after = _MAKE_HEAD((seq, digest, at, before[3], before[4]))
-            moves.append(_MAKE_MOVE((lane, one.head, after)))
-        return Commit(records, moves, self._bases, self._erasures), appended
+        records, appended, self._moves, last = _core.seal_group(
+            self._parts, self._ids.token(_SALT * self.records), _MAKERS
+        )
+        self._moving = [self._owned[index] for index in last]
+        return Commit(records, self._moves, self._bases, self._erasures), appended
 
     def moved(self) -> None:
         """Note that what was sealed is durable."""

@@ -123,6 +123,14 @@ class Journal:
         return self._commits.state
 
     @property
+    def accepting(self) -> bool:
+        """Whether new work should be begun: the journal writes, and its volume is not nearly full (JRN-15c, e).
+
+        Appending what concludes running work is possible all the same.
+        """
+        return self.state == "ready" and self.backend.accepting
+
+    @property
     def halted(self) -> Mapping[Lane, str]:
         """Lanes that take nothing any more, and why."""
         return MappingProxyType(self._commits.halted)
@@ -360,6 +368,7 @@ class Journal:
     def health(self) -> dict[str, Any]:
         """State, profile and what is wrong, at once and without the store."""
         return {
+            "accepting": self.accepting,
             "backend": self.backend.name,
             "boot": self.backend.boot,
             "durability": self.durability,

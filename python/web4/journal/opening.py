@@ -131,11 +131,13 @@ async def _verify_tail(journal: Journal, lane: Lane, head: Head) -> list[Record]
     begin = max(head.base_seq, head.seq - journal.limits.verified_tail)
     prev = head.base_hash if begin else genesis(journal.journal_id, lane)
     if begin > head.base_seq:
-        before = await backend.read(lane, after=begin - 1, limit=1)
-        if not before or before[0].seq != begin:
+        # The record before the tail comes along, for its hash: one question less for each lane at boot.
+        records = await backend.read(lane, after=begin - 1, limit=head.seq - begin + 1)
+        if not records or records[0].seq != begin:
             raise broken_at(lane, begin)
-        prev = before[0].hash
-    records = await backend.read(lane, after=begin, limit=max(1, head.seq - begin))
+        prev, records = records[0].hash, records[1:]
+    else:
+        records = await backend.read(lane, after=begin, limit=max(1, head.seq - begin))
     if check_run(lane, prev, begin, records) != head.hash or begin + len(records) != head.seq:
         raise broken_at(lane, begin + len(records) + 1)
     return records

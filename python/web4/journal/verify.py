@@ -84,7 +84,8 @@ class _Verification:
         kinds: Collection[LaneKind] | None = None,
     ) -> None:
         self._backend = backend
-        self._registry = registry
+        # The journal's own events are known to every journal.
+        self._registry = None if registry is None else EventRegistry((*registry, *OWN_EVENTS))
         self._kinds = kinds
         self._fingerprint = fingerprint
         self._progress = progress

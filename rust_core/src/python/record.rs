@@ -68,14 +68,11 @@ pub(super) fn seal_records<'py>(
     Ok(sealed)
 }
 
-/// One lane's part of a commit: text of the lane, its place among the parts, the lane, its head, the events.
-type Part<'py> = (
-    Bound<'py, PyString>,
-    Bound<'py, PyAny>,
-    Bound<'py, PyAny>,
-    (u64, Bound<'py, PyBytes>, i64, Bound<'py, PyAny>, Bound<'py, PyAny>),
-    Vec<Event<'py>>,
-);
+/// One lane's part of a commit: text of the lane, the lane, its head, the events.
+type Part<'py> = (Bound<'py, PyString>, Bound<'py, PyAny>, Bound<'py, PyTuple>, Vec<Event<'py>>);
+
+/// Number, hash, time, base and its hash: where a lane ends and begins.
+type Head<'py> = (u64, Bound<'py, PyBytes>, i64, Bound<'py, PyAny>, Bound<'py, PyAny>);
 
 /// A prepared event: itself, type, version, payload, time, cause, principal, references, work.
 type Event<'py> = (
@@ -90,60 +87,103 @@ type Event<'py> = (
     Bound<'py, PyAny>,
 );
 
-/// Where a part ends: its first number, its last, the last hash, the last time.
-type End<'py> = (u64, u64, Bound<'py, PyBytes>, i64);
+/// How Python's records, answers, heads and moves of heads are made of their fields.
+type Makers<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>);
 
-/// Seals all parts of a commit, sorted by lane: parts of one lane follow each other.
+/// What a commit consists of: its records, where each part went, the lanes' moves, and the last part of each lane.
+type SealedGroup<'py> = (Bound<'py, PyList>, Vec<Option<Bound<'py, PyAny>>>, Bound<'py, PyList>, Vec<usize>);
+
+/// Seals all parts of a commit, in the order of their lanes' names.
 #[pyfunction]
-#[pyo3(signature = (parts, salts, make, /))]
+#[pyo3(signature = (parts, salts, makers, /))]
 pub(super) fn seal_group<'py>(
     py: Python<'py>,
     parts: &Bound<'py, PyList>,
     salts: &Bound<'py, PyBytes>,
-    make: &Bound<'py, PyAny>,
-) -> PyResult<(Bound<'py, PyList>, Vec<End<'py>>)> {
-    let records = PyList::empty(py);
-    let mut ends: Vec<End<'py>> = Vec::with_capacity(parts.len());
+    makers: Makers<'py>,
+) -> PyResult<SealedGroup<'py>> {
+    let (make_record, make_answer, make_head, make_move) = makers;
     let mut salts = salts.as_bytes().chunks_exact(SALT);
-    let mut before: Option<Bound<'py, PyString>> = None;
-    let (mut seq, mut previous, mut at) = (0, [0; 32], 0);
-    for part in parts.iter() {
-        let (text, _, lane, head, events): Part<'_> = part.extract()?;
+    let mut sorted = parts
+        .iter()
+        .enumerate()
+        .map(|(index, part)| Ok((index, part.extract()?)))
+        .collect::<PyResult<Vec<(usize, Part<'py>)>>>()?;
+    // Code points and their UTF-8 sort alike; parts of one lane stay in the order they came.
+    sorted.sort_by(|(_, a), (_, b)| a.0.to_str().unwrap_or_default().cmp(b.0.to_str().unwrap_or_default()));
+    let records = PyList::empty(py);
+    let mut answers = vec![None; sorted.len()];
+    let moves = PyList::empty(py);
+    let mut last_parts = Vec::with_capacity(sorted.len());
+    let mut sorted = sorted.into_iter().peekable();
+    while let Some((index, (text, lane, before, events))) = sorted.next() {
         let name = text.to_str()?;
-        if before.as_ref().map(|text| text.to_str()).transpose()? != Some(name) {
-            // A lane that nobody wrote has no time yet.
-            at = if head.0 == 0 { i64::MIN } else { head.2 };
-            (seq, previous) = (head.0, digest(head.1.as_bytes())?);
+        let head: Head<'py> = before.extract()?;
+        let mut end = End { seq: head.0, hash: head.1, at: head.2, previous: [0; 32] };
+        end.previous = digest(end.hash.as_bytes())?;
+        if end.seq == 0 {
+            end.at = i64::MIN; // there is no time that the first record would go behind
         }
-        let first = seq + 1;
-        let mut hash = head.1;
-        for (_, kind, version, payload, brought, cause, principal, refs, work) in events {
-            seq += 1;
-            at = at.max(brought);
-            let salt = salts.next().ok_or_else(|| PyValueError::new_err("too few salts"))?;
-            let about = About { cause, principal, refs: refs.extract()?, kind, version };
-            let header = about.header(name, seq, at)?;
-            let payload_hash = record::payload_hash(salt, payload.as_bytes());
-            previous = record::record_hash(&previous, &header, &payload_hash);
-            hash = PyBytes::new(py, &previous);
-            let fields = (
-                &lane,
-                seq,
-                at,
-                PyBytes::new(py, &header),
-                payload,
-                PyBytes::new(py, salt),
-                PyBytes::new(py, &payload_hash),
-                &hash,
-                refs,
-                work,
-            );
-            records.append(make.call1((fields,))?)?;
+        let mut part = (index, events);
+        loop {
+            let first = end.seq + 1;
+            for event in part.1 {
+                let salt = salts.next().ok_or_else(|| PyValueError::new_err("too few salts"))?;
+                records.append(make_record.call1((end.seal(&lane, name, event, salt)?,))?)?;
+            }
+            answers[part.0] = Some(make_answer.call1(((first, end.seq, &end.hash),))?);
+            match sorted.next_if(|(_, next)| next.0.to_str().is_ok_and(|next| next == name)) {
+                Some((index, next)) => part = (index, next.3),
+                None => break,
+            }
         }
-        ends.push((first, seq, hash, at));
-        before = Some(text);
+        let after = make_head.call1(((end.seq, end.hash, end.at, head.3, head.4),))?;
+        moves.append(make_move.call1(((lane, before, after),))?)?;
+        last_parts.push(part.0);
     }
-    Ok((records, ends))
+    Ok((records, answers, moves, last_parts))
+}
+
+/// Where a lane ends while it is sealed.
+struct End<'py> {
+    seq: u64,
+    hash: Bound<'py, PyBytes>,
+    at: i64,
+    previous: record::Digest,
+}
+
+impl<'py> End<'py> {
+    /// Puts one event behind what is there; the fields of its record.
+    fn seal(
+        &mut self,
+        lane: &Bound<'py, PyAny>,
+        name: &str,
+        event: Event<'py>,
+        salt: &[u8],
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let (_, kind, version, payload, at, cause, principal, refs, work) = event;
+        let py = lane.py();
+        self.seq += 1;
+        self.at = self.at.max(at);
+        let about = About { cause, principal, refs: refs.extract()?, kind, version };
+        let header = about.header(name, self.seq, self.at)?;
+        let payload_hash = record::payload_hash(salt, payload.as_bytes());
+        self.previous = record::record_hash(&self.previous, &header, &payload_hash);
+        self.hash = PyBytes::new(py, &self.previous);
+        let fields = (
+            lane,
+            self.seq,
+            self.at,
+            PyBytes::new(py, &header),
+            payload,
+            PyBytes::new(py, salt),
+            PyBytes::new(py, &payload_hash),
+            &self.hash,
+            refs,
+            work,
+        );
+        fields.into_pyobject(py)
+    }
 }
 
 /// What a header says beside its place and time.

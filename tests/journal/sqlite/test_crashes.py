@@ -41,6 +41,16 @@ async def test_ack_means_durable(tmp_path: Path) -> None:
     print(f"seeds {SEED} to {seed - 1}: {crashes} power cuts, {faults} faults, {recovered} commits recovered")
 
 
+async def test_no_copy_stays_where_the_engine_moved_cells(tmp_path: Path) -> None:
+    """JRN-16: a life in which an erased value stayed between the cells of a page, although deleting overwrites."""
+    ordeal = Ordeal(100_119, tmp_path / "j")
+    try:
+        for _ in range(14):
+            await ordeal.live()
+    finally:
+        ordeal.close()
+
+
 async def test_a_failed_sync_is_never_just_repeated(tmp_path: Path) -> None:
     """JRN-15b: after EIO from fsync the commit is read back, and what was recovered outlives the next power cut."""
     lane = Lane("session", "a")

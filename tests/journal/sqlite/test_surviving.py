@@ -266,6 +266,11 @@ async def test_nothing_erased_is_left_in_any_file(tmp_path: Path) -> None:
             if turn % 8 == 7:
                 await backend.scrub()
                 assert left_in(tmp_path / "j", gone) == set()
+        for lane in lanes:
+            require_chain(await backend.head(lane), await backend.read(lane, limit=10_000))
+    connection = apsw.Connection(str(tmp_path / "j" / "journal.db"))
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
     assert len(gone) > 100
     assert left_in(tmp_path / "j", gone) == set()
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from web4.foundation.identity import Identity
-    from web4.journal.backends.memory import MemoryStore, ScriptedFaults
+    from web4.journal.backends.memory import Fault, MemoryStore, Operation, ScriptedFaults
     from web4.journal.journal import Journal
     from web4.journal.redaction import Redactor
     from web4.protocols.cip import Delivery, IntentAnswer
@@ -51,6 +51,7 @@ class Node:
     async def __aenter__(self) -> Self:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.heard = trio.lowlevel.ParkingLot()
+        self._gates: list[trio.Event] = []
         options = CipOptions(**{"agent_id": self.name, "offer": EVERYTHING, **self.options})
         more: dict[str, Any] = {} if self.accept_intent is None else {"accept_intent": self.accept_intent}
         clock = TrioClock(START_MS + round(trio.current_time() * 1_000))  # the same time at every node
@@ -76,13 +77,23 @@ class Node:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self.faults is not None:
+            self.faults.clear()
+        for gate in self._gates:
+            gate.set()  # a test that failed may hold a commit still, which nobody else would let go
         await self.stack.aclose()
+
+    def _fault(self, operation: Operation) -> Fault | None:
+        fault = None if self.faults is None else self.faults(operation)
+        if fault is not None and fault.until is not None:
+            self._gates.append(fault.until)
+        return fault
 
     @asynccontextmanager
     async def _journal(self, store: MemoryStore, clock: TrioClock) -> AsyncIterator[Journal]:
         registry = EventRegistry(PEER_EVENTS)
         async with (
-            open_memory(store, faults=self.faults) as backend,
+            open_memory(store, faults=self._fault) as backend,
             open_journal(
                 backend, registry=registry, clock=clock, emit=self.emit, redactor=self.redactor
             ) as journal,

@@ -64,7 +64,10 @@ def _is_there(path: Path) -> bool:
 def _named(directory: Path | None, common: Common) -> Path:
     if directory is not None and common.data is not None:
         raise CommandError("a directory and --data are both given", code="usage")
-    return directory or common.data or _default()
+    named = directory or common.data or _default()
+    if any("\ud800" <= one <= "\udfff" for one in str(named)):
+        raise CommandError(f"{str(named)!a} is not UTF-8", code="usage")
+    return named
 
 
 def _default() -> Path:

@@ -56,6 +56,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def accepting(self) -> bool:
+        """Whether there is room for new work (JRN-15e). False: conclude what runs, and begin nothing."""
+        ...
+
+    @property
     def hash_key(self) -> bytes:
         """The 32 random bytes under which hashed-only data are hashed (JRN-18d). Never exported."""
         ...

@@ -96,6 +96,11 @@ class MemoryBackend:
         return self.store.journal_id
 
     @property
+    def accepting(self) -> bool:
+        """See `Backend.accepting`. Memory is not a volume."""
+        return True
+
+    @property
     def shared(self) -> bool:
         """See `Backend.shared`."""
         return self.store.shared

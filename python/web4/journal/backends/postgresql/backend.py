@@ -87,6 +87,11 @@ class PostgresqlBackend(Keeping):
         return self._read_only
 
     @property
+    def accepting(self) -> bool:
+        """See `Backend.accepting`. The server's volume is its operator's to watch."""
+        return True
+
+    @property
     def shared(self) -> bool:
         """See `Backend.shared`."""
         return True

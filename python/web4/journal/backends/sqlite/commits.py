@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from web4 import _core
 from web4.journal.backends.sqlite import statements, walking
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import apsw
 
     from web4.journal.record import Commit, Sealed, Snapshot, Work
+
+# The constructors of named tuples are written in Python: at a hundred thousand records a second they are felt.
+_MAKE_ROW: Final = partial(tuple.__new__, LaneRow)
 
 
 class LaneCache:
@@ -175,7 +179,7 @@ def _lanes_after(
             last += 1
         if head.base_seq != row.head.base_seq:  # bases move by base snapshots only
             head = head._replace(base_seq=row.head.base_seq, base_hash=row.head.base_hash)  # noqa: PLW2901
-        after[lane] = LaneRow(row.id or last, head, number, positions.get(lane, row.position))
+        after[lane] = _MAKE_ROW((row.id or last, head, number, positions.get(lane, row.position)))
     for lane in touched[len(commit.heads) :]:
         if lane not in after and known[lane].id:
             after[lane] = known[lane]._replace(commit=number)

@@ -13,6 +13,7 @@ from web4.journal.backends.sqlite.commits import Counters, LaneCache, write_comm
 from web4.journal.backends.sqlite.engine import BUSY_MS, connect_writer, rewrite_wal, set_durable, throw_away
 from web4.journal.backends.sqlite.faults import certainly_not_written, describe, is_full, not_committed
 from web4.journal.backends.sqlite.migration import copies
+from web4.journal.backends.sqlite.slack import MOST_PAGES, clear_slack
 from web4.journal.errors import CorruptJournalError, NotCommittedError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -305,16 +306,21 @@ class Writer:
         """
         connection = self._ready()
         try:
-            connection.set_busy_timeout(0)
-            try:
-                connection.wal_checkpoint(None, apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            finally:
-                connection.set_busy_timeout(BUSY_MS)
-            self._pages = self._written()
+            # First what a reader may refuse: only then the work that has to go over the whole file.
+            self._empty_wal(connection)
+            small = int(connection.pragma("page_count")) < MOST_PAGES
+            if not small:
+                connection.execute("VACUUM")
+                self._empty_wal(connection)
             for copy in copies(self._path):
                 copy.unlink(missing_ok=True)
+            # The connection remembers pages as they were.
+            self._drop()
+            if small:
+                clear_slack(self._path, vfs=self._vfs)
+            self._reopen()
             if self._unscrubbed:
-                connection.execute("DELETE FROM meta WHERE key = 'unscrubbed'")
+                self._ready().execute("DELETE FROM meta WHERE key = 'unscrubbed'")
                 self._unscrubbed = False
                 self._committed()
         except apsw.Error as error:
@@ -322,6 +328,13 @@ class Writer:
             raise not_committed(error) from error
         except OSError as error:
             raise NotCommittedError(f"a copy of the store cannot be removed: {error.strerror}") from error
+
+    def _empty_wal(self, connection: apsw.Connection) -> None:
+        connection.set_busy_timeout(0)
+        try:
+            connection.wal_checkpoint(None, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        finally:
+            connection.set_busy_timeout(BUSY_MS)
 
     # --- in between ---------------------------------------------------------------------------------------
 
