@@ -170,7 +170,7 @@ class LaneHalted(JournalError):  # noqa: N818 - the specification's word
 
 
 class CorruptJournalError(JournalError):
-    """Stored bytes are not what was written. `lane` and `seq` say where it begins."""
+    """Stored bytes are not what was written. `lane` and `seq` say where it begins, `position` where in history."""
 
     codes = (
         ErrorCode("chain_broken", "A record does not follow the one before it.", "Nothing is used of it."),
@@ -185,11 +185,18 @@ class CorruptJournalError(JournalError):
     )
 
     def __init__(
-        self, message: str, *, code: str | None = None, lane: object = None, seq: int | None = None
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        lane: object = None,
+        seq: int | None = None,
+        position: int | None = None,
     ) -> None:
         super().__init__(message, code=code)
         self.lane = lane
         self.seq = seq
+        self.position = position
 
 
 class ExportError(JournalError):
