@@ -74,6 +74,12 @@ def persisted(text: str) -> str:
     return text.replace(DELICATE, "[withheld]")
 
 
+def must(so: bool, what: str) -> None:
+    """An assertion about an error."""
+    if not so:
+        raise AssertionError(what)
+
+
 class Node:
     """A program of steps is run over it, from boot to boot, in one run of Trio.
 
@@ -203,7 +209,9 @@ class Node:
         for one in replayed.lanes:
             if one.lane != SERVER or one.seq == len(self.model.lane(SERVER).entries):
                 wanted = self.model.state_hash(one.lane)
-                assert one.digest == wanted, f"{one.lane} replays to {one.digest}, not {wanted}: {one.stopped}"
+                assert one.digest == wanted, (
+                    f"{one.lane} replays to {one.digest}, not {wanted}: {one.stopped}"
+                )
         self._search_files()
 
     async def _read_all(self) -> tuple[dict[Lane, Head], dict[Lane, list[Record]]]:
@@ -223,10 +231,9 @@ class Node:
             left = [needle for needle in needles if needle in data]
             assert not left, f"{path.name} holds {left}"
 
-    def _must_be_gone(self, lane: Lane) -> None:
+    def _must_be_gone(self, lane: Lane, last: int) -> None:
         """What was taken out of a lane is from now on in no file (JRN-16)."""
-        model = self.model.lane(lane)
-        for entry in model.entries[: max(model.base, model.erased_most)]:
+        for entry in self.model.lane(lane).entries[:last]:
             if entry.type == "test.noted" and entry.payload is not None:
                 self.gone.add(msgspec.json.decode(entry.payload, type=Noted).text[:14].encode())
 
@@ -261,11 +268,10 @@ class Node:
             told = await self._append(parts)
         except WrongExpectedSeq as error:
             lane: Any = error.lane
-            assert lane in actual, f"{error}"
-            assert error.actual >= actual[lane], f"{error}"
-            assert lane == SERVER or error.actual == actual[lane], f"{error}"
+            must(lane in actual and error.actual >= actual[lane], f"{error}")
+            must(lane == SERVER or error.actual == actual[lane], f"{error}")
         except JournalUnavailable as error:
-            assert self.disk.off, f"{error!r}"
+            must(self.disk.off, f"{error!r}")
         else:
             raise AssertionError(f"taken all the same: {told}")
 
@@ -301,7 +307,7 @@ class Node:
         try:
             repeated = await self._append(batch.parts)
         except JournalUnavailable as error:
-            assert self.disk.off, f"{error!r}"
+            must(self.disk.off, f"{error!r}")
             return
         for part, one in zip(batch.parts, repeated, strict=True):
             first = batch.first[part.lane]
@@ -326,16 +332,16 @@ class Node:
         try:
             reached = await compact(self.journal, lane, seq=seq, definition=DEFINITION)
         except RetentionError as error:
-            assert not possible, f"{lane} is not compacted to {goal}: {error}"
+            must(not possible, f"{lane} is not compacted to {goal}: {error}")
         except (JournalUnavailable, NotCommittedError) as error:
-            assert self.disk.struck > struck, f"{lane} is not compacted: {error!r}"
+            must(self.disk.struck > struck, f"{lane} is not compacted: {error!r}")
         else:
             assert possible or reached == before, f"{lane} is compacted to {reached}"
             if lane != SERVER:
                 assert reached == (goal if possible else before)
             model.bases = {reached}
             if reached > before:
-                self._must_be_gone(lane)
+                self._must_be_gone(lane, reached)
 
     async def erase(self, kind: LaneKind, keep: int) -> None:
         """Erase all payloads of a kind of lanes but the newest (JRN-16)."""
@@ -351,14 +357,14 @@ class Node:
         try:
             results = await retain(self.journal, {kind: policy}, definitions=DEFINITIONS)
         except (JournalUnavailable, NotCommittedError) as error:
-            assert self.disk.struck > struck, f"{kind} is not erased: {error!r}"
+            must(self.disk.struck > struck, f"{kind} is not erased: {error!r}")
             return
         if self.disk.struck == struck:
             for lane, goal in goals.items():
                 self.model.lane(lane).erased_least = goal
             if any(one.erased for one in results):
-                for lane in self.model.lanes:
-                    self._must_be_gone(lane)
+                for lane, model in self.model.lanes.items():
+                    self._must_be_gone(lane, max(model.base, model.erased_least))
 
     async def snapshot(self, lane: Lane) -> None:
         """Store the state as it is."""

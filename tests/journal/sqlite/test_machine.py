@@ -68,9 +68,7 @@ class Machine(RuleBasedStateMachine):
 
         self.program.append(told)
 
-    def _parts(
-        self, node: Node, wanted: dict[Lane, list[tuple[int, str, int]]], off: int = 0
-    ) -> list[Part]:
+    def _parts(self, node: Node, wanted: dict[Lane, list[tuple[int, str, int]]], off: int = 0) -> list[Part]:
         """Batches' parts, each text unlike all others; `off` the heads."""
         parts = []
         for lane, some in wanted.items():
@@ -82,7 +80,9 @@ class Machine(RuleBasedStateMachine):
             parts.append(Part(lane, len(node.model.lane(lane).entries) + off, events, entries))
         return parts
 
-    def _append(self, node: Node, wanted: dict[Lane, list[tuple[int, str, int]]], together: bool) -> Sequence[Batch]:
+    def _append(
+        self, node: Node, wanted: dict[Lane, list[tuple[int, str, int]]], together: bool
+    ) -> Sequence[Batch]:
         parts = self._parts(node, wanted)
         return [Batch(parts)] if together else [Batch([part]) for part in parts]
 
@@ -118,9 +118,7 @@ class Machine(RuleBasedStateMachine):
         """JRN-4d."""
         self._do("append again", lambda node: node.again())
 
-    @rule(
-        wanted=appends, lane=lanes, off=st.sampled_from([-2, -1, 1, 5]), count=st.integers(1, 2)
-    )
+    @rule(wanted=appends, lane=lanes, off=st.sampled_from([-2, -1, 1, 5]), count=st.integers(1, 2))
     def append_stale(
         self, wanted: dict[Lane, list[tuple[int, str, int]]], lane: Lane, off: int, count: int
     ) -> None:
