@@ -26,6 +26,7 @@ DataClass = Literal["structural", "retainable", "hashed", "prohibited"]
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 _NAME: Final = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
+OWN_PREFIX: Final = "journal."
 _CLASSES: Final = frozenset({"structural", "retainable", "hashed", "prohibited"})
 
 
@@ -42,6 +43,7 @@ class EventType:
         subject: The field that holds the id of the command or effect it moves.
         command: Of a request, the field that names the command it belongs to, if it belongs to one.
         idempotent: Of a request, the boolean field that says whether it may be performed again.
+        own: Whether it is the journal's own: names that begin with `journal.` are for these alone.
         refs: Further fields that history finds it by: kind of reference to name of the field.
         upcasters: Version n to a pure, total function from payloads of version n to those of n + 1 (JRN-9b).
 
@@ -57,6 +59,7 @@ class EventType:
     subject: str | None = None
     command: str | None = None
     idempotent: str | None = None
+    own: bool = False
     refs: Mapping[str, str] = field(default_factory=dict)
     upcasters: Mapping[int, Upcaster] = field(default_factory=dict)
     plain: bool = field(init=False, repr=False, compare=False)
@@ -67,6 +70,8 @@ class EventType:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or not 1 <= self.v <= 0xFFFF:
             raise TypeError(f"{self.name!r} v{self.v} is no name and version of an event type")
+        if self.name.startswith(OWN_PREFIX) is not self.own:
+            raise TypeError(f"{self.name}: names that begin with {OWN_PREFIX} are the journal's own")
         fields = set(self.struct.__struct_encode_fields__)
         if set(self.classes) != fields:
             odd = ", ".join(sorted(set(self.classes) ^ fields))
