@@ -12,6 +12,7 @@ from tests.actors.jobs import (
     LANE,
     START,
     Begin,
+    BrokenLogicError,
     Cancel,
     Conclude,
     Crash,
@@ -294,3 +295,65 @@ async def test_request_during_shutdown_is_concluded_or_left(autojump_clock: trio
             ("x", "cancelled", "shutdown"),
         ]
         assert [work.subject for work in await journal.open_work()] == ["again"]
+
+
+async def test_the_id_of_an_effect_that_was_abandoned(autojump_clock: trio.testing.MockClock) -> None:
+    """ACT-3a, c: an id is unique. Used again while its first run goes on, it is concluded, not left open for ever."""
+
+    async def work(request: Any) -> Any:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1_000)
+        return Conclude(request.effect_id, "ok")
+
+    async with opened() as journal, open_lane_actors(journal, {"session": JobLane(work=work)}) as actors:
+        ref = actors.lane(LANE)
+        for command in (Request("x"), Cancel("x"), Request("x")):
+            await ref.ask(command)
+            await trio.sleep(10)
+        assert await conclusions(journal) == [("x", "abandoned", "cancelled"), ("x", "error", "busy")]
+
+
+async def failing_cleanup(request: Any) -> Any:
+    """An effect whose own tasks fail when they are cancelled."""
+
+    async def fail() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise BrokenLogicError
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail)
+        nursery.start_soon(trio.sleep_forever)
+
+
+async def test_an_effect_that_fails_while_it_is_cancelled(autojump_clock: trio.testing.MockClock) -> None:
+    """ACT-3b, DESIGN: a group of cancellations and errors ends the effect, and neither the lane nor the node."""
+    async with (
+        opened() as journal,
+        open_lane_actors(journal, {"session": JobLane(work=failing_cleanup)}) as actors,
+    ):
+        ref = actors.lane(LANE)
+        await ref.ask(Request("x"))
+        await trio.sleep(1)
+        await ref.ask(Cancel("x"))
+        await trio.sleep(1)
+        assert await conclusions(journal) == [("x", "error", "ExceptionGroup")]
+        assert await ref.ask(Note(1)) == 1
+
+
+async def test_an_effect_that_fails_at_the_stop(autojump_clock: trio.testing.MockClock) -> None:
+    """ACT-5f: also one that is cancelled with its actor."""
+    said = Said()
+    async with opened(emit=said) as journal, trio.open_nursery() as nursery:
+
+        async def serve(task_status: trio.TaskStatus[Any]) -> None:
+            async with open_lane_actors(journal, {"session": JobLane(work=failing_cleanup)}) as actors:
+                task_status.started(actors)
+                await trio.sleep_forever()
+
+        actors = await nursery.start(serve)
+        await actors.lane(LANE).ask(Request("x"))
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert [one["reason"] for one in said.of("effect_failed")] == ["BaseExceptionGroup"]

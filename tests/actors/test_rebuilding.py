@@ -283,3 +283,19 @@ async def test_actor_snapshots_by_itself() -> None:
                 nursery.start_soon(ask)
         assert (await actors.lane(LANE).state()).total == 2_500
         assert said.of("snapshot_failed")[0]["reason"] == "OSError"
+
+
+async def test_a_state_that_cannot_be_encoded() -> None:
+    """JRN-7b: a snapshot is a convenience; the lane goes on, and it is told once, not with every command."""
+
+    class Unencodable(JobLane):
+        def encode(self, state: JobState) -> bytes:
+            raise TypeError
+
+    said = Said()
+    async with opened(emit=said) as journal, open_lane_actors(journal, {"session": Unencodable()}) as actors:
+        ref = actors.lane(LANE)
+        for _ in range(1_050):
+            await ref.ask(Note(1))
+        assert len(said.of("snapshot_failed")) == 1
+        assert (await ref.state()).total == 1_050

@@ -236,7 +236,7 @@ def test_history(journal: Path, capfd: Capture) -> None:
     while True:
         words = ("--lane", STRANGE, "--desc", "--limit", 2, *cursor)
         data = here(capfd, "journal", "history", journal, *words, "--json").data
-        assert set(data) == {"entries", "cursor", "truncated", "scanned"}
+        assert set(data) == {"entries", "cursor", "truncated", "scanned", "malformed"}
         seen += [one["seq"] for one in data["entries"]]
         if data["cursor"] is None:
             break

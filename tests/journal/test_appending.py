@@ -277,7 +277,7 @@ async def test_what_waits_is_bounded() -> None:
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(partial(journal.append, TWO, [note(n) for n in range(4)], expected_seq=0))
             await trio.testing.wait_all_tasks_blocked()
-            for lane, events in ((ONE, [note(1), note(2)]), (THREE, [note("x" * 2_000)])):
+            for lane, events in ((ONE, [note(1), note(2)]), (THREE, [note("x" * 970)])):
                 with pytest.raises(JournalUnavailable) as caught:
                     await journal.append(lane, events, expected_seq=0)
                 assert caught.value.code == "busy"

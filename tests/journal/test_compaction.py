@@ -283,4 +283,4 @@ async def test_a_file_that_cannot_be_scrubbed_is_no_crash() -> None:
             await compact(journal, LANE, seq=10, definition=DEFINITION)
         assert refused.value.code == "suspended"
         assert (await journal.head(LANE)).base_seq == 10
-        assert await compact(journal, LANE, seq=15, definition=DEFINITION, scrub=False) == 15
+        assert await compact(journal, LANE, seq=15, definition=DEFINITION, thorough=False) == 15

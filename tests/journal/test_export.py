@@ -18,7 +18,7 @@ from tests.journal.ledger import DEFINITION, LANE, NODE, Noted, Writer, opened, 
 from web4.foundation.digest import canonical
 from web4.journal.backends.memory import MemoryStore, open_memory
 from web4.journal.bundle import BundleSource, Manifest, Selector, export_bundle, verify_bundle
-from web4.journal.bundle.export import digest_of
+from web4.journal.bundle.files import digest_of
 from web4.journal.bundle.manifest import MANIFESTS
 from web4.journal.compaction import compact
 from web4.journal.draft import NewEvent

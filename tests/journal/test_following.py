@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,14 @@ import trio
 import trio.testing
 
 from tests.journal.arrange import ONE, TWO, Bench, note
-from web4.journal.backends.memory import Fault
-from web4.journal.errors import Compacted, CorruptJournalError, CursorAhead
+from web4.foundation.ids import SeededIds
+from web4.journal.backends.memory import Fault, MemoryStore
+from web4.journal.errors import Compacted, CorruptJournalError, CursorAhead, JournalUnavailable
+from web4.journal.lane import Lane
 from web4.journal.record import Snapshot
 
 if TYPE_CHECKING:
     from web4.journal.journal import Journal
-    from web4.journal.lane import Lane
     from web4.journal.record import Record
 
 
@@ -205,3 +207,49 @@ async def test_many_followers_come_and_go() -> None:
         await journal.append(ONE, [note(1)], expected_seq=1)
         assert (await journal.stats())["followers"] == 49
         assert [(await one.__anext__()).seq for one in followers] == [2] * 50
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_following_a_journal_that_closes(shared: bool) -> None:
+    """DESIGN: nobody waits for ever; what was there is delivered first, and the error comes by itself."""
+    bench, seen, told = Bench(store=MemoryStore(ids=SeededIds("store"), shared=shared)), [], []
+
+    async def follow(journal: Journal) -> None:
+        try:
+            async for record in journal.follow(ONE):
+                seen.append(record.seq)
+        except JournalUnavailable as error:
+            told.append(error.code)
+
+    async with trio.open_nursery() as nursery, bench.journal() as journal:
+        for _ in range(3):
+            nursery.start_soon(follow, journal)
+        await journal.append(ONE, [note(1)], expected_seq=0)
+    assert (seen, told) == ([1, 1, 1], ["closed"] * 3)
+
+
+async def test_one_task_at_a_time_waits_for_a_follower() -> None:
+    """JRN-6b: a second one would get some of the records, or none for ever."""
+    bench = Bench()
+    async with bench.journal() as journal, trio.open_nursery() as nursery:
+        follower = journal.follow(ONE)
+        nursery.start_soon(follower.__anext__)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError):
+            await follower.__anext__()
+        await journal.append(ONE, [note(1)], expected_seq=0)
+
+
+async def test_followers_that_were_let_go_leave_nothing() -> None:
+    """DESIGN: lanes that were followed once and are never written again are not remembered."""
+    bench = Bench()
+    async with bench.journal() as journal:
+        for number in range(500):
+            with trio.CancelScope() as scope:
+                follower = journal.follow(Lane("session", f"s{number}"))
+                scope.deadline = trio.current_time() + 0.0001
+                await follower.__anext__()
+            del follower
+        gc.collect()
+        assert len(journal._followers) <= 1
+        assert len(journal._followers._of) <= 130

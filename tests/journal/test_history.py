@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tests.journal.ledger import LANE, Noted, Writer, opened, sequence
+from tests.journal.stores import InMemory, OnDisk, Store, writing
 from web4.journal.backends.memory import MemoryStore, open_memory
 from web4.journal.draft import NewEvent
 from web4.journal.errors import CursorError
@@ -18,6 +19,8 @@ from web4.journal.lane import SERVER, Lane
 from web4.testing.clocks import ManualClock
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from web4.journal.journal import Journal
 
 
@@ -198,3 +201,45 @@ async def test_history_of_a_journal_that_another_writes() -> None:
     async with open_memory(store, read_only=True) as reader:
         with trio.fail_after(5):
             assert [one.type for one in (await history(reader, lane=SERVER)).entries] == ["journal.anchored"]
+
+
+@pytest.mark.parametrize("store", ["memory", "disk"])
+async def test_a_damaged_header_hides_nothing_else(tmp_path: Path, store: str) -> None:
+    """What is readable is told, of its lane and of all others (JRN-11d, JRN-15g); what is not, is counted."""
+    one: Store = InMemory() if store == "memory" else OnDisk(tmp_path / "journal")
+    async with writing(one) as journal:
+        await filled(journal)
+        whole = [(str(entry.lane), entry.seq) for entry in await everything(journal)]
+    for seq in (3, 4, 6):
+        one.damage(LANE, seq, header=b"\xff{")
+    left = [place for place in whole if place not in {(str(LANE), seq) for seq in (3, 4, 6)}]
+    of_lane = [place for place in left if place[0] == str(LANE)]
+    async with writing(one) as journal:
+        for order in ("asc", "desc"):
+            for query, expected in (
+                ({}, left),
+                ({"lane": LANE}, of_lane),
+                ({"lane": LANE, "since": 0, "until": 10**9}, of_lane),
+            ):
+                found = [
+                    (str(entry.lane), entry.seq)
+                    for entry in await everything(journal, order=order, limit=2, **query)
+                    if (str(entry.lane), entry.seq) in whole
+                ]
+                assert (found if order == "asc" else found[::-1]) == expected
+        assert (await history(journal)).malformed == 3
+
+
+@pytest.mark.parametrize(("position", "seq"), [(2**70, 1), (1, 2**63), (-5, 1), (1, -5)])
+async def test_cursors_that_lead_nowhere_are_refused(position: int, seq: int) -> None:
+    """JRN-6c."""
+    async with opened() as journal:
+        await filled(journal)
+        text = (await history(journal, limit=1)).cursor
+        assert text is not None
+        query, _, _ = json.loads(base64.urlsafe_b64decode(text + "=="))
+        forged = base64.urlsafe_b64encode(json.dumps([query, position, seq]).encode()).rstrip(b"=").decode()
+        with pytest.raises(CursorError):
+            await history(journal, limit=1, cursor=forged)
+        with pytest.raises(ValueError, match="time"):
+            await history(journal, since=2**60)

@@ -235,3 +235,22 @@ async def test_replay_goes_on_behind_erased_payloads() -> None:
         early = await replay(journal.backend, DEFINITIONS, journal.registry, lane=LANE, until=2)
         assert early.lanes[0].digest is None
         assert "payload" in str(early.lanes[0].stopped)
+
+
+async def test_one_damaged_snapshot_does_not_cost_what_stood_behind_erased_payloads() -> None:
+    """Two stand for what cannot be replayed any more, where the logic can make them (JRN-7b, JRN-16a)."""
+    store = MemoryStore()
+    policies: Any = {"session": RetentionPolicy(payloads=Bounds(max_records=3))}
+    async with opened(store) as journal:
+        writer = Writer(journal)
+        await writer.notes(10)
+        await retain(journal, policies, definitions=DEFINITIONS)
+        snapshots = await journal.snapshots(LANE)
+        assert [one.seq for one in snapshots] == [10, 7]
+        whole = await replay(journal.backend, DEFINITIONS, journal.registry)
+        for one in snapshots:
+            damaged = msgspec.structs.replace(one, state=one.state[:-1] + b" ")
+            await journal.put_snapshot(damaged)
+            rebuilt = await replay(journal.backend, DEFINITIONS, journal.registry)
+            assert rebuilt.lanes[0].digest == whole.lanes[0].digest
+            await journal.put_snapshot(one)

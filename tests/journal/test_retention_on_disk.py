@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from typing import TYPE_CHECKING, Any
 
+import apsw
 import pytest
 import trio
 
 from tests.journal.ledger import DEFINITION, DEFINITIONS, LANE, NODE, Noted, Placed, Writer, sequence
 from tests.journal.stores import OnDisk, registry, writing
 from web4.journal.bundle import Selector, export_bundle
+from web4.journal.compaction import compact
 from web4.journal.draft import NewEvent
-from web4.journal.errors import RedactionError
+from web4.journal.errors import JournalUnavailable, RedactionError
 from web4.journal.hashed import Hashed
 from web4.journal.lane import Lane
 from web4.journal.redaction import Redactor
@@ -155,3 +158,58 @@ async def test_hook_raises(tmp_path: Path) -> None:
         with trio.fail_after(10):
             await journal.append(Lane("human", "ann"), [NewEvent(Noted("fine"), 1)], expected_seq=0)
     assert found(store.directory, b"delicate words") == []
+
+
+async def until_scrubbed(directory: Path, needle: bytes) -> None:
+    """Wait until no file holds it; nothing is asked of the store."""
+    with trio.fail_after(10):
+        while holding(directory, needle):  # noqa: ASYNC110 - the store does it in its own time
+            await trio.sleep(0.05)
+
+
+async def test_a_reader_delays_scrubbing_and_nothing_else(tmp_path: Path) -> None:
+    """Commits go on meanwhile, compacting says so, and the store makes up for it (JRN-16, JRN-17c)."""
+    store = OnDisk(tmp_path / "journal")
+    async with writing(store) as journal:
+        writer = Writer(journal)
+        await writer.handle(sequence("note a", text="the old words of ann")[0])
+        await writer.notes(5, start=1)
+        reader = apsw.Connection(str(store.directory / "journal.db"), flags=apsw.SQLITE_OPEN_READONLY)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM record").fetchall()
+        commits = 0
+
+        async def append() -> None:
+            nonlocal commits
+            while True:
+                event = NewEvent(Noted("more"), 9_000)
+                await journal.append(Lane("human", "ann"), [event], expected_seq=commits)
+                commits += 1
+                await trio.sleep(0.02)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(append)
+            with pytest.raises(JournalUnavailable) as error:
+                await compact(journal, LANE, definition=DEFINITION)
+            nursery.cancel_scope.cancel()
+        assert error.value.code == "suspended"
+        assert (await journal.head(LANE)).base_seq == 6
+        assert commits > 5
+        assert holding(store.directory, b"the old words of ann")
+        reader.close()
+        await until_scrubbed(store.directory, b"the old words of ann")
+
+
+async def test_a_crash_before_scrubbing_is_made_up_for(tmp_path: Path) -> None:
+    """Whoever opens the store next leaves nothing of what was erased (JRN-16)."""
+    store, crashed = OnDisk(tmp_path / "journal"), OnDisk(tmp_path / "crashed")
+    async with writing(store) as journal:
+        writer = Writer(journal)
+        await writer.handle(sequence("note a", text="the old words of ann")[0])
+        await writer.notes(9, start=1)
+        await journal.change(erasures=[(LANE, 1)])
+        shutil.copytree(store.directory, crashed.directory)
+    assert holding(crashed.directory, b"the old words of ann")
+    async with writing(crashed) as journal:
+        await until_scrubbed(crashed.directory, b"the old words of ann")
+        assert (await verify(journal.backend, journal.registry)).erased == 1

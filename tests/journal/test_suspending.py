@@ -158,6 +158,25 @@ async def test_closing_while_suspended(autojump_clock: trio.testing.MockClock) -
         assert await texts(journal, ONE) == await texts(journal, TWO) == []
 
 
+async def test_everybody_is_told_by_an_error_of_their_own(autojump_clock: trio.testing.MockClock) -> None:
+    """DESIGN: one error that many raise would collect all their tracebacks, and keep their tasks alive."""
+    bench = Bench()
+    errors: list[JournalUnavailable] = []
+
+    async def append(journal: Journal, number: int) -> None:
+        with pytest.raises(JournalUnavailable) as caught:
+            await journal.append(Lane("session", f"s{number}"), [note(1)], expected_seq=0)
+        errors.append(caught.value)
+
+    async with trio.open_nursery() as nursery, bench.journal() as journal:
+        bench.faults.plan("commit", "not_committed", times=1_000)
+        for number in range(50):
+            nursery.start_soon(append, journal, number)
+        await trio.sleep(10)
+    assert {one.code for one in errors} == {"closed"}
+    assert len({id(one) for one in errors}) == 50
+
+
 async def test_closing_beside_a_repetition(autojump_clock: trio.testing.MockClock) -> None:
     """JRN-4d, JRN-15d: what is there already is told, though what came with it cannot be written."""
     bench = Bench()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from web4.actors.definition import Effect, LaneDefinition, Outcome
     from web4.actors.metrics import ActorMetrics
-    from web4.foundation.events import Emitter
+    from web4.foundation.events import Emitter, Severity
     from web4.journal.lane import Lane
 
 GRACE_SECONDS: Final = 5.0
@@ -95,10 +95,16 @@ class Effects:
     def start(self, effect: Effect) -> None:
         """Start an effect whose request is durable; nothing if it runs already.
 
-        Where it cannot run, it is concluded without: the actor is leaving, too many that were abandoned run on, or
-        its request was erased. One that may be performed again is left to the next boot by an actor that is leaving.
+        Where it cannot run, it is concluded without: the actor is leaving, too many that were abandoned run on, one
+        of them has its id, or its request was erased. One that may be performed again is left to the next boot by an
+        actor that is leaving.
         """
-        if self.nursery is None or effect.id in self._runs or (self._leaving and effect.idempotent):
+        if self.nursery is None or (self._leaving and effect.idempotent):
+            return
+        known = self._runs.get(effect.id)
+        if known is not None:
+            if known.concluded:
+                self._deliver(Result(effect, outcome="error", reason="busy"))
             return
         if self._leaving:
             self._deliver(Result(effect, outcome="cancelled", reason="shutdown"))
@@ -153,21 +159,17 @@ class Effects:
     async def _perform(self, run: _Run) -> None:
         effect = run.effect
         result: Result | None = None
-        with run.scope:
-            try:
-                command = await self._definition.perform(effect.request)
-            except Exception as error:
-                reason = type(error).__name__
-                self._emit(
-                    "effect_failed",
-                    severity="warning",
-                    lane=str(self._lane),
-                    effect_id=effect.id,
-                    reason=reason,
-                )
-                result = Result(effect, outcome="error", reason=reason)
-            else:
-                result = Result(effect, command=command)
+        try:
+            with run.scope:
+                result = Result(effect, command=await self._definition.perform(effect.request))
+        except Exception as error:  # also what tasks of its own raised beside their cancellation
+            result = Result(effect, outcome="error", reason=self._failed(effect, error))
+        except BaseExceptionGroup as errors:
+            # The actor is cancelled: what else there was must not take others down with it.
+            self._failed(effect, errors)
+            _, ending = errors.split(Exception)
+            if ending is not None:
+                raise ending from None
         run.ended = True
         if run.timer is not None:
             run.timer.cancel()
@@ -179,6 +181,13 @@ class Effects:
             self._ended()
         elif result is not None:
             self._deliver(result)
+
+    def _failed(self, effect: Effect, error: BaseException, severity: Severity = "warning") -> str:
+        """Say that an effect raised; what."""
+        reason = type(error).__name__
+        lane = str(self._lane)
+        self._emit("effect_failed", severity=severity, lane=lane, effect_id=effect.id, reason=reason)
+        return reason
 
     def _watch(self, run: _Run) -> None:
         run.timer = trio.CancelScope()
@@ -201,14 +210,7 @@ class Effects:
         try:
             self._definition.kill(run.effect)
         except Exception as error:  # whatever it was, the lane goes on
-            reason = type(error).__name__
-            self._emit(
-                "effect_failed",
-                severity="error",
-                lane=str(self._lane),
-                effect_id=run.effect.id,
-                reason=reason,
-            )
+            self._failed(run.effect, error, "error")
 
     def taken(self, result: Result) -> None:
         """A result was dealt with, for good."""

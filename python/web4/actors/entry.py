@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import outcome
 import trio
 
-if TYPE_CHECKING:
-    import outcome
+from web4.foundation.errors import Web4Error
 
+if TYPE_CHECKING:
     from web4.actors.effects import Result
 
 
@@ -30,6 +31,10 @@ class Entry:
         self.task = task
         self.result = result
         self.deaths = 0
+
+    def refuse(self, error: Exception) -> None:
+        """Wake whoever waits, with an error that many may be told."""
+        self.answer(outcome.Error(error.again() if isinstance(error, Web4Error) else error))
 
     def answer(self, value: outcome.Value[Any] | outcome.Error) -> None:
         """Wake whoever waits."""

@@ -15,6 +15,7 @@ from web4.actors.lane_writer import LaneWriter, open_lane_writer
 from web4.actors.mailbox import Mailbox
 from web4.actors.recovering import recover_lane
 from web4.actors.restarting import RestartBudget
+from web4.foundation.errors import Web4Error
 from web4.journal.errors import (
     CorruptJournalError,
     JournalError,
@@ -135,13 +136,16 @@ class LaneActor:
         self.effects.drop()
         self._over(self)
         for entry in self._batch:
-            entry.answer(outcome.Error(error))
+            entry.refuse(error)
         self._batch = []
+        # Of what it had not begun the outcome is known.
         if isinstance(error, ActorStoppedError):
-            error = ActorStoppedError(f"the actor of {self.lane} was stopped")  # of what it had not begun
+            error = ActorStoppedError(f"the actor of {self.lane} was stopped")
+        elif isinstance(error, JournalUnavailable) and isinstance(error.__cause__, Web4Error):
+            error = error.__cause__
         while batch := self.mailbox.drain():
             for entry in batch:
-                entry.answer(outcome.Error(error))
+                entry.refuse(error)
         self.settled.set()
 
     async def _live(self) -> Exception:
@@ -174,9 +178,13 @@ class LaneActor:
                 return self._halt(str(error), error.seq)
             case EffectError():  # the definition is at fault
                 return self._halt(str(error))
-            case JournalUnavailable() if error.code in _PASSING:
+            case JournalUnavailable() if error.code in _PASSING and not self._is_broken_by(error):
                 return None
         return error
+
+    def _is_broken_by(self, error: Exception) -> bool:
+        """Whether the writer has given up: what was decided is not to be decided again."""
+        return self.writer is not None and self.writer.broken is error
 
     def _halt(self, reason: str, seq: int | None = None) -> LaneHalted:
         self._journal.halt(self.lane, reason, seq=seq)
@@ -250,25 +258,29 @@ class LaneActor:
 
     async def _round(self, writer: LaneWriter[Any, Any, Any, Any]) -> None:
         self.rounds += 1
-        batch, metrics, clock = self._batch, self._metrics, self._journal.clock
+        metrics, clock = self._metrics, self._journal.clock
         begun = clock.monotonic_ns()
-        metrics.wait.add(max(0, begun - batch[0].since))
-        metrics.batch.add(len(batch))
+        metrics.wait.add(max(0, begun - self._batch[0].since))
         answers: list[tuple[Entry, outcome.Value[Any] | outcome.Error]] = []
-        for entry in batch:
+        batch: list[Entry] = []
+        for entry in self._batch:
+            if writer.full:  # the others are decided in the next round: what was accepted is not refused
+                break
+            batch.append(entry)
             self._deciding = entry
             if entry.result is None:
                 answers.append((entry, self._decide(writer, entry)))
             else:
                 self._conclude(writer, entry.result)
         self._deciding = None
+        metrics.batch.add(len(batch))
         if writer.pending:
             decided = clock.monotonic_ns()
             await self._make_durable(writer)
             metrics.commit.add(clock.monotonic_ns() - decided)
         else:
             await trio.lowlevel.checkpoint()
-        self._batch = []
+        self._batch = self._batch[len(batch) :]
         for entry, answer in answers:
             entry.answer(answer)
         if len(answers) < len(batch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple
 
 import trio
 
@@ -11,7 +11,13 @@ from web4.actors.definition import Command, Effect, Event, Origin, Reply, State
 from web4.actors.errors import EffectError, MailboxFullError
 from web4.actors.rebuilding import rebuild
 from web4.foundation.logic import Decision
-from web4.journal.errors import InvalidEventError, JournalUnavailable, LaneHalted, NotCommittedError
+from web4.journal.errors import (
+    InvalidEventError,
+    JournalUnavailable,
+    LaneHalted,
+    NotCommittedError,
+    WrongExpectedSeq,
+)
 from web4.journal.journal import NewEvent
 from web4.journal.record import Snapshot
 
@@ -24,13 +30,14 @@ if TYPE_CHECKING:
     from web4.actors.rebuilding import Rebuilt
     from web4.journal.journal import Journal, Prepared
     from web4.journal.lane import Lane
+    from web4.journal.limits import JournalLimits
     from web4.journal.record import OpenWork
 
     OnCommit = Callable[[Sequence[Prepared]], None]
     BeforeAppend = Callable[[], Awaitable[None]]
 
 MAX_PENDING: Final = 4_096
-"""Events that may wait for the journal: another decision is refused as busy."""
+"""Events that may wait for the journal: another decision is refused as busy. So are too many bytes of them."""
 MAX_EFFECTS: Final = 1_024
 """Effects of one lane that may be open: a decision that requests another is refused as busy."""
 _MAX_DECIDED: Final = 512
@@ -45,6 +52,24 @@ def _nobody(_: Sequence[Prepared]) -> None:
 
 async def _nothing_first() -> None:
     """Nothing has to be durable before."""
+
+
+class _Bounds(NamedTuple):
+    """What may wait, and be decided at once: together never more than one append of the journal takes."""
+
+    pending: int
+    decided: int
+    full: int
+    pending_bytes: int
+    decided_bytes: int
+    full_bytes: int
+
+    @classmethod
+    def of(cls, limits: JournalLimits) -> _Bounds:
+        pending = max(1, min(MAX_PENDING, limits.batch_records // 2, limits.waiting_records // 2))
+        decided, full = max(1, min(_MAX_DECIDED, pending // 2)), max(1, pending // 4)
+        size = limits.waiting_bytes
+        return cls(pending, decided, full, max(1, size // 2), size // 4, max(1, size // 8))
 
 
 class LaneWriter(Generic[State, Command, Event, Reply]):
@@ -91,10 +116,14 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         self._before_append = before_append
         self._hash = rebuilt.head.hash
         self._queue: list[Prepared] = []
+        self._queue_bytes = 0
+        self._bounds = _Bounds.of(journal.limits)
         self._batch: list[Prepared] = []
         self._batch_state = rebuilt.state
         self._decided = self._durable = 0
         self._appending = False
+        self._doubtful = False
+        """Whether the batch may be durable already, although nobody could tell."""
         self._waiting = trio.lowlevel.ParkingLot()
         self._events_since = rebuilt.tail_records
         self._bytes_since = rebuilt.tail_bytes
@@ -109,6 +138,11 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
     def queued(self) -> int:
         """Events that no append has taken yet."""
         return len(self._queue)
+
+    @property
+    def full(self) -> bool:
+        """Whether what was decided should be made durable before more is: then a decision always finds room."""
+        return len(self._queue) >= self._bounds.full or self._queue_bytes >= self._bounds.full_bytes
 
     # --- deciding ---------------------------------------------------------------------------------------
 
@@ -147,12 +181,15 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
     def _check(self) -> None:
         if self.broken is not None:
             raise self.broken.with_traceback(None)
-        if len(self._queue) >= MAX_PENDING:
+        if len(self._queue) >= self._bounds.pending or self._queue_bytes >= self._bounds.pending_bytes:
             raise MailboxFullError(f"{len(self._queue)} events of {self.lane} wait for the journal")
 
     def _prepare(self, events: tuple[Event, ...], origin: Origin) -> tuple[list[Prepared], State]:
-        if len(events) > _MAX_DECIDED:
-            raise InvalidEventError(f"{len(events)} events of one decision, {_MAX_DECIDED} are allowed")
+        bounds = self._bounds
+        if len(events) > bounds.decided:
+            raise InvalidEventError(
+                f"{len(events)} events of one decision, {bounds.decided} are allowed", code="batch_too_large"
+            )
         at = max(origin.at, self.at)
         prepare, apply = self._journal.prepare, self._logic.apply
         state = self.state
@@ -166,6 +203,11 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
             state = apply(state, one.event)  # type: ignore[arg-type]
             moving = moving or one.work is not None
             prepared.append(one)
+        size = sum([len(one.payload) for one in prepared])
+        if size > bounds.decided_bytes:
+            raise InvalidEventError(
+                f"{size} bytes of one decision, {bounds.decided_bytes} are allowed", code="batch_too_large"
+            )
         if moving:
             self._check_effects(prepared)
         return prepared, state
@@ -190,6 +232,7 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         self._queue += prepared
         self._decided += len(prepared)
         for one in prepared:
+            self._queue_bytes += len(one.payload)
             work = one.work
             if work is None:
                 continue
@@ -208,8 +251,8 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
 
         Raises:
             WrongExpectedSeq, NotWriterError: Another writer has the lane: stop (JRN-4f). The writer is broken.
-            JournalUnavailable: `busy`, `suspended` or `outcome_unknown`: the events are held, call again. Any
-                other code: the writer is broken.
+            JournalUnavailable: While `broken` is None the events are held: call again. Else `outcome_unknown` says
+                that they may be durable, every other code that they are not.
             JournalError: The writer is broken.
         """
         target = self._decided
@@ -229,19 +272,23 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
             await self._before_append()
             # From here on nothing is awaited until the journal has the batch: what `before_append` saw is what goes.
             if not self._batch:
-                self._batch, self._queue = self._queue, []
+                self._batch, self._queue, self._queue_bytes = self._queue, [], 0
                 self._batch_state = self.state
             batch = self._batch
             appended = await self._journal.append(self.lane, batch, expected_seq=self.seq)
         except JournalUnavailable as error:
+            self._doubtful = self._doubtful or error.code == "outcome_unknown"
             if error.code not in HELD:
                 self._break(error)
+            raise
+        except trio.Cancelled:
+            self._doubtful = bool(self._batch)
             raise
         except Exception as error:
             self._break(error)
             raise
         else:
-            self._batch = []
+            self._batch, self._doubtful = [], False
             self.durable_state = self._batch_state
             self.seq, self._hash = appended.last_seq, appended.hash
             self._durable += len(batch)
@@ -253,9 +300,14 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
             self._waiting.unpark_all()
 
     def _break(self, error: Exception) -> None:
-        self.broken = error
+        """Drop what is not durable. What may be durable all the same is not reported as refused (JRN-15d)."""
         self.state = self.durable_state
-        self._queue, self._batch = [], []
+        self._queue, self._queue_bytes, self._batch = [], 0, []
+        self.broken = error
+        if self._doubtful and not isinstance(error, WrongExpectedSeq):
+            message = f"whether the last events of {self.lane} are durable is not known; read the lane"
+            self.broken = JournalUnavailable(message, code="outcome_unknown")
+            raise self.broken from error
 
     # --- snapshots --------------------------------------------------------------------------------------
 
@@ -270,22 +322,22 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         return self._events_since > 0
 
     async def snapshot(self) -> None:
-        """Store a snapshot of the durable state (JRN-7a).
+        """Store a snapshot of the durable state (JRN-7a). One that fails is tried again when the next one is due.
 
         Raises:
             JournalError: It was not stored; nothing depends on it.
         """
         state, seq, digest = self.durable_state, self.seq, self._hash
         events, size = self._events_since, self._bytes_since
-        # Counted at once: what is due is due once, also while this one is under way.
-        self._events_since, self._bytes_since = 0, 0
+        # Counted at once: what is due is due once, also while this one is under way, and when it cannot be encoded.
+        self._events_since = self._bytes_since = 0
+        data = await aside(size + self._snapshot_bytes, self.definition.encode, state)
+        self._snapshot_bytes = len(data)
         try:
-            data = await aside(size + self._snapshot_bytes, self.definition.encode, state)
-            self._snapshot_bytes = len(data)
             await self._journal.put_snapshot(
                 Snapshot.of(self.lane, seq, digest, data, self.definition.version)
             )
-        except BaseException:
+        except trio.Cancelled:
             self._events_since += events
             self._bytes_since += size
             raise
@@ -314,10 +366,12 @@ async def open_lane_writer(
         CorruptJournalError: The lane cannot be rebuilt: it must be halted (ACT-5e).
         LaneHalted: It takes nothing any more.
         NotWriterError: Another node has the lane.
-        JournalUnavailable: `suspended`: the lane cannot be taken now.
+        JournalUnavailable: `suspended`: the lane cannot be taken now. `closed`, `failed`: it cannot be taken at all.
     """
     if lane in journal.halted:
         raise LaneHalted(f"{lane} was halted: {journal.halted[lane]}")
+    if (state := journal.state) in {"closed", "failed"}:
+        raise JournalUnavailable(f"{lane} cannot be taken: the journal is {state}", code=state)
     try:
         await journal.backend.own(lane)
     except NotCommittedError as error:

@@ -77,7 +77,7 @@ async def recover_lane(
         elif work.kind == "command" and verdict.reason == "not_started":
             command = definition.resume(work.subject, event, at)
             commands += [] if command is None else [command]
-        if writer.queued > _ROOM:
+        if writer.full:
             await writer.durable()
     await writer.durable()
     return commands

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from typing import Self
 
 _CODE_WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -70,6 +73,13 @@ class Web4Error(Exception):
         self.peer = peer
         self.field = field
         self.retry_after_ms = retry_after_ms
+
+    def again(self) -> Self:
+        """The same error for another task: one that many raise would collect the tracebacks of all of them."""
+        other = type(self).__new__(type(self), *self.args)
+        vars(other).update(vars(self))
+        other.__cause__ = self.__cause__
+        return other
 
     def __str__(self) -> str:
         where = f" (field {self.field})" if self.field else ""

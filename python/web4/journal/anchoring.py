@@ -13,10 +13,15 @@ if TYPE_CHECKING:
 
     from web4.foundation.identity import Identity
     from web4.journal.lane import Lane
+    from web4.journal.limits import JournalLimits
     from web4.journal.record import Head, HeadMove
 
 _LANES: Final = 1_000
-"""Lanes of one anchor: a payload must not become too large."""
+"""Lanes of one anchor at most."""
+_LANE_BYTES: Final = 96
+"""What a lane takes in an anchor beside its name, at most: its number, its hash in hex, and what stands in between."""
+_OTHER_BYTES: Final = 512
+"""What the rest of an anchor takes at most."""
 _PURPOSE: Final = {"protocol": "journal", "version": "1", "purpose": "anchor"}
 
 
@@ -26,13 +31,14 @@ class Anchors:
     Args:
         identity: Signs.
         journal_id: Of the journal.
-        every: Records after which an anchor is due.
+        limits: After how many records an anchor is due, and what one payload may hold.
     """
 
-    def __init__(self, identity: Identity | None, journal_id: bytes, *, every: int) -> None:
+    def __init__(self, identity: Identity | None, journal_id: bytes, limits: JournalLimits) -> None:
         self._identity = identity
         self._journal_id = journal_id
-        self._every = every
+        self._every = limits.anchor_records
+        self._bytes = limits.payload_bytes - _OTHER_BYTES
         self._changed: dict[Lane, Head] = {}
         self._records = 0
 
@@ -52,12 +58,18 @@ class Anchors:
         """The anchors of what has changed; from now on it has not."""
         if self._identity is None:
             return []
-        heads = [(str(lane), head.seq, head.hash.hex()) for lane, head in sorted(self._changed.items())]
+        parts: list[list[tuple[str, int, str]]] = []
+        room = 0
+        for lane, head in sorted(self._changed.items()):
+            name = str(lane)
+            room -= len(name) + _LANE_BYTES
+            if room < 0 or len(parts[-1]) == _LANES:
+                parts.append([])
+                room = self._bytes - len(name) - _LANE_BYTES
+            parts[-1].append((name, head.seq, head.hash.hex()))
         self._changed.clear()
         self._records = 0
-        return [
-            self._sign(self._identity, tuple(heads[at : at + _LANES])) for at in range(0, len(heads), _LANES)
-        ]
+        return [self._sign(self._identity, tuple(part)) for part in parts]
 
     def _sign(self, identity: Identity, heads: tuple[tuple[str, int, str], ...]) -> JournalAnchored:
         return JournalAnchored(

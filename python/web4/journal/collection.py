@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import trio
 
 from web4.journal.bundle.export import exports_open
-from web4.journal.compaction import scrubbed
+from web4.journal.compaction import scrub
 from web4.journal.errors import JournalUnavailable, NotCommittedError
 from web4.journal.holds import turn
 from web4.journal.references import blob_names
@@ -73,7 +73,7 @@ async def collect_blobs(journal: Journal, *, grace_ms: int = GRACE_MS, now: int 
             removed += 1
             size += held
         if removed:
-            await scrubbed(journal)
+            await scrub(journal)
     return Collected(removed, size, more)
 
 

@@ -10,6 +10,8 @@ import trio
 
 from web4.journal.errors import (
     CorruptJournalError,
+    InvalidEventError,
+    JournalError,
     JournalUnavailable,
     LaneHalted,
     NotCommittedError,
@@ -76,7 +78,7 @@ class GroupCommit:
         self._followers = followers
         self._say = say
         self._ids = ids
-        self._lanes = OwnedLanes(own=self._own, read=self._newest, bound=limits.heads)
+        self._lanes = OwnedLanes(own=self._own, read=self._newest, bound=limits.heads, shared=backend.shared)
         self._queue: deque[Waiting] = deque()
         self._waiting_records = 0
         self._waiting_bytes = 0
@@ -107,9 +109,16 @@ class GroupCommit:
         waiting.task = trio.lowlevel.current_task()
 
     def say(self, event: Any) -> None:
-        """Append an event of the journal's own to `server`, when it can be done; a halted lane takes not even that."""
+        """Append an event of the journal's own to `server`, when it can be done; a halted lane takes not even that.
+
+        What redaction does not let pass is left out and reported: what callers wrote must not suffer for it.
+        """
         if SERVER not in self.halted:
-            self._enqueue(self._say(event))
+            try:
+                self._enqueue(self._say(event))
+            except JournalError as error:
+                name = type(event).__name__
+                self._emit("own_event_refused", severity="error", event=name, reason=str(error))
 
     def close(self) -> None:
         """Take nothing more; `run` ends when what waits is written, or cannot be."""
@@ -133,6 +142,9 @@ class GroupCommit:
                 if lane in self.halted:
                     raise LaneHalted(f"{lane} was halted: {self.halted[lane]}")
         limits = self._limits
+        if waiting.records > limits.waiting_records or waiting.bytes > limits.waiting_bytes:
+            what = f"{waiting.records} records and {waiting.bytes} bytes"
+            raise InvalidEventError(f"a batch of {what} finds room at no time", code="batch_too_large")
         if (
             self._waiting_records + waiting.records > limits.waiting_records
             or self._waiting_bytes + waiting.bytes > limits.waiting_bytes
@@ -175,6 +187,7 @@ class GroupCommit:
             if self.state != "failed":
                 self.state = "closed"
             self._refuse_all(JournalUnavailable("the journal was closed", code="closed"))
+            self._followers.close()
 
     async def _sleep(self) -> None:
         self._idle = trio.lowlevel.current_task()
@@ -376,7 +389,7 @@ def _succeed(waiting: Waiting, appended: list[Appended]) -> None:
         waiting.task = None
 
 
-def _refuse(waiting: Waiting, error: Exception) -> None:
+def _refuse(waiting: Waiting, error: JournalError) -> None:
     if waiting.task is not None:
-        trio.lowlevel.reschedule(waiting.task, outcome.Error(error))
+        trio.lowlevel.reschedule(waiting.task, outcome.Error(error.again()))
         waiting.task = None

@@ -69,7 +69,7 @@ async def compact(
     seq: int | None = None,
     definition: ReplayDefinition | None = None,
     reason: str = "compact",
-    scrub: bool = True,
+    thorough: bool = True,
 ) -> int:
     """Compact a lane as far as may be, or to record `seq` exactly; where what is kept begins, afterwards.
 
@@ -80,51 +80,62 @@ async def compact(
         definition: The lane's logic, with which its state can be made at any record. Without it only a snapshot that
             exists can become the base.
         reason: What asked for it, for the record.
-        scrub: Leave nothing of what went in any file. Otherwise it is overwritten by and by, and no reader is in the
-            way.
+        thorough: Leave nothing of what went in any file. Otherwise it is overwritten by and by, and no reader is in
+            the way.
 
     Raises:
         RetentionError: `kept`: something below `seq` must stay; `no_snapshot`: no state stands for the records.
         CursorAhead: `seq` is beyond the head.
         LaneHalted: What is damaged is evidence.
+        JournalUnavailable: `suspended`: also when all is done, and files of the store could not be scrubbed of it.
         JournalError: Everything that `Journal.append` raises. Running it again goes on where it was interrupted.
 
     Cancellation: between two steps; what is left to be pruned goes with the next run.
     """
     async with turn(journal):
-        if lane in journal.halted:
-            raise LaneHalted(f"{lane} was halted: {journal.halted[lane]}")
-        head = await journal.head(lane)
-        if head.base_seq:
-            await prune(journal, lane)
-        wanted = head.seq if seq is None else seq
-        if wanted > head.seq:
-            await journal.read(lane, after=wanted, limit=1)  # says CursorAhead
-        if wanted <= head.base_seq:
-            return head.base_seq
-        kept = await floor_of(journal, lane, head, wanted, held=await holds(journal.backend))
-        if kept is not None and seq is not None:
-            raise RetentionError(f"{lane} {kept.seq + 1} must stay: {kept.reason}", code="kept")
-        wanted = wanted if kept is None else kept.seq
-        if wanted <= head.base_seq:
-            return head.base_seq
-        base = await base_at(journal, lane, wanted, definition=definition, exact=seq is not None)
-        await compact_to(journal, base, reason=reason)
-    if scrub:
-        await scrubbed(journal)
-    return base.seq
+        base_seq, removed = await _compact(journal, lane, seq, definition, reason)
+    if removed and thorough:
+        await scrub(journal)
+    return base_seq
 
 
-async def scrubbed(journal: Journal) -> None:
-    """Leave nothing of what was removed in any file of the store.
+async def _compact(
+    journal: Journal, lane: Lane, seq: int | None, definition: ReplayDefinition | None, reason: str
+) -> tuple[int, int]:
+    """See `compact`; where what is kept begins, and how many records went."""
+    if lane in journal.halted:
+        raise LaneHalted(f"{lane} was halted: {journal.halted[lane]}")
+    head = await journal.head(lane)
+    removed = await prune(journal, lane) if head.base_seq else 0
+    wanted = head.seq if seq is None else seq
+    if wanted > head.seq:
+        await journal.read(lane, after=wanted, limit=1)  # says CursorAhead
+    if wanted <= head.base_seq:
+        return head.base_seq, removed
+    kept = await floor_of(journal, lane, head, wanted, held=await holds(journal.backend))
+    if kept is not None and seq is not None:
+        raise RetentionError(f"{lane} {kept.seq + 1} must stay: {kept.reason}", code="kept")
+    wanted = wanted if kept is None else kept.seq
+    if wanted <= head.base_seq:
+        return head.base_seq, removed
+    base = await base_at(journal, lane, wanted, definition=definition, exact=seq is not None)
+    gone, _ = await compact_to(journal, base, reason=reason)
+    return base.seq, removed + gone
+
+
+async def scrub(journal: Journal) -> None:
+    """Leave nothing of what went in any file of the store.
 
     Raises:
-        JournalUnavailable: `suspended`: somebody reads it, or the store cannot be written now. The next run does it.
+        JournalUnavailable: `suspended`: what went is gone from the tables, but files still hold it.
     """
     try:
         await journal.backend.scrub()
     except NotCommittedError as error:
-        raise JournalUnavailable(f"what was removed is still in a file: {error}", code="suspended") from None
+        raise JournalUnavailable(
+            f"what was removed is not to be found any more, but files of the store still hold it: {error}",
+            code="suspended",
+        ) from None
 
 
 async def floor_of(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from web4.journal.errors import InvalidEventError
+from web4.journal.lane import Lane
 from web4.journal.record import Cause, Refs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from web4.journal.event_types import EventRegistry, EventType
-    from web4.journal.lane import Lane
     from web4.journal.record import Work
     from web4.journal.redaction import Redactor
 
@@ -96,39 +96,53 @@ def prepare(
     persisted, payload = given, registry.encode(given)
     if redactor is not None:
         persisted, payload = redactor.persist(one, persisted, payload)
+    if persisted is given:
+        persisted = registry.reread(one, payload)
     if len(payload) > payload_bytes:
         raise InvalidEventError(
             f"{one.name}: a payload of {len(payload)} bytes, {payload_bytes} are allowed; put it into a blob",
             code="payload_too_large",
         )
-    if not -_FARTHEST < at < _FARTHEST:
+    if type(at) is not int or not -_FARTHEST < at < _FARTHEST:
         raise InvalidEventError("not a time in milliseconds", field="at")
-    named = None if cause is None else (str(cause[0]), cause[1])
+    named = None if cause is None else _named(cause)
     if principal is not None:
         _check_text(principal, "principal")
     refs, work = more, None
     if more or not one.plain:
         refs, work = _references(one, persisted, more), one.work(persisted)
-    if redactor is not None and (refs or principal is not None):
+    if redactor is not None and (refs or principal is not None or named is not None):
         redactor.check_header(principal, refs)
+        if named is not None:
+            redactor.check_name(named[0], "cause")
     return _MAKE_PREPARED((persisted, one.name, one.v, payload, at, named, principal, refs, work))
+
+
+def _named(cause: Cause) -> tuple[str, int]:
+    if type(cause) is tuple and len(cause) == 2:
+        lane, seq = cause
+        if type(lane) is Lane and type(seq) is int and 0 < seq < _FARTHEST:
+            return str(lane), seq
+    raise InvalidEventError("not a lane and a number", field="cause")
 
 
 def _references(one: EventType, persisted: msgspec.Struct, more: Refs) -> Refs:
     declared = one.references(persisted)
     if not more and not declared:
         return ()
+    for ref in (*declared, *more):
+        if type(ref) is not tuple or len(ref) != 2:
+            raise InvalidEventError("not pairs of kind and value", field="refs")
+        _check_text(ref[0], "refs")
+        _check_text(ref[1], "refs")
     refs = tuple(sorted({*declared, *more})) if more else declared
     if len(refs) > MAX_REFS:
         raise InvalidEventError(f"{len(refs)} references, {MAX_REFS} are allowed", field="refs")
-    for kind, value in refs:
-        _check_text(kind, "refs")
-        _check_text(value, "refs")
     return refs
 
 
 def _check_text(text: str, field: str) -> None:
-    if not 0 < len(text) <= MAX_TEXT:
+    if type(text) is not str or not 0 < len(text) <= MAX_TEXT:
         raise InvalidEventError(f"1 to {MAX_TEXT} characters are allowed", field=field)
     if not text.isascii():
         try:

@@ -20,6 +20,8 @@ class InvalidEventError(JournalError):
         ErrorCode("unregistered", "No such type or version is registered (JRN-9).", "Nothing is written."),
         ErrorCode("payload_too_large", "The payload passes the limit (JRN-2).", "Nothing is written."),
         ErrorCode("not_canonical", "The payload has no canonical form.", "Nothing is written."),
+        ErrorCode("unreadable", "What would be stored does not fit its type.", "Nothing is written."),
+        ErrorCode("batch_too_large", "The batch passes a limit (JRN-4b).", "Nothing is written."),
         ErrorCode("blob_too_large", "The blob passes the limit (JRN-8).", "Nothing is written."),
     )
 
@@ -168,7 +170,7 @@ class LaneHalted(JournalError):  # noqa: N818 - the specification's word
 
 
 class CorruptJournalError(JournalError):
-    """Stored bytes are not what was written. `lane` and `seq` say where it begins."""
+    """Stored bytes are not what was written. `lane` and `seq` say where it begins, `position` where in history."""
 
     codes = (
         ErrorCode("chain_broken", "A record does not follow the one before it.", "Nothing is used of it."),
@@ -183,11 +185,18 @@ class CorruptJournalError(JournalError):
     )
 
     def __init__(
-        self, message: str, *, code: str | None = None, lane: object = None, seq: int | None = None
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        lane: object = None,
+        seq: int | None = None,
+        position: int | None = None,
     ) -> None:
         super().__init__(message, code=code)
         self.lane = lane
         self.seq = seq
+        self.position = position
 
 
 class ExportError(JournalError):

@@ -26,6 +26,7 @@ DataClass = Literal["structural", "retainable", "hashed", "prohibited"]
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 _NAME: Final = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
+OWN_PREFIX: Final = "journal."
 _CLASSES: Final = frozenset({"structural", "retainable", "hashed", "prohibited"})
 
 
@@ -42,6 +43,7 @@ class EventType:
         subject: The field that holds the id of the command or effect it moves.
         command: Of a request, the field that names the command it belongs to, if it belongs to one.
         idempotent: Of a request, the boolean field that says whether it may be performed again.
+        own: Whether it is the journal's own: names that begin with `journal.` are for these alone.
         refs: Further fields that history finds it by: kind of reference to name of the field.
         upcasters: Version n to a pure, total function from payloads of version n to those of n + 1 (JRN-9b).
 
@@ -57,6 +59,7 @@ class EventType:
     subject: str | None = None
     command: str | None = None
     idempotent: str | None = None
+    own: bool = False
     refs: Mapping[str, str] = field(default_factory=dict)
     upcasters: Mapping[int, Upcaster] = field(default_factory=dict)
     plain: bool = field(init=False, repr=False, compare=False)
@@ -67,6 +70,8 @@ class EventType:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or not 1 <= self.v <= 0xFFFF:
             raise TypeError(f"{self.name!r} v{self.v} is no name and version of an event type")
+        if self.name.startswith(OWN_PREFIX) is not self.own:
+            raise TypeError(f"{self.name}: names that begin with {OWN_PREFIX} are the journal's own")
         fields = set(self.struct.__struct_encode_fields__)
         if set(self.classes) != fields:
             odd = ", ".join(sorted(set(self.classes) ^ fields))
@@ -180,9 +185,26 @@ class EventRegistry:
         """
         try:
             return _core.canonicalize(ENCODER.encode(event))
-        except (_core.CoreError, UnicodeEncodeError, TypeError) as error:
+        except (_core.CoreError, ValueError, TypeError, RecursionError, OverflowError) as error:
             name = type(event).__name__
             raise InvalidEventError(f"{name} has no canonical form: {error}", code="not_canonical") from None
+
+    def reread(self, one: EventType, payload: bytes) -> Any:
+        """The event that everybody will read from `payload` once it is stored (JRN-19b).
+
+        Structs are not checked when they are made, and what is no number is written as `null`: an event that could not
+        be read again would halt its lane at the next start.
+
+        Raises:
+            InvalidEventError: `unreadable`.
+        """
+        try:
+            return self._decoders[one.name].decode(payload)
+        except (msgspec.MsgspecError, ValueError) as error:
+            place = str(error).partition(" - at `$.")[2].rstrip("`")  # what is before it may quote a value
+            raise InvalidEventError(
+                f"{one.name} does not fit its type", code="unreadable", field=place or None
+            ) from None
 
     def decode(self, record: Record) -> Any:
         """The event that a record holds, brought up to the registered version (JRN-9b).
@@ -222,7 +244,7 @@ class EventRegistry:
             for version in range(v, one.v):
                 document = one.upcasters[version](document)
             return msgspec.convert(document, one.struct)
-        except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:  # an upcaster may raise anything
             raise CorruptJournalError(
                 f"{where.lane} {where.seq}: {name} v{v} cannot be read ({type(error).__name__})",
                 code="undecodable",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
 import trio
 
+from web4.journal.errors import JournalUnavailable
 from web4.journal.record import read_record
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from web4.journal.record import Commit, Record
 
     Read = Callable[[Lane, int, int], Awaitable[list[Record]]]
+
+
+_SWEEP: Final = 64
+"""Followed lanes from which on those that nobody follows any more are looked for."""
 
 
 class Changed(Protocol):
@@ -34,6 +39,7 @@ class Follower:
     time may wait for it.
 
     Raises, out of the loop:
+        JournalUnavailable: `closed`: nothing more will come.
         Compacted: Records that were not read yet have been compacted away: start again from the base snapshot.
         CursorAhead: The lane does not reach as far as `after`.
     """
@@ -61,8 +67,12 @@ class Follower:
         """Wait for the next record."""
         await trio.lowlevel.checkpoint()
         while not self._buffer:
+            if self._reading or self._task is not None:
+                raise RuntimeError("one task at a time waits for a follower")
             if self._behind or not self._registered:
                 await self._catch_up()
+            elif self._followers.closed:
+                raise JournalUnavailable("the journal was closed", code="closed")
             elif self._changed is None:
                 await self._wait()
             else:
@@ -103,16 +113,22 @@ class Follower:
 
     async def _wait_for_others(self, changed: Changed) -> None:
         """Wait for this journal's writer or for another's, whichever is first."""
+        failed: list[Exception] = []
         async with trio.open_nursery() as nursery:
 
             async def watch() -> None:
-                await changed(self.lane, self._taken)
+                try:
+                    await changed(self.lane, self._taken)
+                except Exception as error:  # raised below, by itself instead of in a group
+                    failed.append(error)
                 self._behind = True
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(watch)
             await self._wait()
             nursery.cancel_scope.cancel()
+        if failed:
+            raise failed[0]
 
     def offer(self, records: list[Record]) -> None:
         """Take new records of the lane if they follow what was taken and there is room; else read them later."""
@@ -122,6 +138,10 @@ class Follower:
             self._taken = records[-1].seq
         else:
             self._behind = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let it look around."""
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
             self._task = None
@@ -132,12 +152,19 @@ class Followers:
 
     def __init__(self) -> None:
         self._of: dict[Lane, WeakSet[Follower]] = {}
+        self._sweep_at = _SWEEP
+        self.closed = False
+        """Whether nothing more will be told."""
 
     def __len__(self) -> int:
         return sum(len(followers) for followers in self._of.values())
 
     def add(self, follower: Follower) -> None:
         """Tell `follower` of what is written on its lane."""
+        if len(self._of) >= self._sweep_at:
+            # Lanes whose followers were let go, and that nobody has written since.
+            self._of = {lane: followers for lane, followers in self._of.items() if followers}
+            self._sweep_at = max(_SWEEP, 2 * len(self._of))
         self._of.setdefault(follower.lane, WeakSet()).add(follower)
 
     def remove(self, follower: Follower) -> None:
@@ -147,6 +174,13 @@ class Followers:
             followers.discard(follower)
             if not followers:
                 del self._of[follower.lane]
+
+    def close(self) -> None:
+        """Tell all of them that nothing more will come."""
+        self.closed = True
+        for followers in self._of.values():
+            for follower in tuple(followers):
+                follower.wake()
 
     def offer(self, commit: Commit, number: int) -> None:
         """Hand what was committed to those who follow its lanes."""

@@ -135,12 +135,23 @@ class Group:
             waiting.first = 0
             self.repeated.append((waiting, repeated))
             return True
+        if await self._look_again(waiting, owned):
+            return await self.place(waiting)
         lane, expected, actual = next(
             (lane, expected, one.head.seq)
             for one, (lane, _, expected) in zip(owned, waiting.appends, strict=True)
             if not self._fits(lane, expected, one.head.seq, own=waiting.own)
         )
         raise WrongExpectedSeq(lane, expected=expected, actual=actual)
+
+    async def _look_again(self, waiting: Waiting, owned: list[OwnedLane]) -> bool:
+        """Whether another node has written one of the lanes since it was last looked at: the caller may know better."""
+        moved = False
+        for one, (lane, _, expected) in zip(owned, waiting.appends, strict=True):
+            if self._lanes.shared and expected > one.head.seq:
+                self._lanes.forget(lane)
+                moved = (await self._lanes.own(lane)).head.seq > one.head.seq or moved
+        return moved
 
     def seal(self) -> tuple[Commit, list[Appended]]:
         """What the backend is to make durable, and where each part goes, in the order they were placed."""

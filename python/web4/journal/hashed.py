@@ -40,3 +40,8 @@ class Hashed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         else:
             data = canonical(value)
         return cls(_core.blake3_keyed(key, data).hex(), len(data))
+
+
+def key_check(hash_key: bytes) -> bytes:
+    """By what a store recognises its hash key without holding it."""
+    return _core.blake3(b"web4 journal hash key check" + hash_key)

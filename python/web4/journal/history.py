@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
 from web4.foundation.clock import SystemClock
 from web4.foundation.digest import blake3_hex, canonical
-from web4.journal.errors import CursorError
+from web4.journal.errors import CorruptJournalError, CursorError
 from web4.journal.journal import Journal
 from web4.journal.lane import Lane
 from web4.journal.record import Cause, Phase, Refs
@@ -33,6 +33,7 @@ MOST_NS: Final = 1_000_000_000
 MOST: Final = 500
 """Entries of one page (JRN-20a)."""
 _PAGE: Final = 250
+_FARTHEST: Final = 2**53  # beyond any time that can be written
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,12 +72,15 @@ class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
         cursor: Where the next page begins; None when there is no more.
         truncated: Whether the query ended by its bounds, and not because the page was full or all was seen.
         scanned: Records looked at.
+        malformed: Records on the way whose headers are damaged: whether they match nobody can tell. `verify` names
+            them.
     """
 
     entries: tuple[HistoryEntry, ...]
     cursor: str | None
     truncated: bool
     scanned: int
+    malformed: int = 0
 
 
 class _Query(msgspec.Struct, frozen=True):
@@ -114,8 +118,8 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True):
     """Which query, and the record it got to."""
 
     query: str
-    position: int
-    seq: int
+    position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    seq: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 async def history(
@@ -156,11 +160,13 @@ async def history(
 
     Raises:
         CursorError: `foreign_cursor`: the cursor belongs to another journal or another query, or is none.
-        CorruptJournalError: A header that is in the way is damaged.
-        ValueError: `limit` or `order` is out of range.
+        CorruptJournalError: `store`: it cannot be read. Records with a damaged header are passed over, and counted.
+        ValueError: `limit` or `order` is out of range, or a time.
     """
     if not 1 <= limit <= MOST or order not in {"asc", "desc"}:
         raise ValueError(f"limit is 1 to {MOST}, order asc or desc")
+    if not all(abs(one) < _FARTHEST for one in (since, until) if one is not None):
+        raise ValueError("not a time in milliseconds")
     backend = source
     if isinstance(source, Journal):
         backend, registry, clock = source.backend, registry or source.registry, clock or source.clock
@@ -199,14 +205,14 @@ class _Search:
         self._clock = clock
         self._reverse = query.order == "desc"
         self._entries: list[HistoryEntry] = []
-        self._scanned = 0
+        self._scanned = self._malformed = 0
 
     async def page(self, at: _Cursor | None, limit: int) -> HistoryPage:
         """Look at records from `at` on until the page is full, the bounds are met, or all was seen."""
         deadline = self._clock.monotonic_ns() + MOST_NS
         while True:
             ask = min(_PAGE, MOST_SCANNED - self._scanned)
-            records = await self._read(at, ask)
+            records, damaged = await self._readable(at, ask)
             for record in records:
                 if self._beyond(record):
                     return self._result(None)
@@ -216,7 +222,11 @@ class _Search:
                     self._entries.append(_entry(record, self._registry))
                     if len(self._entries) == limit:
                         return self._result(at)
-            if len(records) < ask:
+            if damaged is not None:
+                at = damaged
+                self._scanned += 1
+                self._malformed += 1
+            elif len(records) < ask:
                 return self._result(None)
             if self._scanned >= MOST_SCANNED or self._clock.monotonic_ns() >= deadline:
                 return self._result(at, truncated=True)
@@ -227,6 +237,7 @@ class _Search:
             cursor=None if at is None else _write_cursor(at),
             truncated=truncated,
             scanned=self._scanned,
+            malformed=self._malformed,
         )
 
     def _beyond(self, record: Record) -> bool:
@@ -242,22 +253,34 @@ class _Search:
     def _by_lane(self) -> bool:
         return self._lane is not None and self._query.command is None and self._query.session is None
 
-    async def _read(self, at: _Cursor | None, limit: int) -> list[Record]:
+    async def _readable(self, at: _Cursor | None, limit: int) -> tuple[list[Record], _Cursor | None]:
+        """Records up to the first of which the header is damaged, and the place of that one."""
+        damaged: _Cursor | None = None
+        while True:
+            try:
+                return await self._read(at, limit, damaged), damaged
+            except CorruptJournalError as error:
+                if error.position is None or error.seq is None:
+                    raise
+                # Going backwards, there may be more of them that come before it.
+                damaged = _Cursor(self._query.digest, error.position, error.seq)
+
+    async def _read(self, at: _Cursor | None, limit: int, end: _Cursor | None) -> list[Record]:
+        """Records from `at` on, `end` and what is beyond it excluded."""
         query = self._query
         after, before = 0, None
+        begins, ends = (end, at) if self._reverse else (at, end)
         if self._by_lane:
             assert self._lane is not None
             if at is None:
                 after, before = await self._begin(self._lane)
-            elif self._reverse:
-                before = at.seq
-            else:
-                after = at.seq
+            after = after if begins is None else begins.seq
+            before = before if ends is None else ends.seq
             return await self._backend.read(
                 self._lane, after=after, before=before, limit=limit, reverse=self._reverse
             )
-        if at is not None:
-            after, before = (0, at.position) if self._reverse else (at.position, None)
+        after = 0 if begins is None else begins.position
+        before = None if ends is None else ends.position
         for ref in (("command", query.command), ("session", query.session)):
             if ref[1] is not None:
                 return await self._backend.find(
@@ -267,6 +290,14 @@ class _Search:
 
     async def _begin(self, lane: Lane) -> tuple[int, int | None]:
         """Where in a lane the times begin that are asked for."""
+        try:
+            return await self._begin_by_time(lane)
+        except CorruptJournalError as error:
+            if error.position is None:
+                raise
+            return 0, None  # times cannot be halved where one cannot be read: everything is looked at
+
+    async def _begin_by_time(self, lane: Lane) -> tuple[int, int | None]:
         query = self._query
         head = await self._backend.head(lane)
         if self._reverse and query.until is not None:

@@ -26,7 +26,7 @@ from web4.journal.errors import (
     NotWriterError,
 )
 from web4.journal.following import Follower, Followers
-from web4.journal.lane import SERVER
+from web4.journal.lane import SERVER, Lane
 from web4.journal.limits import JournalLimits
 from web4.journal.record import HeadMove
 from web4.journal.redaction import Redactor
@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from web4.foundation.ids import IdSource
     from web4.journal.backends.backend import Backend, Durability
     from web4.journal.event_types import EventRegistry
-    from web4.journal.lane import Lane, LaneKind
+    from web4.journal.lane import LaneKind
     from web4.journal.record import Appended, Head, OpenWork, Record, Snapshot
+    from web4.journal.waiting import Part
 
 __all__ = ["Append", "Journal", "NewEvent", "Prepared"]
 
@@ -65,7 +66,8 @@ class Journal:
         redactor: What keeps data from being stored (JRN-18, JRN-19); one that knows the data classes only, if left out.
         clock: Times of the journal's own records.
         ids: Randomness of salts.
-        emit: Where `journal_suspended`, `journal_resumed`, `journal_failed` and `lane_halted` go.
+        emit: Where `journal_suspended`, `journal_resumed`, `journal_failed`, `lane_halted`, `snapshot_failed` and
+            `own_event_refused` go.
         limits: See `JournalLimits`.
     """
 
@@ -90,7 +92,7 @@ class Journal:
         self.emit = emit
         self.limits = limits or JournalLimits()
         self._followers = Followers()
-        self._anchors = Anchors(identity, backend.journal_id, every=self.limits.anchor_records)
+        self._anchors = Anchors(identity, backend.journal_id, self.limits)
         self._commits = GroupCommit(
             backend,
             limits=self.limits,
@@ -177,7 +179,7 @@ class Journal:
             LaneHalted: The lane takes nothing any more.
             JournalUnavailable: The journal was closed or has failed, or too much waits already.
         """
-        waiting = Waiting(((lane, self._prepared(events), expected_seq),))
+        waiting = Waiting((self._part(lane, events, expected_seq),))
         # As `GroupCommit.write` does, with one coroutine less: there are a great many of these.
         await trio.lowlevel.checkpoint_if_cancelled()
         self._commits.queue(waiting)
@@ -188,8 +190,7 @@ class Journal:
         """Append to several lanes at once, all or nothing (JRN-4c). See `append`."""
         if len({lane for lane, _, _ in appends}) != (len(appends) or 1):
             raise InvalidEventError("a batch names one lane or more, each once")
-        parts = [(lane, self._prepared(events), expected_seq) for lane, events, expected_seq in appends]
-        waiting = Waiting(parts)
+        waiting = Waiting([self._part(*one) for one in appends])
         if waiting.records > self.limits.batch_records:
             raise InvalidEventError(
                 f"a batch of {waiting.records} records, {self.limits.batch_records} are allowed"
@@ -213,19 +214,28 @@ class Journal:
         Raises:
             Everything that `append` raises.
         """
+        self._writable()
         prepared = [self.prepare(event) for event in events]
         appends = [(SERVER, prepared, ANYWHERE)] if prepared else []
-        self._writable()
+        if not (appends or bases or erasures):
+            raise InvalidEventError("nothing is to be changed")
         await self._commits.write(Waiting(appends, own=True, bases=bases, erasures=erasures))
 
-    def _prepared(self, events: Sequence[NewEvent | Prepared]) -> list[Prepared]:
+    def _part(self, lane: Lane, events: Sequence[NewEvent | Prepared], expected_seq: int) -> Part:
+        """Check what a caller hands in: what did not fit would take the writer down with it."""
         self._writable()
+        if type(lane) is not Lane:
+            raise InvalidEventError("not a lane", code="lane", field="lane")
+        self.redactor.check_name(lane, "lane")
+        if type(expected_seq) is not int or expected_seq < 0:
+            raise InvalidEventError("not a number of a record", field="expected_seq")
         if not 0 < len(events) <= self.limits.batch_records:
             raise InvalidEventError(
                 f"a batch of {len(events)} records for a lane; 1 to {self.limits.batch_records} are allowed"
             )
         prepare = self.prepare
-        return [one if type(one) is Prepared else prepare(one) for one in events]  # type: ignore[arg-type]
+        prepared = [one if type(one) is Prepared else prepare(one) for one in events]  # type: ignore[arg-type]
+        return lane, prepared, expected_seq
 
     def _writable(self) -> None:
         if self.backend.read_only:
@@ -262,10 +272,10 @@ class Journal:
             Compacted: The cursor is below the lane's base.
             CursorAhead: The cursor is beyond the head.
             CorruptJournalError: A record's header is damaged, or a record is missing in between.
-            ValueError: A limit out of range.
+            ValueError: A limit out of range, or a negative cursor.
         """
-        if not 1 <= limit <= _MOST:
-            raise ValueError(f"limit is 1 to {_MOST}")
+        if not 1 <= limit <= _MOST or after < 0:
+            raise ValueError(f"limit is 1 to {_MOST}, and no cursor is negative")
         records = await self.backend.read(lane, after=after, limit=limit, reverse=reverse)
         if not records or records[0].seq != after + 1:
             head = await self.backend.head(lane)

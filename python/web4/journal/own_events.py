@@ -9,9 +9,8 @@ from typing import Final
 
 import msgspec
 
-from web4.journal.event_types import EventType
+from web4.journal.event_types import OWN_PREFIX, EventType
 
-OWN_PREFIX: Final = "journal."
 
 
 class JournalAnchored(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,32 +102,38 @@ class JournalReleased(msgspec.Struct, frozen=True, kw_only=True):
 OWN_EVENTS: Final = (
     EventType(
         name="journal.anchored",
+        own=True,
         struct=JournalAnchored,
         classes=dict.fromkeys(("lanes", "fingerprint", "public_key", "signature"), "structural"),
     ),
     EventType(
         name="journal.resumed",
+        own=True,
         struct=JournalResumed,
         classes=dict.fromkeys(("suspended_ms", "retries"), "structural"),
     ),
     EventType(
         name="journal.retained",
+        own=True,
         struct=JournalRetained,
         classes=dict.fromkeys(("lane", "base_seq", "erased", "removed", "bytes", "reason"), "structural"),
     ),
     EventType(
         name="journal.repaired",
+        own=True,
         struct=JournalRepaired,
         classes=dict.fromkeys(("lane", "seq", "removed", "quarantine", "reason"), "structural"),
     ),
     EventType(
         name="journal.held",
+        own=True,
         struct=JournalHeld,
         classes=dict.fromkeys(("hold", "lane", "first", "last", "reason"), "structural"),
         refs={"hold": "hold"},
     ),
     EventType(
         name="journal.released",
+        own=True,
         struct=JournalReleased,
         classes=dict.fromkeys(("hold", "reason"), "structural"),
         refs={"hold": "hold"},

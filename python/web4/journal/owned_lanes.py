@@ -40,6 +40,7 @@ class OwnedLanes:
         own: Become a lane's writer; its head.
         read: The newest records of a lane below a number, newest first.
         bound: Lanes held between two groups at most; the earliest known give way.
+        shared: Whether other nodes may write lanes that this one has let go.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class OwnedLanes:
         own: Callable[[Lane], Awaitable[Head]],
         read: Callable[[Lane, int], Awaitable[list[Record]]],
         bound: int,
+        shared: bool,
     ) -> None:
         self._own = own
         self._read = read
         self._bound = bound
+        self.shared = shared
         self._lanes: dict[Lane, OwnedLane] = {}
         self.known = self._lanes.get
         """A lane, if it is held."""

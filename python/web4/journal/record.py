@@ -129,7 +129,11 @@ def read_record(
         cause = None if head.cause is None else (Lane.parse(head.cause[0]), head.cause[1])
     except (msgspec.MsgspecError, UnicodeDecodeError, InvalidEventError):
         raise CorruptJournalError(
-            f"{lane} {seq}: the header is damaged", code="chain_broken", lane=lane, seq=seq
+            f"{lane} {seq}: the header is damaged",
+            code="chain_broken",
+            lane=lane,
+            seq=seq,
+            position=position,
         ) from None
     return Record(
         lane=lane,

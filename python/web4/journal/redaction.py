@@ -134,9 +134,7 @@ class Redactor:
             ProhibitedDataError: A prohibited field has a value, or a known secret stands where nothing can be replaced.
             RedactionError: `hook_raised`, `hook_contract`, `redaction_unfit`.
         """
-        rules = self._rules.get(one.name)
-        if rules is None or rules.type is not one:
-            rules = self._rules[one.name] = _Rules(one)
+        rules = self._rules_of(one)
         if not rules.plain:
             event, payload = self._apply_classes(rules, event, payload)
         for hook in self._before_persist:
@@ -161,6 +159,15 @@ class Redactor:
             if refs and self._search.found(canonical(refs)):
                 raise ProhibitedDataError("a header would hold a secret", field="refs")
 
+    def check_name(self, lane: object, field: str) -> None:
+        """Refuse the name of a lane in which a known secret stands: it is in every header of the lane.
+
+        Raises:
+            ProhibitedDataError: Names `field`.
+        """
+        if self._search and self._search.found(str(lane).encode()):
+            raise ProhibitedDataError("a header would hold a secret", field=field)
+
     def scrub_bytes(self, data: bytes) -> bytes:
         """Replace every known secret in a blob (JRN-18f); the same object if there is none.
 
@@ -175,6 +182,12 @@ class Redactor:
         another than the one that events give.
         """
         return self._search.found(data) if self._search else []
+
+    def _rules_of(self, one: EventType) -> _Rules:
+        rules = self._rules.get(one.name)
+        if rules is None or rules.type is not one:
+            rules = self._rules[one.name] = _Rules(one)
+        return rules
 
     def _apply_classes(
         self, rules: _Rules, event: msgspec.Struct, payload: bytes
@@ -211,7 +224,7 @@ class Redactor:
             return Exported(None, ())
         if one is None:
             return Exported(None, (Redaction("payload", "unregistered"),))
-        rules = _Rules(one)
+        rules = self._rules_of(one)
         document = msgspec.json.decode(record.payload)
         redactions = self._export_classes(one, document)
         for hook in self._before_export:

@@ -12,7 +12,7 @@ from web4.journal.compaction import (
     compact_to,
     floor_of,
     prune,
-    scrubbed,
+    scrub,
     usable_snapshots,
 )
 from web4.journal.draft import NewEvent
@@ -114,6 +114,7 @@ async def retain(
 
     Raises:
         JournalError: Writing failed. What was done until then is done and announced; running it again goes on.
+        JournalUnavailable: `suspended`: also when all is done, and files of the store could not be scrubbed of it.
 
     Cancellation: between two steps.
     """
@@ -128,10 +129,10 @@ async def retain(
                 result = await run.apply(policies.get(lane.kind, RetentionPolicy()))
             if result is not None:
                 results.append(result)
-                done = done or bool(result.erased or result.removed)
+            done = done or run.went
         after = page[-1][0]
     if done:
-        await scrubbed(journal)
+        await scrub(journal)
     return results
 
 
@@ -149,6 +150,8 @@ class _LaneRun:
         self._reason = reason
         self._erased = self._removed = self._bytes = 0
         self._kept: str | None = None
+        self.went = False
+        """Whether anything went that files of the store may still hold."""
 
     async def apply(self, policy: RetentionPolicy) -> Retained | None:
         """Compact, then erase. None if there was nothing to do."""
@@ -157,7 +160,8 @@ class _LaneRun:
         if lane in journal.halted:
             return None  # what is damaged is evidence
         if head.base_seq:
-            await prune(journal, lane)  # what an earlier run was interrupted in
+            # What an earlier run was interrupted in.
+            self.went = await prune(journal, lane) > 0
         if policy.payloads.keeps_all and policy.records.keeps_all:
             return None
         try:
@@ -184,6 +188,7 @@ class _LaneRun:
         except RetentionError as error:
             self._kept = self._kept or error.args[0]
             return
+        self.went = True
         removed, size = await compact_to(self._journal, base, reason=self._reason)
         self._removed += removed
         self._bytes += size
@@ -212,6 +217,7 @@ class _LaneRun:
                 bytes=size,
                 reason=self._reason,
             )
+            self.went = True
             with slices.measured():
                 await self._journal.change(
                     events=[NewEvent(event, self._journal.clock.wall_ms())], erasures=[(self._lane, done)]
@@ -220,22 +226,33 @@ class _LaneRun:
             self._bytes += size
 
     async def _backed(self, head: Head, seq: int) -> int:
-        """How far payloads may go: a snapshot that holds must stand for them, and is made if it can be."""
-        known = await usable_snapshots(self._journal, self._lane, head, self._definition)
-        best = max((one.seq for one in known), default=head.base_seq)
-        if seq <= best:
-            return seq
-        if self._definition is None:
+        """How far payloads may go: a snapshot that holds must stand for them, and is made if it can be.
+
+        Two of them, where that can be: what is erased cannot be replayed, and with one alone a single damaged byte
+        would cost the lane.
+        """
+        for at in (seq, head.seq):
+            standing = await self._standing(head)
+            if seq <= head.base_seq or len([one for one in standing if one >= seq]) > 1 or at in standing:
+                continue
+            if self._definition is None:
+                break
+            try:
+                made = await state_at(self._backend, self._definition, self._journal.registry, self._lane, at)
+            except JournalError as error:
+                if max(standing, default=head.base_seq) < seq:
+                    self._kept = self._kept or str(error)
+                break
+            await self._journal.put_snapshot(made)
+        best = max(await self._standing(head), default=head.base_seq)
+        if best < seq:
             self._kept = self._kept or "no snapshot stands for later records"
-            return best
-        try:
-            made = await state_at(self._backend, self._definition, self._journal.registry, self._lane, seq)
-        except JournalError as error:
-            self._kept = self._kept or str(error)
-            return best
-        await self._journal.put_snapshot(made)
+        return min(seq, best)
+
+    async def _standing(self, head: Head) -> list[int]:
+        """The numbers of the snapshots that hold."""
         known = await usable_snapshots(self._journal, self._lane, head, self._definition)
-        return min(seq, max((one.seq for one in known), default=head.base_seq))
+        return [one.seq for one in known]
 
     # --- how far ----------------------------------------------------------------------------------------
 

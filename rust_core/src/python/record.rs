@@ -1,6 +1,6 @@
 //! The journal's chain for Python, a batch of records of one lane per call.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
@@ -126,7 +126,7 @@ pub(super) fn seal_group<'py>(
         }
         let mut part = (index, events);
         loop {
-            let first = end.seq + 1;
+            let first = end.seq.checked_add(1).ok_or_else(out_of_numbers)?;
             for event in part.1 {
                 let salt = salts.next().ok_or_else(|| PyValueError::new_err("too few salts"))?;
                 records.append(make_record.call1((end.seal(&lane, name, event, salt)?,))?)?;
@@ -163,7 +163,7 @@ impl<'py> End<'py> {
     ) -> PyResult<Bound<'py, PyTuple>> {
         let (_, kind, version, payload, at, cause, principal, refs, work) = event;
         let py = lane.py();
-        self.seq += 1;
+        self.seq = self.seq.checked_add(1).ok_or_else(out_of_numbers)?;
         self.at = self.at.max(at);
         let about = About { cause, principal, refs: refs.extract()?, kind, version };
         let header = about.header(name, self.seq, self.at)?;
@@ -211,6 +211,10 @@ impl About<'_> {
             Fields { at, cause, principal, refs: &refs, kind: self.kind.to_str()?, version: self.version };
         Ok(record::header(lane, seq, &fields))
     }
+}
+
+fn out_of_numbers() -> PyErr {
+    PyOverflowError::new_err("a lane has no more numbers")
 }
 
 fn digest(bytes: &[u8]) -> PyResult<record::Digest> {

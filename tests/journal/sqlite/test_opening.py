@@ -140,7 +140,17 @@ async def test_the_directory_is_its_owners_alone(tmp_path: Path) -> None:
     (directory / "hash.key").rename(tmp_path / "key")
     assert "restore" in str(await opening_fails(directory))
     (directory / "hash.key").write_bytes(b"short")
-    assert (await opening_fails(directory)).code == "directory"
+    (directory / "hash.key").chmod(0o600)
+    refused = await opening_fails(directory)
+    assert (refused.code, "32 bytes" in str(refused)) == ("hash_key", True)
+    (directory / "hash.key").write_bytes(bytes(32))
+    for read_only in (False, True):
+        refused = await opening_fails(directory, read_only=read_only)
+        assert refused.code == "hash_key"
+        assert "another journal" in str(refused)
+    (tmp_path / "key").rename(directory / "hash.key")
+    async with open_sqlite(directory) as backend:
+        assert backend.hash_key == key
 
 
 @pytest.mark.parametrize("place", ["/proc/self/journal", "/sys/journal", "/dev/shm/journal", "/proc/self"])

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +301,23 @@ def test_disk_full_and_back(tmp_path: Path) -> None:
         assert done.stdout.startswith("survived"), done.stdout + done.stderr
         return
     pytest.skip("no right to mount a small volume here; test_a_full_disk_is_no_loss runs on a simulated one")
+
+
+async def test_nothing_stays_of_a_blob_that_did_not_arrive(tmp_path: Path) -> None:
+    """Cancelled again and again, uploads do not fill the disk; one that goes on beside another stays whole (JRN-8)."""
+    data = os.urandom(8 << 20)
+    name = f"b3:{_core.blake3(data).hex()}"
+    async with open_sqlite(tmp_path / "journal") as backend:
+        for after in range(2):
+            with trio.move_on_after(0.02 * after + 0.005) as scope:
+                await backend.put_blob(name, data, at=1)
+            if not scope.cancelled_caught:
+                await backend.delete_blob(name)
+        parts = apsw.Connection(str(tmp_path / "journal" / "journal.db"), flags=apsw.SQLITE_OPEN_READONLY)
+        assert parts.execute("SELECT count(*) FROM blob_part").fetchall() == [(0,)]
+        parts.close()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(backend.put_blob, name, data, at=1))
+            with trio.move_on_after(0.005):
+                await backend.put_blob(name, data, at=1)
+        assert await backend.blob(name) == data

@@ -79,6 +79,8 @@ def history(
         if not common.json and page.cursor is not None:
             why = "looked at all it may in one go" if page.truncated else "the page is full"
             output.notice(f"{why}; go on with --cursor {page.cursor}")
+        if not common.json and page.malformed:
+            output.notice(f"{page.malformed} records cannot be read; `web4 journal verify` names them")
         return Answer(_data(page), _lines(page))
 
     return perform(common, body)
@@ -90,6 +92,7 @@ def _data(page: "HistoryPage") -> dict[str, Any]:
         "cursor": page.cursor,
         "truncated": page.truncated,
         "scanned": page.scanned,
+        "malformed": page.malformed,
     }
 
 

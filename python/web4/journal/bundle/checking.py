@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -10,12 +11,22 @@ import msgspec
 
 from web4.foundation.digest import canonical
 from web4.foundation.errors import SignatureMismatchError, Web4Error
-from web4.journal.bundle.export import digest_of
-from web4.journal.bundle.manifest import BLOBS, LINES, MANIFEST, MANIFESTS, RECORDS, Line, Manifest
+from web4.journal.bundle.files import digest_of, open_plain
+from web4.journal.bundle.manifest import (
+    BLOBS,
+    LINES,
+    LONGEST_MANIFEST,
+    MANIFEST,
+    MANIFESTS,
+    RECORDS,
+    Line,
+    Manifest,
+)
 from web4.journal.chain import check_run, genesis
 from web4.journal.errors import CorruptJournalError
 from web4.journal.findings import MOST
 from web4.journal.lane import Lane
+from web4.journal.references import BLOB_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +35,7 @@ if TYPE_CHECKING:
     from web4.journal.record import Record
 
 LONGEST: Final = 2**22
-"""Bytes of the longest line, and of a manifest for each lane and file: what is longer was not exported."""
+"""Bytes of the longest line: what is longer was not exported."""
 
 
 class BundleReport(msgspec.Struct, kw_only=True):
@@ -80,28 +91,35 @@ def verify_bundle(path: Path | str) -> BundleReport:
     manifest = read_manifest(path, report)
     if manifest is not None:
         report.journal_id = manifest.journal_id
-        _check_files(path, manifest, report)
-        _check_records(path, manifest, report)
+        files = _files(path)
+        _check_files(path, manifest, files, report)
+        _check_records(path, manifest, files, report)
     return report
 
 
 def read_manifest(path: Path, report: BundleReport) -> Manifest | None:
     """The manifest, if it is one; what is wrong with it goes into the report."""
-    data = (path / MANIFEST).read_bytes()
     try:
+        with open_plain(path / MANIFEST) as file:
+            data = file.read(LONGEST_MANIFEST + 1)
+        if len(data) > LONGEST_MANIFEST:
+            raise ValueError("it is longer than any that is exported")
         manifest = MANIFESTS.decode(data)
         if canonical(manifest) + b"\n" != data:
             raise ValueError("it is not written as a manifest is")
         if manifest.digest != manifest.computed_digest():
             raise ValueError("it does not say what its digest covers")
         manifest.check_signature()
+        if len(bytes.fromhex(manifest.journal_id)) != 16:
+            raise ValueError("its journal's id is none")
         for entry in manifest.lanes:
-            Lane.parse(entry.lane)
-            bytes.fromhex(manifest.journal_id + entry.prev + entry.last_hash)
+            _check_entry(entry)
+        if len({entry.lane for entry in manifest.lanes}) != len(manifest.lanes):
+            raise ValueError("it names a lane twice")
     except SignatureMismatchError:
         report.add(MANIFEST, "its signature is not good")
         return None
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         report.add(MANIFEST, "it is no manifest")
         return None
     except Web4Error:
@@ -114,36 +132,61 @@ def read_manifest(path: Path, report: BundleReport) -> Manifest | None:
     return manifest
 
 
-def _check_files(path: Path, manifest: Manifest, report: BundleReport) -> None:
+def _check_entry(entry: LaneEntry) -> None:
+    """Whether what the manifest says of a lane can be so at all.
+
+    Raises:
+        InvalidEventError: It is no lane.
+        ValueError: A hash is none, or numbers contradict each other.
+    """
+    Lane.parse(entry.lane)
+    bytes.fromhex(entry.prev + entry.last_hash + entry.head_hash)
+    if not 0 < entry.first_seq <= entry.last_seq + 1 <= entry.head_seq + 1:
+        raise ValueError(f"its numbers of {entry.lane} cannot be so")
+    base = entry.base
+    if base is not None:
+        bytes.fromhex(base.record_hash)
+        if base.seq < 1:
+            raise ValueError(f"its numbers of {entry.lane} cannot be so")
+        if base.state is not None and not BLOB_NAME.fullmatch(base.state.encode()):
+            raise ValueError(f"the state of {entry.lane} is no blob")
+
+
+def _check_files(path: Path, manifest: Manifest, files: set[str], report: BundleReport) -> None:
     """Every file is there as it was written, and there is no other."""
     listed = {entry.path: entry for entry in manifest.files}
     if len(listed) != len(manifest.files) or RECORDS not in listed:
         report.add(MANIFEST, "it does not list its files once each")
-    for name in sorted(_files(path) - {MANIFEST} - set(listed)):
+    for name in sorted(files - {MANIFEST} - set(listed)):
         report.add(name, "the manifest does not list it")
     for name, entry in sorted(listed.items()):
-        file = path / name
-        if name not in _files(path):
+        if name not in files:
             report.add(name, "it is not there")
-            continue
-        if digest_of(file) != (entry.blake3, entry.bytes):
+        elif digest_of(path / name) != (entry.blake3, entry.bytes):
             report.add(name, "it is not the file that was written")
         elif name != RECORDS:
             report.blobs += 1
             if not entry.redacted and name != f"{BLOBS}/{entry.blake3}":
                 report.add(name, "it is not the blob that its name says")
+    for lane in manifest.lanes:
+        if lane.base is not None and lane.base.state is not None:
+            state = listed.get(f"{BLOBS}/{lane.base.state.removeprefix('b3:')}")
+            if state is None or state.redacted:
+                report.add(lane.lane, "the state of its base is not there")
 
 
 def _files(path: Path) -> set[str]:
-    """The names of all that is in a bundle, directories aside; anything that is no plain file counts by its name."""
+    """The names of all that is in a bundle, directories aside; what is no plain file is called so."""
     found = set()
     for directory, names, files in os.walk(path):
-        inside = Path(directory)
-        found |= {str((inside / name).relative_to(path)) for name in files}
-        found |= {str((inside / name).relative_to(path)) for name in names if (inside / name).is_symlink()}
-    return {name for name in found if not (path / name).is_symlink()} | {
-        f"{name} (a link)" for name in found if (path / name).is_symlink()
-    }
+        for name in (*names, *files):
+            one = Path(directory, name)
+            mode = one.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                continue
+            called = str(one.relative_to(path)).encode(errors="backslashreplace").decode()
+            found.add(called if stat.S_ISREG(mode) else f"{called} (no plain file)")
+    return found
 
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, Line]]:
@@ -152,7 +195,7 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, Line]]:
     Raises:
         CorruptJournalError: `bundle`: one is not as it was written.
     """
-    with (path / RECORDS).open("rb") as file:
+    with open_plain(path / RECORDS) as file:
         file.seek(offset)
         number = 0
         while data := file.readline(LONGEST):
@@ -160,20 +203,20 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, Line]]:
             try:
                 line = LINES.decode(data)
                 sound = line.encode() == data
-            except (msgspec.MsgspecError, ValueError):
+            except (msgspec.MsgspecError, ValueError, RecursionError):
                 sound = False
             if not sound:
                 raise CorruptJournalError(f"{RECORDS} line {number} is not as it was written", code="bundle")
             yield number, line
 
 
-def _check_records(path: Path, manifest: Manifest, report: BundleReport) -> None:
+def _check_records(path: Path, manifest: Manifest, files: set[str], report: BundleReport) -> None:
     entries = {entry.lane: entry for entry in manifest.lanes}
     ends: dict[str, tuple[int, bytes]] = {}
     for entry in manifest.lanes:
         ends[entry.lane] = (entry.first_seq - 1, bytes.fromhex(entry.prev))
         _check_beginning(manifest, entry, report)
-    if RECORDS not in _files(path):
+    if RECORDS not in files:
         return
     try:
         for number, line in read_lines(path):
@@ -183,7 +226,7 @@ def _check_records(path: Path, manifest: Manifest, report: BundleReport) -> None
                 report.add(f"{RECORDS} line {number}", "the manifest does not name its lane")
                 continue
             ends[line.lane] = _check_line(line, number, ends[line.lane], report)
-    except (Web4Error, ValueError) as error:
+    except (Web4Error, ValueError, RecursionError) as error:
         report.add(RECORDS, str(error))
         return
     for entry in manifest.lanes:

@@ -14,12 +14,13 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from web4 import _core
 from web4.foundation.clock import SystemClock
 from web4.foundation.digest import canonical
+from web4.journal.bundle.files import create, digest_of, sync, sync_directory, write
 from web4.journal.bundle.manifest import (
     BLOBS,
     FORMAT,
+    LONGEST_MANIFEST,
     MANIFEST,
     RECORDS,
     Base,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from web4.journal.record import Head, Record
 
 _PAGE: Final = 200
-_PIECE: Final = 2**20
 _OPEN: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
@@ -152,6 +152,7 @@ class _Export:
         self._identity = identity
         self._clock = clock
         self._files: list[FileEntry] = []
+        self._written: set[str] = set()
         self._redactions: Counter[tuple[str, str, str]] = Counter()
         self._types: dict[str, int] = {}
         self._blobs: set[str] = set()
@@ -161,18 +162,20 @@ class _Export:
         heads = await self._heads()
         await trio.to_thread.run_sync(self._make)
         lanes = []
-        with _create(self._draft / RECORDS) as file:
+        with create(self._draft / RECORDS) as file:
             for lane, head in heads:
                 entry = await self._export_lane(file, lane, head)
                 if entry is not None:
                     lanes.append(entry)
-            await trio.to_thread.run_sync(_sync, file)
+            await trio.to_thread.run_sync(sync, file)
         await self._note_file(RECORDS)
         for name in sorted(self._blobs):
             await self._export_blob(name)
         manifest = self._manifest(lanes).sealed(self._identity)
         data = _manifest_bytes(manifest)
-        await trio.to_thread.run_sync(_write, self._draft / MANIFEST, data)
+        if len(data) > LONGEST_MANIFEST:
+            raise ExportError("its manifest would be too long: choose fewer lanes", code="unwritable")
+        await trio.to_thread.run_sync(write, self._draft / MANIFEST, data)
         return manifest
 
     def _make(self) -> None:
@@ -267,7 +270,8 @@ class _Export:
             raise ExportError(f"{lane} was compacted meanwhile; export again", code="moved")
         state: str | None = f"b3:{one.state_hash.hex()}"
         narrowed = (self._selector.session, self._selector.command) != (None, None)
-        if self._redactor.exports_by_hook or narrowed or self._redactor.found(one.state):
+        unknown = self._registry is None  # then nobody knows the classes of what went into the state either
+        if self._redactor.exports_by_hook or narrowed or unknown or self._redactor.found(one.state):
             self._redactions["base snapshot", "state", "withheld"] += 1
             state = None
         else:
@@ -291,9 +295,10 @@ class _Export:
 
     async def _write_blob(self, name: str, data: bytes, *, redacted: bool) -> None:
         path = f"{BLOBS}/{name.removeprefix('b3:')}"
-        if any(file.path == path for file in self._files):
+        if path in self._written:
             return
-        await trio.to_thread.run_sync(_write, self._draft / path, data)
+        self._written.add(path)
+        await trio.to_thread.run_sync(write, self._draft / path, data)
         await self._note_file(path, redacted=redacted)
 
     async def _note_file(self, path: str, *, redacted: bool = False) -> None:
@@ -326,47 +331,11 @@ def _manifest_bytes(manifest: Manifest) -> bytes:
     return canonical(manifest) + b"\n"
 
 
-def _create(path: Path) -> BinaryIO:
-    """A new file that only its owner reads."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o600), "wb")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with _create(path) as file:
-        file.write(data)
-        _sync(file)
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
 def _publish(draft: Path, target: Path) -> None:
     """Give a whole bundle its name. A rename over an empty directory would succeed: it is looked at first."""
     for directory in (draft / BLOBS, draft):
-        _sync_directory(directory)
+        sync_directory(directory)
     if os.path.lexists(target):
         raise ExportError(f"{target} is there already and is left alone", code="target_exists")
     draft.rename(target)
-    _sync_directory(target.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def digest_of(path: Path) -> tuple[str, int]:
-    """The BLAKE3 (hex) and the size of a plain file."""
-    hasher = _core.Blake3()
-    size = 0
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            hasher.update(piece)
-            size += len(piece)
-    return hasher.digest().hex(), size
+    sync_directory(target.parent)

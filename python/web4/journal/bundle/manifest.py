@@ -19,6 +19,8 @@ FORMAT: Final = "web4 incident bundle"
 MANIFEST: Final = "manifest.json"
 RECORDS: Final = "records.ndjson"
 BLOBS: Final = "blobs"
+LONGEST_MANIFEST: Final = 2**28
+"""Bytes of the longest manifest: that of some hundred thousand lanes."""
 _PURPOSE: Final = {"protocol": "journal", "version": "1", "purpose": "bundle"}
 
 

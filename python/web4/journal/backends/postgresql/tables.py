@@ -17,10 +17,10 @@ import hmac
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from web4 import _core
 from web4.journal.backends.postgresql.encoding import int8, read_bool, read_bytes, read_int, rows, text
 from web4.journal.backends.postgresql.wire import Statement
 from web4.journal.errors import JournalOpenError
+from web4.journal.hashed import key_check
 
 if TYPE_CHECKING:
     from web4.journal.backends.postgresql.wire import Connection
@@ -29,7 +29,6 @@ EDITION: Final = 2
 """Edition 1 never existed in PostgreSQL; there is nothing to migrate."""
 PLACES_BITS: Final = 16
 """A record's position is its commit's number, and beneath it its place in that commit."""
-_HASH_KEY_CHECK: Final = b"web4 journal hash key check"
 
 _TABLES: Final = """
 CREATE TABLE @.meta (
@@ -195,14 +194,9 @@ async def adopt(connection: Connection, journal_id: bytes, hash_key: bytes) -> N
     """
     (found,) = await connection.run((_READ_META, ()))
     _, stored_key, check = rows(found)[0]
-    if stored_key is None and read_bytes(check) != check_of(hash_key):
+    if stored_key is None and read_bytes(check) != key_check(hash_key):
         raise JournalOpenError("the hash key of the copy is another than its source's", code="hash_key")
-    await connection.run((_ADOPT, (journal_id, hash_key, check_of(hash_key))))
-
-
-def check_of(hash_key: bytes) -> bytes:
-    """By what a hash key is recognised without being stored."""
-    return _core.blake3(_HASH_KEY_CHECK + hash_key)
+    await connection.run((_ADOPT, (journal_id, hash_key, key_check(hash_key))))
 
 
 async def _settings(connection: Connection) -> list[bool]:
@@ -223,7 +217,7 @@ async def _create(connection: Connection, hash_key: bytes | None) -> None:
         await connection.run(
             (
                 _CREATE_META,
-                (int8(EDITION), os.urandom(16), None if hash_key else kept, check_of(kept)),
+                (int8(EDITION), os.urandom(16), None if hash_key else kept, key_check(kept)),
             )
         )
     finally:
@@ -245,7 +239,7 @@ async def _read_meta(connection: Connection, hash_key: bytes | None, where: str)
     (found,) = await connection.run((_READ_META, ()))
     journal_id, stored_key, check = rows(found)[0]
     key = hash_key or stored_key
-    if key is None or not hmac.compare_digest(check_of(key), read_bytes(check)):
+    if key is None or not hmac.compare_digest(key_check(key), read_bytes(check)):
         lacks = "is kept outside the database, and must be given" if key is None else "is another"
         raise JournalOpenError(f"the hash key of the journal in {where} {lacks}", code="hash_key")
     return Meta(read_bytes(journal_id), key)

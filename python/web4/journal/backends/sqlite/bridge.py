@@ -11,7 +11,8 @@ import queue
 import threading
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakSet
 
 import outcome
 import trio
@@ -64,6 +65,7 @@ class Bridge:
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(threads)
         ]
+        _BRIDGES.add(self)
 
     async def call(self, work: Callable[[], Result]) -> Result:
         """Have `work` done on a thread; what it returned or raised.
@@ -157,6 +159,21 @@ class Bridge:
         """Let the descriptor go. The threads must have ended, or a late one tells nobody."""
         if not any(thread.is_alive() for thread in self._threads):
             os.close(self._descriptor)
+
+    def cut(self) -> None:
+        """Take no more calls: this is a child that was forked off, and the threads are not in it."""
+        self._closed = True
+
+
+_BRIDGES: Final[WeakSet[Bridge]] = WeakSet()
+
+
+def _cut_in_child() -> None:
+    for bridge in _BRIDGES:
+        bridge.cut()
+
+
+os.register_at_fork(after_in_child=_cut_in_child)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 from web4.journal.backends.sqlite.layout import DATABASE, HASH_KEY, LOCK
 from web4.journal.errors import JournalLocked, JournalOpenError
@@ -90,6 +91,9 @@ def _claim(directory: Path, status: os.stat_result) -> None:
 class WriterLock:
     """The kernel's lock that makes this the journal's one writer, until `release` or the end of the process.
 
+    It is a lock of the file and one of the directory: who takes the file away, believing that a crash left it, has not
+    made room for a second writer. A process that is forked off has neither.
+
     Args:
         directory: Of the journal.
 
@@ -100,38 +104,67 @@ class WriterLock:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / LOCK
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._descriptors: list[int] = []
         try:
-            self._descriptor = os.open(self._path, flags, 0o600)
+            self._descriptors.append(self._open(self._path, os.O_RDWR | os.O_CREAT))
+            self._lock(self._path)
+            self._descriptors.append(self._open(directory, os.O_RDONLY | os.O_DIRECTORY))
+            self._lock(directory)
+        except BaseException:
+            self.release()
+            raise
+        _LOCKS.add(self)
+
+    @staticmethod
+    def _open(path: Path, flags: int) -> int:
+        try:
+            return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise refusal(error, self._path, "cannot be opened") from None
+            raise refusal(error, path, "cannot be opened") from None
+
+    def _lock(self, path: Path) -> None:
+        """Lock what was opened last."""
         try:
             # A lock of the open file, not of the process: a second opening in this process meets it too.
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptors[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            owner = self._owner()
-            os.close(self._descriptor)
+            directory = self._path.parent
             if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-                raise JournalLocked(directory, owner=owner) from None
+                raise JournalLocked(directory, owner=self._owner()) from None
+            if path == directory:
+                return  # some file systems lock files only; the file is locked
             if error.errno in _NOT_LOCKING:
                 raise _refuse(directory, "its file system has no locks; a journal needs them") from None
-            raise refusal(error, self._path, "cannot be locked") from None
+            raise refusal(error, path, "cannot be locked") from None
 
     def _owner(self) -> str:
         """What the file says, on one line."""
-        text = os.pread(self._descriptor, 256, 0).decode("ascii", "replace")
+        text = os.pread(self._descriptors[0], 256, 0).decode("ascii", "replace")
         return ", ".join(line for line in text.splitlines() if line.isprintable())
 
     def inscribe(self, **facts: object) -> None:
         """Say who holds it, for people."""
         text = "".join(f"{name} {value}\n" for name, value in facts.items())
         with suppress(OSError):  # on a full disk the lock holds without a word
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, text.encode(), 0)
+            os.ftruncate(self._descriptors[0], 0)
+            os.pwrite(self._descriptors[0], text.encode(), 0)
 
     def release(self) -> None:
         """Let the next writer in."""
-        os.close(self._descriptor)
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+_LOCKS: Final[WeakSet[WriterLock]] = WeakSet()
+
+
+def _let_go_in_child() -> None:
+    # A child shares the locks of the process it was forked from, and would hold them beyond its end.
+    for lock in _LOCKS:
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def hash_key(directory: Path, *, create: bool) -> bytes:
@@ -142,7 +175,7 @@ def hash_key(directory: Path, *, create: bool) -> bytes:
         create: Draw one if there is none, which is right for a new journal only.
 
     Raises:
-        JournalOpenError: `directory`: it is missing, others may read it, or it is no key.
+        JournalOpenError: `hash_key`: it is missing, others may read it, or it is no key; `directory`.
     """
     path = directory / HASH_KEY
     if create and not path.exists():
@@ -150,7 +183,8 @@ def hash_key(directory: Path, *, create: bool) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        raise _refuse(path, "missing; without it nothing that was hashed can be found: restore it") from None
+        message = "missing; without it nothing that was hashed can be found: restore it"
+        raise _refuse(path, message, code="hash_key") from None
     except OSError as error:
         raise refusal(error, path, "cannot be opened") from None
     try:
@@ -161,9 +195,9 @@ def hash_key(directory: Path, *, create: bool) -> bytes:
     finally:
         os.close(descriptor)
     if stat.S_IMODE(mode) & 0o077:
-        raise _refuse(path, "others may read it; make it 0600")
+        raise _refuse(path, "others may read it; make it 0600", code="hash_key")
     if len(key) != _KEY_BYTES:
-        raise _refuse(path, "no key of 32 bytes")
+        raise _refuse(path, "no key of 32 bytes", code="hash_key")
     return key
 
 

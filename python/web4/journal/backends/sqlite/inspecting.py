@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import struct
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
 from web4.journal.backends.sqlite.engine import connect, throw_away
 from web4.journal.backends.sqlite.faults import describe
-from web4.journal.backends.sqlite.layout import APPLICATION_ID, SCHEMA
+from web4.journal.backends.sqlite.layout import APPLICATION_ID, SCHEMA, TABLES
 from web4.journal.errors import JournalOpenError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
 _SMALLEST: Final = 512  # what is shorter the engine may take for an empty database
 _WAL_HEADER: Final = 32
 _FRAME_HEADER: Final = 24
@@ -29,6 +31,13 @@ def edition(path: Path, *, vfs: str | None) -> int | None:
         JournalOpenError: `not_a_journal`, `schema_newer`, `schema_foreign`, `directory`.
     """
     if not path.exists() or path.stat().st_size == 0:
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            # The engine would take it for the log of whatever database comes to lie beside it.
+            raise JournalOpenError(
+                f"{path}: missing, while its log {wal.name} is there: put it back, or take the log away too",
+                code="not_a_journal",
+            )
         return None
     if path.stat().st_size < _SMALLEST:
         raise JournalOpenError(f"{path}: no journal", code="not_a_journal")
@@ -40,6 +49,7 @@ def edition(path: Path, *, vfs: str | None) -> int | None:
             if application != APPLICATION_ID:
                 raise JournalOpenError(f"{path}: a database, but no journal", code="not_a_journal")
             row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+            _require_tables(path, connection, row)
         finally:
             throw_away(connection)
     except apsw.Error as error:
@@ -49,6 +59,28 @@ def edition(path: Path, *, vfs: str | None) -> int | None:
             code="not_a_journal" if damaged else "directory",
         ) from error
     return _judge(path, row)
+
+
+@cache
+def _tables() -> frozenset[tuple[Any, ...]]:
+    """What the engine says of the tables of this edition."""
+    connection = apsw.Connection(":memory:")
+    try:
+        connection.execute(TABLES)
+        return frozenset(connection.execute(_SCHEMA).fetchall())
+    finally:
+        connection.close()
+
+
+def _require_tables(path: Path, connection: apsw.Connection, row: tuple[Any, ...] | None) -> None:
+    """Refuse a store with other tables than a journal's, or with more: a trigger would change what is written."""
+    found: Any = connection.execute(_SCHEMA).fetchall()
+    if row and row[0] == SCHEMA:
+        sound = frozenset(found) == _tables()
+    else:
+        sound = all(kind in {"table", "index"} for kind, *_ in found)
+    if not sound:
+        raise JournalOpenError(f"{path}: its tables are not a journal's", code="not_a_journal")
 
 
 def _judge(path: Path, row: tuple[Any, ...] | None) -> int:

@@ -136,6 +136,11 @@ def list_blob(connection: apsw.Connection, blob: str, size: int, at: int) -> boo
 def delete_blob(connection: apsw.Connection, blob: str, before: int | None) -> None:
     """Remove a blob, listing and parts; not one that was stored again after `before`."""
     connection.execute("DELETE FROM blob WHERE name = ?1 AND at <= ifnull(?2, at)", (blob, before))
+    drop_parts(connection, blob)
+
+
+def drop_parts(connection: apsw.Connection, blob: str) -> None:
+    """Remove the parts of a blob that is not listed."""
     connection.execute(
         "DELETE FROM blob_part WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM blob WHERE name = ?1)", (blob,)
     )

@@ -129,7 +129,7 @@ def _move(connection: apsw.Connection) -> None:
     for (index,) in connection.execute(
         "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
     ).fetchall():
-        connection.execute(f'DROP INDEX "{index}"')
+        connection.execute('DROP INDEX "{}"'.format(str(index).replace('"', '""')))
     for table in _OLD:
         connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     connection.execute("CREATE UNIQUE INDEX old_place ON old_record (lane_kind, lane_id, seq)")

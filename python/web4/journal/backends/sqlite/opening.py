@@ -25,12 +25,13 @@ from web4.journal.backends.sqlite.directory import (
 from web4.journal.backends.sqlite.engine import connect, require_engine, throw_away
 from web4.journal.backends.sqlite.faults import describe, is_damage
 from web4.journal.backends.sqlite.inspecting import edition, torn_commits
-from web4.journal.backends.sqlite.layout import APPLICATION_ID, DATABASE, SCHEMA, TABLES
+from web4.journal.backends.sqlite.layout import APPLICATION_ID, DATABASE, HASH_KEY, SCHEMA, TABLES
 from web4.journal.backends.sqlite.migration import migrate
 from web4.journal.backends.sqlite.space import MIB, Space
 from web4.journal.backends.sqlite.store import Readers, SqliteBackend
 from web4.journal.backends.sqlite.writer import Writer, WriterOptions
 from web4.journal.errors import CorruptJournalError, JournalOpenError, NotCommittedError
+from web4.journal.hashed import key_check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -140,8 +141,9 @@ class _Opening:
             torn = torn_commits(self.path)
         self.readers = Readers(self.path, vfs=self.vfs)
         journal_id = read_journal_id(self.path, vfs=self.vfs)
+        require_key(self.path, key, vfs=self.vfs)
         if not self.read_only:
-            boot = self._open_writer(journal_id)
+            boot = self._open_writer(journal_id, key)
         return SqliteBackend(
             directory=self.directory,
             durability=self.durability,
@@ -156,7 +158,7 @@ class _Opening:
             space=self.space,
         )
 
-    def _open_writer(self, journal_id: bytes) -> int:
+    def _open_writer(self, journal_id: bytes, key: bytes) -> int:
         assert self.lock is not None
         self.space = Space(
             None if self.vfs else self.directory,
@@ -172,7 +174,7 @@ class _Opening:
         writer = Writer(self.path, vfs=self.vfs, journal_id=journal_id, options=options, space=self.space)
         writer.open()
         self.writer = writer
-        boot = writer.change(partial(_next_boot, profile=self.durability))
+        boot = writer.change(partial(_next_boot, profile=self.durability, key=key))
         self.lock.inscribe(
             pid=os.getpid(), boot=boot, started=datetime.now(UTC).isoformat(timespec="seconds")
         )
@@ -189,10 +191,11 @@ class _Opening:
             self.lock = None
 
 
-def _next_boot(connection: apsw.Connection, _: object, *, profile: Durability) -> int:
-    """Count the boot, and say in the store under which profile it is written from now on (JRN-5c)."""
+def _next_boot(connection: apsw.Connection, _: object, *, profile: Durability, key: bytes) -> int:
+    """Count the boot, and say in the store under which profile and which key it is written from now on (JRN-5c)."""
     keeping.sweep_blob_parts(connection)
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('profile', ?)", (profile,))
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('hash_key_check', ?)", (key_check(key),))
     boot: Any = connection.execute(
         "UPDATE meta SET value = value + 1 WHERE key = 'boot' RETURNING value"
     ).fetchall()
@@ -247,6 +250,24 @@ def read_journal_id(path: Path, *, vfs: str | None) -> bytes:
     if row is None or not isinstance(row[0], bytes) or len(row[0]) != 16:
         raise JournalOpenError(f"{path}: it has no id", code="not_a_journal")
     return row[0]
+
+
+def require_key(path: Path, key: bytes, *, vfs: str | None) -> None:
+    """Refuse a hash key under which this store was not written: what was hashed would never be found again.
+
+    Raises:
+        apsw.Error: The store cannot be read.
+        JournalOpenError: `hash_key`.
+    """
+    connection = connect(path, vfs=vfs, read_only=True)
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE key = 'hash_key_check'").fetchone()
+    finally:
+        throw_away(connection)
+    if row is not None and row[0] != key_check(key):
+        raise JournalOpenError(
+            f"{path}: {HASH_KEY} is that of another journal: restore its own", code="hash_key"
+        )
 
 
 @asynccontextmanager

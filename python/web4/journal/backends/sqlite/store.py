@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _LOOK_S = 0.05
+_SCRUB_TRIES = 20
 
 
 class Readers:
@@ -102,7 +105,7 @@ class SqliteBackend:
         self._reading = reading
         self._readers = readers
         self._space = space
-        self._version = 0
+        self._arriving: Counter[str] = Counter()
 
     @property
     def accepting(self) -> bool:
@@ -154,29 +157,48 @@ class SqliteBackend:
         """See `Backend.prune`."""
         return await self._write(
             lambda writer: writer.change(
-                lambda connection, cache: keeping.prune(connection, cache, lane, limit)
+                lambda connection, cache: keeping.prune(connection, cache, lane, limit), removes=True
             )
         )
 
     async def put_blob(self, blob: str, data: bytes, *, at: int) -> None:
         """See `Backend.put_blob`. Written in parts, with room for commits between them."""
-
-        async def change(work: Callable[[apsw.Connection], Result]) -> Result:
-            return await self._write(lambda writer: writer.change(lambda connection, _: work(connection)))
-
-        if await change(lambda connection: keeping.touch_blob(connection, blob, at)):
+        if await self._change(lambda connection: keeping.touch_blob(connection, blob, at)):
             return
-        whole = memoryview(data)
-        for part, begin in enumerate(range(0, len(data), keeping.PART_BYTES)):
-            piece = whole[begin : begin + keeping.PART_BYTES]
-            await change(partial(keeping.put_blob_part, blob=blob, part=part, data=piece))
-        if not await change(lambda connection: keeping.list_blob(connection, blob, len(data), at)):
+        self._arriving[blob] += 1
+        listed = False
+        try:
+            whole = memoryview(data)
+            for part, begin in enumerate(range(0, len(data), keeping.PART_BYTES)):
+                piece = whole[begin : begin + keeping.PART_BYTES]
+                await self._change(partial(keeping.put_blob_part, blob=blob, part=part, data=piece))
+            listed = await self._change(lambda connection: keeping.list_blob(connection, blob, len(data), at))
+        finally:
+            self._arriving[blob] -= 1
+            if not self._arriving[blob]:
+                del self._arriving[blob]
+                if not listed:
+                    await self._drop_parts(blob)
+        if not listed:
             raise NotCommittedError("the blob was deleted while it was written")
+
+    async def _drop_parts(self, blob: str) -> None:
+        """Leave nothing of a blob of which the rest never came; what cannot be removed goes at the next start."""
+        with (
+            trio.CancelScope(shield=True),
+            suppress(NotCommittedError, CorruptJournalError, JournalUnavailable),
+        ):
+            await self._change(partial(keeping.drop_parts, blob=blob))
+
+    async def _change(self, work: Callable[[apsw.Connection], Result]) -> Result:
+        return await self._write(lambda writer: writer.change(lambda connection, _: work(connection)))
 
     async def delete_blob(self, blob: str, *, before: int | None = None) -> None:
         """See `Backend.delete_blob`."""
         await self._write(
-            lambda writer: writer.change(lambda connection, _: keeping.delete_blob(connection, blob, before))
+            lambda writer: writer.change(
+                lambda connection, _: keeping.delete_blob(connection, blob, before), removes=True
+            )
         )
 
     async def raw(self, lane: Lane, *, after: int = 0, limit: int = 500) -> list[RawRecord]:
@@ -192,8 +214,16 @@ class SqliteBackend:
         )
 
     async def scrub(self) -> None:
-        """See `Backend.scrub`."""
-        await self._write(lambda writer: writer.scrub())
+        """See `Backend.scrub`. Readers get a moment to end; commits go on meanwhile."""
+        for left in reversed(range(_SCRUB_TRIES)):
+            try:
+                await self._write(lambda writer: writer.scrub())
+            except NotCommittedError:
+                if not left:
+                    raise
+                await trio.sleep(_LOOK_S)
+            else:
+                return
 
     # --- reading ------------------------------------------------------------------------------------------
 

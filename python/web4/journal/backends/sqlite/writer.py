@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import apsw
 
 from web4.journal.backends.sqlite.commits import Counters, LaneCache, write_commit
-from web4.journal.backends.sqlite.engine import connect_writer, rewrite_wal, set_durable, throw_away
+from web4.journal.backends.sqlite.engine import BUSY_MS, connect_writer, rewrite_wal, set_durable, throw_away
 from web4.journal.backends.sqlite.faults import certainly_not_written, describe, is_full, not_committed
 from web4.journal.backends.sqlite.migration import copies
 from web4.journal.backends.sqlite.slack import MOST_PAGES, clear_slack
-from web4.journal.errors import NotCommittedError, OutcomeUnknownError
+from web4.journal.errors import CorruptJournalError, NotCommittedError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +84,7 @@ class Writer:
         self._pages = 0  # the engine's count of pages written when the last checkpoint was made
         self._unflushed: float | None = None  # since when a relaxed commit waits for the disk
         self._looked = 0.0  # when free space was looked at
+        self._unscrubbed = False  # whether files may still hold what was erased or removed
 
     @property
     def flushed(self) -> bool:
@@ -106,14 +107,15 @@ class Writer:
             ends: Any = connection.execute(
                 "SELECT max((SELECT value FROM meta WHERE key = 'commit'), ifnull(max(commit_number), 0)), "
                 "max(ifnull((SELECT value FROM meta WHERE key = 'position'), 0), ifnull(max(position), 0)), "
-                "ifnull(max(id), 0) FROM lane"
+                "ifnull(max(id), 0), EXISTS (SELECT 1 FROM meta WHERE key = 'unscrubbed') FROM lane"
             ).fetchall()
         except BaseException:
             throw_away(connection)
             raise
         self._connection = connection
         self._cache.clear()
-        self._counters = Counters(*ends[0])
+        self._counters = Counters(*ends[0][:3])
+        self._unscrubbed = bool(ends[0][3])
         self._pages = 0
         self._unflushed = None
 
@@ -184,6 +186,9 @@ class Writer:
         try:
             connection.execute("BEGIN IMMEDIATE")
             counters, rows = write_commit(connection, self._cache, commit, self._counters)
+            removes = bool(commit.bases or commit.erasures)
+            if removes:
+                self._note_removal(connection)
         except apsw.Error as error:
             self._take_back(error)
             raise not_committed(error) from error
@@ -202,6 +207,7 @@ class Writer:
             raise OutcomeUnknownError(describe(error)) from error
         self._cache.update(rows)
         self._counters = counters
+        self._unscrubbed = self._unscrubbed or removes
         self.figures.commits += 1
         self._committed()
         return counters.commit
@@ -254,8 +260,14 @@ class Writer:
 
     # --- everything else that changes ---------------------------------------------------------------------
 
-    def change(self, work: Callable[[apsw.Connection, LaneCache], Result]) -> Result:
+    def change(
+        self, work: Callable[[apsw.Connection, LaneCache], Result], *, removes: bool = False
+    ) -> Result:
         """Run `work` as a transaction of its own that is safe to repeat.
+
+        Args:
+            work: What is to be done.
+            removes: Whether it lets something go of which no file may keep anything: see `scrub`.
 
         Raises:
             NotCommittedError: It did not commit, or nobody knows; it may be tried again.
@@ -265,6 +277,8 @@ class Writer:
         try:
             connection.execute("BEGIN IMMEDIATE")
             result = work(connection, self._cache)
+            if removes:
+                self._note_removal(connection)
             connection.execute("COMMIT")
         except apsw.Error as error:
             self._take_back(error)
@@ -272,11 +286,19 @@ class Writer:
         except BaseException as error:
             self._take_back(error)
             raise
+        self._unscrubbed = self._unscrubbed or removes
         self._committed()
         return result
 
+    def _note_removal(self, connection: apsw.Connection) -> None:
+        """Say in the store that files have to be scrubbed: whoever opens it after a crash does it."""
+        if not self._unscrubbed:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('unscrubbed', 1)")
+
     def scrub(self) -> None:
         """Leave nothing of what was erased in any file: not in the WAL, not in the copy that a migration left.
+
+        It does not wait for readers, and neither does who comes next: it is tried again in between.
 
         Raises:
             NotCommittedError: Somebody reads what the WAL holds. May be tried again.
@@ -284,10 +306,12 @@ class Writer:
         """
         connection = self._ready()
         try:
+            # First what a reader may refuse: only then the work that has to go over the whole file.
+            self._empty_wal(connection)
             small = int(connection.pragma("page_count")) < MOST_PAGES
             if not small:
                 connection.execute("VACUUM")
-            connection.wal_checkpoint(None, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._empty_wal(connection)
             for copy in copies(self._path):
                 copy.unlink(missing_ok=True)
             # The connection remembers pages as they were.
@@ -295,11 +319,22 @@ class Writer:
             if small:
                 clear_slack(self._path, vfs=self._vfs)
             self._reopen()
+            if self._unscrubbed:
+                self._ready().execute("DELETE FROM meta WHERE key = 'unscrubbed'")
+                self._unscrubbed = False
+                self._committed()
         except apsw.Error as error:
             self._take_back(error)
             raise not_committed(error) from error
         except OSError as error:
             raise NotCommittedError(f"a copy of the store cannot be removed: {error.strerror}") from error
+
+    def _empty_wal(self, connection: apsw.Connection) -> None:
+        connection.set_busy_timeout(0)
+        try:
+            connection.wal_checkpoint(None, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        finally:
+            connection.set_busy_timeout(BUSY_MS)
 
     # --- in between ---------------------------------------------------------------------------------------
 
@@ -323,6 +358,11 @@ class Writer:
             self._checkpoint()
         elif pages and pause is None:
             pause = self._options.idle_s
+        if self._unscrubbed and not self._unknown:
+            if idle:
+                with suppress(NotCommittedError, CorruptJournalError):
+                    self.scrub()
+            pause = self._options.idle_s if pause is None else pause
         return pause
 
     def _written(self) -> int:
