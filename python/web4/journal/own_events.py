@@ -12,7 +12,6 @@ import msgspec
 from web4.journal.event_types import OWN_PREFIX, EventType
 
 
-
 class JournalAnchored(msgspec.Struct, frozen=True, kw_only=True):
     """Heads of lanes, signed by the node (JRN-3f).
 

@@ -578,7 +578,9 @@ async def test_a_stranger_leaves_nothing(clock: MockClock, tmp_path: Path) -> No
         met(tmp_path, bob=of_bob) as (_, bob, _),
         Node(EVE, bob.nursery, tmp_path, "eve") as eve,
     ):
-        told = [kind for kind, fields in bob.events if fields.get("peer") == ADA.fingerprint and "shake" in kind]
+        told = [
+            kind for kind, fields in bob.events if fields.get("peer") == ADA.fingerprint and "shake" in kind
+        ]
         assert told == ["handshake_started", *["handshake_step"] * 2, "handshake_completed"], "each once"
         before = await journal_of(bob).head(OF_ADA)
         with trio.move_on_after(3):
