@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from web4.journal.event_types import OWN_PREFIX, EventType
+from web4.journal.event_types import EventType
 
 
 class JournalAnchored(msgspec.Struct, frozen=True, kw_only=True):
