@@ -100,10 +100,7 @@ class Machine(RuleBasedStateMachine):
         self.seed = seed
         self.first_fault = fault
         for lane in LANES:
-            wanted = {lane: [(0, "", 0)] * 4}
-            self._do(
-                "append", lambda node, wanted=wanted: node.append(self._append(node, wanted, together=True))
-            )
+            self.append({lane: [(0, "", 0)] * 4}, together=True)
 
     # --- writing ----------------------------------------------------------------------------------------
 
