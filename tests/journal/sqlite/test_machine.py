@@ -251,8 +251,8 @@ class TestMachine(Machine.TestCase):  # type: ignore[misc, valid-type]  # made b
     """JRN-4, 5, 7, 10, 11, 12, 15 to 19."""
 
     settings = settings(
-        max_examples=EXAMPLES or 12,
-        stateful_step_count=20,
+        max_examples=EXAMPLES or 10,
+        stateful_step_count=20 if EXAMPLES else 15,
         deadline=None,
         derandomize=not EXAMPLES,
         database=None,
