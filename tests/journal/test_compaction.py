@@ -24,7 +24,13 @@ from tests.journal.ledger import (
 from web4.foundation.ids import SeededIds
 from web4.journal.backends.memory import Fault, MemoryStore, ScriptedFaults, open_memory
 from web4.journal.compaction import Slices, compact, floor_of
-from web4.journal.errors import Compacted, CursorAhead, JournalUnavailable, RetentionError
+from web4.journal.errors import (
+    Compacted,
+    CursorAhead,
+    JournalUnavailable,
+    NotCommittedError,
+    RetentionError,
+)
 from web4.journal.event_types import EventRegistry
 from web4.journal.holds import hold
 from web4.journal.opening import open_journal
@@ -261,3 +267,20 @@ async def test_an_interrupted_prune_is_finished() -> None:
         assert store.lanes[LANE].first == 257
         assert await compact(journal, LANE, definition=DEFINITION) == 600
         assert store.lanes[LANE].first == 601
+
+
+async def test_a_file_that_cannot_be_scrubbed_is_no_crash() -> None:
+    """JRN-16: a reader in the way gives the error that is promised; the compaction stands, and can do without."""
+    async with opened() as journal:
+        backend: Any = journal.backend
+
+        async def in_the_way() -> None:
+            raise NotCommittedError("somebody reads it")
+
+        backend.scrub = in_the_way
+        await Writer(journal).notes(20)
+        with pytest.raises(JournalUnavailable) as refused:
+            await compact(journal, LANE, seq=10, definition=DEFINITION)
+        assert refused.value.code == "suspended"
+        assert (await journal.head(LANE)).base_seq == 10
+        assert await compact(journal, LANE, seq=15, definition=DEFINITION, thorough=False) == 15

@@ -69,6 +69,7 @@ async def compact(
     seq: int | None = None,
     definition: ReplayDefinition | None = None,
     reason: str = "compact",
+    thorough: bool = True,
 ) -> int:
     """Compact a lane as far as may be, or to record `seq` exactly; where what is kept begins, afterwards.
 
@@ -79,6 +80,8 @@ async def compact(
         definition: The lane's logic, with which its state can be made at any record. Without it only a snapshot that
             exists can become the base.
         reason: What asked for it, for the record.
+        thorough: Leave nothing of what went in any file. Otherwise it is overwritten by and by, and no reader is in
+            the way.
 
     Raises:
         RetentionError: `kept`: something below `seq` must stay; `no_snapshot`: no state stands for the records.
@@ -91,7 +94,7 @@ async def compact(
     """
     async with turn(journal):
         base_seq, removed = await _compact(journal, lane, seq, definition, reason)
-    if removed:
+    if removed and thorough:
         await scrub(journal)
     return base_seq
 

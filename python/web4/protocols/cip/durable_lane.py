@@ -278,7 +278,7 @@ class DurablePeerLane(PeerLane):
             return
         taken = [one.seq for one in await self._journal.snapshots(self.lane) if one.seq > head.base_seq]
         if taken:
-            await compact(self._journal, self.lane, seq=min(taken), reason="lane_records")
+            await compact(self._journal, self.lane, seq=min(taken), reason="lane_records", thorough=False)
 
     async def _patiently(self, do: Callable[[], Awaitable[_T]]) -> _T:
         """Do it again for as long as the journal only cannot now: the same events are appended again (JRN-4d)."""
