@@ -13,11 +13,15 @@ class BodyError(Exception):
     pass
 
 
+async def fail() -> None:
+    async with opened() as journal, open_lane_actors(journal, {"session": JobLane()}) as actors:
+        await actors.lane(LANE).ask(Note(1))
+        raise BodyError
+
+
 async def test_an_error_of_the_body_is_not_wrapped() -> None:
     with pytest.raises(BodyError):
-        async with opened() as journal, open_lane_actors(journal, {"session": JobLane()}) as actors:
-            await actors.lane(LANE).ask(Note(1))
-            raise BodyError
+        await fail()
 
 
 async def test_a_cancelled_body_ends_in_order() -> None:
