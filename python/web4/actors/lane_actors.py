@@ -295,6 +295,7 @@ async def open_lane_actors(
     options = options or ActorOptions()
     for one in (*RECOVERY_EVENTS, *(one for each in definitions.values() for one in each.events)):
         journal.registry.register(one)
+    failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         actors = LaneActors(journal, definitions, options=options, nursery=nursery)
         await actors.recover()
@@ -303,6 +304,10 @@ async def open_lane_actors(
             yield actors
             if actors.summary.state == "ready":
                 await actors.stop(options.stop_seconds)
+        except BaseException as error:  # raised again below, not in the nursery's group
+            failure = error
         finally:
             actors.close()
             nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -72,6 +72,7 @@ async def open_journal(
     )
     await _verify_tails(journal)
     emit("journal_opened", **{name: journal.health()[name] for name in ("backend", "durability", "boot")})
+    failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         # The body may be cancelled; what it has appended is written all the same.
         writer = trio.CancelScope(shield=True)
@@ -87,11 +88,15 @@ async def open_journal(
         nursery.start_soon(write)
         try:
             yield journal
+        except BaseException as error:  # raised again below, not in the nursery's group
+            failure = error
         finally:
             journal.close()
             with trio.CancelScope(shield=True), trio.move_on_after(journal.limits.close_seconds):
                 await ended.wait()
             writer.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _verify_tails(journal: Journal) -> None:

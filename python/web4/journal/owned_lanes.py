@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from web4.journal.event_types import OWN_PREFIX
 from web4.journal.lane import SERVER
-from web4.journal.own_events import OWN_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from web4 import _core
+from web4.journal.event_types import OWN_PREFIX
 from web4.journal.lane import SERVER
-from web4.journal.own_events import OWN_PREFIX
 from web4.journal.record import Appended
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from tests.journal.arrange import NOTED, Noted
 from tests.journal.sqlite.test_migration import EXPECTED, FIXTURE
 from web4 import _core
 from web4.foundation.digest import blake3_hex, canonical
-from web4.journal.event_types import EventRegistry, EventType
+from web4.journal.event_types import OWN_PREFIX, EventRegistry, EventType
 from web4.journal.lane import SERVER, Lane
-from web4.journal.own_events import OWN_EVENTS, OWN_PREFIX
+from web4.journal.own_events import OWN_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import trio
+import trio.testing
 
 from tests.journal.arrange import Noted
 from tests.journal.ledger import NODE
@@ -86,12 +87,13 @@ class Node:
     Args:
         directory: Where the journal is.
         name: Of the disk; one is unlike any other.
+        seed: Of what a power cut leaves.
         edition_1: Begin with the store of the edition before.
     """
 
-    def __init__(self, directory: Path, name: str, *, edition_1: bool) -> None:
+    def __init__(self, directory: Path, name: str, *, seed: int, edition_1: bool) -> None:
         self.directory = directory
-        self.disk = SimulatedDisk(name, seed=1)
+        self.disk = SimulatedDisk(name, seed=seed)
         self.model = Expectation()
         if edition_1:
             lay(directory)
@@ -174,7 +176,8 @@ class Node:
                 while program and not self.over and not self.disk.off:
                     with trio.CancelScope() as self._step:
                         await program.pop(0)(self)
-                        await self.look(thoroughly=len(program) % 4 == 0)
+                        if not self.over:
+                            await self.look(thoroughly=len(program) % 4 == 0)
             except AssertionError as error:
                 return error
             finally:
@@ -264,6 +267,16 @@ class Node:
                 nursery.start_soon(one, batch)
         assert not errors or self.disk.off, f"not appended: {errors!r}"
 
+    async def append_and_leave(self, batch: Batch, *, cut: bool) -> None:
+        """Append, and wait for no answer: cancelling does not undo it (JRN-5e). Then this life ends."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.append, [batch])
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        self.over = True
+        if cut:
+            self.disk.cut()
+
     async def _append(self, parts: Sequence[Part]) -> Any:
         if len(parts) == 1:
             lane, expected, events, _ = parts[0]
@@ -333,6 +346,8 @@ class Node:
         allowed = model.allowed(wanted)
         goal = wanted if seq is not None else allowed
         possible = goal > before and model.origin is not None and allowed >= goal
+        # Between what was erased and the snapshot that stands for it, or when that gave way, there is no state.
+        certain = possible and (model.erased_most <= before or goal == len(model.entries))
         if possible:
             model.bases = {before, goal}
         if lane == SERVER and seq is None:
@@ -340,7 +355,7 @@ class Node:
         try:
             reached = await compact(self.journal, lane, seq=seq, definition=DEFINITION)
         except RetentionError as error:
-            must(not possible, f"{lane} is not compacted to {goal}: {error}")
+            must(not certain, f"{lane} is not compacted to {goal}: {error}")
         except (JournalUnavailable, NotCommittedError) as error:
             must(self.disk.struck > struck, f"{lane} is not compacted: {error!r}")
         else:

@@ -151,8 +151,11 @@ def _lay_copy(connection: apsw.Connection, path: Path, *, vfs: str | None, was: 
         try:
             while not backup.done:
                 backup.step(_CHUNK)
-        finally:
-            backup.close(True)
+        except BaseException:
+            with suppress(Exception):  # it would say once more, and less well, what went wrong
+                backup.close(True)
+            raise
+        backup.close(True)
         # One file, complete in itself.
         target.execute("PRAGMA journal_mode = DELETE").fetchall()
         if target.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
