@@ -286,7 +286,8 @@ class DurablePeerLane(PeerLane):
             try:
                 return await do()
             except JournalUnavailable as error:
-                if error.code not in HELD:
+                broken = self._writer is not None and self._writer.broken is not None
+                if error.code not in HELD or broken:
                     raise
             await trio.sleep(_PAUSE_SECONDS)
 
