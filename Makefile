@@ -75,6 +75,7 @@ CRASHES ?= 10000
 KILLS ?= 500
 crashes: $(VENV)/.built $(VENV)/.test
 	WEB4_CRASHES=$(CRASHES) $(BIN)/python -m pytest -s tests/journal/sqlite/test_crashes.py
+	WEB4_MACHINE_EXAMPLES=$$(( $(CRASHES) / 30 )) $(BIN)/python -m pytest -s tests/journal/sqlite/test_machine.py
 
 kills: $(VENV)/.built $(VENV)/.test
 	WEB4_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/chaos/test_journal_kills.py

@@ -135,8 +135,7 @@ class Node:
                     failure = await self._live(left)
                     looked += not left
                     assert failure or self.disk.off or journal.state in {"ready", "suspended"}
-            except (JournalOpenError, JournalUnavailable, CorruptJournalError, SystemError) as error:
-                # `SystemError`: what a file layer in Python raises while a backup is closed, which cannot raise it.
+            except (JournalOpenError, JournalUnavailable, CorruptJournalError) as error:
                 self.story.append(f"not opened: {error}")
                 odd = not isinstance(error, JournalOpenError | JournalUnavailable)
                 failures += 1

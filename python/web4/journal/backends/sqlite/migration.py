@@ -149,13 +149,13 @@ def _lay_copy(connection: apsw.Connection, path: Path, *, vfs: str | None, was: 
         fresh.chmod(0o600)
         backup = target.backup("main", connection, "main")
         try:
-            while not backup.done:
-                backup.step(_CHUNK)
-        except BaseException:
-            with suppress(Exception):  # it would say once more, and less well, what went wrong
+            try:
+                while not backup.done:
+                    backup.step(_CHUNK)
+            finally:
                 backup.close(True)
-            raise
-        backup.close(True)
+        except SystemError as error:  # how apsw closes a backup on a failing disk: what is wrong is the cause
+            raise error.__cause__ or error from None
         # One file, complete in itself.
         target.execute("PRAGMA journal_mode = DELETE").fetchall()
         if target.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
