@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from web4 import _core
 from web4.foundation.clock import SystemClock
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
+from web4.journal import blobs
 from web4.journal.anchoring import Anchors
 from web4.journal.chain import broken_at, require_unbroken
 from web4.journal.committing import GroupCommit, State
 from web4.journal.draft import Append, NewEvent, Prepared, prepare
 from web4.journal.errors import (
-    BlobNotFoundError,
     Compacted,
-    CorruptJournalError,
     CursorAhead,
     InvalidEventError,
-    JournalUnavailable,
     NotCommittedError,
     NotWriterError,
 )
@@ -347,17 +344,8 @@ class Journal:
             NotWriterError: `read_only`.
         """
         self._writable()
-        if len(data) > self.limits.blob_bytes:
-            raise InvalidEventError(
-                f"a blob of {len(data)} bytes, {self.limits.blob_bytes} are allowed", code="blob_too_large"
-            )
-        data = self.redactor.scrub_bytes(data)
-        name = f"b3:{_core.blake3(data).hex()}"
-        try:
-            await self.backend.put_blob(name, data, at=self.clock.wall_ms())
-        except NotCommittedError as error:
-            raise JournalUnavailable(f"the blob was not stored: {error}", code="suspended") from None
-        return name
+        limit = self.limits.blob_bytes
+        return await blobs.put_blob(self.backend, self.redactor, data, at=self.clock.wall_ms(), limit=limit)
 
     async def get_blob(self, name: str) -> bytes:
         """Read a blob, verified (JRN-8a).
@@ -366,12 +354,7 @@ class Journal:
             BlobNotFoundError: There is none of this name.
             CorruptJournalError: `blob`: it is not what its name says.
         """
-        data = await self.backend.blob(name)
-        if data is None:
-            raise BlobNotFoundError(f"no blob {name}")
-        if f"b3:{_core.blake3(data).hex()}" != name:
-            raise CorruptJournalError(f"blob {name} is not what its name says", code="blob")
-        return data
+        return await blobs.get_blob(self.backend, name)
 
     # --- how it is --------------------------------------------------------------------------------------
 
