@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -23,7 +24,7 @@ _asking: ContextVar[ActorCell[Any, Any] | None] = ContextVar("_asking", default=
 """The actor on whose behalf the current task runs, if that actor waits for the task."""
 
 
-class Actor(Generic[Message, Reply]):
+class Actor(ABC, Generic[Message, Reply]):
     """Base of actors: override `receive`. One message is handled at a time; its result answers an ask.
 
     An exception out of any method is a crash: the supervisor starts a new instance, and the mailbox survives. The
@@ -36,9 +37,9 @@ class Actor(Generic[Message, Reply]):
         """Called before the first message of each instance."""
         await trio.lowlevel.checkpoint()
 
+    @abstractmethod
     async def receive(self, message: Message) -> Reply:
         """Handle a message."""
-        raise NotImplementedError
 
     async def noticed(self, key: Hashable, value: Any) -> None:
         """Look at the latest value of telemetry of a key (ACT-4c)."""

@@ -83,11 +83,6 @@ class TrustRegistry:
 
     # --- on lanes ---------------------------------------------------------------------------------------
 
-    @property
-    def on_lanes(self) -> bool:
-        """Whether durable lanes keep trust, and this shows it."""
-        return self._on_lanes
-
     def keep_on_lanes(self) -> None:
         """Take commands no longer: from now on events come from durable lanes, by `commit`.
 
