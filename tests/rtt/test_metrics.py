@@ -168,7 +168,8 @@ async def test_a_limit_that_a_foreign_peer_hits_is_counted() -> None:
                 stranger = foreign.Foreigner(connection, b"stranger".ljust(32, b"\0"))
                 stranger.handshake()
                 foreign.open_session(stranger)
-                with contextlib.suppress(ConnectionError):  # it may have been cut off before all of it is written
+                # It may have been cut off before all of it is written.
+                with contextlib.suppress(ConnectionError):
                     stranger.write(foreign.message(1, 0, bytes(65537)))
                 stranger.read_to_the_end()
 
