@@ -1,0 +1,1 @@
+"""What an extension written in Python imports (section 11 of the specification)."""

@@ -1,0 +1,1 @@
+"""Runs an extension from a test (EXT-44)."""

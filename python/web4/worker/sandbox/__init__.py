@@ -1,0 +1,1 @@
+"""The sandbox a worker enters, built of what the Linux kernel gives without privileges (section 8)."""
