@@ -150,7 +150,7 @@ class Protections(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entered(msgspec.Struct, frozen=True, tag="entered"):
-    """The worker's report: its sandbox is complete, the extension's first line is next (EXT-36). `pid`: as it sees it."""
+    """The worker's report: its sandbox is complete, the first line of the extension is next (EXT-36)."""
 
     pid: int
     protections: Protections
