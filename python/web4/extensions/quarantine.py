@@ -19,7 +19,7 @@ COUNTED: Final = frozenset(
         "extension_protocol_error",
     }
 )
-"""Codes of the kinds timeout, crash, resource and protocol. `worker_lost` is none: what killed the worker was counted."""
+"""Codes of the kinds timeout, crash, resource and protocol. `worker_lost` is none: what killed that worker was."""
 ANSWERED: Final = frozenset({None, "extension_error", "extension_invalid_result"})
 """Codes of calls to which the worker gave an answer in time. Whether it is a good one is its caller's concern."""
 
@@ -65,6 +65,9 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return self.since + self.duration_ms
 
 
+_CLOSED: Final = BreakerState()
+
+
 class Permit(NamedTuple):
     """Leave to make one call. Give it back with what came of the call, whatever that was."""
 
@@ -88,8 +91,8 @@ class Change(NamedTuple):
 class Breaker:
     """Decides whether an extension may be called (EXT-38). Deterministic; holds no clock and does no I/O.
 
-    Times are Unix milliseconds, so that a state may outlive its process. The clock may jump: a wait is never longer than
-    its duration seen from now, and at worst it is cut short by one trial call.
+    Times are Unix milliseconds, so that a state may outlive its process. The clock may jump: a wait is never longer
+    than its duration seen from now, and at worst it is cut short by one trial call.
 
     Args:
         state: Where an earlier process left off; a new extension has none. A trial call that was under way then is
@@ -98,7 +101,7 @@ class Breaker:
 
     __slots__ = ("_epoch", "_trial", "state")
 
-    def __init__(self, state: BreakerState = BreakerState()) -> None:
+    def __init__(self, state: BreakerState = _CLOSED) -> None:
         self.state = msgspec.structs.replace(state, successes=0) if state.successes else state
         self._epoch = 0
         self._trial = False
@@ -144,7 +147,7 @@ class Breaker:
     def reset(self) -> Change | None:
         """Close it because a human says so; the change, if it was not closed already."""
         was_open = self.state.is_open
-        self._become(BreakerState())
+        self._become(_CLOSED)
         return Change("restored", self.state) if was_open else None
 
     # --- inside -----------------------------------------------------------------------------------------
@@ -172,7 +175,7 @@ class Breaker:
         if successes < SUCCESSES:
             self.state = msgspec.structs.replace(self.state, successes=successes)
             return None
-        self._become(BreakerState())
+        self._become(_CLOSED)
         return Change("restored", self.state)
 
     def _open(self, state: BreakerState) -> Change:
