@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from web4.ext.hooks import ANSWERS, Rewrite
+from web4.foundation.digest import canonical
 
 if TYPE_CHECKING:
     from web4.extensions.manifest import Hook
@@ -20,7 +22,6 @@ UNSETTLED: Final = "rewrite_not_settled"
 MAX_REASON: Final = 1_000
 """Characters of a reason; what is longer is cut, so that a block stays one."""
 _DEEPEST: Final = 100
-_LARGEST: Final = 2**53
 
 Warning_ = Literal["extension_timeout", "extension_hook_error"]
 _TIMEOUTS: Final = frozenset({"extension_timeout", "extension_start_timeout"})
@@ -171,20 +172,23 @@ def refusal(point: str, reason: str, *, failed: bool) -> str:
             return f"hook_veto: {reason}"
 
 
-def is_json(value: Any, *, depth: int = _DEEPEST) -> bool:
-    """Whether a value that msgpack brought is one of JSON too, and has a canonical form."""
-    match value:
-        case None | bool() | str():
-            return True
-        case int():
-            return -_LARGEST < value < _LARGEST
-        case float():
-            return value - value == 0  # neither an infinity nor no number at all
-        case list():
-            return depth > 0 and all(is_json(one, depth=depth - 1) for one in value)
-        case dict():
-            return depth > 0 and all(
-                isinstance(key, str) and is_json(one, depth=depth - 1) for key, one in value.items()
-            )
-        case _:
-            return False
+def is_json(value: Any) -> bool:
+    """Whether a value that msgpack brought is one of JSON too, and has a canonical form: it can be journalled."""
+    if not _is_shaped(value, _DEEPEST):
+        return False
+    try:
+        canonical(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_shaped(value: Any, depth: int) -> bool:
+    """Whether there are no bytes in it, no keys but text, and it is not too deep: JSON would write them, and lie."""
+    if depth == 0:
+        return False
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_shaped(one, depth - 1) for key, one in value.items())
+    if isinstance(value, list):
+        return all(_is_shaped(one, depth - 1) for one in value)
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))
