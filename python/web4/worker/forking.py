@@ -7,35 +7,28 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 import signal
 import sys
 import threading
-from functools import lru_cache
 from typing import Any, Final
 
 import cffi
 
-CLONE_PARENT: Final = 0x8000
-CLONE_NEWUSER: Final = 0x10000000
-CLONE_NEWPID: Final = 0x20000000
+from web4.worker.sandbox import libc
+
 _CLONE_PARENT_SETTID: Final = 0x100000
 _CLONE_CHILD_CLEARTID: Final = 0x200000
 _CLONE_CHILD_SETTID: Final = 0x1000000
 _PR_GET_TID_ADDRESS: Final = 40
-_NUMBERS: Final = {"x86_64": 56, "aarch64": 220}
-"""`clone` by machine. A machine that is not here starts no worker, and says so."""
 
 
 def refusal() -> str | None:
-    """Why this machine cannot fork a sibling; None if it can."""
-    if sys.platform != "linux":
+    """Why this machine starts no workers; None if it does."""
+    if not libc.LINUX:
         return f"workers need Linux; this is {sys.platform}"
-    if platform.machine() not in _NUMBERS:
-        return f"clone() is not known on {platform.machine()}, only on {', '.join(_NUMBERS)}"
-    if sys.maxsize < 2**32:
-        return "workers need a 64-bit interpreter"
+    if not libc.MACHINE:
+        return f"the system calls of {platform.machine()} are not known, only those of x86_64 and aarch64"
     return None
 
 
@@ -47,8 +40,8 @@ class Slots:
     """
 
     def __init__(self, memory: Any) -> None:
-        ffi, _library = _libc()
-        self._numbers = ffi.from_buffer("int[]", memory, require_writable=True)
+        self._ffi = cffi.FFI()
+        self._numbers: Any = self._ffi.from_buffer("int[]", memory, require_writable=True)
 
     def __getitem__(self, slot: int) -> int:
         return int(self._numbers[slot])
@@ -58,8 +51,7 @@ class Slots:
 
     def address(self, slot: int) -> int:
         """Where it lies."""
-        ffi, _library = _libc()
-        return int(ffi.cast("uintptr_t", self._numbers + slot))
+        return int(self._ffi.cast("uintptr_t", self._numbers + slot))
 
 
 def fork(flags: int = 0, *, slot: int = 0) -> int:
@@ -78,42 +70,34 @@ def fork(flags: int = 0, *, slot: int = 0) -> int:
     """
     if threading.active_count() > 1:
         raise RuntimeError("a process with threads cannot be forked safely")
-    ffi, library = _libc()
     tid = _tid_address()
     flags |= signal.SIGCHLD
     if slot:
         flags |= _CLONE_PARENT_SETTID
     if tid:  # libc remembers the id of its thread; without this the child would act on its parent's
         flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID
-    last = (0, tid) if platform.machine() == "aarch64" else (tid, 0)
+    last = (0, tid) if libc.MACHINE == "aarch64" else (tid, 0)
     interpreter = ctypes.pythonapi  # holds the GIL during the call, which these three need and cffi does not do
     interpreter.PyOS_BeforeFork()
-    pid = int(library.syscall(_NUMBERS[platform.machine()], flags, 0, slot, *last, 0))
-    error = ffi.errno
-    if pid == 0:
-        interpreter.PyOS_AfterFork_Child()
-        return 0
-    interpreter.PyOS_AfterFork_Parent()
-    if pid < 0:
-        raise OSError(error, os.strerror(error))
+    pid = -1
+    try:
+        pid = libc.syscall(libc.SYS_CLONE, flags, 0, slot, *last)
+    finally:
+        if pid == 0:
+            interpreter.PyOS_AfterFork_Child()
+        else:
+            interpreter.PyOS_AfterFork_Parent()
     return pid
-
-
-@lru_cache(maxsize=1)
-def _libc() -> tuple[Any, Any]:
-    ffi = cffi.FFI()
-    ffi.cdef(
-        "long syscall(long number, long, long, long, long, long, long);"
-        "int prctl(int option, uintptr_t, unsigned long, unsigned long, unsigned long);"
-    )
-    return ffi, ffi.dlopen(None)
 
 
 def _tid_address() -> int:
     """Where libc keeps the id of this thread; 0 if the kernel does not tell, or tells of something else."""
-    ffi, library = _libc()
-    where = ffi.new("int **")
-    asked = library.prctl(_PR_GET_TID_ADDRESS, int(ffi.cast("uintptr_t", where)), 0, 0, 0)
-    if asked != 0 or where[0] == ffi.NULL or where[0][0] != threading.get_native_id():
+    where = bytearray(8)
+    try:
+        libc.prctl(_PR_GET_TID_ADDRESS, libc.address(where))
+    except OSError:
         return 0
-    return int(ffi.cast("uintptr_t", where[0]))
+    address = int.from_bytes(where, sys.byteorder)
+    if address == 0 or ctypes.c_int.from_address(address).value != threading.get_native_id():
+        return 0
+    return address

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -39,43 +39,63 @@ class Joined(msgspec.Struct, frozen=True, kw_only=True):
         return "pid_namespace" if request.pid_namespace else "best_effort"
 
 
-def join(directories: Sequence[str], limits: Limits) -> Joined:
-    """Make the groups at `directories`, set `limits`, and enter them. One that cannot be had is left out."""
-    entered = [directory for directory in directories if _enter(directory, limits)]
-    return joined(entered)
+def join(directories: Sequence[str], limits: Limits, *, extra: int = 0) -> Joined:
+    """Make the groups at `directories`, set `limits`, and enter them. One that cannot be had is left out.
+
+    Args:
+        directories: Each of a hierarchy of its own; none exists, their parents do.
+        limits: Of the tree. Where the number of processes is bound, threads count as such.
+        extra: Processes beyond the limit: the warden.
+    """
+    settings = {
+        "memory.max": limits.memory,
+        "memory.swap.max": 0,
+        "memory.oom.group": 1,
+        "memory.limit_in_bytes": limits.memory,
+    }
+    if limits.processes > 1:  # one alone is kept by seccomp, which lets threads be
+        settings["pids.max"] = limits.processes + extra
+    return joined([directory for directory in directories if _enter(directory, settings)])
 
 
 def joined(directories: Sequence[str]) -> Joined:
-    """What the groups at `directories` give to a process that is in them."""
-    second = [one for one in directories if os.path.exists(f"{one}/cgroup.events")]
-    memory = any(os.path.exists(f"{one}/{name}") for one in directories for name in _MEMORY)
-    version: Literal["v2", "v1", "off"] = "v2" if second else "v1" if directories else "off"
+    """What the groups at `directories` give to a process that is in them, as they say themselves."""
+    there = [directory for directory in directories if os.path.exists(f"{directory}/cgroup.procs")]
+    second = [directory for directory in there if os.path.exists(f"{directory}/cgroup.events")]
     return Joined(
-        version=version,
-        kills=any(os.path.exists(f"{one}/cgroup.kill") for one in second),
-        memory=memory,
-        processes=any(os.path.exists(f"{one}/pids.max") for one in directories),
+        version="v2" if second else "v1" if there else "off",
+        kills=any(os.path.exists(f"{directory}/cgroup.kill") for directory in second),
+        memory=any(_bound(f"{directory}/{name}") for directory in there for name in _MEMORY),
+        processes=any(_bound(f"{directory}/pids.max") for directory in there),
     )
 
 
-_MEMORY = ("memory.max", "memory.limit_in_bytes")
+_MEMORY: Final = ("memory.max", "memory.limit_in_bytes")
+_UNBOUND: Final = 2**62
 
 
-def _enter(directory: str, limits: Limits) -> bool:
+def _bound(path: str) -> bool:
     try:
-        os.mkdir(directory, 0o700)
-        settings = {
-            "memory.max": limits.memory,
-            "memory.swap.max": 0,
-            "memory.oom.group": 1,
-            "memory.limit_in_bytes": limits.memory,
-            "pids.max": limits.processes,
-        }
-        for name, value in settings.items():
-            _write(f"{directory}/{name}", str(value))
-        return _write(f"{directory}/cgroup.procs", "0")
+        with open(path, "rb", buffering=0) as file:
+            said = file.read().strip()
     except OSError:
         return False
+    return said.isdigit() and int(said) < _UNBOUND
+
+
+def _enter(directory: str, settings: dict[str, int]) -> bool:
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        pass
+    except OSError:
+        return False
+    for name, value in settings.items():
+        _write(f"{directory}/{name}", str(value))
+    if _write(f"{directory}/cgroup.procs", "0"):
+        return True
+    os.rmdir(directory)
+    return False
 
 
 def _write(path: str, text: str) -> bool:

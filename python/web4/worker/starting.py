@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
-from web4.worker import descriptors, groups, kernel
+from web4.worker import descriptors, groups
 from web4.worker.request import CommandEntry, Entered, NotEntered, Protections, Report, WorkerRequest
-from web4.worker.sandbox import Unprotected, enter
+from web4.worker.sandbox import Unprotected, enter, libc
 
 if TYPE_CHECKING:
     from web4.worker.request import PythonEntry
@@ -49,11 +49,11 @@ def start(request: WorkerRequest, sources: tuple[int, ...], serve: str) -> NoRet
         try:
             protections = _enter(request)
         except Unprotected as error:
-            _report(NotEntered(code="extension_unprotected", reason=str(error)[:_REASON_LIMIT]))
+            say(NotEntered(code="extension_unprotected", reason=str(error)[:_REASON_LIMIT]))
         except Exception as error:  # whatever it is, the node shall know why its worker did not start
-            _report(NotEntered(code="extension_start_failed", reason=_said(error)))
+            say(NotEntered(code="extension_start_failed", reason=said(error)))
         else:
-            _report(Entered(pid=os.getpid(), protections=protections))
+            say(Entered(pid=os.getpid(), protections=protections))
             if isinstance(request.entry, CommandEntry):
                 _execute(request.entry, request)
             else:
@@ -66,16 +66,18 @@ def start(request: WorkerRequest, sources: tuple[int, ...], serve: str) -> NoRet
 
 def _enter(request: WorkerRequest) -> Protections:
     os.set_inheritable(descriptors.REPORT, False)
-    joined = groups.join(request.groups, request.limits) if not request.warden else groups.joined(request.groups)
-    if not request.warden:
-        os.setsid()  # under a warden too, but there it has been done
+    if request.warden:  # which has joined them
+        joined = groups.joined(request.groups)
+    else:
+        joined = groups.join(request.groups, request.limits)
+    os.setsid()
     os.environ.clear()
     os.environ.update(request.environment)
     os.environ["WEB4_WORKER_FD"] = str(descriptors.WORKER)
     os.umask(0o077)
     os.chdir(request.directory)
     tempfile.tempdir = None
-    kernel.name_process(f"web4:{request.extension}")
+    name_process(f"web4:{request.extension}")
     die_with_parent()
     protections = enter(request)
     die_with_parent()  # a change of user or capabilities has cleared it
@@ -88,31 +90,44 @@ def die_with_parent() -> None:
     Raises:
         NodeGone: It is not.
     """
-    kernel.set_parent_death_signal(signal.SIGKILL)
+    libc.set_parent_death_signal(signal.SIGKILL)
     watch = select.poll()
     watch.register(descriptors.REPORT, 0)
     if watch.poll(0):  # the node holds the other end
         raise NodeGone
 
 
-def _report(report: Report) -> None:
+def name_process(name: str) -> None:
+    """Set what `ps` shows; the kernel keeps fifteen bytes."""
+    text = name.encode(errors="replace")[:15] + b"\0"
+    libc.prctl(libc.PR_SET_NAME, libc.address(text))
+
+
+def say(report: Report) -> None:
+    """Tell the node how the start went.
+
+    Raises:
+        NodeGone: It is not there to hear it.
+    """
     try:
         os.write(descriptors.REPORT, _ENCODER.encode(report))
     except OSError:
         raise NodeGone from None
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """An error, as a report says it."""
     return f"{type(error).__name__}: {error}"[:_REASON_LIMIT]
 
 
 def _execute(entry: CommandEntry, request: WorkerRequest) -> None:
     program = os.path.join(request.directory, entry.argv[0])  # noqa: PTH118 - an absolute one stays as it is
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # an ignored signal stays so in the program
     try:
         os.execve(program, [program, *entry.argv[1:]], dict(os.environ))  # noqa: S606 - that is the entry
     except (OSError, ValueError) as error:
-        reason = f"{entry.argv[0]}: {_said(error)}"
-        _report(NotEntered(code="extension_start_failed", reason=reason))
+        reason = f"{entry.argv[0]}: {said(error)}"
+        say(NotEntered(code="extension_start_failed", reason=reason))
 
 
 def _serve(entry: PythonEntry, directory: str, serve: str) -> int:

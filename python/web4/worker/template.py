@@ -17,8 +17,9 @@ from typing import Final, Literal, NoReturn
 
 import msgspec
 
-from web4.worker import descriptors, forking, kernel, starting, warden
-from web4.worker.request import WorkerRequest
+from web4.worker import forking, starting, warden
+from web4.worker.request import WorkerRequest  # noqa: TC001 - msgspec reads it at run time
+from web4.worker.sandbox import libc, prepare
 
 MAX_MESSAGE: Final = 128 * 1024
 """Bytes of one request, all of its environment included."""
@@ -94,8 +95,8 @@ def main(orders: str) -> NoReturn:
     """Be a template until the node goes."""
     told = msgspec.json.decode(orders, type=Orders)
     _forget_the_host()
-    kernel.set_parent_death_signal(signal.SIGKILL)
-    kernel.name_process("web4:template")
+    libc.set_parent_death_signal(signal.SIGKILL)
+    starting.name_process("web4:template")
     control = socket.socket(fileno=told.control)
     memory = mmap.mmap(told.slots, SLOTS_BYTES)
     os.close(told.slots)
@@ -123,9 +124,9 @@ def _fork(
     order: Fork, slots: forking.Slots, sources: tuple[int, ...], serve: str, pid_namespace: PidNamespace
 ) -> Forked | NotForked:
     request = order.request
-    flags = forking.CLONE_PARENT
+    flags = libc.CLONE_PARENT
     if request.pid_namespace:
-        flags |= forking.CLONE_NEWPID | (forking.CLONE_NEWUSER if pid_namespace == "user" else 0)
+        flags |= libc.CLONE_NEWPID | (libc.CLONE_NEWUSER if pid_namespace == "user" else 0)
     identity = os.getuid(), os.getgid()
     try:
         pid = forking.fork(flags, slot=slots.address(order.slot))
@@ -159,9 +160,9 @@ def _import(module: str) -> str | None:
 
 def _pid_namespace() -> PidNamespace:
     """Find out by making one, and throwing it away."""
-    for kind, flags in (("privileged", 0), ("user", forking.CLONE_NEWUSER)):
+    for kind, flags in (("privileged", 0), ("user", libc.CLONE_NEWUSER)):
         try:
-            pid = forking.fork(forking.CLONE_NEWPID | flags)
+            pid = forking.fork(libc.CLONE_NEWPID | flags)
         except OSError:
             continue
         if pid == 0:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
-from web4.worker import descriptors, groups, kernel, starting
+from web4.worker import descriptors, groups, starting
 from web4.worker.descendants import descendants
 from web4.worker.request import NotEntered
+from web4.worker.sandbox import libc
 
 if TYPE_CHECKING:
     from web4.worker.request import WorkerRequest
@@ -79,18 +80,18 @@ def _begin(request: WorkerRequest, serve: str, identity: tuple[int, int]) -> tup
     os.set_inheritable(descriptors.REPORT, False)
     os.set_inheritable(CONTROL, False)
     os.setsid()
-    kernel.name_process("web4:warden")
+    starting.name_process("web4:warden")
     if request.pid_namespace:
         _keep_identity(identity)
         starting.die_with_parent()  # and the namespace with it
     else:
-        kernel.become_subreaper()
-    entered = groups.join(request.groups, request.limits, warden=True)
+        libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+    entered = groups.join(request.groups, request.limits, extra=1)
     worker = os.fork()
     if worker == 0:
         os.close(CONTROL)
         starting.start(request, tuple(range(descriptors.REPORT + 1)), serve)
-    kernel.forbid_inspection()
+    libc.prctl(libc.PR_SET_DUMPABLE, 0)  # nobody of the same user traces it or reads its memory
     return worker, entered.processes
 
 
