@@ -6,12 +6,11 @@ Importing it works everywhere. What this machine has not raises `OSError` with `
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from errno import ENOSYS
 from typing import Any, Final
 
-import cffi
+from web4.worker.sandbox._libc import ffi
 
 PR_SET_PDEATHSIG: Final = 1
 PR_GET_PDEATHSIG: Final = 2
@@ -47,10 +46,8 @@ CLONE_NEW_ANYTHING: Final = (
 )
 
 LINUX: Final = sys.platform == "linux"
-MACHINE: Final = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}.get(
-    platform.machine() if sys.maxsize > 2**32 else "", ""
-)
-"""`x86_64` or `aarch64`; empty for machines whose system call numbers this room does not know."""
+MACHINE: Final = os.uname().machine if LINUX and sys.maxsize > 2**32 else ""
+"""Whose system calls this process makes. Only `x86_64` and `aarch64` are known to `syscalls`."""
 
 # These have one number on every machine: they came after the tables were unified.
 SYS_PIDFD_OPEN: Final = 434
@@ -64,14 +61,15 @@ SYS_CLONE: Final = {"x86_64": 56, "aarch64": 220}.get(MACHINE, -1)
 SYS_CAPSET: Final = {"x86_64": 126, "aarch64": 91}.get(MACHINE, -1)
 SYS_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}.get(MACHINE, -1)
 
-_ffi: Final = cffi.FFI()
-_ffi.cdef("long syscall(long number, ...); int prctl(int option, ...);")
-_libc: Final[Any] = _ffi.dlopen(None)
-_ULONG: Final = _ffi.typeof("unsigned long")
+DECLARATIONS: Final = "long syscall(long number, ...); int prctl(int option, ...);"
+"""`_libc.py` is compiled from this."""
+
+_libc: Final[Any] = ffi.dlopen(None)
+_ULONG: Final = ffi.typeof("unsigned long")
 
 
 def _failure() -> OSError:
-    number = _ffi.errno
+    number = ffi.errno
     return OSError(number, os.strerror(number))
 
 
@@ -83,7 +81,7 @@ def syscall(number: int, *arguments: int) -> int:
     """
     if not LINUX or number < 0:
         raise OSError(ENOSYS, os.strerror(ENOSYS))
-    answer = int(_libc.syscall(number, *(_ffi.cast(_ULONG, one) for one in arguments)))
+    answer = int(_libc.syscall(number, *(ffi.cast(_ULONG, one) for one in arguments)))
     if answer < 0:
         raise _failure()
     return answer
@@ -97,7 +95,7 @@ def prctl(option: int, first: int = 0, second: int = 0, third: int = 0, fourth: 
     """
     if not LINUX:
         raise OSError(ENOSYS, os.strerror(ENOSYS))
-    values = (_ffi.cast(_ULONG, one) for one in (first, second, third, fourth))
+    values = (ffi.cast(_ULONG, one) for one in (first, second, third, fourth))
     answer = int(_libc.prctl(option, *values))
     if answer < 0:
         raise _failure()
@@ -106,7 +104,7 @@ def prctl(option: int, first: int = 0, second: int = 0, third: int = 0, fourth: 
 
 def address(buffer: bytes | bytearray) -> int:
     """Where the bytes of a buffer lie, for `syscall` and `prctl`. Keep the buffer alive until the call is over."""
-    return int(_ffi.cast("uintptr_t", _ffi.from_buffer(buffer)))
+    return int(ffi.cast("uintptr_t", ffi.from_buffer(buffer)))
 
 
 def parent_death_signal() -> int:
