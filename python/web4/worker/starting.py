@@ -66,10 +66,8 @@ def start(request: WorkerRequest, sources: tuple[int, ...], serve: str) -> NoRet
 
 def _enter(request: WorkerRequest) -> Protections:
     os.set_inheritable(descriptors.REPORT, False)
-    if request.warden:  # which has joined them
-        joined = groups.joined(request.groups)
-    else:
-        joined = groups.join(request.groups, request.limits)
+    if not request.warden:  # which has joined them for both
+        groups.join(request.groups, request.limits)
     os.setsid()
     os.environ.clear()
     os.environ.update(request.environment)
@@ -79,9 +77,7 @@ def _enter(request: WorkerRequest) -> Protections:
     tempfile.tempdir = None
     name_process(f"web4:{request.extension}")
     die_with_parent()
-    protections = enter(request)
-    die_with_parent()  # a change of user or capabilities has cleared it
-    return joined.tell(request, protections)
+    return enter(request)
 
 
 def die_with_parent() -> None:

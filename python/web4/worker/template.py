@@ -128,6 +128,7 @@ def _fork(
     if request.pid_namespace:
         flags |= libc.CLONE_NEWPID | (libc.CLONE_NEWUSER if pid_namespace == "user" else 0)
     identity = os.getuid(), os.getgid()
+    prepare(request)
     try:
         pid = forking.fork(flags, slot=slots.address(order.slot))
     except (OSError, RuntimeError) as error:

@@ -86,13 +86,13 @@ def _begin(request: WorkerRequest, serve: str, identity: tuple[int, int]) -> tup
         starting.die_with_parent()  # and the namespace with it
     else:
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-    entered = groups.join(request.groups, request.limits, extra=1)
+    groups.join(request.groups, request.limits, extra=1)
     worker = os.fork()
     if worker == 0:
         os.close(CONTROL)
         starting.start(request, tuple(range(descriptors.REPORT + 1)), serve)
     libc.prctl(libc.PR_SET_DUMPABLE, 0)  # nobody of the same user traces it or reads its memory
-    return worker, entered.processes
+    return worker, groups.bounded(request.groups)
 
 
 def _keep_identity(identity: tuple[int, int]) -> None:

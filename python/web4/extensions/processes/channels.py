@@ -56,14 +56,18 @@ class Channels:
     def close(self) -> None:
         """Close every end that is left."""
         self.close_theirs()
-        self.close_start()
+        self.close_report()
+        self.close_control()
         self.close_protocol()
 
-    def close_start(self) -> None:
+    def close_report(self) -> None:
+        """Close what is of no use once the worker has started, or has not."""
+        _close(self.report)
+
+    def close_control(self) -> None:
         """Close what is of no use once the worker has ended."""
-        for end in (self.report, self.control):
-            if end is not None:
-                _close(end)
+        if self.control is not None:
+            _close(self.control)
 
     def close_protocol(self) -> None:
         """Close the socket and the pipes."""

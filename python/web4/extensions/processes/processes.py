@@ -98,6 +98,8 @@ class Processes:
         except BaseException:
             worker.close()
             raise
+        finally:
+            worker.close_report()
         self._tell_started(worker, spec, warm=warm)
         return worker
 

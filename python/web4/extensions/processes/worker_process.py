@@ -129,6 +129,10 @@ class WorkerProcess:
         """See `Channels.next_report`."""
         return await self._channels.next_report()
 
+    def close_report(self) -> None:
+        """It says no more of its start."""
+        self._channels.close_report()
+
     # --- what Processes does with it ---------------------------------------------------------------------------
 
     def entered(self, pid: int, protections: Protections, start_ms: float) -> None:
@@ -157,7 +161,7 @@ class WorkerProcess:
         os.close(self._pidfd)
         if self._statm >= 0:
             os.close(self._statm)
-        self._channels.close_start()
+        self._channels.close_control()
         return self.exit
 
     def tell_gone(self) -> None:
