@@ -36,8 +36,8 @@ class PoolWorker(Protocol[Call_contra]):
         """End its call as EXT-19 says; never blocks."""
         ...
 
-    def drain(self) -> None:
-        """Tell it to end; never blocks."""
+    async def drain(self) -> None:
+        """Tell it to end, and see that it does in its time; cancelled, it is killed at once."""
         ...
 
     def kill(self, reason: str) -> None:

@@ -12,11 +12,13 @@ from web4.extensions.errors import WorkerStartError
 from web4.extensions.manifest import Reuse
 from web4.extensions.member import Call, Member, PoolWorker
 from web4.extensions.memory import MemoryCeiling
+from web4.extensions.metrics import ExtensionMetrics
 from web4.extensions.waiting import Refusal, Waiter, WaitingCalls
 from web4.extensions.workforce import Workforce
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from web4.extensions.outcome import CallOutcome, Outcome
 
@@ -27,6 +29,7 @@ QUEUE: Final = 1_024
 _START_OUTCOMES: Final[dict[str, Outcome]] = {
     "extension_start_failed": "error",
     "extension_start_timeout": "timeout",
+    "extension_protocol_error": "killed",
     "extension_unprotected": "refused",
     "extension_changed": "refused",
 }
@@ -41,7 +44,6 @@ class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
     reuse: Reuse = "shared"
     queue_ms: int = 5_000
     idle_ms: int = 300_000
-    drain_ms: int = 500
     calls: int = CALLS
     queue: int = QUEUE
 
@@ -69,10 +71,8 @@ class PoolHealth(msgspec.Struct, frozen=True, kw_only=True):
         waiting: Calls without a worker.
         started: Workers that became ready.
         failed: Starts that failed.
-        cold: Calls that came when there was no worker at all.
         retired: Workers let go after a call (EXT-25).
         lost: Workers that died while they had no call.
-        retried: Calls made again because their worker was lost (EXT-23).
         failure: Why the last start failed; None when it did not.
     """
 
@@ -83,10 +83,8 @@ class PoolHealth(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     started: int
     failed: int
-    cold: int
     retired: int
     lost: int
-    retried: int
     failure: str | None = None
 
 
@@ -97,30 +95,33 @@ class Pool(Generic[Call]):
     free it gets there without a checkpoint.
 
     Args:
-        start: Starts a worker and brings it to `ready`; raises `WorkerStartError`. Safe to cancel.
+        start: Opens a worker that is ready, and closes it; raises `WorkerStartError` when it does not become so.
         refused: Makes the outcome of a call that no worker got: the call, why, and the seconds it waited.
         options: See there.
         memory: The ceiling it shares with other pools.
+        metrics: Where it counts.
     """
 
     def __init__(
         self,
-        start: Callable[[], Awaitable[PoolWorker[Call]]],
+        start: Callable[[], AbstractAsyncContextManager[PoolWorker[Call]]],
         refused: Callable[[Call, Refusal, float], CallOutcome],
         *,
         options: PoolOptions,
         memory: MemoryCeiling | None = None,
+        metrics: ExtensionMetrics | None = None,
     ) -> None:
         self._refused = refused
         self._options = options
         self._memory = memory or MemoryCeiling()
+        self._metrics = metrics or ExtensionMetrics()
         self._staff = Workforce(
             start,
             workers=options.workers,
             spares=options.spares,
             shared=options.reuse == "shared",
-            drain=options.drain_ms / 1000,
             memory=self._memory,
+            metrics=self._metrics,
             changed=self._staff_changed,
             wake=self._wake_at,
         )
@@ -129,9 +130,9 @@ class Pool(Generic[Call]):
         self._pins = 0
         self._current = True
         self._closing: str | None = None
+        self._broken = False
         self._alarm = trio.CancelScope()
         self._news = trio.Event()
-        self._cold = self._retried = 0
 
     # --- calls ------------------------------------------------------------------------------------------
 
@@ -171,14 +172,16 @@ class Pool(Generic[Call]):
                 if isinstance(answer, Refusal):
                     return Moved(again, fresh) if answer.moved else self._refused(call, answer, waited)
                 member = answer
+            code: str | None = "extension_cancelled"
             try:
                 outcome = await member.worker.call(call, waited)
+                code = outcome.code
             finally:
-                self._give_back(member)
-            if outcome.code != "worker_lost" or not again:
+                self._give_back(member, code)
+            if code != "worker_lost" or not again:
                 return outcome
             fresh, again = True, False
-            self._retried += 1
+            self._metrics.retries += 1
 
     def _take(self, session: str | None, *, fresh: bool) -> Member[Call] | None:
         """A free worker, for a call before which nobody waits."""
@@ -194,7 +197,7 @@ class Pool(Generic[Call]):
     ) -> Member[Call] | Refusal:
         refusal = None
         if self._closing is not None:
-            refusal = Refusal("extension_cancelled", "cancelled", self._closing)
+            refusal = self._closed_refusal()
         elif not self._current and not pinned:
             refusal = _MOVED
         elif self._waiting.full:
@@ -204,8 +207,6 @@ class Pool(Generic[Call]):
             return refusal
         expires = since + min(self._options.queue_ms, within_ms) / 1000
         waiter = Waiter[Member[Call]](session=session, fresh=fresh, pinned=pinned, expires=expires)
-        if not self._staff.serving:
-            self._cold += 1
         self._waiting.add(waiter)
         self._wake_at(expires)
         self._match()
@@ -214,14 +215,15 @@ class Pool(Generic[Call]):
     def _leave_queue(self, waiter: Waiter[Member[Call]]) -> None:
         """Its call was cancelled."""
         self._waiting.remove(waiter)
+        self._metrics.cancelled_in_queue += 1
         self._see_whether_over()
 
-    def _give_back(self, member: Member[Call]) -> None:
+    def _give_back(self, member: Member[Call], code: str | None) -> None:
         """Its call has ended, however it did."""
         staff = self._staff
-        if staff.release(member, longest=self._longest):
+        if staff.release(member, longest=self._longest, code=code):
             if self._over:
-                staff.let_go(member, self._closing or _MOVED.reason)
+                staff.let_go(member, self._over)
             else:
                 member.used_at = trio.current_time()
                 staff.free.append(member)
@@ -248,8 +250,15 @@ class Pool(Generic[Call]):
             self._waiting.refuse(_start_refusal(error))
         self._match()
         self._see_whether_over()
+        self._tell()
+
+    def _tell(self) -> None:
         self._news.set()
         self._news = trio.Event()
+
+    def refuse_waiting(self, refusal: Refusal) -> None:
+        """Hand this to all who wait now."""
+        self._waiting.refuse(refusal)
 
     # --- generations ------------------------------------------------------------------------------------
 
@@ -264,7 +273,7 @@ class Pool(Generic[Call]):
             if self._closing is not None:
                 raise WorkerStartError(self._closing)
             if not staff.starting and staff.nursery is not None:
-                staff.employ()
+                staff.employ(needed=True)
             failed = staff.failed
             await self._news.wait()
             if staff.failed != failed and not staff.starting and staff.failure is not None:
@@ -291,20 +300,22 @@ class Pool(Generic[Call]):
         """End: calls that wait are refused, open ones are cancelled (EXT-19), the others are let go; `run` returns."""
         if self._closing is None:
             self._closing = reason
-            self._waiting.refuse(Refusal("extension_cancelled", "cancelled", reason))
+            self._waiting.refuse(self._closed_refusal())
             for member in self._staff.members:
                 if member.busy:
                     member.worker.cancel(reason)
             self._see_whether_over()
 
     @property
-    def _over(self) -> bool:
-        """Whether a worker that becomes free is let go."""
-        return self._closing is not None or not (self._current or self._pins or self._waiting)
+    def _over(self) -> str | None:
+        """Why a worker that becomes free is let go; None while it is not."""
+        if self._closing is not None:
+            return "closed"
+        return None if self._current or self._pins or self._waiting else "superseded"
 
     def _see_whether_over(self) -> None:
         if self._over:
-            self._staff.let_all_go(self._closing or _MOVED.reason)
+            self._staff.let_all_go(self._over)
             self._wake_at(-math.inf)
 
     # --- its home ---------------------------------------------------------------------------------------
@@ -321,15 +332,19 @@ class Pool(Generic[Call]):
             async with trio.open_nursery() as nursery:
                 staff.nursery = nursery
                 self._match()
+                self._tell()
                 task_status.started()
                 await self._keep()
                 nursery.cancel_scope.cancel()  # a start may be under way that nobody waits for any more
+        except Exception:
+            self._broken = True
+            raise
         finally:
             staff.nursery = None
             self._closing = self._closing or "the pool has ended"
-            self._waiting.refuse(Refusal("extension_cancelled", "cancelled", self._closing))
+            self._waiting.refuse(self._closed_refusal())
             self._memory.leave(staff)
-            self._news.set()
+            self._tell()
 
     async def _keep(self) -> None:
         """Do in time what time brings: refuse those who waited too long, let idle workers go, start again."""
@@ -342,7 +357,7 @@ class Pool(Generic[Call]):
             now = trio.current_time()
             staff.again = math.inf if staff.again <= now else staff.again
             self._refuse_late(now)
-            staff.let_idle_go(now, idle, f"it was idle for {self._options.idle_ms} ms")
+            staff.let_idle_go(now, idle, "idle")
             self._match()
             self._see_whether_over()
 
@@ -353,6 +368,11 @@ class Pool(Generic[Call]):
         else:
             refusal = Refusal("extension_busy", "refused", "no worker was free in time")
         self._waiting.refuse(refusal, which=lambda one: one.expires <= now)
+
+    def _closed_refusal(self) -> Refusal:
+        if self._broken:
+            return Refusal("extension_start_failed", "error", "its pool is being set up again")
+        return Refusal("extension_cancelled", "cancelled", self._closing or "the pool has ended")
 
     def _wake_at(self, moment: float) -> None:
         if moment < self._alarm.deadline:  # noqa: PLR1730 - to set it costs more than to look
@@ -369,10 +389,8 @@ class Pool(Generic[Call]):
             waiting=len(self._waiting),
             started=staff.started,
             failed=staff.failed,
-            cold=self._cold,
             retired=staff.retired,
             lost=staff.lost,
-            retried=self._retried,
             failure=None if staff.failure is None else str(staff.failure),
         )
 

@@ -14,35 +14,40 @@ from web4.extensions.memory import GUESS, MemoryCeiling
 from web4.extensions.spares import Staff, StartPauses, to_start
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from web4.extensions.metrics import ExtensionMetrics
 
 _ROOM_AGAIN: Final = 0.25
 """Seconds after which it is looked again whether there is memory for a worker."""
+_DEATH: Final = 20.0
+"""Seconds after which a killed worker that the kernel does not let go is given up."""
 
 
 class Workforce(Generic[Call]):
     """Workers that are free, busy, starting or leaving. Each lives in a task of the nursery it is given.
 
     Args:
-        start: Starts a worker and brings it to `ready`; raises `WorkerStartError`. Safe to cancel.
+        start: Opens a worker that is ready, and closes it; raises `WorkerStartError` when it does not become so.
         workers: How many may be busy at once.
         spares: How many ready ones stand behind them.
         shared: Whether any worker may serve any call.
-        drain: Seconds that a worker gets to end by itself.
         memory: The ceiling shared with other pools.
+        metrics: Told of starts, kills and ends.
         changed: Called when one has joined, failed to start, or gone.
         wake: Asks to be planned again at that moment.
     """
 
     def __init__(
         self,
-        start: Callable[[], Awaitable[PoolWorker[Call]]],
+        start: Callable[[], AbstractAsyncContextManager[PoolWorker[Call]]],
         *,
         workers: int,
         spares: int,
         shared: bool,
-        drain: float,
         memory: MemoryCeiling,
+        metrics: ExtensionMetrics,
         changed: Callable[[WorkerStartError | None], None],
         wake: Callable[[float], None],
     ) -> None:
@@ -50,8 +55,8 @@ class Workforce(Generic[Call]):
         self.workers = workers
         self.spares = spares
         self._shared = shared
-        self._drain = drain
         self._memory = memory
+        self._metrics = metrics
         self._changed = changed
         self._wake = wake
         self.free: deque[Member[Call]] = deque()
@@ -98,7 +103,7 @@ class Workforce(Generic[Call]):
                 self.busy += 1
                 return member
             self._died(member)
-            self.dismiss(member, "it died")
+            self.dismiss(member, "died")
         return None
 
     def _fitting(self, session: str | None, *, fresh: bool) -> Member[Call] | None:
@@ -116,7 +121,7 @@ class Workforce(Generic[Call]):
     def make_way(self) -> None:
         """Those that are free fit others only: if no more may start, the one idle longest makes way for a fresh one."""
         if self.free and not self.starting and self.serving >= self.workers + self.spares:
-            self.give_up_one("a call of another session needs its place")
+            self.give_up_one("session")
 
     # --- starting ---------------------------------------------------------------------------------------
 
@@ -140,10 +145,11 @@ class Workforce(Generic[Call]):
             self._look_again(self._pauses.until)
             return
         for _ in range(missing):
-            if not self._memory.has_room(self._size * (1 + self.starting), needed=waiting > self.starting):
+            needed = waiting > self.starting
+            if not self._memory.has_room(self._size * (1 + self.starting), needed=needed):
                 self._look_again(now + _ROOM_AGAIN)
                 return
-            self.employ()
+            self.employ(needed=needed)
 
     def _bind_no_more_than_may_serve(self) -> None:
         """Workers bound to sessions must not take the places of spares: the one idle longest goes."""
@@ -152,41 +158,49 @@ class Workforce(Generic[Call]):
         if bound > self.workers and idle:
             member = min(idle, key=lambda one: one.used_at)
             self.free.remove(member)
-            self.dismiss(member, "a spare needs its place")
+            self.dismiss(member, "session")
 
     def _look_again(self, moment: float) -> None:
         self.again = min(self.again, moment)
         self._wake(moment)
 
-    def employ(self) -> None:
-        """Start one worker, whatever stands against it."""
+    def employ(self, *, needed: bool) -> None:
+        """Start one worker, whatever stands against it; `needed` when a call waits for it."""
         assert self.nursery is not None
         self.starting += 1
-        self.nursery.start_soon(self._life)
+        self.nursery.start_soon(self._life, needed)
 
-    async def _life(self) -> None:
+    async def _life(self, needed: bool) -> None:
         """A worker's life, from its start to its end."""
+        began = trio.current_time()
+        member: Member[Call] | None = None
         try:
-            worker = await self._start()
+            async with self._start() as worker:
+                member = Member(worker, trio.current_time())
+                self.starting -= 1
+                self._metrics.started((member.ready_at - began) * 1000, waited_for=needed)
+                await self._stand_by(member)
         except WorkerStartError as error:
+            if member is not None:
+                raise
             self.starting -= 1
             self.failed += 1
             self.failure = error
             self._pauses.failed(trio.current_time())
             self._changed(error)
-            return
         except BaseException:
-            self.starting -= 1
+            if member is None:
+                self.starting -= 1
             raise
-        self.starting -= 1
-        member = Member(worker, trio.current_time())
+
+    async def _stand_by(self, member: Member[Call]) -> None:
         try:
             self._join(member)
-            await worker.wait()
+            await member.worker.wait()
         finally:
-            worker.kill("its pool ends")
-            with trio.CancelScope(shield=True):
-                await worker.wait()
+            member.worker.kill("closed")
+            with trio.CancelScope(deadline=trio.current_time() + _DEATH, shield=True):
+                await member.worker.wait()
             self._gone(member)
 
     def _join(self, member: Member[Call]) -> None:
@@ -203,6 +217,7 @@ class Workforce(Generic[Call]):
         self.members.discard(member)
         self._memory.forget(member)
         member.gone = True
+        self._metrics.exits += 1
         if member.leaving:
             self.leaving -= 1
         elif not member.busy:
@@ -219,12 +234,13 @@ class Workforce(Generic[Call]):
 
     # --- after a call -----------------------------------------------------------------------------------
 
-    def release(self, member: Member[Call], *, longest: int) -> bool:
+    def release(self, member: Member[Call], *, longest: int, code: str | None) -> bool:
         """Its call has ended: whether it may serve on. If not it was let go, or is (EXT-25).
 
         Args:
             member: It is not free yet.
             longest: Calls after which a worker is retired.
+            code: Of the call's outcome.
         """
         self.busy -= 1
         member.busy = False
@@ -232,7 +248,7 @@ class Workforce(Generic[Call]):
             return False
         worker = member.worker
         if not worker.usable:
-            self.dismiss(member, "a call was left behind in it")
+            self.dismiss(member, code or "left_behind")
             return False
         if self._pauses.failures:
             self._pauses.succeeded()
@@ -245,16 +261,17 @@ class Workforce(Generic[Call]):
         if member.calls >= longest:
             self.retired += 1
             if longest == 1:
-                self.dismiss(member, "it has served its one call")
+                self.dismiss(member, "served")
             else:
-                self.let_go(member, f"it has served {longest} calls")
+                self.let_go(member, "served")
             return False
         return True
 
     # --- leaving ----------------------------------------------------------------------------------------
 
     def dismiss(self, member: Member[Call], reason: str) -> None:
-        """Kill a worker that has no call and is not among the free."""
+        """Kill a worker that has no call and is not among the free. `reason` is one of few words, for the figures."""
+        self._metrics.killed(reason)
         member.leaving = True
         self.leaving += 1
         self._memory.forget(member)
@@ -270,9 +287,7 @@ class Workforce(Generic[Call]):
         self.nursery.start_soon(self._see_off, member.worker, reason)
 
     async def _see_off(self, worker: PoolWorker[Call], reason: str) -> None:
-        worker.drain()
-        with trio.move_on_after(self._drain):
-            await worker.wait()
+        await worker.drain()
         worker.kill(reason)
 
     def let_all_go(self, reason: str) -> None:
@@ -296,7 +311,7 @@ class Workforce(Generic[Call]):
         """See `web4.extensions.memory.Giver`."""
         return min((one.used_at for one in self.free), default=None)
 
-    def give_up_one(self, reason: str = "the node's memory ceiling") -> None:
+    def give_up_one(self, reason: str = "memory") -> None:
         """See `web4.extensions.memory.Giver`."""
         member = min(self.free, key=lambda one: one.used_at)
         self.free.remove(member)
