@@ -18,11 +18,8 @@ CLOSED_BY_DEFAULT: Final = frozenset(
         "session_before_switch",
         "session_before_fork",
         "before_perceive",
-        "before_reason",
-        "before_plan",
-        "before_act",
-        "before_reflect",
-        "before_memory",
+        "before_decide",
+        "before_exchange",
     }
 )
 """Hook points whose guarded act does not happen when the hook fails, unless the manifest says otherwise (EXT-10)."""
@@ -34,11 +31,9 @@ HOOK_POINTS: Final = CLOSED_BY_DEFAULT | {
     "turn_end",
     "run_end",
     "tool_result",
-    "after_perceive",
-    "after_reason",
-    "after_plan",
-    "after_act",
-    "after_reflect",
+    "after_state",
+    "after_decide",
+    "after_exchange",
     "after_memory",
 }
 
