@@ -66,6 +66,8 @@ class Conversation:
         """What it used after its last call."""
         self.last: CallOutcome | None = None
         """The outcome of the last call, also when its caller was cancelled; of its start, when that failed."""
+        self.failure: str | None = None
+        """Why it was ended while no call was open."""
         self.ended = trio.Event()
         """Set when no process of it exists."""
         self._concluded: set[str] = set()
@@ -134,6 +136,7 @@ class Conversation:
         """Kill the worker. A call that is open concludes with this, unless it has concluded already."""
         self.reusable = False
         if self._calling is None:
+            self.failure = self.failure or reason
             self.process.kill(code)
         else:
             self._calling.conclude(Ending(outcome, code, reason, retryable=retryable, fatal=True))

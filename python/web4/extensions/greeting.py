@@ -75,8 +75,7 @@ async def _first(conversation: Conversation) -> Ready:
                 body = wire.read()
             except BlockingIOError:
                 continue
-            if not conversation.check_output():
-                raise FrameError("it wrote too much before it was ready")
+            conversation.check_output()
             if body is None:
                 continue
         frame = arriving.decode(body)
@@ -124,7 +123,9 @@ async def _give_up(
         reason = f"it {describe(exited)} before it was ready"
         if cause.code != "extension_crashed":
             reason = f"{reason}: {cause.reason}"
-    if stderr is not None:
+    if conversation.failure is not None:
+        outcome, code, reason = "killed", "extension_start_failed", conversation.failure
+    elif stderr is not None:
         reason = f"{reason}; it said: {stderr.rstrip().rpartition(chr(10))[2][:_SHOWN]}"
     conversation.last = CallOutcome(
         outcome=outcome,
