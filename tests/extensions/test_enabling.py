@@ -164,7 +164,11 @@ async def test_a_change_is_told_once_and_taken_back(node: Node) -> None:
         assert (await enabling.standing("acme.notes")).changed
         (node.notes / "notes.py").write_text(text)
         assert await ready(enabling) == ["acme.notes"]
-    assert [type(one) for one in await node.events()] == [ExtensionEnabled, ExtensionChanged, ExtensionChanged]
+    assert [type(one) for one in await node.events()] == [
+        ExtensionEnabled,
+        ExtensionChanged,
+        ExtensionChanged,
+    ]
 
 
 @pytest.mark.parametrize("how", ["gone", "manifest", "pipe", "link", "name", "moved"])

@@ -193,7 +193,17 @@ def test_what_does_not_fit_names_its_key(keys: dict[str, Any], field: str | None
 @pytest.mark.parametrize("value", [0, -1, -(2**40), 24 * 3_600_000 + 1, 1.5, "5", None])
 @pytest.mark.parametrize(
     "key",
-    ["startup_ms", "hook_ms", "tool_ms", "silence_ms", "idle_ms", "queue_ms", "cancel_ms", "drain_ms", "ui_ms"],
+    [
+        "startup_ms",
+        "hook_ms",
+        "tool_ms",
+        "silence_ms",
+        "idle_ms",
+        "queue_ms",
+        "cancel_ms",
+        "drain_ms",
+        "ui_ms",
+    ],
 )
 def test_no_time_is_unlimited(key: str, value: object) -> None:
     """EXT-20: zero, negative or absurd is refused and never means unlimited; only `silence_ms` can be off."""
@@ -266,7 +276,11 @@ def test_schemas_are_whole_in_themselves(schema: dict[str, Any], why: str) -> No
 
 
 def test_schema_may_refer_to_itself() -> None:
-    schema = {"type": "object", "$defs": {"a": {"type": "string"}}, "properties": {"x": {"$ref": "#/$defs/a"}}}
+    schema = {
+        "type": "object",
+        "$defs": {"a": {"type": "string"}},
+        "properties": {"x": {"$ref": "#/$defs/a"}},
+    }
     manifest = accepted(tools=[SEARCH | {"input_schema": schema, "output_schema": {"type": "array"}}])
     assert manifest.tools[0].output_schema == {"type": "array"}
 
@@ -296,7 +310,15 @@ def test_file_is_json_and_shows_what_it_says(tmp_path: Path, text: str, why: str
 
 @pytest.mark.parametrize(
     "text",
-    ["a = ", "a = 1\na = 2", "a = 1979-05-27", "a = nan", "a = " + "[" * 50_000, "a = " + "9" * 20, "\ud7ffx = 1"],
+    [
+        "a = ",
+        "a = 1\na = 2",
+        "a = 1979-05-27",
+        "a = nan",
+        "a = " + "[" * 50_000,
+        "a = " + "9" * 20,
+        "\ud7ffx = 1",
+    ],
 )
 def test_file_is_toml_of_json_values(tmp_path: Path, text: str) -> None:
     """EXT-5: dates, infinities and numbers beyond JSON's are none of a manifest's values."""
