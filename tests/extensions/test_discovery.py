@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +12,9 @@ from tests.extensions.making import make_extension
 from web4.extensions import discovery, installed
 from web4.extensions.discovery import Found, Places, discover, find
 from web4.extensions.errors import EnablingError, ManifestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def places(base: Path, **more: object) -> Places:

@@ -16,6 +16,7 @@ from web4.extensions.enabling_events import EXTENSION_EVENTS
 from web4.extensions.enabling_logic import (
     Disable,
     Enable,
+    ExtensionCommand,
     ExtensionsLogic,
     ExtensionsState,
     NoteBreaker,
@@ -53,7 +54,7 @@ def enable(name: str, at: int = 0, *, digest: str = "d1", tools: tuple[str, ...]
 
 def test_logic_is_pure_and_replays() -> None:
     """ACT-1: the same events in another process, the same state from them, and from its own encoding."""
-    commands = [
+    commands: list[ExtensionCommand] = [
         Disable(name="a", at=0, by="ada"),
         enable("a", 1, tools=("one", "two")),
         enable("b", 2, tools=("two",)),
@@ -100,6 +101,7 @@ def test_only_so_many_are_enabled_and_remembered(monkeypatch: Any) -> None:
     assert [one.name for one in state.enabled()] == ["x0", "x1"]
 
 
+_LEVELS = st.sampled_from(["none", "strict"])
 _NAMES = st.sampled_from(["a", "b", "c"])
 _DIGESTS = st.sampled_from(["d1", "d2"])
 _TOOLS = st.lists(st.sampled_from(["one", "two", "read_file"]), max_size=2, unique=True).map(tuple)
@@ -139,7 +141,7 @@ class EnablingMachine(RuleBasedStateMachine):
         digest=_DIGESTS,
         tools=_TOOLS,
         development=st.booleans(),
-        level=st.sampled_from(["none", "strict"]),
+        level=_LEVELS,
     )
     def enable(self, name: str, digest: str, tools: tuple[str, ...], development: bool, level: str) -> None:
         self.at += 1
@@ -186,7 +188,7 @@ class EnablingMachine(RuleBasedStateMachine):
         name=_NAMES,
         digest=_DIGESTS,
         tools=_TOOLS,
-        level=st.sampled_from(["none", "strict"]),
+        level=_LEVELS,
         development=st.booleans(),
     )
     def reload(self, name: str, digest: str, tools: tuple[str, ...], level: str, development: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,7 @@ def test_command_entry_lies_inside(tmp_path: Path) -> None:
         ({"type": "object", "$ref": "#/$defs/a"}, "no schema"),
         ({"type": "object", "$dynamicRef": "other#x"}, "itself only"),
         ({"type": "object", "properties": {"a": {"pattern": "("}}}, "no schema"),
+        ({"type": "object", "properties": {"a": {"pattern": "(?=a)(a+)+$"}}}, "no schema"),
         ({"type": "object", "$schema": "http://json-schema.org/draft-07/schema#"}, "dialect"),
         ({"type": "object", "$schema": 7}, "dialect"),
         ({"type": "object", "title": "x" * 70_000}, "longer than"),
@@ -389,11 +391,10 @@ def test_any_document_is_a_manifest_or_a_manifest_error(keys: dict[str, Any]) ->
     made = document(**keys)
     try:
         manifest = manifest_of(made, Path("/ext"))
-    except ManifestError as error:
-        assert error.code == "manifest"
-    else:
-        assert _VALIDATOR.is_valid(made)
-        assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
+    except ManifestError:
+        return
+    assert _VALIDATOR.is_valid(made)
+    assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
 
 
 @settings(max_examples=ROUNDS, deadline=None, print_blob=True)
@@ -412,7 +413,5 @@ def test_any_file_is_a_document_or_a_manifest_error(data: bytes, toml: bool) -> 
 def test_one_byte_of_a_good_manifest_changes(place: int, byte: int) -> None:
     data = bytearray(TOML.encode())
     data[place] = byte
-    try:
+    with suppress(ManifestError):
         manifest_of(parse_document(bytes(data), Path("web4-extension.toml")), Path("/ext"))
-    except ManifestError:
-        pass
