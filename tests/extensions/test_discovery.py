@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +12,9 @@ from tests.extensions.making import make_extension
 from web4.extensions import discovery, installed
 from web4.extensions.discovery import Found, Places, discover, find
 from web4.extensions.errors import EnablingError, ManifestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def places(base: Path, **more: object) -> Places:
@@ -133,7 +136,9 @@ def test_entry_points_are_found_without_importing(tmp_path: Path) -> None:
     (site / "broken-1.0.dist-info" / "entry_points.txt").write_bytes(b"[\xff")
     before = set(sys.modules)
     found = {one.name: one for one in discover(places(tmp_path))}
-    assert not [name for name in set(sys.modules) - before if name.split(".")[0] in {"outer", "space", "module"}]
+    assert not [
+        name for name in set(sys.modules) - before if name.split(".")[0] in {"outer", "space", "module"}
+    ]
     assert {name for name, one in found.items() if one.error is None} == {"inner", "deep"}
     assert found["inner"].directory == str((site / "outer" / "inner").resolve())
     assert "not found without importing" in str(found["gone"].error)
