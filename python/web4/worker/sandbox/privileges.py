@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import signal
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -80,14 +79,14 @@ def become(user: tuple[int, int] | None) -> None:
     Raises:
         OSError: The kernel refuses.
     """
-    death = libc.parent_death_signal() if libc.LINUX else 0
+    death = libc.parent_death_signal()
     if user is not None:
         os.setgroups([])
     uid, gid = user if user is not None else (os.geteuid(), os.getegid())
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    if death:  # a change of user clears it
-        libc.set_parent_death_signal(signal.Signals(death))
+    if death != libc.parent_death_signal():  # a change of user clears it
+        libc.set_parent_death_signal(death)
 
 
 def drop_capabilities() -> None:
