@@ -42,6 +42,7 @@ def spec(
     environment: dict[str, str] | None = None,
     user: tuple[int, int] | None = None,
     open_files: int = 64,
+    directory: Path = VICTIMS,
     command: tuple[str, ...] | None = None,
     **sandbox: Any,
 ) -> StartSpec:
@@ -49,7 +50,7 @@ def spec(
         extension="acme.victim",
         version="1.0.0",
         entry=CommandEntry(command) if command else PythonEntry("attacks", victim),
-        directory=str(VICTIMS),
+        directory=str(directory),
         environment=environment or {},
         limits=Limits(
             memory=memory, cpu_seconds=60, open_files=open_files, processes=processes, file=64 << 20
@@ -83,6 +84,21 @@ async def read(worker: WorkerProcess, size: int = 65536) -> bytes:
             await trio.lowlevel.wait_readable(worker.socket)
         except ConnectionResetError:
             return b""
+
+
+async def underway(worker: WorkerProcess) -> bytes:
+    """Wait until the victim does what it is for; what it says of it."""
+    said = await read(worker)
+    assert said.startswith(b"up"), complaint(worker)
+    return said[2:]
+
+
+def complaint(worker: WorkerProcess) -> str:
+    """What is on its standard error."""
+    try:
+        return os.read(worker.stderr, 65536).decode()
+    except BlockingIOError:
+        return "no word"
 
 
 def survivors(worker: WorkerProcess) -> bool:

@@ -11,10 +11,10 @@ from tests.extensions.processes.arrange import (
     children,
     descriptors,
     opened,
-    read,
     settled,
     spec,
     survivors,
+    underway,
     zombies,
 )
 from web4.extensions.processes.processes import Mechanism
@@ -41,9 +41,9 @@ async def test_a_single_process_dies_whatever_it_does(victim: str, tmp_path: Pat
     async with opened(tmp_path) as processes:
         before, children_before = descriptors(), children()
         for _ in range(ROUNDS):
-            worker = await processes.start(spec(victim, environment={"DEPTH": "300", "MANY": "300"}))
+            worker = await processes.start(spec(victim, level="none"))  # which may chmod
             assert worker.protections.tree_kill == "single_process"
-            assert await read(worker) == b"up"
+            await underway(worker)
             worker.kill("timeout")
             ended = await worker.wait()
             assert (ended.signal, ended.status, ended.reason) == (9, None, "timeout")
@@ -67,7 +67,7 @@ async def test_a_tree_dies_under_each_mechanism(victim: str, mechanism: str, tmp
             worker = await processes.start(spec(victim, processes=16))
             if processes.kernel().tree_kill_many == REPORTED[mechanism]:
                 assert worker.protections.tree_kill == REPORTED[mechanism]
-            assert await read(worker) == b"up"
+            await underway(worker)
             worker.kill("timeout")
             ended = await worker.wait()
             assert ended.reason in {"timeout", "processes"}
@@ -85,7 +85,7 @@ async def test_what_a_worker_leaves_when_it_ends_by_itself_dies_too(mechanism: s
     async with opened(tmp_path, without=MECHANISMS[mechanism]) as processes:
         for _ in range(ROUNDS):
             worker = await processes.start(spec("daemon", processes=16))
-            assert await read(worker) == b"up"
+            await underway(worker)
             ended = await worker.wait()
             assert (ended.status, ended.signal, ended.reason) == (3, None, "exited")
             assert not survivors(worker)
