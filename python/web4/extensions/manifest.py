@@ -20,11 +20,18 @@ ExtensionName = Annotated[
         description="1 to 64 of a-z, 0-9, dot, underscore and hyphen; the first a letter.",
     ),
 ]
+PartName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$(?!\n)",
+        description="1 to 64 of letters, digits, dot, underscore and hyphen; the first a letter.",
+    ),
+]
 ToolName = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)",
-        description="As of an extension, but without a dot: `<extension>.<tool>` ends at the last one (EXT-8).",
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$(?!\n)",
+        description="Without a dot: `<extension>.<tool>` ends at the last one (EXT-8).",
     ),
 ]
 Version = Annotated[
@@ -78,9 +85,9 @@ HOOK_POINTS: Final = CLOSED_BY_DEFAULT | {
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command, service, workload or rule."""
+    """A command, service, workload or rule. A command's name has no dot either."""
 
-    name: ExtensionName
+    name: PartName
     description: Description
     input_schema: dict[str, Any] | None = None
     timeout_ms: Milliseconds | None = None

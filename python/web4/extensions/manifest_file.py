@@ -90,6 +90,15 @@ def parse_document(data: bytes, path: Path) -> dict[str, Any]:
     return document
 
 
+def read_document(path: Path) -> dict[str, Any]:
+    """Read and parse a manifest's file.
+
+    Raises:
+        ManifestError: See `read_bytes` and `parse_document`.
+    """
+    return parse_document(read_bytes(path), path)
+
+
 def _json(text: str) -> Any:
     return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
 
