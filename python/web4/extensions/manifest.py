@@ -50,10 +50,11 @@ Description = Annotated[
 ]
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=MAX_MILLISECONDS)]
 """A time, never zero, never unlimited (EXT-20)."""
-PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
+PathText = Annotated[str, msgspec.Meta(max_length=4_096, pattern=r"^[^\n\t]+$(?!\n)")]
+"""On one line, as it is shown: what is asked for could otherwise draw lines of its own (EXT-7)."""
 Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$(?!\n)")]
 ToolPattern = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.*?!\[\]-]{1,128}$(?!\n)")]
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Word = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\n\t]+$(?!\n)")]
 
 FailMode = Literal["open", "closed"]
 Reuse = Literal["shared", "session", "call"]
