@@ -22,15 +22,6 @@ from web4.worker.request import (
     Sandbox,
     WorkerRequest,
 )
-    Entered,
-    Level,
-    Limits,
-    NotEntered,
-    PythonEntry,
-    Report,
-    Sandbox,
-    WorkerRequest,
-)
 from web4.worker.sandbox import landlock, libc
 from web4.worker.sandbox.entering import enter
 from web4.worker.sandbox.errors import Unprotected
