@@ -30,6 +30,8 @@ from web4.extensions.values import MAX_DEPTH, UnfitValueError, decode_value
 from web4.journal.secret_search import SecretSearch
 from web4.worker import frames
 
+EXAMPLES = int(os.environ.get("WEB4_ROUNDS", "30"))
+
 
 def test_concluded_exactly_once() -> None:
     """EXT-3: of any endings in any order the first stands and all others are counted."""
@@ -53,7 +55,11 @@ class ClockMachine(RuleBasedStateMachine):
         self.silence = 40
         self.now = 0
         self.clock = CallClock(
-            0.0, float(self.limit), remaining=float(self.remaining), silence=inf, patience=float(self.patience)
+            0.0,
+            float(self.limit),
+            remaining=float(self.remaining),
+            silence=inf,
+            patience=float(self.patience),
         )
         self.used = self.paused = self.questions = 0
         self.over = False
@@ -89,7 +95,7 @@ class ClockMachine(RuleBasedStateMachine):
 
 
 TestClock = ClockMachine.TestCase
-TestClock.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestClock.settings = settings(max_examples=EXAMPLES, stateful_step_count=20, deadline=None)
 
 
 def test_silence_is_extended_by_progress_alone() -> None:
@@ -115,10 +121,13 @@ _SCALARS = (
     | st.text(max_size=5)
     | st.binary(max_size=5)
 )
-_VALUES = st.recursive(_SCALARS, lambda of: st.lists(of, max_size=4) | st.dictionaries(st.text(max_size=3), of, max_size=4))
+_VALUES = st.recursive(
+    _SCALARS, lambda of: st.lists(of, max_size=4) | st.dictionaries(st.text(max_size=3), of, max_size=4)
+)
 
 
 @given(_VALUES)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_values_come_through(value: Any) -> None:
     assert decode_value(msgspec.msgpack.encode(value)) == value
 
@@ -126,10 +135,17 @@ def test_values_come_through(value: Any) -> None:
 @given(
     _VALUES,
     st.sampled_from(
-        [b"\xd4\x05\x00", b"\xd6\xff\x00\x00\x00\x00", b"\xcb\x7f\xf8" + bytes(6), b"\xca\xff\x80\x00\x00", b"\x81\x01\x02"]
+        [
+            b"\xd4\x05\x00",
+            b"\xd6\xff\x00\x00\x00\x00",
+            b"\xcb\x7f\xf8" + bytes(6),
+            b"\xca\xff\x80\x00\x00",
+            b"\x81\x01\x02",
+        ]
     ),
     st.data(),
 )
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_one_bad_spot_anywhere_spoils_a_value(value: Any, bad: bytes, data: st.DataObject) -> None:
     """EXT-14: however deep it hides."""
     path = data.draw(st.lists(st.sampled_from(["list", "map", "last"]), max_size=MAX_DEPTH - 2))
@@ -146,7 +162,7 @@ def test_one_bad_spot_anywhere_spoils_a_value(value: Any, bad: bytes, data: st.D
 
 
 @given(st.binary(max_size=64))
-@settings(max_examples=500)
+@settings(max_examples=5 * EXAMPLES, deadline=None)
 def test_no_bytes_make_reading_raise_anything_else(data: bytes) -> None:
     try:
         decode_value(data)
@@ -271,10 +287,15 @@ def test_what_looks_like_a_secret_is_taken_out(secret: str) -> None:
 def test_what_the_node_knows_is_taken_out_in_all_its_forms() -> None:
     search = SecretSearch()
     search.learn("database", "correct horse")
-    assert Redaction(search)("x correct horse y " + b"correct horse".hex()) == "x [redacted:database] y [redacted:database]"
+    assert (
+        Redaction(search)("x correct horse y " + b"correct horse".hex())
+        == "x [redacted:database] y [redacted:database]"
+    )
 
 
-@pytest.mark.parametrize("text", ["password" * 50_000, "://" * 100_000, "-----BEGIN " * 20_000, "token=" * 50_000, "eyJ" * 99_999])
+@pytest.mark.parametrize(
+    "text", ["password" * 50_000, "://" * 100_000, "-----BEGIN " * 20_000, "token=" * 50_000, "eyJ" * 99_999]
+)
 def test_redaction_takes_no_long_time(text: str) -> None:
     """Linear in the text: a worker cannot keep the node busy with it. A bad pattern would never come to its end."""
     Redaction()(text)

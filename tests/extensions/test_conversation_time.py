@@ -72,7 +72,9 @@ async def test_the_time_of_the_run_bounds_the_call() -> None:
 
 
 async def test_silence_is_bounded_and_progress_breaks_it() -> None:
-    program = CALL + "for n in range(8): say(t='progress', id=call['id']); time.sleep(0.05)\nresult(call)\n" + SERVE
+    program = (
+        CALL + "for n in range(8): say(t='progress', id=call['id']); time.sleep(0.05)\nresult(call)\n" + SERVE
+    )
     async with conversing(program, timeouts={"silence_ms": 10_000}) as conversation:
         assert (await conversation.call(a_call())).outcome == "ok"
     async with conversing(CALL + "time.sleep(60)", timeouts={"silence_ms": 60}) as conversation:
@@ -148,7 +150,10 @@ async def test_a_cancel_that_is_ignored(then: str) -> None:
 
 async def test_a_tool_that_is_not_cancellable_may_finish() -> None:
     """EXT-19: no `cancel` is sent to it."""
-    program = CALL + "time.sleep(0.1); s.setblocking(False)\ntry: heard = s.recv(99)\nexcept BlockingIOError: heard = None\n"
+    program = (
+        CALL
+        + "time.sleep(0.1); s.setblocking(False)\ntry: heard = s.recv(99)\nexcept BlockingIOError: heard = None\n"
+    )
     program += "s.setblocking(True); result(call, heard, side_effects=heard is not None)\n" + SERVE
     async with conversing(program) as conversation, trio.open_nursery() as nursery:
         call = a_call(cancellable=False)
@@ -180,11 +185,14 @@ async def test_a_caller_that_is_cancelled(program: str, lives: bool) -> None:
 
 async def test_a_caller_that_is_cancelled_amid_its_callbacks() -> None:
     """With a nursery open: a person is asked, progress is held back."""
-    program = CALL + """
+    program = (
+        CALL
+        + """
 say(t='progress', id=call['id']); say(t='progress', id=call['id'])
 say(t='ui_request', id=call['id'], request_id='q', method='confirm', fields={})
 time.sleep(60)
 """
+    )
     async with conversing(program, ui=True) as conversation:
         asked = trio.Event()
 
@@ -201,11 +209,15 @@ time.sleep(60)
         assert conversation.last.outcome == "cancelled"
 
 
-ASKS = CALL + """
+ASKS = (
+    CALL
+    + """
 say(t='ui_request', id=call['id'], request_id='q1', method='confirm', fields={'text': 'Really?'})
 answer = hear()
 result(call, answer)
-""" + SERVE
+"""
+    + SERVE
+)
 
 
 async def test_a_person_is_asked_and_the_clock_stops() -> None:
@@ -247,13 +259,16 @@ async def test_a_question_times_out() -> None:
 
 async def test_questions_stop_the_clock_for_ui_ms_in_all() -> None:
     """An extension that asks without end does not live for ever."""
-    program = CALL + """
+    program = (
+        CALL
+        + """
 n = 0
 while True:
     n += 1
     say(t='ui_request', id=call['id'], request_id=f'q{n}', method='confirm', fields={})
     hear()
 """
+    )
 
     async def ask(question: UiQuestion) -> UiReply:
         await trio.sleep(0.02)
@@ -288,13 +303,17 @@ async def test_requests_that_are_none(then: str) -> None:
 
 async def test_a_workload_emits_and_intends() -> None:
     """TURN-20: its events in order, its intents answered."""
-    program = CALL + """
+    program = (
+        CALL
+        + """
 for n in range(300): say(t='emit', id=call['id'], event_type='token', payload={'n': n})
 say(t='intent', id=call['id'], intent_id='i1', intent={'want': 'commit'})
 answer = hear()
 say(t='emit', id=call['id'], event_type='done')
 result(call, answer)
-""" + SERVE
+"""
+        + SERVE
+    )
     seen: list[Any] = []
 
     async def on_emit(kind: str, payload: Any) -> None:
@@ -319,7 +338,9 @@ result(call, answer)
 
 @pytest.mark.parametrize("which", ["on_progress", "ask", "on_emit", "on_intent"])
 async def test_what_a_callback_raises_is_raised_to_the_caller(which: str) -> None:
-    program = CALL + """
+    program = (
+        CALL
+        + """
 say(t='progress', id=call['id'])
 say(t='ui_request', id=call['id'], request_id='q', method='confirm')
 if call['kind'] == 'workload':
@@ -327,6 +348,7 @@ if call['kind'] == 'workload':
     say(t='emit', id=call['id'], event_type='x')
 time.sleep(60)
 """
+    )
 
     def fail(update: Any) -> None:
         raise LookupError("mine")
@@ -354,7 +376,11 @@ async def test_failing_from_outside() -> None:
 
         nursery.start_soon(fail)
         outcome = await conversation.call(a_call())
-        assert (outcome.outcome, outcome.code, outcome.reason) == ("killed", "extension_disk_exceeded", "too much")
+        assert (outcome.outcome, outcome.code, outcome.reason) == (
+            "killed",
+            "extension_disk_exceeded",
+            "too much",
+        )
 
 
 @pytest.mark.scenario("extensions#4")
@@ -385,13 +411,16 @@ async def test_what_a_call_uses_is_looked_at(then: str, resources: dict[str, int
 
 async def test_processor_time_is_counted_per_call() -> None:
     """A worker that has used much in its life is not charged for it in the next call."""
-    program = START + """
+    program = (
+        START
+        + """
 while True:
     call = hear()
     end = time.process_time() + 0.3
     while time.process_time() < end: pass
     result(call)
 """
+    )
     terms = Terms(manifest(resources={"cpu_seconds": 1}))
     async with conversing(program, samples=True, terms=terms) as conversation:
         for _ in range(4):
