@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -11,7 +12,7 @@ from web4.extensions.errors import WorkerStartError
 from web4.extensions.outcome import CallOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from web4.extensions.waiting import Refusal
 
@@ -97,11 +98,13 @@ class PretendedWorker:
     def cancel(self, reason: str) -> None:
         self._cancelled.cancel(reason)
 
-    def drain(self) -> None:
+    async def drain(self) -> None:
         assert not self.busy
         self.drained = True
-        if self.obeys_drain:
-            self.kill("drained")
+        if not self.obeys_drain:
+            await trio.sleep(0.02)
+        self.kill("drained")
+        await self.wait()
 
     def kill(self, reason: str) -> None:
         if self.killed is None:
@@ -144,7 +147,8 @@ class Workshop:
         self.most_alive = 0
         self.order: list[int] = []
 
-    async def start(self) -> PretendedWorker:
+    @asynccontextmanager
+    async def start(self) -> AsyncIterator[PretendedWorker]:
         self.attempts.append(trio.current_time())
         await trio.sleep(self.starting)
         if self.failing is not None or self.fails():
@@ -155,7 +159,12 @@ class Workshop:
         self.most_alive = max(self.most_alive, len(self.alive))
         if self.stillborn:
             worker.die()
-        return worker
+        try:
+            yield worker
+        finally:
+            worker.kill("closed")
+            with trio.CancelScope(shield=True):
+                await worker.wait()
 
     def begun(self, worker: PretendedWorker, job: Job, _waited: float) -> None:
         self.running += 1

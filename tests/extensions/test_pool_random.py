@@ -37,7 +37,6 @@ class Run:
             reuse=rng.choice(("shared", "shared", "session", "call")),
             queue_ms=rng.choice((50, 500, 5_000)),
             idle_ms=rng.choice((200, 300_000)),
-            drain_ms=20,
             calls=rng.choice((3, 10, 1_000)),
             queue=rng.choice((4, 1_024)),
         )
@@ -106,7 +105,13 @@ class Run:
             self.pools[-1].close("the run is over")
         for pool in self.pools:
             health = pool.health()
-            assert (health.busy, health.free, health.starting, health.leaving, health.waiting) == (0, 0, 0, 0, 0)
+            assert (health.busy, health.free, health.starting, health.leaving, health.waiting) == (
+                0,
+                0,
+                0,
+                0,
+                0,
+            )
 
 
 def check(run: Run) -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from web4.extensions.memory import MemoryCeiling
     from web4.extensions.metrics import ExtensionMetrics
     from web4.extensions.options import HostOptions
-    from web4.extensions.outcome import Outcome
     from web4.extensions.processes import Processes
+    from web4.extensions.quarantine import Breaker
     from web4.extensions.sampling import Sampler
     from web4.extensions.standing import EnabledExtension
     from web4.extensions.waiting import Refusal
@@ -48,7 +48,8 @@ class Generation:
         options: Of the host.
         memory: The ceiling over all pools.
         sampler: Looks at its workers.
-        metrics: Of the extension.
+        breaker: Of the extension, over all its generations.
+        metrics: Of the extension, likewise.
         emit: Where telemetry goes.
         on_log: Gets the extension's log.
 
@@ -65,6 +66,7 @@ class Generation:
         options: HostOptions,
         memory: MemoryCeiling,
         sampler: Sampler,
+        breaker: Breaker,
         metrics: ExtensionMetrics,
         emit: Emitter,
         on_log: OnLog | None,
@@ -79,7 +81,8 @@ class Generation:
         self._options = options
         self._memory = memory
         self._sampler = sampler
-        self._metrics = metrics
+        self.breaker = breaker
+        self.metrics = metrics
         self._tree = extension.tree
         self._terms = Terms(
             manifest,
@@ -97,7 +100,7 @@ class Generation:
         resources, timeouts = self.manifest.resources, self.manifest.timeouts
         self.pool = Pool(
             self.start,
-            self._refused,
+            self.refused,
             options=PoolOptions(
                 workers=resources.workers,
                 spares=resources.spares,
@@ -108,7 +111,7 @@ class Generation:
                 queue=self._options.queue,
             ),
             memory=self._memory,
-            metrics=self._metrics,
+            metrics=self.metrics,
         )
         for _ in range(self._pins):
             self.pool.pin()
@@ -165,32 +168,20 @@ class Generation:
 
     # --- outcomes ---------------------------------------------------------------------------------------
 
-    def _refused(self, call: Call, refusal: Refusal, waited: float) -> CallOutcome:
-        return self.outcome(
-            call,
-            refusal.outcome,
-            refusal.code,
-            refusal.reason,
-            retryable=refusal.retryable,
-            queue_ms=round(waited * 1000, 3),
-        )
-
-    def outcome(
-        self, call: Call, outcome: Outcome, code: str, reason: str, *, retryable: bool, queue_ms: float = 0.0
-    ) -> CallOutcome:
-        """The outcome of a call that no worker had."""
+    def refused(self, call: Call, refusal: Refusal, waited: float) -> CallOutcome:
+        """The outcome of a call that no worker had, and the seconds that it waited."""
         return CallOutcome(
-            outcome=outcome,
-            code=code,
+            outcome=refusal.outcome,
+            code=refusal.code,
             extension=self.name,
             version=self.manifest.version,
             operation=call.operation,
-            reason=reason,
+            reason=refusal.reason,
             timeout_ms=call.timeout_ms,
             elapsed_ms=0.0,
-            queue_ms=queue_ms,
+            queue_ms=round(waited * 1000, 3),
             call_id=call.call_id,
-            retryable=retryable,
+            retryable=refusal.retryable,
             sandbox=self.manifest.sandbox.level,
             side_effects=False,
         )

@@ -11,14 +11,12 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 200
 """Characters of what was expected, and of a pointer."""
-_BOUNDS: Final = {
-    "minimum": "at least",
-    "maximum": "at most",
-    "exclusiveMinimum": "more than",
-    "exclusiveMaximum": "less than",
-    "multipleOf": "a multiple of",
-}
-_COUNTS: Final = {
+_RULES: Final = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
     "minItems": "at least {} items",
@@ -50,19 +48,18 @@ def describe(error: ValidationError, schema: Any) -> Misfit:
 
 
 def _expected(rule: str, value: Any, error: ValidationError) -> str:
-    if rule == "type":
-        return str(value) if isinstance(value, str) else " or ".join(map(str, value or ["another type"]))
-    if rule == "required":
-        return f"the property {getattr(error.kind, 'property', 'that is missing')}"
-    if rule in {"additionalProperties", "unevaluatedProperties"}:
-        return "no other properties"
-    if rule in _BOUNDS:
-        return f"{_BOUNDS[rule]} {value}"
-    if rule in _COUNTS:
-        return _COUNTS[rule].format(value)
-    if rule in {"enum", "const", "format", "pattern"}:
-        return f"{rule} {_written(value)}"
-    return f"what {rule} allows"
+    match rule:
+        case "type":
+            text = value if isinstance(value, str) else " or ".join(map(str, value or ["another type"]))
+        case "required":
+            text = f"the property {getattr(error.kind, 'property', 'that is missing')}"
+        case "additionalProperties" | "unevaluatedProperties":
+            text = "no other properties"
+        case "enum" | "const" | "format" | "pattern":
+            text = f"{rule} {_written(value)}"
+        case _:
+            text = _RULES.get(rule, f"what {rule} allows").format(value)
+    return text
 
 
 def _found(rule: str, error: ValidationError) -> str:

@@ -8,8 +8,8 @@ import trio
 
 from web4.extensions.asking import asks_for
 from web4.extensions.enabling_logic import ExtensionRecord
-from web4.extensions.pinning import read_pinned
 from web4.extensions.errors import EnablingError, ManifestError, TreeError
+from web4.extensions.pinning import read_pinned
 from web4.extensions.standing import EnabledExtension, Standing
 
 if TYPE_CHECKING:

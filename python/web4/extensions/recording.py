@@ -36,7 +36,7 @@ class Registry(Protocol):
 
 
 class Recording:
-    """Changes of quarantine on their way to the registry, in order. The latest of an extension replaces one that waits."""
+    """Changes of quarantine on their way to the registry, in order; a later one of an extension replaces one that waits."""
 
     def __init__(self, registry: Registry, emit: Emitter) -> None:
         self._registry = registry
@@ -77,4 +77,6 @@ class Recording:
         except Exception as error:
             _LOG.exception("a quarantine could not be recorded")
             code = error.code if isinstance(error, Web4Error) else type(error).__name__
-            self._emit("extension_unrecorded", severity="error", extension=name, change=change.event, code=code)
+            self._emit(
+                "extension_unrecorded", severity="error", extension=name, change=change.event, code=code
+            )

@@ -40,7 +40,7 @@ class Seat:
         self,
         extension: EnabledExtension,
         *,
-        make: Callable[[EnabledExtension, int, ExtensionMetrics], Generation],
+        make: Callable[[EnabledExtension, int, Breaker, ExtensionMetrics], Generation],
         metrics: ExtensionMetrics,
         registry: Registry,
         nursery: trio.Nursery,
@@ -61,7 +61,8 @@ class Seat:
         self._one_at_a_time = trio.Lock()
         self._pools: set[Generation] = set()
         self._refused: str | None = None
-        self.current = make(extension, 1, metrics)
+        self._ended = trio.Event()
+        self.current = make(extension, 1, self.breaker, metrics)
         self._number = 1
         self._keep(self.current)
 
@@ -89,7 +90,7 @@ class Seat:
 
     async def _replace(self, extension: EnabledExtension) -> Generation:
         self._number += 1
-        new = self._make(extension, self._number, self.metrics)
+        new = self._make(extension, self._number, self.breaker, self.metrics)
         self._keep(new)
         try:
             await new.pool.ready()
@@ -101,7 +102,9 @@ class Seat:
         self.failure = self._refused = None
         self._changed()
         old.pool.supersede()
-        self._emit("extension_generation", extension=self.name, generation=new.number, digest=extension.digest)
+        self._emit(
+            "extension_generation", extension=self.name, generation=new.number, digest=extension.digest
+        )
         return new
 
     def _reload_failed(self, error: Exception) -> None:
@@ -183,6 +186,12 @@ class Seat:
                 generation.new_pool()
         finally:
             self._pools.discard(generation)
+            if not self._pools:
+                self._ended.set()
+
+    async def ended(self) -> None:
+        """Until nothing is left of it, after `close`."""
+        await self._ended.wait()
 
     @property
     def generations(self) -> list[Generation]:

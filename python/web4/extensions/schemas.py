@@ -7,6 +7,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from web4.extensions.errors import ManifestError
+from web4.extensions.misfit import Misfit, describe, found
 
 _LONGEST: Final = 300
 """Characters of a complaint."""
@@ -40,6 +41,16 @@ class Schema:
         rule = "/".join(str(step) for step in error.schema_path)
         return f"{where} breaks {rule}"[:_LONGEST]
 
+    def misfit(self, value: Any) -> Misfit | None:
+        """The first thing of `value` that does not fit, for whoever wrote it; None if it does."""
+        try:
+            if self._validator.is_valid(value):
+                return None
+            error = next(self._validator.iter_errors(value), None)
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return Misfit("", "JSON values", "what is none")
+        return Misfit("", "another value", found(value)) if error is None else describe(error, self.source)
+
 
 def compile_schema(schema: dict[str, Any], *, field: str) -> Schema:
     """Make a schema of a manifest ready, Draft 2020-12.
@@ -54,7 +65,7 @@ def compile_schema(schema: dict[str, Any], *, field: str) -> Schema:
     _refuse_remote(schema, field)
     try:
         validator = jsonschema_rs.Draft202012Validator(
-            schema, retriever=_fetch_nothing, pattern_options=_PATTERNS, offline=True, validate_formats=True
+            schema, pattern_options=_PATTERNS, offline=True, validate_formats=True
         )
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         text = str(error).strip().splitlines() or [type(error).__name__]
@@ -75,7 +86,3 @@ def _refuse_remote(schema: dict[str, Any], field: str) -> None:
             waiting += one.values()
         elif isinstance(one, list):
             waiting += one
-
-
-def _fetch_nothing(_uri: str) -> Any:
-    raise ValueError("a schema is complete in itself")

@@ -119,4 +119,3 @@ async def open_worker(
             yield WarmWorker(conversation)
         finally:
             sampler.discard(conversation)
-
