@@ -138,10 +138,7 @@ def tables(run: Run, found: Sequence[Verdict]) -> str:
     floor = of.get("noop_call/ping_pong", "p50_us")
     for name in ("ping_pong", "ping_pong_trio", *POOLS):
         p50, p99 = (of.get(f"noop_call/{name}", f"{part}_us") for part in ("p50", "p99"))
-        kills = [
-            of.get(f"{figure}/{name}", "p50_us")
-            for figure in ("kill_to_served", "kill_to_served_2")
-        ]
+        kills = [of.get(f"{figure}/{name}", "p50_us") for figure in ("kill_to_served", "kill_to_served_2")]
         rate, private = of.get(f"noop_call_16/{name}", "rate"), of.get(f"memory/{name}", "private_kib")
         rows.append(
             [

@@ -1,4 +1,4 @@
-"""The extension that the benchmark calls. It is copied into a directory of its own, and imported by sandboxed workers."""
+"""The extension that the benchmark calls: copied into a directory of its own, imported by sandboxed workers."""
 
 from __future__ import annotations
 
