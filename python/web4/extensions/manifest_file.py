@@ -20,9 +20,8 @@ JSON_NAME: Final = "web4-extension.json"
 MAX_BYTES: Final = 128 * 1024
 """Of the file (`=`)."""
 MAX_DEPTH: Final = 48
-_DEEP_KEY: Final = re.compile(
-    r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){%d}""" % MAX_DEPTH
-)
+_KEY_PART: Final = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
+_DEEP_KEY: Final = re.compile(f"(?<![A-Za-z0-9_-])(?:{_KEY_PART}){{{MAX_DEPTH}}}")
 """A dotted key of too many parts: the parser's work grows with the square of them."""
 _JOINERS: Final = frozenset("\u200c\u200d")
 """Invisible, and part of how some languages and emoji are written."""
