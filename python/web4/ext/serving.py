@@ -6,7 +6,6 @@ and one write; with an async handler it is a Trio program, which costs an import
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -174,16 +173,27 @@ def send_answer(connection: Connection, answer: Result | Error) -> None:
 def finish(connection: Connection, call: Call) -> None:
     """Forget a call. What its handler printed goes before its answer."""
     connection.closed(call.id)
-    with contextlib.suppress(Exception):  # the extension may have closed or replaced it
+    try:  # noqa: SIM105 - a context manager costs as much as the rest of this function
         sys.stdout.flush()
+    except Exception:  # noqa: S110 - the extension may have closed or replaced it, and it is only the log
+        pass
 
 
 def _keep_lines() -> None:
     """Let `print` write whole lines at once, and never fail for a character."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
+        if reconfigure is None:
+            continue
+        try:
             reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        except OSError:
+            # It was made in the template over what could be sought in, and is a pipe since the fork.
+            anew = open(  # noqa: SIM115, PTH123 - it lives as long as the process
+                stream.fileno(), "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+            )
+            setattr(sys, name, anew)
 
 
 def _explain(error: BaseException) -> None:
