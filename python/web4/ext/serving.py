@@ -14,6 +14,7 @@ from web4.ext.connection import Connection
 from web4.ext.context import Context
 from web4.ext.extension import Extension
 from web4.ext.failures import DeclarationError, Failure, NodeBrokenError, NodeGoneError, error_frame
+from web4.ext.sources import import_from_sources
 from web4.worker.frames import PROTOCOL, Call, Error, FrameError, Hello, Ready, Result
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def load(hello: Hello, module: str, name: str, directory: str) -> dict[tuple[str
     """
     if hello.protocol != PROTOCOL:
         raise DeclarationError(f"the node speaks protocol {hello.protocol}, this SDK {PROTOCOL}")
+    import_from_sources(directory)
     if directory not in sys.path:
         sys.path.insert(0, directory)
     found: Any = importlib.import_module(module)
