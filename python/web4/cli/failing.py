@@ -45,7 +45,7 @@ _EXITS: Final = {
 """By code; every other code of a room is exit 2: the input could not be read, or not understood."""
 
 _HINTS: Final = {
-    "usage": "see `web4 journal VERB --help`",
+    "usage": "the verb's own `--help` has examples",
     "lane": "lanes are server, knowledge, governance, session:ID, peer:FINGERPRINT and human:ID; "
     "`web4 journal stats --lanes` lists those there are",
     "lane_not_found": "`web4 journal stats --lanes` lists the lanes there are",
