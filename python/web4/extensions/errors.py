@@ -41,6 +41,27 @@ class EnablingError(ExtensionError):
     )
 
 
+class TreeError(ExtensionError):
+    """A directory of an extension that cannot be pinned (EXT-7)."""
+
+    codes = (
+        ErrorCode("tree_unreadable", "Something in it cannot be read, or is gone.", "It is not enabled."),
+        ErrorCode("tree_special", "A pipe, a socket or a device is in it.", "It is not enabled."),
+        ErrorCode("tree_escape", "A link in it leads out, or to what is not pinned.", "It is not enabled."),
+        ErrorCode("tree_name", "A name in it is no plain text.", "It is not enabled."),
+        ErrorCode("tree_too_large", "It holds more than a bound allows.", "It is not enabled."),
+        ErrorCode("tree_restless", "It changes while it is read.", "It is not enabled."),
+    )
+
+
+class ExtensionsConfigurationError(ExtensionError):
+    """What `web4.toml` says of extensions does not fit (UX-36). Names the key, and the line if it is found."""
+
+    codes = (
+        ErrorCode("configuration", "The file is unreadable, or a key or value does not fit.", "Nothing is started."),
+    )
+
+
 class CallError(ExtensionError):
     """A call that was refused before it was one: nothing was requested of any worker."""
 
