@@ -72,7 +72,9 @@ class LoopStep(_Question, frozen=True, kw_only=True):
     state: Any = None
 
 
-class _Answer(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="action", forbid_unknown_fields=True):
+class _Answer(
+    msgspec.Struct, frozen=True, omit_defaults=True, tag_field="action", forbid_unknown_fields=True
+):
     """Base of what a hook answers; `action` names it."""
 
 
@@ -139,7 +141,7 @@ LOOP_POINTS: Final = (
 )
 """The points of the agent loop, in its order (LOOP-6)."""
 
-QUESTIONS: Final[dict[str, type[msgspec.Struct]]] = {
+QUESTIONS: Final[dict[str, Any]] = {
     "input": TextInput,
     "before_agent_start": RunPoint,
     "run_start": RunPoint,
