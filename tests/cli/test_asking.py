@@ -9,12 +9,12 @@ import pytest
 import trio
 
 from tests.cli.terminal import on_terminal
-from web4.cli.extensions.asking import answer_extension, can_ask
+from web4.cli.extensions.terminal import answer_extension, can_ask
 from web4.worker.frames import UiMethod, UiRequest
 
 SCRIPT = """
 import sys, msgspec, trio
-from web4.cli.extensions.asking import answer_extension, confirm
+from web4.cli.extensions.terminal import answer_extension, confirm
 from web4.worker.frames import UiRequest
 request = msgspec.json.decode(sys.argv[1], type=UiRequest)
 async def main():
