@@ -28,7 +28,7 @@ name = "greet"
 description = "Greet somebody by name."
 timeout_ms = 5000
 idempotent = true
-input_schema = {{ type = "object", properties = {{ who = {{ type = "string" }}, times = {{ type = "integer", default = 1 }} }}, required = ["who"] }}
+input_schema = {{ type = "object", properties = {{ who = {{ type = "string" }}, times = {{ type = "integer", default = 1 }} }}, required = ["who"], additionalProperties = false }}
 output_schema = {{ type = "array", items = {{ type = "string" }} }}
 
 # What one worker may use at most. More is asked for here, and shown to whoever enables it.
