@@ -17,5 +17,4 @@ class CommandError(Web4Error):
         ),
         ErrorCode("target_exists", "Something is at the target already.", "It is left alone."),
         ErrorCode("human_needed", "A person has to agree, and none can be asked here.", "Nothing is done."),
-        ErrorCode("not_agreed", "The person did not agree.", "Nothing is done."),
     )
