@@ -58,7 +58,9 @@ def check_ceilings(manifest: Manifest, ceilings: Ceilings) -> None:
     wanted = manifest.sandbox.level
     if _LEVELS.index(wanted) < _LEVELS.index(ceilings.level):
         raise ManifestError(
-            f"level {wanted!r} is weaker than the node's {ceilings.level!r}", code="ceiling", field="sandbox.level"
+            f"level {wanted!r} is weaker than the node's {ceilings.level!r}",
+            code="ceiling",
+            field="sandbox.level",
         )
     for field, asked, ceiling in _asked(manifest, ceilings):
         if asked > ceiling:

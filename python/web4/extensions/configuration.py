@@ -54,7 +54,8 @@ def read_configuration(path: Path | None) -> ExtensionsConfiguration:
         path: The file; None, or one that is not there, leaves all defaults.
 
     Raises:
-        ExtensionsConfigurationError: It cannot be read, or the table does not fit. Names the key, and the line if it is found.
+        ExtensionsConfigurationError: It cannot be read, or the table does not fit. Names the key, and the
+            line if it is found.
     """
     if path is None:
         return ExtensionsConfiguration()

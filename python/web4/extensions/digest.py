@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -113,7 +112,9 @@ def tree_digest(directory: str | os.PathLike[str], limits: TreeLimits | None = N
         if _Walk(root, limits).stamps() == before:
             young = any(max(one.ctime_ns, one.mtime_ns) > began_ns - _YOUNG_NS for one in before)
             return TreeDigest(digest=_digest_of(files), files=files, stamps=before, settled=not young)
-    raise TreeError(f"{root} changes while it is read; try again when nobody writes there", code="tree_restless")
+    raise TreeError(
+        f"{root} changes while it is read; try again when nobody writes there", code="tree_restless"
+    )
 
 
 def unchanged(directory: str | os.PathLike[str], known: TreeDigest, limits: TreeLimits | None = None) -> bool:
@@ -198,24 +199,31 @@ class _Walk:
         self._bytes = 0
         return {one.path: self._file(one) for one in stamps if not stat.S_ISDIR(one.mode)}
 
+    def _at(self, relative: str) -> str:
+        return f"{self._root}/{relative}" if relative else self._root
+
     def _names(self, relative: str) -> list[str]:
         try:
-            with os.scandir(os.path.join(self._root, relative)) as entries:
+            with os.scandir(self._at(relative)) as entries:
                 names = []
                 for entry in entries:
                     names.append(entry.name)
                     if len(names) > self._limits.entries:
-                        raise self._too_large(f"{relative or 'it'} holds more than {self._limits.entries:,} entries")
+                        raise self._too_large(
+                            f"{relative or 'it'} holds more than {self._limits.entries:,} entries"
+                        )
         except OSError as error:
             raise self._unreadable(relative, error) from None
         for name in names:
             if not name.isprintable():
-                raise TreeError(f"{self._root}: a name in {relative or 'it'} is no plain text", code="tree_name")
+                raise TreeError(
+                    f"{self._root}: a name in {relative or 'it'} is no plain text", code="tree_name"
+                )
         return sorted(names)
 
     def _stamp(self, relative: str) -> Stamp:
         try:
-            found = os.lstat(os.path.join(self._root, relative))
+            found = os.lstat(self._at(relative))
         except OSError as error:
             raise self._unreadable(relative, error) from None
         mode = found.st_mode
@@ -228,7 +236,7 @@ class _Walk:
         )
 
     def _file(self, one: Stamp) -> FileDigest:
-        path = os.path.join(self._root, one.path)
+        path = self._at(one.path)
         try:
             if stat.S_ISLNK(one.mode):
                 return self._link(path, one.path)
@@ -241,17 +249,20 @@ class _Walk:
         if not inside(target, self._root):
             raise TreeError(f"{self._root}: the link {relative} leads out of it", code="tree_escape")
         if target != self._root and _is_cache(target[len(self._root.rstrip("/")) + 1 :]):
-            raise TreeError(f"{self._root}: the link {relative} leads to a compiled cache", code="tree_escape")
-        return FileDigest("link", _core.blake3(os.fsencode(os.readlink(path))).hex())
+            raise TreeError(
+                f"{self._root}: the link {relative} leads to a compiled cache", code="tree_escape"
+            )
+        text = os.readlink(path)  # noqa: PTH115 - a `Path` would tidy the text up
+        return FileDigest("link", _core.blake3(os.fsencode(text)).hex())
 
     def _contents(self, path: str, one: Stamp) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             found = os.fstat(descriptor)
-            if (found.st_dev, found.st_ino, found.st_mode) != (one.device, one.inode, one.mode):
-                # Another one by now. The second look at the stamps, or the next reading, tells.
-                if not stat.S_ISREG(found.st_mode):
-                    raise TreeError(f"{self._root}: {one.path} was replaced", code="tree_restless")
+            if not stat.S_ISREG(
+                found.st_mode
+            ):  # another file by now is told by the second look at the stamps
+                raise TreeError(f"{self._root}: {one.path} was replaced", code="tree_restless")
             hasher = _core.Blake3()
             while piece := file.read(_CHUNK):
                 self._bytes += len(piece)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
 from web4.extensions.errors import EnablingError, ExtensionError, ManifestError
 from web4.extensions.installed import installed_directories
-from web4.extensions.manifest import Manifest
 from web4.extensions.manifest_file import JSON_NAME, TOML_NAME
 from web4.extensions.reading import read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from web4.extensions.manifest import Manifest
 
 PlaceKind = Literal["configured", "project", "data", "installed"]
 MAX_ENTRIES: Final = 4_096
@@ -95,13 +98,13 @@ _Candidate = tuple[PlaceKind, str, str | None, ExtensionError | None]
 def _candidates(places: Places) -> Iterator[_Candidate]:
     for path in places.configured:
         if _holds_manifest(path):
-            yield "configured", os.path.basename(path), os.path.realpath(path), None
+            yield "configured", Path(path).name, os.path.realpath(path), None
         else:
             yield from _within("configured", path, wanted=True)
     if places.project is not None:
-        yield from _within("project", os.path.join(places.project, ".web4", "extensions"), wanted=False)
+        yield from _within("project", str(Path(places.project, ".web4", "extensions")), wanted=False)
     if places.data is not None:
-        yield from _within("data", os.path.join(places.data, "extensions"), wanted=False)
+        yield from _within("data", str(Path(places.data, "extensions")), wanted=False)
     if places.installed:
         for name, directory, reason in installed_directories(places.path):
             error = ManifestError(reason) if directory is None else None
@@ -112,7 +115,7 @@ def _within(place: PlaceKind, path: str, *, wanted: bool) -> Iterator[_Candidate
     """The directories inside one that may hold extensions; `wanted` says that somebody named it."""
     try:
         with os.scandir(path) as entries:
-            names = []
+            names: list[str] = []
             for entry in entries:
                 if len(names) >= MAX_ENTRIES:
                     raise ManifestError(f"{path} holds more than {MAX_ENTRIES:,} entries")
@@ -120,21 +123,21 @@ def _within(place: PlaceKind, path: str, *, wanted: bool) -> Iterator[_Candidate
                     names.append(entry.name)
     except FileNotFoundError:
         if wanted:
-            yield place, os.path.basename(path), None, ManifestError(f"{path} is not there")
+            yield place, Path(path).name, None, ManifestError(f"{path} is not there")
         return
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        yield place, os.path.basename(path), None, ManifestError(f"{path} cannot be searched: {reason}")
+        yield place, Path(path).name, None, ManifestError(f"{path} cannot be searched: {reason}")
         return
     except ManifestError as error:
-        yield place, os.path.basename(path), None, error
+        yield place, Path(path).name, None, error
         return
     for name in sorted(names):
-        yield place, name, os.path.realpath(os.path.join(path, name)), None
+        yield place, name, os.path.realpath(Path(path, name)), None
 
 
 def _holds_manifest(path: str) -> bool:
-    return any(os.path.lexists(os.path.join(path, name)) for name in (TOML_NAME, JSON_NAME))
+    return any(os.path.lexists(Path(path, name)) for name in (TOML_NAME, JSON_NAME))
 
 
 def _read(place: PlaceKind, name: str, directory: str | None, error: ExtensionError | None) -> Found:

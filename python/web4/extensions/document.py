@@ -46,9 +46,7 @@ class EntryDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ]
         | None
     ) = None
-    command: (
-        Annotated[tuple[PathText, ...], msgspec.Meta(min_length=1, max_length=MAX_LISTED)] | None
-    ) = None
+    command: Annotated[tuple[PathText, ...], msgspec.Meta(min_length=1, max_length=MAX_LISTED)] | None = None
 
 
 class ManifestDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -38,6 +38,8 @@ class EnablingError(ExtensionError):
         ErrorCode(
             "digest_changed", "It is not what was shown when it was to be enabled.", "It is not enabled."
         ),
+        ErrorCode("changed", "It is not what was enabled (EXT-7).", "It is not started."),
+        ErrorCode("too_many", "As many extensions as a node takes are enabled.", "It is not enabled."),
     )
 
 
@@ -58,7 +60,9 @@ class ExtensionsConfigurationError(ExtensionError):
     """What `web4.toml` says of extensions does not fit (UX-36). Names the key, and the line if it is found."""
 
     codes = (
-        ErrorCode("configuration", "The file is unreadable, or a key or value does not fit.", "Nothing is started."),
+        ErrorCode(
+            "configuration", "The file is unreadable, or a key or value does not fit.", "Nothing is started."
+        ),
     )
 
 

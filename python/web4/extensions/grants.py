@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -90,4 +91,4 @@ def _homes() -> frozenset[str]:
     named |= {one.pw_dir for one in pwd.getpwall() if one.pw_uid >= 1_000 or one.pw_uid in {0, os.getuid()}}
     real = {os.path.realpath(one) for one in named if one.startswith("/")}
     # Accounts of services name `/`, `/nonexistent` and the like: no homes.
-    return frozenset(one for one in (*real, "/home", "/root") if one != "/" and os.path.isdir(one))
+    return frozenset(one for one in (*real, "/home", "/root") if one != "/" and Path(one).is_dir())

@@ -6,8 +6,11 @@ import importlib.machinery
 import importlib.metadata
 import os
 import re
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 GROUP: Final = "web4.extensions"
 MAX_INSTALLED: Final = 1_024
@@ -36,15 +39,19 @@ def installed_directories(path: tuple[str, ...] | None = None) -> Iterator[Insta
             yield Installed(name, None, f"the entry point {name} names no package: {value[:100]!r}")
             continue
         directory = _directory_of(value, path)
-        reason = "" if directory else f"the package {value} of entry point {name} is not found without importing it"
+        reason = (
+            ""
+            if directory
+            else f"the package {value} of entry point {name} is not found without importing it"
+        )
         yield Installed(name, directory, reason)
 
 
 def _announced(path: tuple[str, ...] | None) -> Iterator[tuple[str, str]]:
     """Names and values of the group, the first of a distribution winning as it does for imports."""
     seen: set[str] = set()
-    context = {} if path is None else {"path": list(path)}
-    for distribution in importlib.metadata.distributions(**context):
+    where = sys.path if path is None else list(path)
+    for distribution in importlib.metadata.distributions(path=where):
         try:
             project = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
             points = [one for one in distribution.entry_points if one.group == GROUP]

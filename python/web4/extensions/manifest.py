@@ -38,7 +38,8 @@ Version = Annotated[
     ),
 ]
 Description = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=8_192, description="Text for people, and of a tool for models.")
+    str,
+    msgspec.Meta(min_length=1, max_length=8_192, description="Text for people, and of a tool for models."),
 ]
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=MAX_MILLISECONDS)]
 """A time, never zero, never unlimited (EXT-20)."""

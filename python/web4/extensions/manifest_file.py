@@ -7,17 +7,21 @@ import os
 import stat
 import tomllib
 import unicodedata
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from web4.extensions.errors import ManifestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TOML_NAME: Final = "web4-extension.toml"
 JSON_NAME: Final = "web4-extension.json"
 MAX_BYTES: Final = 512 * 1024
 """Of the file (`=`)."""
 MAX_DEPTH: Final = 48
-_MISLEADING: Final = frozenset("\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\u2028\u2029")
+_MISLEADING: Final = frozenset(
+    "\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+)
 """Characters that reorder or hide text: what is shown to a human would not be what is there (EXT-7)."""
 
 
@@ -135,7 +139,8 @@ def _check_text(text: str, path: Path, field: str) -> None:
             continue
         if character in _MISLEADING or unicodedata.category(character) in {"Cc", "Cs"}:
             raise ManifestError(
-                f"{path}: the character U+{ord(character):04X} hides or reorders what is shown", field=_shown(field)
+                f"{path}: the character U+{ord(character):04X} hides or reorders what is shown",
+                field=_shown(field),
             )
 
 

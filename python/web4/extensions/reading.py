@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,8 @@ from web4.extensions.unknown_keys import field_of, first_unknown_key, nearest
 from web4.worker.request import PROTECTIONS, CommandEntry, PythonEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from web4.extensions.document import EntryDocument
 
 _TOOL_POINTS: Final = frozenset({"tool_call", "tool_result"})
@@ -183,7 +184,7 @@ def _check_program(word: str, directory: Path) -> None:
     field = "entry.command[0]"
     if not word.startswith("/") and not inside(path, str(directory)):
         raise ManifestError(f"{word!r} leads out of the extension's directory", field=field)
-    if not os.path.isfile(path):
+    if not Path(path).is_file():
         hint = "" if "/" in word else "; a program of the system is named by its absolute path"
         raise ManifestError(f"{word!r} is no file of the extension's directory{hint}", field=field)
     if not os.access(path, os.X_OK):
