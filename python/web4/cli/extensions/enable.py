@@ -130,7 +130,7 @@ def _data(proposal: "Proposal", *, enabled: bool) -> "dict[str, Any]":
         "version": proposal.pinned.manifest.version,
         "directory": proposal.pinned.directory,
         "digest": proposal.digest,
-        "asks": msgspec.to_builtins(proposal.asks),
+        "asks": msgspec.structs.asdict(proposal.asks),
         "since": None if proposal.record is None else proposal.record.digest,
         "files": None if files is None else msgspec.to_builtins(files),
         "asked": [

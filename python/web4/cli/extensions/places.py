@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from web4.cli.journal.target import data_directory
 from web4.extensions.configuration import ExtensionsConfiguration, read_configuration
 from web4.extensions.discovery import Found, Places, discover
-from web4.extensions.errors import ConfigurationError
+from web4.extensions.errors import ExtensionsConfigurationError
 from web4.extensions.grants import NodePaths
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def surroundings(common: "Common", where: Where) -> Surroundings:
     """Read the configuration, and say where to look. Blocks.
 
     Raises:
-        ConfigurationError: The file that is named is not there, cannot be read, or does not fit.
+        ExtensionsConfigurationError: The file that is named is not there, cannot be read, or does not fit.
     """
     data = Path(os.path.abspath(data_directory(common)))  # noqa: PTH100 - `resolve` would follow links
     file = _configuration_file(where, data)
@@ -87,6 +87,6 @@ def _configuration_file(where: Where, data: Path) -> Path | None:
     named = where.config or (Path(os.environ["WEB4_CONFIG"]) if os.environ.get("WEB4_CONFIG") else None)
     if named is not None:
         if not named.exists():
-            raise ConfigurationError(f"{named} is not there")
+            raise ExtensionsConfigurationError(f"{named} is not there")
         return named
     return next((one for one in (Path(_CONFIGURATION), data / _CONFIGURATION) if one.exists()), None)
