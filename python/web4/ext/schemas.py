@@ -52,6 +52,8 @@ def _close(schema: dict[str, Any]) -> None:
     schema.pop("title", None)
     if "properties" in schema:
         schema.setdefault("additionalProperties", False)
+    if schema.get("required") == []:
+        del schema["required"]
     # Only where schemas stand: `default`, `const` and `enum` hold values, which may look like schemas.
     inner = [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values()]
     inner += [schema.get(key) for key in ("items", "additionalProperties")]

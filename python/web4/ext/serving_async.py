@@ -65,8 +65,10 @@ class _Loop:
             elif type(frame) is not Call:
                 connection.take(frame)
             elif self._is_async(frame):
-                nursery.start_soon(self._answer, frame)
-                await trio.lowlevel.checkpoint()  # let it begin before a cancel behind it is read
+                # Open before it runs: a cancel may be read before its task is.
+                scope = trio.CancelScope()
+                connection.opened(frame.id, scope)
+                nursery.start_soon(self._answer, frame, scope)
             else:
                 send_answer(connection, answer_plain(connection, self._operations, frame))
 
@@ -74,12 +76,11 @@ class _Loop:
         operation = self._operations.get((call.kind, call.name))
         return operation is not None and operation.is_async
 
-    async def _answer(self, call: Call) -> None:
+    async def _answer(self, call: Call, scope: trio.CancelScope) -> None:
         connection = self._connection
         context = Context(connection, call, is_plain=False)
         frame: Result | Error | None = None
-        with trio.CancelScope() as scope:
-            connection.opened(call.id, scope)
+        with scope:
             try:
                 operation = begin(connection, self._operations, call)
                 frame = conclude(operation, context, call, await operation.bind(context, call.arguments))
@@ -97,7 +98,7 @@ class _Loop:
         if frame is None:
             frame = error_frame(call.id, Cancelled(), context.side_effects)
         send_answer(connection, frame)
-        if connection.draining and not connection.open:
+        if connection.draining and not connection.open and not connection.calls:
             self._reading.cancel()
 
 

@@ -1,0 +1,166 @@
+"""Entering the sandbox: the one way in, and none out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from typing import TYPE_CHECKING, Final
+
+from web4.worker.request import PROTECTIONS, CommandEntry
+from web4.worker.sandbox import landlock, libc, privileges
+from web4.worker.sandbox.errors import Unprotected
+from web4.worker.sandbox.filters import Wish, filter_for
+from web4.worker.sandbox.joined import joined
+from web4.worker.sandbox.measuring import Entering, measure, status_of
+from web4.worker.sandbox.places import Judge, homes, places_of, system_places
+
+if TYPE_CHECKING:
+    from web4.worker.request import Protections, WorkerRequest
+
+_SECCOMP_SET_MODE_FILTER: Final = 1
+
+
+def prepare(request: WorkerRequest) -> None:
+    """In the template, before the fork: work out what can be worked out once. Cheap when it was done before.
+
+    It keeps no descriptor open, starts no thread and changes nothing of the process but its memory.
+    """
+    if not libc.LINUX:
+        return
+    system_places()
+    homes(os.geteuid())
+    with contextlib.suppress(ValueError):
+        for scoped in (False, True):
+            filter_for(_wish(request, os.geteuid(), scoped=scoped))
+
+
+def enter(request: WorkerRequest) -> Protections:
+    """In the worker, after groups, session and descriptors: give up all that the request does not grant, for good.
+
+    Returns what is in force, as measured (EXT-32). The process is of no use for anything but the extension
+    afterwards, nor after an error. It must have one thread: some rules hold for the thread that lays them on.
+
+    Raises:
+        Unprotected: A protection is missing, or a grant reaches what is hidden (EXT-31, EXT-32).
+        OSError: A granted path cannot be opened, or the user not be changed.
+        ValueError: `required` or `without` names no protection; a path is not absolute.
+    """
+    _understand(request)
+    if not libc.LINUX:
+        raise Unprotected("workers need Linux: this system has neither Landlock nor seccomp")
+    without = request.sandbox.without
+    parent, node_user = os.getppid(), os.geteuid()
+    status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if status_of(status)["Threads"] != "1":
+            raise Unprotected("a sandbox is entered with one thread, before any other is started")
+        groups = joined(request.groups)
+        rules = _rules(request)
+        address_space = not groups.memory and "memory" not in without
+        privileges.limit(request, address_space=address_space)
+        if "capabilities" not in without:
+            privileges.drop_bounding_set()
+        privileges.become(request.user)
+        if "capabilities" not in without:
+            privileges.drop_capabilities()
+        if "no_new_privs" not in without:
+            libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+        libc.prctl(libc.PR_SET_DUMPABLE, 1)  # a change of user would take its own /proc/self from it
+        version = rules.restrict() if rules else 0
+        scoped = rules is not None and rules.scoped and version > 0
+        wish = _wish(request, node_user, scoped=scoped)
+        filtered = "seccomp" not in without and _filter(wish)
+        if os.getppid() != parent:
+            raise Unprotected("the node died while its worker started")
+        done = Entering(
+            landlock=version,
+            scoped=scoped,
+            root_granted="/" in (*request.sandbox.read, *request.sandbox.write),
+            seccomp=filtered,
+            self_only=filtered and wish.self_only,
+            address_space=address_space,
+            groups=groups,
+        )
+        return measure(request, done, status_of(status))
+    finally:
+        os.close(status)
+
+
+def _understand(request: WorkerRequest) -> None:
+    sandbox = request.sandbox
+    unknown = [one for one in (*sandbox.required, *sandbox.without) if one not in PROTECTIONS]
+    if unknown:
+        raise ValueError(f"no protections: {', '.join(unknown)}")
+    paths = (request.directory, request.tmp, *sandbox.read, *sandbox.write, *sandbox.hidden)
+    relative = [one for one in paths if not os.path.isabs(one)]  # noqa: PTH117 - no pathlib in the template
+    if relative:
+        raise ValueError(f"not absolute: {', '.join(relative)}")
+    if sandbox.network == "allow" and sandbox.level != "none":
+        raise Unprotected(f"the network is allowed in level none alone, not in {sandbox.level} (EXT-30)")
+
+
+def _rules(request: WorkerRequest) -> landlock.RuleSet | None:
+    """Landlock's rules, not yet in force. Every path is judged, also where the kernel has no Landlock."""
+    sandbox = request.sandbox
+    if sandbox.level == "none":
+        return None
+    version = landlock.abi() if "landlock" not in sandbox.without else 0
+    rules = None
+    if version:
+        rules = landlock.RuleSet(
+            version,
+            tcp="network" not in sandbox.without,
+            sockets="network" not in sandbox.without,
+            signals="signals" not in sandbox.without,
+        )
+    hidden = Judge(sandbox.hidden, "what no worker may read")
+    people = (
+        Judge(homes(os.geteuid()), "people's files, which strict keeps")
+        if sandbox.level == "strict"
+        else None
+    )
+    for place in places_of(request):
+        try:
+            descriptor = os.open(place.path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            if place.needed:
+                raise
+            continue
+        try:
+            hidden.look(place, descriptor)
+            if people and place.granted:
+                people.look(place, descriptor)
+            if rules:
+                rules.allow(descriptor, place.rights)
+        finally:
+            os.close(descriptor)
+    return rules
+
+
+def _wish(request: WorkerRequest, node_user: int, *, scoped: bool) -> Wish:
+    sandbox = request.sandbox
+    forks = request.limits.processes > 1 or "processes" in sandbox.without
+    contained = forks and (scoped or request.pid_namespace)
+    return Wish(
+        level=sandbox.level,
+        forks=forks,
+        network=sandbox.network == "allow" or "network" in sandbox.without,
+        self_only=sandbox.level != "none" and "signals" not in sandbox.without and not contained,
+        programs=isinstance(request.entry, CommandEntry),
+        shares_user=request.user is None or request.user[0] == node_user,
+    )
+
+
+def _filter(wish: Wish) -> bool:
+    """Put the seccomp filter in force. False where there is none for this machine, or the kernel refuses."""
+    try:
+        program = filter_for(wish).of(os.getpid())
+    except ValueError:
+        return False
+    header = struct.pack("=H6xQ", len(program) // 8, libc.address(program))
+    try:
+        libc.syscall(libc.SYS_SECCOMP, _SECCOMP_SET_MODE_FILTER, 0, libc.address(header))
+    except OSError:
+        return False
+    return True
