@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime  # noqa: TC003 - resolved at run time
 import enum
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
@@ -235,7 +235,9 @@ def test_ext_5_names_that_are_none_and_names_twice_are_refused() -> None:
 
 def test_ext_43_docstrings_of_every_shape() -> None:
     assert split_docstring(None) == ("", {})
-    assert split_docstring("One.\n\nArgs:\n    a: First.\n    *rest: All\n        the rest.\n\nReturns:\n    x: no.") == (
+    assert split_docstring(
+        "One.\n\nArgs:\n    a: First.\n    *rest: All\n        the rest.\n\nReturns:\n    x: no."
+    ) == (
         "One.",
         {"a": "First.", "rest": "All the rest."},
     )

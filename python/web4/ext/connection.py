@@ -169,11 +169,14 @@ class Connection:
             raise NodeBrokenError("a second hello")
 
     def next(self, *, wait: bool = True) -> ToWorker | None:
-        """The next call that waits here, else the next frame; see `receive`."""
+        """The next call that waits here, else the next frame; see `receive`. A call behind a drain is not taken."""
         with self._reading:
             if self.calls:
                 return self.calls.popleft()
-            return self.receive(wait=wait)
+            frame = self.receive(wait=wait)
+            while self.draining and type(frame) is Call:
+                frame = self.receive(wait=wait)
+            return frame
 
     def poll(self) -> None:
         """Take whatever has come, without waiting. How a plain handler learns that it is cancelled."""
