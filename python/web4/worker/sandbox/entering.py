@@ -13,7 +13,7 @@ from web4.worker.sandbox.errors import Unprotected
 from web4.worker.sandbox.filters import Wish, filter_for
 from web4.worker.sandbox.joined import joined
 from web4.worker.sandbox.measuring import Entering, measure, status_of
-from web4.worker.sandbox.places import Judge, homes, places_of, system_places
+from web4.worker.sandbox.places import Judge, homes, places_of, resolved, system_places
 
 if TYPE_CHECKING:
     from web4.worker.request import Protections, WorkerRequest
@@ -28,8 +28,10 @@ def prepare(request: WorkerRequest) -> None:
     """
     if not libc.LINUX:
         return
-    system_places()
     homes(os.geteuid())
+    # What is wrong with the request is told by `enter`.
+    with contextlib.suppress(Unprotected):
+        system_places(resolved(request.sandbox.hidden), execute=request.sandbox.level != "strict")
     with contextlib.suppress(ValueError):
         for scoped in (False, True):
             filter_for(_wish(request, os.geteuid(), scoped=scoped))
@@ -114,13 +116,12 @@ def _rules(request: WorkerRequest) -> landlock.RuleSet | None:
             sockets="network" not in sandbox.without,
             signals="signals" not in sandbox.without,
         )
-    hidden = Judge(sandbox.hidden, "what no worker may read")
-    people = (
-        Judge(homes(os.geteuid()), "people's files, which strict keeps")
-        if sandbox.level == "strict"
-        else None
-    )
-    for place in places_of(request):
+    names = resolved(sandbox.hidden)
+    hidden = Judge(names, "what no worker may read")
+    people = None
+    if sandbox.level == "strict":
+        people = Judge(homes(os.geteuid()), "people's files, which strict keeps")
+    for place in places_of(request, names):
         try:
             descriptor = os.open(place.path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
