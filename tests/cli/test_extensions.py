@@ -133,6 +133,43 @@ def locked(data: Path) -> Iterator[None]:
         node.communicate()
 
 
+# --- show -------------------------------------------------------------------------------------------------------
+
+
+def test_show(project: Path, capfd: Capture) -> None:
+    """EXT-7, EXT-32: what it says, what it asks for, what it would be given here, measured, without being run."""
+    notes = scaffold(project)
+    (notes / "notes.py").write_text(f"open({str(project / 'ran')!r}, 'w')\n")
+    change_manifest(notes, environment=["LANG"])
+    data = ext(capfd, "show", "notes").data
+    assert data["state"] == "not_enabled"
+    assert data["manifest"]["tools"][0]["name"] == "greet"
+    assert data["asks"]["environment"] == ["LANG"]
+    assert data["protections"]["level"] == "standard"
+    assert len(data["found_digest"]) == 64
+    assert ext(capfd, "enable", "notes", "--digest", data["found_digest"]).exit == 0
+    (notes / "more.py").touch()
+    change_manifest(notes, environment=[], ui=True)
+    data = ext(capfd, "show", "notes").data
+    assert data["state"] == "changed"
+    assert data["files"]["added"] == ["more.py"]
+    assert {one["key"] for one in data["asked"]} == {"environment", "ui"}
+    text = here(capfd, "ext", "show", "notes").out
+    for words in ("added: more.py", "+ ui: yes", "- environment: LANG", "greet", "files (Landlock)"):
+        assert words in text
+    assert not (project / "ran").exists()
+
+
+def test_show_of_what_cannot_run(project: Path, capfd: Capture) -> None:
+    """A broken manifest, one that is gone, none at all; and a protection that is required and not there."""
+    notes = scaffold(project)
+    assert ext(capfd, "show", "other").code == "not_found"
+    change_manifest(notes, version="1")
+    data = ext(capfd, "show", "notes").data
+    assert (data["state"], data["manifest"]) == ("broken", None)
+    assert "broken" in here(capfd, "ext", "show", "notes").out
+
+
 # --- enable -----------------------------------------------------------------------------------------------------
 
 

@@ -4,16 +4,22 @@ import platform
 import textwrap
 from collections.abc import Mapping
 
+import msgspec
+
 from web4.cli import exits
-from web4.cli.doctor_protections import Sound, document_of, notes_of, table_of
+from web4.cli.doctor_protections import LEVELS, document_of, notes_of, table_of
+from web4.cli.extensions.measuring import Sound, sound
+from web4.cli.extensions.places import WHERE, Where, surroundings
 from web4.cli.options import COMMON, Common
 from web4.cli.output import Output
 from web4.cli.running import Answer, perform
-from web4.cli.text import paint, table, visible
-from web4.worker.request import Level, Protections
+from web4.cli.text import facts, paint, table, visible
+from web4.extensions.manifest import Resources
+from web4.extensions.processes import KernelReport, open_processes
+from web4.worker.request import Level, Protections, Sandbox
 
 
-def doctor(*, common: Common = COMMON) -> int:
+def doctor(*, where: Where = WHERE, common: Common = COMMON) -> int:
     """Say what protects this machine from extensions, and what is missing. Nothing is assumed: workers are started.
 
     One worker of each sandbox level enters its sandbox, reports what the kernel gave it, and is killed before it runs
@@ -29,26 +35,49 @@ def doctor(*, common: Common = COMMON) -> int:
     """
 
     async def body(_: Output) -> Answer:
-        found, shared = await measure()
-        return answer_of(found, shared)
+        user = surroundings(common, where).configuration.worker_user
+        async with open_processes() as processes:
+            found = {level: await sound(processes, Sandbox(level=level), user=user) for level in LEVELS}
+            several = await sound(processes, Sandbox(), resources=Resources(processes=4), user=user)
+            kernel = processes.kernel()
+        return answer_of(found, several.protections, kernel)
 
     return perform(common, body)
 
 
-def answer_of(found: Mapping[Level, Sound], shared: Protections | None) -> Answer:
+def answer_of(found: Mapping[Level, Sound], several: Protections | None, kernel: KernelReport) -> Answer:
     """What was measured, and what it means.
 
     Args:
         found: By level.
-        shared: Of a worker of level `standard` that may have several processes, if one started.
+        several: Of a worker of level `standard` that may have several processes, if one started.
+        kernel: What the machine gives.
     """
-    data = {"system": platform.system(), "kernel": platform.release(), **document_of(found, shared)}
-    lines = [visible(f"{platform.system()} {platform.release()}, {platform.machine()}"), ""]
-    lines += table(table_of(found, shared))
-    notes = notes_of(found, shared)
+    notes = notes_of(found, several, kernel)
+    data = {
+        "system": platform.system(),
+        "release": platform.release(),
+        "machine": platform.machine(),
+        "kernel": msgspec.to_builtins(kernel),
+        **document_of(found, several),
+        "notes": [
+            {"what": one.what, "levels": list(one.levels), "text": one.text, "remedy": one.remedy, "weak": one.weak}
+            for one in notes
+        ],
+    }
+    lines = facts(
+        [
+            ("machine", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+            ("template", "ready" if kernel.template else "not ready"),
+            ("PID namespaces", {"privileged": "yes", "user": "inside a user namespace", "off": "no"}[kernel.pid_namespace]),
+            ("control groups", _groups(kernel)),
+        ]
+    )
+    lines += ["", *table(table_of(found, several))]
     for one in notes:
         mark, colour = ("weaker", "yellow") if one.weak else ("missing", "red")
-        lines += ["", paint(mark, colour) + visible(f" in {', '.join(one.levels)}: {one.text}")]
+        where = f" in {', '.join(one.levels)}" if one.levels else ""
+        lines += ["", paint(mark, colour) + visible(f"{where}: {one.text}")]
         lines += [f"  {line}" for line in textwrap.wrap(visible(one.remedy), 100)] if one.remedy else []
     missing = any(not one.weak for one in notes)
     if found["standard"].protections is None:
@@ -58,3 +87,12 @@ def answer_of(found: Mapping[Level, Sound], shared: Protections | None) -> Answe
     else:
         verdict, code = paint("every level is whole", "green"), exits.DONE
     return Answer(data, [*lines, "", verdict], code)
+
+
+def _groups(kernel: KernelReport) -> str:
+    if kernel.cgroup == "off":
+        return "none of its own"
+    bound = [name for name, by in (("memory", kernel.memory_by), ("processes", kernel.processes_by)) if by == "cgroup"]
+    does = [f"bounds {' and '.join(bound)}"] if bound else []
+    does += ["kills a tree as one"] if kernel.cgroup_kill else []
+    return f"{kernel.cgroup}; {', '.join(does) or 'of no use here'}"

@@ -9,6 +9,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from web4.cli.extensions.measuring import Sound
+    from web4.extensions.processes import KernelReport
     from web4.worker.request import Level, Protections
 
 LEVELS: Final[tuple[Level, ...]] = ("none", "standard", "strict")
@@ -47,23 +49,11 @@ REMEDIES: Final = {
 """What to do where a protection is missing."""
 
 
-class Sound(NamedTuple):
-    """What was found of one level.
-
-    Args:
-        protections: What a worker of it had; None if it did not start.
-        error: Why it did not: code and message.
-    """
-
-    protections: Protections | None
-    error: tuple[str, str] | None = None
-
-
 class Note(NamedTuple):
     """Something that is missing, or weaker than it could be.
 
     Args:
-        what: One of `PROTECTIONS`, or `user`, or `start`.
+        what: One of `PROTECTIONS`, or `user`, `start`, `machine` or `template`.
         levels: Where.
         text: What that means.
         remedy: What to do about it.
@@ -77,24 +67,27 @@ class Note(NamedTuple):
     weak: bool = False
 
 
-def table_of(found: Mapping[Level, Sound], shared: Protections | None) -> list[list[str]]:
+def table_of(found: Mapping[Level, Sound], several: Protections | None) -> list[list[str]]:
     """A row for each feature, a column for each level.
 
     Args:
         found: By level.
-        shared: Of a worker of level `standard` that may have children.
+        several: Of a worker of level `standard` that may have children.
     """
     rows = [["", *found]]
     for name, words in FEATURES.items():
         rows.append([words, *(_cell(one.protections, name) for one in found.values())])
-        if name == "tree_kill" and shared is not None:
-            rows.append(["  of more than one process", "", _word(shared.tree_kill), ""])
+        if name == "tree_kill" and several is not None:
+            rows.append(["  of more than one process", "", word_of(several.tree_kill), ""])
     return rows
 
 
-def notes_of(found: Mapping[Level, Sound], shared: Protections | None) -> list[Note]:
+def notes_of(
+    found: Mapping[Level, Sound], several: Protections | None, kernel: KernelReport
+) -> list[Note]:
     """What is missing, and what is weaker than it could be; what is graver comes first."""
-    notes = [
+    notes = [Note("machine", LEVELS, kernel.refusal, None)] if kernel.refusal is not None else []
+    notes += [
         Note("start", (level,), f"no worker starts: {one.error[1]}", None)
         for level, one in found.items()
         if one.error is not None
@@ -107,11 +100,18 @@ def notes_of(found: Mapping[Level, Sound], shared: Protections | None) -> list[N
         Note(name, tuple(levels), f"{FEATURES.get(name, name)}: missing", REMEDIES.get(name))
         for name, levels in missing.items()
     ]
-    return notes + _weaknesses(found, shared, missing)
+    notes += _weaknesses(found, several, missing)
+    if not kernel.template and kernel.refusal is None:
+        notes.append(Note("template", (), "no template is ready: every worker starts cold", None, weak=True))
+    notes += [
+        Note("template", (), f"the template cannot import {one}: every worker pays for it", None, weak=True)
+        for one in kernel.template_failed
+    ]
+    return notes
 
 
 def _weaknesses(
-    found: Mapping[Level, Sound], shared: Protections | None, missing: Mapping[str, Any]
+    found: Mapping[Level, Sound], several: Protections | None, missing: Mapping[str, Any]
 ) -> list[Note]:
     notes = []
     given = {level: one.protections for level, one in found.items() if one.protections is not None}
@@ -130,13 +130,13 @@ def _weaknesses(
     if limited and "memory" not in missing:
         text = "memory is held by each process's address space, not by what the tree really holds"
         notes.append(Note("memory", limited, text, REMEDIES["cgroup"], weak=True))
-    if shared is not None and shared.tree_kill == "best_effort" and "tree_kill" not in missing:
+    if several is not None and several.tree_kill == "best_effort" and "tree_kill" not in missing:
         text = "the end of a tree of several processes is best effort: one that forks faster than it is killed may live"
-        notes.append(Note("tree_kill", (shared.level,), text, REMEDIES["tree_kill"], weak=True))
+        notes.append(Note("tree_kill", (several.level,), text, REMEDIES["tree_kill"], weak=True))
     return notes
 
 
-def document_of(found: Mapping[Level, Sound], shared: Protections | None) -> dict[str, Any]:
+def document_of(found: Mapping[Level, Sound], several: Protections | None) -> dict[str, Any]:
     """The same for programs."""
     return {
         "levels": {
@@ -147,11 +147,7 @@ def document_of(found: Mapping[Level, Sound], shared: Protections | None) -> dic
             }
             for level, one in found.items()
         },
-        "several_processes": None if shared is None else msgspec.to_builtins(shared),
-        "notes": [
-            {"what": one.what, "levels": list(one.levels), "text": one.text, "remedy": one.remedy, "weak": one.weak}
-            for one in notes_of(found, shared)
-        ],
+        "several_processes": None if several is None else msgspec.to_builtins(several),
     }
 
 
@@ -159,10 +155,11 @@ def _cell(protections: Protections | None, name: str) -> str:
     if protections is None:
         return "does not start"
     mark = " (missing)" if name in protections.missing else ""
-    return _word(getattr(protections, name)) + mark
+    return word_of(getattr(protections, name)) + mark
 
 
-def _word(value: object) -> str:
+def word_of(value: object) -> str:
+    """What a worker reports of one feature, in words."""
     match value:
         case True:
             return "yes"
