@@ -37,14 +37,12 @@ class Difference(NamedTuple):
         name: Of the part; of a hook, its point.
         key: Of the manifest; None where the part as a whole is in one of them only.
         text: What differs.
-        writable: Whether the manifest can be made to say what the code says.
     """
 
     group: str
     name: str
     key: str | None
     text: str
-    writable: bool
 
     @property
     def where(self) -> str:
@@ -64,18 +62,20 @@ def differences(document: Mapping[str, Any], declared: Parts) -> list[Difference
         written = _named(document.get(group), key)
         stated = {str(one[key]): _stated(group, one) for one in declared.get(group, [])}
         for name in stated.keys() - written.keys():
-            found.append(Difference(group, name, None, "it is in the code and not in the manifest", writable=True))
+            found.append(Difference(group, name, None, "it is in the code and not in the manifest"))
         for name in written.keys() - stated.keys():
-            found.append(Difference(group, name, None, "it is in the manifest and not in the code", writable=False))
+            found.append(Difference(group, name, None, "it is in the manifest and not in the code"))
         for name in written.keys() & stated.keys():
             for one, value in stated[name].items():
                 if not _same(written[name].get(one), value):
-                    found.append(Difference(group, name, one, _told(one, written[name].get(one), value), writable=True))
+                    found.append(Difference(group, name, one, _told(one, written[name].get(one), value)))
     return sorted(found, key=lambda one: (list(GROUPS).index(one.group), one.name, one.key or ""))
 
 
 def write_declared(manifest: Path, declared: Parts) -> None:
-    """Make a manifest say what the code declares; everything else in it, comments included, stays as it is. Blocks.
+    """Make a manifest say what the code declares, no more and no less. Blocks.
+
+    What is not about parts stays as it is, comments included; so do keys of a part that the code says nothing of.
 
     Raises:
         CommandError: `usage`: it cannot be said in TOML, or the manifest is too far from being one.
@@ -114,6 +114,14 @@ def _in_toml(text: str, declared: Parts) -> str:
 
 
 def _put(document: Any, declared: Parts, form: Callable[[Any], Any], new: Callable[[], Any]) -> None:
+    for group, (key, _) in GROUPS.items():
+        stated = {one[key] for one in declared.get(group, ())}
+        entries = document.get(group, ())
+        for place in reversed(range(len(entries))):
+            if entries[place].get(key) not in stated:
+                del entries[place]
+        if group in document and not entries:
+            del document[group]
     for group, entries in declared.items():
         key = GROUPS[group][0]
         for entry in entries:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from web4.extensions.errors import ManifestError
 from web4.extensions.manifest import HOOK_POINTS
-from web4.extensions.manifest_file import manifest_path, read_document
+from web4.extensions.manifest_file import manifest_path, parse_document, read_bytes
 from web4.extensions.reading import manifest_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def look_at(directory: Path) -> Looked:
     """
     found: list[ManifestError] = []
     try:
-        document = copy.deepcopy(read_document(manifest_path(directory)))
+        path = manifest_path(directory)
+        document = copy.deepcopy(parse_document(read_bytes(path), path))
     except ManifestError as error:
         return Looked(None, [error])
     while len(found) < _MOST:

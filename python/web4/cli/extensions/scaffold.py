@@ -22,8 +22,8 @@ description = "Greets people."
 [entry]
 python = "{module}:ext"
 
-# What the parameters' types say. `web4 ext check DIR --write` writes it anew when they have changed.
 [[tools]]
+# The schemas are what the types in the code say; `web4 ext check DIR --write` writes them anew when those have changed.
 name = "greet"
 description = "Greet somebody by name."
 timeout_ms = 5000
