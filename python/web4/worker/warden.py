@@ -86,7 +86,7 @@ def _begin(request: WorkerRequest, serve: str, identity: tuple[int, int]) -> tup
         starting.die_with_parent()  # and the namespace with it
     else:
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-    groups.join(request.groups, request.limits, extra=1)
+    groups.join(request.groups)
     worker = os.fork()
     if worker == 0:
         os.close(CONTROL)
