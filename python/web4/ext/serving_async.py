@@ -6,6 +6,7 @@ task itself, as they would without Trio, and look for what has come when they as
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import trio
@@ -59,7 +60,7 @@ class _Loop:
         connection = self._connection
         # A drained worker reads on while calls are open: they may be cancelled, or wait for an answer.
         while not connection.draining or connection.calls or connection.open:
-            frame = connection.next(wait=False)
+            frame = connection.next(socket.MSG_DONTWAIT)
             if frame is None:
                 await trio.lowlevel.wait_readable(connection)
             elif type(frame) is not Call:
