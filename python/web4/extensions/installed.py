@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "web4.extensions"
 MAX_INSTALLED: Final = 1_024
+_SUFFIXES: Final = tuple(importlib.machinery.all_suffixes())
 _PACKAGE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 
 
@@ -65,23 +67,28 @@ def _announced(path: tuple[str, ...] | None) -> Iterator[tuple[str, str]]:
 
 
 def _directory_of(package: str, path: tuple[str, ...] | None) -> str | None:
-    """The directory of a dotted package, by the import system's finder of files alone.
+    """The directory of a dotted package, by the rules of the import system but without it.
 
-    `importlib.util.find_spec` imports the parents of what it looks for; this does not.
+    Its own finders import the parents of what they look for, or ask what other packages have hooked into them.
     """
-    where = None if path is None else list(path)
-    for name in _prefixes(package):
-        try:
-            spec = importlib.machinery.PathFinder.find_spec(name, where)
-        except (ImportError, OSError, ValueError, AttributeError):
-            return None
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        where = list(spec.submodule_search_locations)
+    where = [Path(one) for one in (sys.path if path is None else path)]
+    for word in package.split("."):
+        where = _packages(word, where)
     return os.path.realpath(where[0]) if where else None
 
 
-def _prefixes(package: str) -> Iterator[str]:
-    """`a`, `a.b`, `a.b.c` of `a.b.c`."""
-    words = package.split(".")
-    return (".".join(words[: count + 1]) for count in range(len(words)))
+def _packages(word: str, where: list[Path]) -> list[Path]:
+    """The directories of the package `word`: one, or the portions of a namespace package, none if it is none."""
+    portions: list[Path] = []
+    for base in where:
+        found = base / word
+        try:
+            if any((found / f"__init__{suffix}").is_file() for suffix in _SUFFIXES):
+                return [found]
+            if any((base / f"{word}{suffix}").is_file() for suffix in _SUFFIXES):
+                return []  # a module, which is no directory, wins over portions
+            if found.is_dir():
+                portions.append(found)
+        except (OSError, ValueError):
+            continue
+    return portions
