@@ -181,10 +181,19 @@ def finish(connection: Connection, call: Call) -> None:
 
 def _keep_lines() -> None:
     """Let `print` write whole lines at once, and never fail for a character."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
+        if reconfigure is None:
+            continue
+        try:
             reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        except OSError:
+            # It was made in the template over what could be sought in, and is a pipe since the fork.
+            anew = open(  # noqa: SIM115, PTH123 - it lives as long as the process
+                stream.fileno(), "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+            )
+            setattr(sys, name, anew)
 
 
 def _explain(error: BaseException) -> None:
