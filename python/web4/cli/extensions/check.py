@@ -83,20 +83,21 @@ class _Check:
     async def run(self, *, write: bool) -> Answer:
         """Look at everything; what was found."""
         looked = await self._look()
-        code = looked.manifest is not None and not looked.harmed("entry", "sandbox", "resources", "timeouts")
-        if code and looked.manifest is not None and isinstance(looked.manifest.entry, PythonEntry):
-            await self._compare(looked.manifest, write=write)
+        manifest = looked.manifest
+        if manifest is not None:
+            if not looked.harmed("sandbox", "resources", "timeouts"):
+                self._hold(manifest)
+            if not looked.harmed("entry") and isinstance(manifest.entry, PythonEntry):
+                await self._compare(manifest, write=write)
         if self._written:
             looked = await self._look()
         digest = await self._digest()
         run: Started | None = None
-        if looked.manifest is not None and not looked.problems:
-            self._hold(looked.manifest)
-            if not self._findings:
-                run = await started(self._processes, self._around, looked.manifest, str(self._directory))
-                if run.problem is not None:
-                    self._found("start", run.problem)
-                    self._trace += run.said
+        if looked.manifest is not None and not looked.problems and not self._findings:
+            run = await started(self._processes, self._around, looked.manifest, str(self._directory))
+            if run.problem is not None:
+                self._found("start", run.problem)
+                self._trace += run.said
         problems = [Finding(one.field or "manifest", str(one.args[0])) for one in looked.problems]
         return self._answer(looked, [*problems, *self._findings], digest, run)
 

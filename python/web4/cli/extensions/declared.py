@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import tomlkit
+import tomlkit.items
 from tomlkit.exceptions import TOMLKitError
 
 from web4.cli.errors import CommandError
@@ -96,14 +97,19 @@ def write_declared(manifest: Path, declared: Parts) -> None:
 
 def _in_json(text: str, declared: Parts) -> str:
     document = msgspec.json.decode(text)
-    _put(document, declared, lambda value: value, list)
+    _put(document, declared, lambda value: value, list, dict)
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
 def _in_toml(text: str, declared: Parts) -> str:
     try:
         document = tomlkit.parse(text)
-        _put(document, declared, _inline, tomlkit.aot)
+
+        def group() -> tomlkit.items.AoT:
+            document.add(tomlkit.nl())
+            return tomlkit.aot()
+
+        _put(document, declared, _inline, group, tomlkit.table)
         return tomlkit.dumps(document)
     except (TOMLKitError, ValueError, TypeError, AttributeError) as error:
         raise CommandError(
@@ -113,7 +119,13 @@ def _in_toml(text: str, declared: Parts) -> str:
         ) from None
 
 
-def _put(document: Any, declared: Parts, form: Callable[[Any], Any], new: Callable[[], Any]) -> None:
+def _put(
+    document: Any,
+    declared: Parts,
+    form: Callable[[Any], Any],
+    new_group: Callable[[], Any],
+    new_part: Callable[[], Any],
+) -> None:
     for group, (key, _) in GROUPS.items():
         stated = {one[key] for one in declared.get(group, ())}
         entries = document.get(group, ())
@@ -126,11 +138,10 @@ def _put(document: Any, declared: Parts, form: Callable[[Any], Any], new: Callab
         key = GROUPS[group][0]
         for entry in entries:
             if group not in document:
-                document[group] = new()
+                document[group] = new_group()
             there = next((one for one in document[group] if one.get(key) == entry[key]), None)
             if there is None:
-                there = tomlkit.table() if new is tomlkit.aot else {}
-                document[group].append(there)
+                document[group].append(new_part())
                 there = document[group][-1]
             for name, value in _stated(group, entry).items():
                 if not _same(there.get(name), value):

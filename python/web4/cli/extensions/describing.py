@@ -13,6 +13,8 @@ from web4.ext.failures import error_frame
 
 NAME = "web4.describing"
 ext = Extension(NAME)
+_MACHINERY = ("<frozen importlib", "importlib/")
+"""Frames between the import and what is imported: nobody's concern."""
 
 
 @ext.tool
@@ -24,7 +26,8 @@ def describe(module: str, object: str) -> dict[str, Any]:  # noqa: A002 - as in 
             found = getattr(found, attribute)
     except Exception as error:  # noqa: BLE001 - whatever importing it raises is what is asked for
         frame = error_frame("describe", error)
-        return _said(problems=[frame.message], traceback=list((frame.data or {}).get("traceback", ())))
+        lines = [one for one in (frame.data or {}).get("traceback", ()) if not one.startswith(_MACHINERY)]
+        return _said(problems=[frame.message], traceback=lines)
     if not isinstance(found, Extension):
         return _said(problems=[f"{module}:{object} is no Extension but of type {type(found).__name__}"])
     parts: dict[str, list[dict[str, Any]]] = {}

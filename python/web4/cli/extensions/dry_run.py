@@ -64,7 +64,7 @@ class Started(NamedTuple):
 async def declared(
     processes: Processes, around: Surroundings, manifest: Manifest, directory: str
 ) -> Declared:
-    """Have a worker import a Python extension and say what it declares.
+    """Have a worker import a Python extension and say what it declares. It is granted no path but its own.
 
     Args:
         processes: Starts the worker.
@@ -78,6 +78,7 @@ async def declared(
         name="web4.describing",
         entry=_DESCRIBING,
         tools=(_DESCRIBE,),
+        sandbox=msgspec.structs.replace(manifest.sandbox, read=(), write=()),
         **dict.fromkeys(("commands", "services", "workloads", "rules", "hooks"), ()),
     )
     call = Call(
