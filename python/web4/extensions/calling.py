@@ -179,6 +179,8 @@ class Calling:
                     self._expire()
                     return
                 await self._take(arriving.decode(body))
+                if self.conclusion:
+                    return  # what came behind it is looked at when the call is finished
                 body = wire.next()
                 handled += 1
                 if handled % BATCH == 0:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 READ: Final = 64 * 1024
 """Bytes read at once."""
+CHARGE: Final = 64
+"""Bytes that a frame counts for beside its own: many small ones cost the node more than a large one."""
 
 
 class BacklogError(FrameError):
@@ -44,7 +46,7 @@ class Wire:
         self._out = bytearray()
         self._flushing = False
         self.received = 0
-        """Bytes, in all."""
+        """Bytes that count against `output_bytes`, in all."""
         self.sent = 0
         """Frames, in all."""
 
@@ -121,7 +123,10 @@ class Wire:
         Raises:
             FrameError: It is longer than the limit, or empty.
         """
-        return self._reader.next()
+        body = self._reader.next()
+        if body is not None:
+            self.received += CHARGE
+        return body
 
     def read(self) -> bytes | None:
         """Read what is there. The body of a frame if just one came and nothing else was waiting, else None: `next`.
@@ -144,7 +149,7 @@ class Wire:
         if not self._reader and int.from_bytes(data[:HEADER], "big") == length - HEADER > 0:
             return data[HEADER:]  # nearly always: a frame, whole and alone
         self._reader.feed(data)
-        return self._reader.next()
+        return self.next()
 
     async def readable(self) -> None:
         """Wait until `read` does not block.
