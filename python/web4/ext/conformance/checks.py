@@ -85,7 +85,7 @@ def _unknown_keys(program: Program) -> None:
 @_check("every form that msgpack has for a value is read", "EXT-14")
 def _widths(program: Program) -> None:
     call = {"t": "call", "id": "wide", "kind": "tool", "name": "echo", "arguments": {"text": "wide"}}
-    more = {"deadline_ms": 60_000, "idempotency_key": None, "context": {}}
+    more: dict[str, Any] = {"deadline_ms": 60_000, "idempotency_key": None, "context": {}}
     unknown = {"later": [-1, -128, 2**62, "text", b"", {"a": []}]}
     program.send_bytes(frame_of(wide(call | more | unknown)))
     _same(program.result("wide"), {"text": "wide"}, "the value of echo")
