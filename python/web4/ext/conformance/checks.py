@@ -13,7 +13,7 @@ from web4.ext.hooks import ANSWERS, LOOP_POINTS, QUESTIONS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LENGTHS: Final = (0, 1, 31, 32, 255, 256, 65_535, 65_536, 2_000_000)
+LENGTHS: Final = (0, 1, 31, 32, 255, 256, 65_535, 65_536, 300_000)
 """Bytes of a text: about the borders of the forms that msgpack has for one."""
 UNKNOWN: Final[dict[str, Any]] = {
     "later": [None, True, -1, 2**63, 1.5, b"bytes", {"deep": [[[]]]}],
