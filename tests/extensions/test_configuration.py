@@ -246,6 +246,15 @@ def test_what_may_be_granted(node: Node) -> None:
     node.check("none", read=[str(node.base / "free")])
 
 
+@pytest.mark.parametrize("path", ["", "data", "data/identity/x", "data/extensions", "conf"])
+def test_an_extension_that_holds_the_nodes_own_is_refused(node: Node, path: str) -> None:
+    """EXT-31: a worker reads all of its directory, so none of the node's may be in there."""
+    directory = make_extension(node.base / path)
+    with pytest.raises(ManifestError, match="cannot be an extension's") as caught:
+        check_grants(read_manifest(directory), str(directory), node.paths)
+    assert caught.value.code == "grant"
+
+
 @pytest.mark.parametrize("path", [".", "data", "..", "../.."])
 def test_its_own_directory_is_not_written(node: Node, path: str) -> None:
     """EXT-7: what is pinned would change under its digest."""

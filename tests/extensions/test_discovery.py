@@ -12,6 +12,7 @@ from tests.extensions.making import make_extension
 from web4.extensions import discovery, installed
 from web4.extensions.discovery import Found, Places, discover, find
 from web4.extensions.errors import EnablingError, ManifestError
+from web4.extensions.pinning import read_pinned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +111,21 @@ def test_broken_ones_hide_nobody(tmp_path: Path) -> None:
     assert by_name["bad"].directory == str((base / "bad").resolve())
     with pytest.raises(ManifestError):
         find(found, "loud")
+
+
+def test_a_path_that_cannot_be_shown_is_no_place(tmp_path: Path) -> None:
+    """What is listed goes to terminals."""
+    make_extension(tmp_path / "data" / "extensions" / "\x1b[2Jx")
+    make_extension(tmp_path / "evil\u202etxt", name="other")
+    (tmp_path / "data" / "extensions" / "plain").symlink_to(tmp_path / "evil\u202etxt")
+    found = discover(places(tmp_path))
+    assert [(one.name, one.directory, one.manifest) for one in found] == [
+        ("?[2Jx", None, None),
+        ("plain", None, None),
+    ]
+    assert all(str(one.error).isprintable() for one in found)
+    with pytest.raises(ManifestError, match="plain text"):
+        read_pinned(tmp_path / "data" / "extensions" / "plain")
 
 
 def test_places_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ required = ["seccomp"]
 """
 
 
-def refused(code: str = "manifest", **keys: Any) -> ManifestError:
+def refused(code: str = "manifest", /, **keys: Any) -> ManifestError:
     with pytest.raises(ManifestError) as caught:
         manifest_of(document(**keys), Path("/ext"))
     assert caught.value.code == code
@@ -180,6 +180,9 @@ def test_unknown_key_is_named_with_the_nearest(keys: dict[str, Any], field: str,
         ({"sandbox": {"required": ["secomp"]}}, "sandbox.required[0]"),
         ({"sandbox": {"read": ["~/notes"]}}, "sandbox.read[0]"),
         ({"sandbox": {"read": [""]}}, "sandbox.read[0]"),
+        ({"sandbox": {"read": ["/a\n  network: deny"]}}, "sandbox.read[0]"),
+        ({"entry": {"command": ["/bin/sh", "x\ny"]}}, "entry.command[1]"),
+        ({"tools": [SEARCH | {"permissions": ["a\tb"]}]}, "tools[0].permissions[0]"),
         ({"environment": ["A", "A"]}, "environment"),
         ({"environment": ["WEB4_HOME"]}, "environment[0]"),
         ({"environment": ["A=B"]}, "environment[0]"),
@@ -212,6 +215,21 @@ def test_no_time_is_unlimited(key: str, value: object) -> None:
         assert accepted(timeouts={key: value}).timeouts.silence_ms is None
     else:
         assert refused(timeouts={key: value}).field == f"timeouts.{key}"
+
+
+def test_text_of_any_language_is_text() -> None:
+    """Joiners are part of Persian and of emoji; they stay."""
+    for text in ("می\u200cخواهم", "👩\u200d👧", "naïve", "東京\n\t- ok"):  # noqa: RUF001 - that is the point
+        made = json.dumps({"a": text}).encode()
+        assert parse_document(made, Path("web4-extension.json")) == {"a": text}
+
+
+def test_errors_stay_short() -> None:
+    """A manifest cannot make the node say much."""
+    error = refused("manifest", **{"x" * 100_000: 1})
+    assert len(str(error)) < 1_000
+    error = refused(tools=[SEARCH | {"input_schema": {"type": "object", "y" * 50_000: {"$ref": "z"}}}])
+    assert len(str(error)) < 1_000
 
 
 def test_network_list_says_why() -> None:
@@ -301,6 +319,10 @@ def test_schema_may_refer_to_itself() -> None:
         ('{"description": "safe \\u202e evil"}', "U+202E"),
         ('{"description": "\\u001b[2J"}', "U+001B"),
         ('{"\\u0000": 1}', "U+0000"),
+        ('{"description": "tool\\udb40\\udc41"}', "U+E0041"),  # tags: unseen by people, read by models
+        ('{"description": "tool\\udb40\\udd00"}', "U+E0100"),
+        ('{"description": "pass\\u00adword"}', "U+00AD"),
+        ("{" + "".join(f'"{n}":0,' for n in range(40_000)) + '"0":0}', "'0' stands there twice"),
     ],
 )
 def test_file_is_json_and_shows_what_it_says(tmp_path: Path, text: str, why: str) -> None:

@@ -15,6 +15,7 @@ from web4.ext import (
     Commit,
     Context,
     Extension,
+    Failure,
     Handled,
     Issue,
     LoopStep,
@@ -44,6 +45,20 @@ class Echoed:
 def echo(text: str) -> Echoed:
     """Say it again."""
     return Echoed(text)
+
+
+@ext.tool
+def count(ctx: Context, count: int) -> int:
+    """Count, as progress."""
+    for number in range(count):
+        ctx.progress(data=number)
+    return count
+
+
+@ext.tool
+def fail() -> None:
+    """Fail."""
+    raise Failure("broken", "it is broken", retryable=True, side_effects=False)
 
 
 @ext.tool
@@ -81,7 +96,7 @@ def greet(name: str) -> str:
 
 
 @ext.workload
-def count(ctx: Context, request: Any) -> dict[str, bool]:
+def tokens(ctx: Context, request: Any) -> dict[str, bool]:
     """Count to three, as events of the turn."""
     for number in range(1, 4):
         ctx.emit("token_delta", {"text": str(number)})

@@ -79,7 +79,8 @@ class Connection:
         self._buffer = bytearray(_READ)
         self._view = memoryview(self._buffer)
         self._reader = FrameReader()
-        self._partial = False  # whether the reader may hold something
+        self.buffered = False
+        """Whether something was read that nobody has taken."""
         # Looked up once: these are half of what a call costs here.
         self._send = self._socket.send
         self._recv_into = self._socket.recv_into
@@ -134,14 +135,14 @@ class Connection:
             NodeGoneError: The socket has ended.
         """
         try:
-            if not self._partial:
+            if not self.buffered:
                 count = self._recv_into(self._buffer, 0, flags)
                 if count > HEADER and length_of(self._buffer) == count - HEADER:
                     return decode_to_worker(self._view[HEADER:count])  # a frame and no more: no copy of it
                 self._feed(count)
             while (body := self._reader.next()) is None:
                 self._feed(self._recv_into(self._buffer, 0, flags))
-            self._partial = len(self._reader) > 0
+            self.buffered = len(self._reader) > 0
             return decode_to_worker(body)
         except BlockingIOError:
             return None
@@ -153,7 +154,7 @@ class Connection:
     def _feed(self, count: int) -> None:
         if not count:
             raise NodeGoneError("the socket has ended")
-        self._partial = True
+        self.buffered = True
         self._reader.feed(self._view[:count])
 
     def next(self, flags: int = 0) -> ToWorker | None:

@@ -92,4 +92,7 @@ class WorkerStartError(ExtensionError):
             "extension_protocol_error", "Its first words were not those of its manifest.", "It is killed."
         ),
         ErrorCode("extension_unprotected", "A protection is missing (EXT-32).", "No line of it ran."),
+        ErrorCode(
+            "extension_changed", "Its files are not those that were enabled (EXT-7).", "It is not started."
+        ),
     )

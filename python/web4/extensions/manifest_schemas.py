@@ -48,7 +48,7 @@ def _refuse_outside(value: Any, field: str) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             if key in _REFERENCES and isinstance(inner, str) and not inner.startswith("#"):
-                raise ManifestError("a schema refers to itself only: `#…`", field=f"{field}.{key}")
+                raise ManifestError("a schema refers to itself only: `#…`", field=f"{field}.{key}"[:200])
             _refuse_outside(inner, f"{field}.{key}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):

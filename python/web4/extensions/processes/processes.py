@@ -73,6 +73,11 @@ class Processes:
         """Workers of which something lives."""
         return len(self._living)
 
+    @property
+    def template_pid(self) -> int | None:
+        """Process id of the template that forks now; None between two of them."""
+        return self._templates.current.pid if self._templates.current is not None else None
+
     def kernel(self) -> KernelReport:
         """What this machine gives to workers; by the last template that came up."""
         found = self._templates.prepared
@@ -118,12 +123,12 @@ class Processes:
 
     async def _fork_once_more(self, spec: StartSpec, worker_id: str, tmp: str) -> tuple[WorkerProcess, bool]:
         """Fork from the template; when it dies over it, cold."""
-        for last in (False, True):
+        for cold in (False, True):
             try:
-                async with self._templates.use() as (template, warm):
+                async with self._templates.use(cold=cold) as (template, warm):
                     return await self._fork(template, spec, worker_id, tmp), warm
             except TemplateGone as error:
-                if last:
+                if cold:
                     raise WorkerStartError(f"no template to fork it from: {error}") from None
         raise AssertionError("unreachable")
 

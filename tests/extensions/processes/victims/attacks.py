@@ -200,3 +200,13 @@ def report(sock: socket.socket) -> None:
     }
     sock.sendall(json.dumps(seen).encode())
     rest()
+
+
+def killer(sock: socket.socket) -> None:
+    """As `assassin`, but leaves its parent alone."""
+    for word in os.environ["TARGETS"].split():
+        if int(word) > 0:
+            with contextlib.suppress(OSError):
+                os.kill(int(word), signal.SIGKILL)
+    up(sock)
+    rest()
