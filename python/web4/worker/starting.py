@@ -1,0 +1,159 @@
+"""What a worker does between its fork and the first line of the extension (EXT-34, EXT-36).
+
+The order is what makes it safe: nothing of the extension is looked at, not even its directory's module finder, before
+the sandbox is complete and the node was told what is in force.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import random
+import select
+import signal
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import msgspec
+
+from web4.worker import descriptors, groups
+from web4.worker.request import CommandEntry, Entered, NotEntered, Protections, Report, WorkerRequest
+from web4.worker.sandbox import Unprotected, enter, libc
+
+if TYPE_CHECKING:
+    from web4.worker.request import PythonEntry
+
+EXIT_NOT_STARTED: Final = 125
+"""Exit status of a worker that never came to the extension; the report has the reason."""
+_REASON_LIMIT: Final = 2_000
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class NodeGone(Exception):
+    """The node died between the fork and the parent-death signal (EXT-34)."""
+
+
+def start(request: WorkerRequest, sources: tuple[int, ...], serve: str) -> NoReturn:
+    """Become the worker that `request` describes. Never returns.
+
+    Args:
+        request: What to become.
+        sources: Where standard input, output and error, the socket and the report are now; they become 0 to 4.
+        serve: `module:function` of the SDK, called as `(descriptor, module, object, directory)`.
+    """
+    status = EXIT_NOT_STARTED
+    try:
+        descriptors.arrange(sources)
+        try:
+            protections = _enter(request)
+        except Unprotected as error:
+            say(NotEntered(code="extension_unprotected", reason=str(error)[:_REASON_LIMIT]))
+        except Exception as error:  # whatever it is, the node shall know why its worker did not start
+            say(NotEntered(code="extension_start_failed", reason=said(error)))
+        else:
+            say(Entered(pid=os.getpid(), protections=protections))
+            if isinstance(request.entry, CommandEntry):
+                _execute(request.entry, request)
+            else:
+                status = _serve(request.entry, request.directory, serve)
+    except NodeGone:
+        pass
+    finally:
+        os._exit(status)  # a fork must never return into the loop of its template
+
+
+def _enter(request: WorkerRequest) -> Protections:
+    os.set_inheritable(descriptors.REPORT, False)
+    if not request.warden:  # which has joined them for both
+        groups.join(request.groups)
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(request.environment)
+    os.environ["WEB4_WORKER_FD"] = str(descriptors.WORKER)
+    os.umask(0o077)
+    os.chdir(request.directory)
+    tempfile.tempdir = None
+    name_process(f"web4:{request.extension}")
+    die_with_parent()
+    return enter(request)
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent dies, and look whether the node is there still (EXT-34).
+
+    Raises:
+        NodeGone: It is not.
+    """
+    libc.set_parent_death_signal(signal.SIGKILL)
+    watch = select.poll()
+    watch.register(descriptors.REPORT, 0)
+    if watch.poll(0):  # the node holds the other end
+        raise NodeGone
+
+
+def name_process(name: str) -> None:
+    """Set what `ps` shows; the kernel keeps fifteen bytes."""
+    text = name.encode(errors="replace")[:15] + b"\0"
+    libc.prctl(libc.PR_SET_NAME, libc.address(text))
+
+
+def say(report: Report) -> None:
+    """Tell the node how the start went.
+
+    Raises:
+        NodeGone: It is not there to hear it.
+    """
+    try:
+        os.write(descriptors.REPORT, _ENCODER.encode(report))
+    except OSError:
+        raise NodeGone from None
+
+
+def said(error: BaseException) -> str:
+    """An error, as a report says it."""
+    return f"{type(error).__name__}: {error}"[:_REASON_LIMIT]
+
+
+def _execute(entry: CommandEntry, request: WorkerRequest) -> None:
+    program = os.path.join(request.directory, entry.argv[0])  # noqa: PTH118 - an absolute one stays as it is
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # an ignored signal stays so in the program
+    try:
+        os.execve(program, [program, *entry.argv[1:]], dict(os.environ))  # noqa: S606 - that is the entry
+    except (OSError, ValueError) as error:
+        reason = f"{entry.argv[0]}: {said(error)}"
+        say(NotEntered(code="extension_start_failed", reason=reason))
+
+
+def _serve(entry: PythonEntry, directory: str, serve: str) -> int:
+    os.close(descriptors.REPORT)
+    os.set_inheritable(descriptors.WORKER, False)  # what the extension starts has no business with the node
+    gc.enable()
+    random.seed()
+    module, _, name = serve.partition(":")
+    try:
+        getattr(importlib.import_module(module), name)(descriptors.WORKER, entry.module, entry.object, directory)
+    except SystemExit as error:
+        return _exit_status(error)
+    except BaseException:  # standard error is how the node learns of it
+        sys.excepthook(*sys.exc_info())
+        return 1
+    finally:
+        _flush()
+    return 0
+
+
+def _exit_status(error: SystemExit) -> int:
+    if error.code is None or isinstance(error.code, int):
+        return (error.code or 0) & 0xFF
+    print(error.code, file=sys.stderr)  # noqa: T201 - what the interpreter does at its own end
+    return 1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # closed, or nobody reads it any more
+            continue
