@@ -50,7 +50,11 @@ def join(directories: Sequence[str]) -> None:
     processes, all there is in version 2, does: it may wait for 10 ms.
     """
     for directory in directories:
-        if _inside(directory) or _write(f"{directory}/tasks", "0") or _write(f"{directory}/cgroup.procs", "0"):
+        if (
+            _inside(directory)
+            or _write(f"{directory}/tasks", "0")
+            or _write(f"{directory}/cgroup.procs", "0")
+        ):
             continue
         try:
             os.rmdir(directory)  # noqa: PTH106

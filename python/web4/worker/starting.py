@@ -133,7 +133,9 @@ def _serve(entry: PythonEntry, directory: str, serve: str) -> int:
     random.seed()
     module, _, name = serve.partition(":")
     try:
-        getattr(importlib.import_module(module), name)(descriptors.WORKER, entry.module, entry.object, directory)
+        getattr(importlib.import_module(module), name)(
+            descriptors.WORKER, entry.module, entry.object, directory
+        )
     except SystemExit as error:
         return _exit_status(error)
     except BaseException:  # standard error is how the node learns of it

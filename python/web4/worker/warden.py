@@ -48,7 +48,9 @@ ENDED_DECODER: Final = msgspec.msgpack.Decoder(Ended)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
-def stand(request: WorkerRequest, sources: tuple[int, ...], serve: str, identity: tuple[int, int]) -> NoReturn:
+def stand(
+    request: WorkerRequest, sources: tuple[int, ...], serve: str, identity: tuple[int, int]
+) -> NoReturn:
     """Start the worker that `request` describes, and stand over it to its end. Never returns.
 
     Args:
