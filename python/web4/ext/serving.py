@@ -190,7 +190,7 @@ def _keep_lines() -> None:
             reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
         except OSError:
             # It was made in the template over what could be sought in, and is a pipe since the fork.
-            anew = open(  # noqa: SIM115, PTH123 - it lives as long as the process
+            anew = open(  # noqa: SIM115 - it lives as long as the process
                 stream.fileno(), "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
             )
             setattr(sys, name, anew)
