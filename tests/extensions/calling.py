@@ -95,7 +95,7 @@ class Host:
 async def calling(
     host: Host, store: MemoryStore | None = None, **given: Any
 ) -> AsyncIterator[tuple[Journal, LaneActors]]:
-    options = ActorOptions(stop_seconds=2)
+    options = ActorOptions(stop_seconds=0.2)
     async with opened(store, events=CALL_EVENTS, **given) as journal:
         calls = ExtensionCalls(journal, host, kill=host.killed.append)
         async with open_lane_actors(journal, {"human": CallsLane(calls=calls)}, options=options) as actors:

@@ -148,7 +148,7 @@ def test_special_files_and_odd_names_are_refused(tmp_path: Path) -> None:
         path = os.fsencode(tmp_path) + b"/" + name
         Path(os.fsdecode(path)).touch()
         refused(tmp_path, "tree_name")
-        os.unlink(path)
+        Path(os.fsdecode(path)).unlink()
     with pytest.raises(TreeError):
         tree_digest(tmp_path / "nowhere")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +12,10 @@ from tests.extensions.making import make_extension
 from web4.extensions import discovery, installed
 from web4.extensions.discovery import Found, Places, discover, find
 from web4.extensions.errors import EnablingError, ManifestError
+from web4.extensions.pinning import read_pinned
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def places(base: Path, **more: object) -> Places:
@@ -109,6 +113,21 @@ def test_broken_ones_hide_nobody(tmp_path: Path) -> None:
         find(found, "loud")
 
 
+def test_a_path_that_cannot_be_shown_is_no_place(tmp_path: Path) -> None:
+    """What is listed goes to terminals."""
+    make_extension(tmp_path / "data" / "extensions" / "\x1b[2Jx")
+    make_extension(tmp_path / "evil\u202etxt", name="other")
+    (tmp_path / "data" / "extensions" / "plain").symlink_to(tmp_path / "evil\u202etxt")
+    found = discover(places(tmp_path))
+    assert [(one.name, one.directory, one.manifest) for one in found] == [
+        ("?[2Jx", None, None),
+        ("plain", None, None),
+    ]
+    assert all(str(one.error).isprintable() for one in found)
+    with pytest.raises(ManifestError, match="plain text"):
+        read_pinned(tmp_path / "data" / "extensions" / "plain")
+
+
 def test_places_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "MAX_ENTRIES", 3)
     for number in range(4):
@@ -133,7 +152,9 @@ def test_entry_points_are_found_without_importing(tmp_path: Path) -> None:
     (site / "broken-1.0.dist-info" / "entry_points.txt").write_bytes(b"[\xff")
     before = set(sys.modules)
     found = {one.name: one for one in discover(places(tmp_path))}
-    assert not [name for name in set(sys.modules) - before if name.split(".")[0] in {"outer", "space", "module"}]
+    assert not [
+        name for name in set(sys.modules) - before if name.split(".")[0] in {"outer", "space", "module"}
+    ]
     assert {name for name, one in found.items() if one.error is None} == {"inner", "deep"}
     assert found["inner"].directory == str((site / "outer" / "inner").resolve())
     assert "not found without importing" in str(found["gone"].error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ required = ["seccomp"]
 """
 
 
-def refused(code: str = "manifest", **keys: Any) -> ManifestError:
+def refused(code: str = "manifest", /, **keys: Any) -> ManifestError:
     with pytest.raises(ManifestError) as caught:
         manifest_of(document(**keys), Path("/ext"))
     assert caught.value.code == code
@@ -179,6 +180,9 @@ def test_unknown_key_is_named_with_the_nearest(keys: dict[str, Any], field: str,
         ({"sandbox": {"required": ["secomp"]}}, "sandbox.required[0]"),
         ({"sandbox": {"read": ["~/notes"]}}, "sandbox.read[0]"),
         ({"sandbox": {"read": [""]}}, "sandbox.read[0]"),
+        ({"sandbox": {"read": ["/a\n  network: deny"]}}, "sandbox.read[0]"),
+        ({"entry": {"command": ["/bin/sh", "x\ny"]}}, "entry.command[1]"),
+        ({"tools": [SEARCH | {"permissions": ["a\tb"]}]}, "tools[0].permissions[0]"),
         ({"environment": ["A", "A"]}, "environment"),
         ({"environment": ["WEB4_HOME"]}, "environment[0]"),
         ({"environment": ["A=B"]}, "environment[0]"),
@@ -193,7 +197,17 @@ def test_what_does_not_fit_names_its_key(keys: dict[str, Any], field: str | None
 @pytest.mark.parametrize("value", [0, -1, -(2**40), 24 * 3_600_000 + 1, 1.5, "5", None])
 @pytest.mark.parametrize(
     "key",
-    ["startup_ms", "hook_ms", "tool_ms", "silence_ms", "idle_ms", "queue_ms", "cancel_ms", "drain_ms", "ui_ms"],
+    [
+        "startup_ms",
+        "hook_ms",
+        "tool_ms",
+        "silence_ms",
+        "idle_ms",
+        "queue_ms",
+        "cancel_ms",
+        "drain_ms",
+        "ui_ms",
+    ],
 )
 def test_no_time_is_unlimited(key: str, value: object) -> None:
     """EXT-20: zero, negative or absurd is refused and never means unlimited; only `silence_ms` can be off."""
@@ -201,6 +215,21 @@ def test_no_time_is_unlimited(key: str, value: object) -> None:
         assert accepted(timeouts={key: value}).timeouts.silence_ms is None
     else:
         assert refused(timeouts={key: value}).field == f"timeouts.{key}"
+
+
+def test_text_of_any_language_is_text() -> None:
+    """Joiners are part of Persian and of emoji; they stay."""
+    for text in ("می\u200cخواهم", "👩\u200d👧", "naïve", "東京\n\t- ok"):  # noqa: RUF001 - that is the point
+        made = json.dumps({"a": text}).encode()
+        assert parse_document(made, Path("web4-extension.json")) == {"a": text}
+
+
+def test_errors_stay_short() -> None:
+    """A manifest cannot make the node say much."""
+    error = refused("manifest", **{"x" * 100_000: 1})
+    assert len(str(error)) < 1_000
+    error = refused(tools=[SEARCH | {"input_schema": {"type": "object", "y" * 50_000: {"$ref": "z"}}}])
+    assert len(str(error)) < 1_000
 
 
 def test_network_list_says_why() -> None:
@@ -253,6 +282,7 @@ def test_command_entry_lies_inside(tmp_path: Path) -> None:
         ({"type": "object", "$ref": "#/$defs/a"}, "no schema"),
         ({"type": "object", "$dynamicRef": "other#x"}, "itself only"),
         ({"type": "object", "properties": {"a": {"pattern": "("}}}, "no schema"),
+        ({"type": "object", "properties": {"a": {"pattern": "(?=a)(a+)+$"}}}, "no schema"),
         ({"type": "object", "$schema": "http://json-schema.org/draft-07/schema#"}, "dialect"),
         ({"type": "object", "$schema": 7}, "dialect"),
         ({"type": "object", "title": "x" * 70_000}, "longer than"),
@@ -266,7 +296,11 @@ def test_schemas_are_whole_in_themselves(schema: dict[str, Any], why: str) -> No
 
 
 def test_schema_may_refer_to_itself() -> None:
-    schema = {"type": "object", "$defs": {"a": {"type": "string"}}, "properties": {"x": {"$ref": "#/$defs/a"}}}
+    schema = {
+        "type": "object",
+        "$defs": {"a": {"type": "string"}},
+        "properties": {"x": {"$ref": "#/$defs/a"}},
+    }
     manifest = accepted(tools=[SEARCH | {"input_schema": schema, "output_schema": {"type": "array"}}])
     assert manifest.tools[0].output_schema == {"type": "array"}
 
@@ -280,11 +314,15 @@ def test_schema_may_refer_to_itself() -> None:
         ('{"a": NaN}', "no JSON"),
         ('{"a": 1e999}', "neither text"),
         ('{"a": ' + "9" * 5_000 + "}", "integer string conversion"),
-        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "levels deep"),
+        ('{"a": ' + "[" * 50_000 + "]" * 50_000 + "}", "levels deep"),
         ('{"a": "\\ud800"}', "U+D800"),
         ('{"description": "safe \\u202e evil"}', "U+202E"),
         ('{"description": "\\u001b[2J"}', "U+001B"),
         ('{"\\u0000": 1}', "U+0000"),
+        ('{"description": "tool\\udb40\\udc41"}', "U+E0041"),  # tags: unseen by people, read by models
+        ('{"description": "tool\\udb40\\udd00"}', "U+E0100"),
+        ('{"description": "pass\\u00adword"}', "U+00AD"),
+        ("{" + "".join(f'"{n}":0,' for n in range(10_000)) + '"0":0}', "'0' stands there twice"),
     ],
 )
 def test_file_is_json_and_shows_what_it_says(tmp_path: Path, text: str, why: str) -> None:
@@ -296,7 +334,15 @@ def test_file_is_json_and_shows_what_it_says(tmp_path: Path, text: str, why: str
 
 @pytest.mark.parametrize(
     "text",
-    ["a = ", "a = 1\na = 2", "a = 1979-05-27", "a = nan", "a = " + "[" * 50_000, "a = " + "9" * 20, "\ud7ffx = 1"],
+    [
+        "a = ",
+        "a = 1\na = 2",
+        "a = 1979-05-27",
+        "a = nan",
+        "a = " + "[" * 50_000,
+        "a = " + "9" * 20,
+        "\ud7ffx = 1",
+    ],
 )
 def test_file_is_toml_of_json_values(tmp_path: Path, text: str) -> None:
     """EXT-5: dates, infinities and numbers beyond JSON's are none of a manifest's values."""
@@ -360,18 +406,19 @@ _PIECES = st.one_of(
 )
 
 
-@settings(max_examples=ROUNDS, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=ROUNDS // 2, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(st.dictionaries(_KEYS, _PIECES, max_size=6))
 def test_any_document_is_a_manifest_or_a_manifest_error(keys: dict[str, Any]) -> None:
     """Whatever a document holds: a manifest that fits the exported schema's types, or `ManifestError`."""
     made = document(**keys)
     try:
         manifest = manifest_of(made, Path("/ext"))
-    except ManifestError as error:
-        assert error.code == "manifest"
-    else:
-        assert _VALIDATOR.is_valid(made)
-        assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
+    except ManifestError:
+        return
+    assert _VALIDATOR.is_valid(made)
+    assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
 
 
 @settings(max_examples=ROUNDS, deadline=None, print_blob=True)
@@ -390,7 +437,5 @@ def test_any_file_is_a_document_or_a_manifest_error(data: bytes, toml: bool) -> 
 def test_one_byte_of_a_good_manifest_changes(place: int, byte: int) -> None:
     data = bytearray(TOML.encode())
     data[place] = byte
-    try:
+    with suppress(ManifestError):
         manifest_of(parse_document(bytes(data), Path("web4-extension.toml")), Path("/ext"))
-    except ManifestError:
-        pass

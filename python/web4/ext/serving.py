@@ -14,6 +14,7 @@ from web4.ext.connection import Connection
 from web4.ext.context import Context
 from web4.ext.extension import Extension
 from web4.ext.failures import DeclarationError, Failure, NodeBrokenError, NodeGoneError, error_frame
+from web4.ext.sources import import_from_sources
 from web4.worker.frames import PROTOCOL, Call, Error, FrameError, Hello, Ready, Result
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def load(hello: Hello, module: str, name: str, directory: str) -> dict[tuple[str
     """
     if hello.protocol != PROTOCOL:
         raise DeclarationError(f"the node speaks protocol {hello.protocol}, this SDK {PROTOCOL}")
+    import_from_sources(directory)
     if directory not in sys.path:
         sys.path.insert(0, directory)
     found: Any = importlib.import_module(module)
@@ -181,19 +183,18 @@ def finish(connection: Connection, call: Call) -> None:
 
 def _keep_lines() -> None:
     """Let `print` write whole lines at once, and never fail for a character."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        reconfigure = getattr(stream, "reconfigure", None)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
         if reconfigure is None:
             continue
         try:
             reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-        except OSError:
-            # It was made in the template over what could be sought in, and is a pipe since the fork.
-            anew = open(  # noqa: SIM115 - it lives as long as the process
-                stream.fileno(), "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        except OSError:  # a fork's stream remembers that its template's could seek; this one is a pipe
+            stream = open(  # noqa: SIM115 - it lasts as long as the process
+                descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
             )
-            setattr(sys, name, anew)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 def _explain(error: BaseException) -> None:

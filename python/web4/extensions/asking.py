@@ -140,8 +140,10 @@ def guarded_since(before: Asks, now: Asks) -> tuple[AskChange, ...]:
 
 def shown(asks: Asks) -> list[tuple[str, str]]:
     """What is asked for as pairs of key and text, for a human; what is not asked for is left out."""
-    pairs = [(key.replace("_", " "), ", ".join(_texts(getattr(asks, key)))) for key in Asks.__struct_fields__]
-    return [(key, text) for key, text in pairs if text]
+    pairs = [(key.replace("_", " "), _texts(getattr(asks, key))) for key in Asks.__struct_fields__]
+    return [
+        (key, ", ".join(repr(one) if "," in one else one for one in texts)) for key, texts in pairs if texts
+    ]
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -197,6 +197,8 @@ class _Walk:
     def files(self, stamps: tuple[Stamp, ...]) -> dict[str, FileDigest]:
         """The digests of all files among `stamps`."""
         self._bytes = 0
+        if sum(one.size for one in stamps if stat.S_ISREG(one.mode)) > self._limits.bytes:
+            raise self._too_large(f"it holds more than {self._limits.bytes:,} bytes")
         return {one.path: self._file(one) for one in stamps if not stat.S_ISDIR(one.mode)}
 
     def _at(self, relative: str) -> str:

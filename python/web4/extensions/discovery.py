@@ -10,7 +10,7 @@ import msgspec
 
 from web4.extensions.errors import EnablingError, ExtensionError, ManifestError
 from web4.extensions.installed import installed_directories
-from web4.extensions.manifest_file import JSON_NAME, TOML_NAME
+from web4.extensions.manifest_file import JSON_NAME, TOML_NAME, shown_text
 from web4.extensions.reading import read_manifest
 
 if TYPE_CHECKING:
@@ -123,11 +123,11 @@ def _within(place: PlaceKind, path: str, *, wanted: bool) -> Iterator[_Candidate
                     names.append(entry.name)
     except FileNotFoundError:
         if wanted:
-            yield place, Path(path).name, None, ManifestError(f"{path} is not there")
+            yield place, Path(path).name, None, ManifestError(f"{shown_text(path)} is not there")
         return
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        yield place, Path(path).name, None, ManifestError(f"{path} cannot be searched: {reason}")
+        yield place, Path(path).name, None, ManifestError(f"{shown_text(path)} cannot be searched: {reason}")
         return
     except ManifestError as error:
         yield place, Path(path).name, None, error
@@ -141,8 +141,11 @@ def _holds_manifest(path: str) -> bool:
 
 
 def _read(place: PlaceKind, name: str, directory: str | None, error: ExtensionError | None) -> Found:
-    shown = "".join(one if one.isprintable() else "?" for one in name)
+    shown = shown_text(name)
     if directory is None:
+        return Found(shown, place, None, None, error)
+    if not directory.isprintable():
+        error = ManifestError(f"{shown_text(directory)}: the path is no plain text, and could not be shown")
         return Found(shown, place, None, None, error)
     try:
         manifest = read_manifest(Path(directory))

@@ -50,7 +50,7 @@ class EntryDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ManifestDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`web4-extension.toml` or `web4-extension.json`. `reading` says what must hold beside these types."""
+    """`web4-extension.toml` or `web4-extension.json`. More must hold than these types say: reading it tells."""
 
     schema: Literal[1]
     protocol: Literal[1]

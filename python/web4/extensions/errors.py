@@ -88,5 +88,11 @@ class WorkerStartError(ExtensionError):
             "extension_start_failed", "The process, its program or its module did not start.", "It is reaped."
         ),
         ErrorCode("extension_start_timeout", "It was not ready in time.", "Its whole tree is killed."),
+        ErrorCode(
+            "extension_protocol_error", "Its first words were not those of its manifest.", "It is killed."
+        ),
         ErrorCode("extension_unprotected", "A protection is missing (EXT-32).", "No line of it ran."),
+        ErrorCode(
+            "extension_changed", "Its files are not those that were enabled (EXT-7).", "It is not started."
+        ),
     )

@@ -46,10 +46,11 @@ def check_grants(manifest: Manifest, directory: str, node: NodePaths) -> None:
         node: See there.
 
     Raises:
-        ManifestError: `grant`; `field` is the path's key.
+        ManifestError: `grant`; `field` is the path's key, None when it is the extension's own directory.
     """
     homes = _homes() if manifest.sandbox.level == "strict" else frozenset()
     hidden = node.hidden
+    _check_own(directory, node, hidden)
     for access in ("read", "write"):
         for index, asked in enumerate(getattr(manifest.sandbox, access)):
             # Resolved again: a link may point elsewhere by now.
@@ -59,6 +60,18 @@ def check_grants(manifest: Manifest, directory: str, node: NodePaths) -> None:
                 raise ManifestError(
                     f"{path} is not granted: {reason}", code="grant", field=f"sandbox.{access}[{index}]"
                 )
+
+
+def _check_own(directory: str, node: NodePaths, hidden: Iterable[str]) -> None:
+    """Refuse a directory that a worker may not read all of: it always may read its own."""
+    kept = f"{os.path.realpath(node.data)}/extensions"
+    below = directory != kept and inside(directory, kept)
+    for own in (*hidden, _PROC):
+        if inside(own, directory) or (inside(directory, own) and not below):
+            raise ManifestError(
+                f"{directory} cannot be an extension's: {own} is the node's own, and a worker reads its directory",
+                code="grant",
+            )
 
 
 def _refused(

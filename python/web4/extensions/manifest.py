@@ -20,11 +20,18 @@ ExtensionName = Annotated[
         description="1 to 64 of a-z, 0-9, dot, underscore and hyphen; the first a letter.",
     ),
 ]
+PartName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$(?!\n)",
+        description="1 to 64 of letters, digits, dot, underscore and hyphen; the first a letter.",
+    ),
+]
 ToolName = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)",
-        description="As of an extension, but without a dot: `<extension>.<tool>` ends at the last one (EXT-8).",
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$(?!\n)",
+        description="Without a dot: `<extension>.<tool>` ends at the last one (EXT-8).",
     ),
 ]
 Version = Annotated[
@@ -43,10 +50,11 @@ Description = Annotated[
 ]
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=MAX_MILLISECONDS)]
 """A time, never zero, never unlimited (EXT-20)."""
-PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
+PathText = Annotated[str, msgspec.Meta(max_length=4_096, pattern=r"^[^\n\t]+$(?!\n)")]
+"""On one line, as it is shown: what is asked for could otherwise draw lines of its own (EXT-7)."""
 Variable = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$(?!\n)")]
 ToolPattern = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.*?!\[\]-]{1,128}$(?!\n)")]
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Word = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\n\t]+$(?!\n)")]
 
 FailMode = Literal["open", "closed"]
 Reuse = Literal["shared", "session", "call"]
@@ -78,9 +86,9 @@ HOOK_POINTS: Final = CLOSED_BY_DEFAULT | {
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command, service, workload or rule."""
+    """A command, service, workload or rule. A command's name has no dot either."""
 
-    name: ExtensionName
+    name: PartName
     description: Description
     input_schema: dict[str, Any] | None = None
     timeout_ms: Milliseconds | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import tomllib
 import unicodedata
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 
 TOML_NAME: Final = "web4-extension.toml"
 JSON_NAME: Final = "web4-extension.json"
-MAX_BYTES: Final = 512 * 1024
+MAX_BYTES: Final = 128 * 1024
 """Of the file (`=`)."""
 MAX_DEPTH: Final = 48
-_MISLEADING: Final = frozenset(
-    "\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-)
-"""Characters that reorder or hide text: what is shown to a human would not be what is there (EXT-7)."""
+_KEY_PART: Final = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
+_DEEP_KEY: Final = re.compile(f"(?<![A-Za-z0-9_-])(?:{_KEY_PART}){{{MAX_DEPTH}}}")
+"""A dotted key of too many parts: the parser's work grows with the square of them."""
+_JOINERS: Final = frozenset("\u200c\u200d")
+"""Invisible, and part of how some languages and emoji are written."""
+_HIDING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Categories of characters that reorder or hide text: a human, or a model, would be shown something else (EXT-7)."""
 
 
 def manifest_path(directory: Path) -> Path:
@@ -79,9 +83,9 @@ def parse_document(data: bytes, path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ManifestError(f"{path} is not UTF-8 text") from None
     try:
-        document = tomllib.loads(text) if path.name.endswith(".toml") else _json(text)
+        document = _toml(text) if path.name.endswith(".toml") else _json(text)
     except (ValueError, OverflowError) as error:
-        raise ManifestError(f"{path}: {_shown(str(error))}") from None
+        raise ManifestError(f"{path}: {shown_text(str(error))}") from None
     except RecursionError:
         raise ManifestError(f"{path}: more than {MAX_DEPTH} levels deep") from None
     if not isinstance(document, dict):
@@ -90,15 +94,31 @@ def parse_document(data: bytes, path: Path) -> dict[str, Any]:
     return document
 
 
+def read_document(path: Path) -> dict[str, Any]:
+    """Read and parse a manifest's file.
+
+    Raises:
+        ManifestError: See `read_bytes` and `parse_document`.
+    """
+    return parse_document(read_bytes(path), path)
+
+
+def _toml(text: str) -> Any:
+    if _DEEP_KEY.search(text):
+        raise RecursionError
+    return tomllib.loads(text)
+
+
 def _json(text: str) -> Any:
     return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    read = dict(pairs)
-    if len(read) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
+    read: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in read:
+            raise ValueError(f"the key {key[:100]!r} stands there twice")
+        read[key] = value
     return read
 
 
@@ -135,15 +155,15 @@ def _check_text(text: str, path: Path, field: str) -> None:
     if text.isascii() and text.isprintable():
         return
     for character in text:
-        if character in "\n\t":
+        if character in "\n\t" or character in _JOINERS:
             continue
-        if character in _MISLEADING or unicodedata.category(character) in {"Cc", "Cs"}:
+        if unicodedata.category(character) in _HIDING or 0xE0100 <= ord(character) <= 0xE01EF:
             raise ManifestError(
                 f"{path}: the character U+{ord(character):04X} hides or reorders what is shown",
-                field=_shown(field),
+                field=shown_text(field),
             )
 
 
-def _shown(text: str) -> str:
-    """Text of the file in a message: printable, and not long."""
+def shown_text(text: str) -> str:
+    """Text from outside in a message: printable, and not long."""
     return "".join(one if one.isprintable() else "?" for one in text[:200])

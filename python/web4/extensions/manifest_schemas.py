@@ -12,7 +12,9 @@ from web4.extensions.errors import ManifestError
 MAX_SCHEMA: Final = 64 * 1024
 """Bytes of one schema as JSON (`=`)."""
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_REFERENCES: Final = ("$ref", "$dynamicRef")
+_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
+_PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 21)
+"""An engine without backtracking: no pattern of an extension can keep the node busy."""
 
 
 def check_schema(schema: dict[str, Any], field: str, *, of_object: bool) -> None:
@@ -35,8 +37,8 @@ def check_schema(schema: dict[str, Any], field: str, *, of_object: bool) -> None
         raise ManifestError("the arguments are an object: `type` must be `object`", field=f"{field}.type")
     _refuse_outside(schema, field)
     try:
-        jsonschema_rs.Draft202012Validator(schema, retriever=_nothing)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        jsonschema_rs.Draft202012Validator(schema, retriever=_nothing, pattern_options=_PATTERNS)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:  # the library's are ValueErrors
         reason = str(error).partition("\n")[0][:300]
         raise ManifestError(f"no schema of JSON Schema 2020-12: {reason}", field=field) from None
 
@@ -46,7 +48,7 @@ def _refuse_outside(value: Any, field: str) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             if key in _REFERENCES and isinstance(inner, str) and not inner.startswith("#"):
-                raise ManifestError("a schema refers to itself only: `#…`", field=f"{field}.{key}")
+                raise ManifestError("a schema refers to itself only: `#…`", field=f"{field}.{key}"[:200])
             _refuse_outside(inner, f"{field}.{key}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):

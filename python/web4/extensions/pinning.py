@@ -40,8 +40,10 @@ def read_pinned(directory: str | os.PathLike[str], limits: TreeLimits | None = N
         ManifestError: See `read_manifest`.
         TreeError: See `tree_digest`; `tree_restless` when the manifest is another than the one just read.
     """
-    root = Path(os.path.realpath(directory))
     try:
+        root = Path(os.path.realpath(directory))
+        if not str(root).isprintable():
+            raise ManifestError("the extension's path is no plain text: it could not be shown")
         path = manifest_path(root)
         tree = tree_digest(root, limits)
         data = read_bytes(path)

@@ -11,7 +11,7 @@ import msgspec
 from web4.extensions.document import ManifestDocument
 from web4.extensions.errors import ManifestError
 from web4.extensions.manifest import HOOK_POINTS, Manifest, SandboxWish
-from web4.extensions.manifest_file import manifest_path, parse_document, read_bytes
+from web4.extensions.manifest_file import manifest_path, read_document
 from web4.extensions.manifest_schemas import check_schema
 from web4.extensions.unknown_keys import field_of, first_unknown_key, nearest
 from web4.worker.request import PROTECTIONS, CommandEntry, PythonEntry
@@ -40,7 +40,7 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     try:
         root = Path(os.path.realpath(directory))
         path = manifest_path(root)
-        return manifest_of(parse_document(read_bytes(path), path), root)
+        return manifest_of(read_document(path), root)
     except (OSError, ValueError) as error:  # a path that is none, a directory that may not be entered
         raise ManifestError(f"the extension cannot be read: {type(error).__name__}") from None
 
@@ -49,7 +49,7 @@ def manifest_of(document: dict[str, Any], directory: Path) -> Manifest:
     """Check what a manifest's file holds.
 
     Args:
-        document: As `parse_document` gives it.
+        document: As `read_document` gives it.
         directory: The extension's, absolute and resolved.
 
     Raises:

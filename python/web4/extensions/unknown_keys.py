@@ -42,7 +42,7 @@ def first_unknown_key(document: Any, kind: type[msgspec.Struct], at: str = "") -
     for key, value in document.items():
         field = f"{at}.{key}" if at else str(key)
         if key not in fields:
-            return UnknownKey(field, nearest(str(key), list(fields)))
+            return UnknownKey(field[:200], nearest(str(key), list(fields)))
         struct = _struct_of(fields[key])
         if struct is None:
             continue

@@ -67,7 +67,7 @@ def start(request: WorkerRequest, sources: tuple[int, ...], serve: str) -> NoRet
 def _enter(request: WorkerRequest) -> Protections:
     os.set_inheritable(descriptors.REPORT, False)
     if not request.warden:  # which has joined them for both
-        groups.join(request.groups, request.limits)
+        groups.join(request.groups)
     os.setsid()
     os.environ.clear()
     os.environ.update(request.environment)

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import pwd
+import stat
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -62,7 +63,8 @@ DEVICES: Final = {
 ITSELF: Final = "/proc/self"
 _HOMES: Final = ("/home", "/root")
 
-Identity = tuple[int, int]
+Identity = tuple[int, int, bool]
+"""Device, number, and whether it is a directory."""
 
 
 class Place(NamedTuple):
@@ -127,7 +129,7 @@ def system_places(hidden: tuple[str, ...], *, execute: bool) -> tuple[Place, ...
     here = tuple(one for one in found if one.known)
     judge = Judge(hidden, "what no worker may read")
     for one in here:
-        judge.look_at(one, one.path, one.known)
+        judge.look(one, one.path, one.known)
     return here
 
 
@@ -170,19 +172,12 @@ class Judge:
         self._what = what
         self._itself, self._above = _identities(names)
 
-    def look(self, place: Place, descriptor: int) -> None:
-        """Judge an open path.
+    def look(self, place: Place, real: str, identity: Identity | None) -> None:
+        """Judge a path by its real name and what it is.
 
         Raises:
             Unprotected: It covers what is out of bounds, or lies in it and is not the worker's own.
         """
-        found = os.fstat(descriptor)
-        identity = (found.st_dev, found.st_ino)
-        if identity != place.known:
-            self.look_at(place, _real_path(place.path, descriptor), identity)
-
-    def look_at(self, place: Place, real: str, identity: Identity | None) -> None:
-        """Judge a path by its real name and what it is. Raises as `look`."""
         if identity in self._above or any(within(one, real) for one in self._names):
             raise Unprotected(f"{place.path} covers {self._what}")
         if place.own:
@@ -216,13 +211,22 @@ def _upwards(path: str) -> Iterator[str]:
 
 def _identity(path: str) -> Identity | None:
     try:
-        found = os.stat(path)  # noqa: PTH116
+        return identity_of(path)
     except OSError:
         return None
-    return (found.st_dev, found.st_ino)
 
 
-def _real_path(path: str, descriptor: int) -> str:
+def identity_of(opened: int | str) -> Identity:
+    """What a path or descriptor is.
+
+    Raises:
+        OSError: There is none.
+    """
+    found = os.stat(opened)  # noqa: PTH116
+    return (found.st_dev, found.st_ino, stat.S_ISDIR(found.st_mode))
+
+
+def real_path(path: str, descriptor: int) -> str:
     """The kernel's own name of an open path."""
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
