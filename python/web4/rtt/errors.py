@@ -34,6 +34,7 @@ class HandshakeError(RttError):
         ErrorCode("stale_epoch", "a newer carrier has the session", "final for this carrier"),
         ErrorCode("bad_cursor", "the peer denies what it had acknowledged", "final; the session is lost"),
         ErrorCode("refused", "the peer refused for a reason unknown here", "final"),
+        ErrorCode("alert", "TLS was ended by an alert that proves nothing", "the carrier is closed"),
         ErrorCode("alpn", "the peer did not agree to web4-rtt/1", "the carrier is closed"),
         ErrorCode("tls_version", "the peer does not speak TLS 1.3", "the carrier is closed"),
         ErrorCode(

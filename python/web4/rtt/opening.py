@@ -129,6 +129,7 @@ def opening_error(error: CoreError, proven: str | None) -> RttError:
         case "violation" if error.code not in known:
             return ProtocolError(text, peer=peer)
         case _:
-            # A stream that ends is a carrier that failed, whatever TLS calls it.
-            code = error.code if error.code in known else "unreachable"
-            return HandshakeError(text, code=code, peer=peer)
+            # A stream that ends is a carrier that failed, whatever TLS calls it. So is one that an alert ended: whoever
+            # is on the path can write that, and only the peer itself can refuse (RTT-49).
+            named = "alert" if error.code == "refused" else error.code
+            return HandshakeError(text, code=named if named in known else "unreachable", peer=peer)
