@@ -97,7 +97,7 @@ class PlainProcess:
             network="allowed",
             signals="off",
             cgroup="off",
-            tree_kill="best_effort",
+            tree_kill="single_process",
             memory=cast("Any", memory),
             processes="off",
             parent_death=False,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from web4.extensions.evidence import cause_of, describe
 from web4.extensions.outcome import CallOutcome
 
@@ -22,7 +24,7 @@ def by_evidence(
         if exited.reason == ending.code:
             return ending  # it lived on behind a closed socket: what was said stands
         reason = f"it was ended: {exited.reason}"
-        return ending._replace(outcome="killed", code="worker_lost", reason=reason, retryable=True)
+        return replace(ending, outcome="killed", code="worker_lost", reason=reason, retryable=True)
     cause = cause_of(
         exited,
         memory_by=conversation.process.protections.memory,
@@ -31,8 +33,8 @@ def by_evidence(
         stderr=stderr,
     )
     if ending.code == "worker_lost" and cause.code == "extension_crashed":
-        return ending._replace(reason=f"the worker {describe(exited)} before it had taken the call")
-    return ending._replace(code=cause.code, outcome=cause.outcome, reason=cause.reason, retryable=False)
+        return replace(ending, reason=f"the worker {describe(exited)} before it had taken the call")
+    return replace(ending, code=cause.code, outcome=cause.outcome, reason=cause.reason, retryable=False)
 
 
 def envelope(
