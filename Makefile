@@ -7,7 +7,7 @@ RUFF_PATHS := python scripts tests
 
 .PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills soak clean
 
-demo: $(VENV)/.built
+demo: $(VENV)/.built $(VENV)/.demo
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
 
 test: test-rust test-python
@@ -111,6 +111,7 @@ bench: $(VENV)/.built $(VENV)/.test bench-peers
 	$(BIN)/python -m scripts.bench.envelope
 	$(BENCH_ENV)/bin/python -m scripts.bench.transport --rounds 5 --warm-up 0.5 --seconds 1 --samples 20000 --robustness
 	$(BENCH_ENV)/bin/python -m scripts.bench.journal
+	$(BENCH_ENV)/bin/python -m scripts.bench.workers
 
 bench-peers: $(BENCH_ENV)/.built $(BENCH_ENV)/.nats-server
 
@@ -118,6 +119,7 @@ bench-smoke: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m scripts.bench.envelope --rounds 3 --repeats 10
 	$(BIN)/python -m scripts.bench.transport --quick
 	$(BIN)/python -m scripts.bench.journal --quick
+	$(BIN)/python -m scripts.bench.workers --quick
 
 clean:
 	rm -rf $(VENV) target dist
@@ -135,6 +137,10 @@ $(VENV)/.venv:
 $(VENV)/.built: $(VENV)/.venv $(RUST_SOURCES)
 	@echo "==> building the native core (release); the first time takes a minute or two"
 	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.venv pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group demo
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.venv pyproject.toml

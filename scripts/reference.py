@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import web4
+from web4.extensions.document import manifest_schema
 from web4.foundation.errors import Web4Error
 from web4.protocols.cip.schemas import json_schemas as cip_schemas
 
@@ -67,6 +68,7 @@ def schema_page(schema: dict[str, Any]) -> str:
 def pages() -> dict[str, str]:
     """Make every page; name and content."""
     schemas = {f"schemas/cip/{name}.json": schema_page(schema) for name, schema in cip_schemas().items()}
+    schemas["schemas/extensions/manifest.json"] = schema_page(manifest_schema())
     return {"errors.md": errors_page(), **schemas}
 
 

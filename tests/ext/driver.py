@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
+    from typing import Self
 
 One = TypeVar("One", bound=Frame)
 LONG = 30.0
@@ -53,16 +54,19 @@ class Driver:
                 stderr=subprocess.PIPE,
                 text=True,
             )
-        told: dict[str, Any] = {"config": {"colour": "red"}, "limits": {"memory_mb": 256}, "tmp": "/tmp/w"}
-        self.send(
-            Hello(
-                **({"protocol": 1, "extension": extension, "version": "1.0.0"} | told | hello),
-                worker_id="worker-1",
-                generation=1,
-            )
-        )
+        told: dict[str, Any] = {
+            "protocol": 1,
+            "extension": extension,
+            "version": "1.0.0",
+            "worker_id": "worker-1",
+            "generation": 1,
+            "config": {"colour": "red"},
+            "limits": {"memory_mb": 256},
+            "tmp": "/tmp/w",
+        }
+        self.send(Hello(**(told | hello)))
 
-    def __enter__(self) -> Driver:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -13,7 +13,9 @@ from web4.extensions.manifest import CLOSED_BY_DEFAULT, HOOK_POINTS
 
 def test_ext_10_the_sdk_and_the_manifest_know_the_same_points() -> None:
     assert set(hooks.QUESTIONS) == set(hooks.ANSWERS) == HOOK_POINTS
-    guarded = {point for point in HOOK_POINTS if point.startswith("before_") and point != "before_agent_start"}
+    guarded = {
+        point for point in HOOK_POINTS if point.startswith("before_") and point != "before_agent_start"
+    }
     assert guarded == {point for point in CLOSED_BY_DEFAULT if point.startswith("before_")}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime  # noqa: TC003 - resolved at run time
 import enum
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
@@ -190,7 +190,7 @@ def test_ext_43_hooks_and_other_parts_fit_the_manifest() -> None:
     def say() -> dict[str, int]:
         return {}
 
-    @ext.rule(version="2")
+    @ext.rule(version="2.0.0")
     def judge(commit: Any) -> list[Any]:
         """Judge."""
         return []
@@ -235,7 +235,9 @@ def test_ext_5_names_that_are_none_and_names_twice_are_refused() -> None:
 
 def test_ext_43_docstrings_of_every_shape() -> None:
     assert split_docstring(None) == ("", {})
-    assert split_docstring("One.\n\nArgs:\n    a: First.\n    *rest: All\n        the rest.\n\nReturns:\n    x: no.") == (
+    assert split_docstring(
+        "One.\n\nArgs:\n    a: First.\n    *rest: All\n        the rest.\n\nReturns:\n    x: no."
+    ) == (
         "One.",
         {"a": "First.", "rest": "All the rest."},
     )

@@ -223,8 +223,9 @@ def test_ext_43_arguments_come_in_the_types_of_the_annotations(shared: Driver) -
         error = shared.fail("tool", "types", arguments | bad)
         assert (error.code, error.side_effects) == ("arguments", False)
         assert re.search(said, error.message), error.message
-    for none in ([], None, "x", 3):
-        assert shared.fail("tool", "types", none).code == "arguments"
+    nothing: list[Any] = [[], None, "x", 3]
+    for one in nothing:
+        assert shared.fail("tool", "types", one).code == "arguments"
 
 
 def test_ext_16_a_context_says_where_the_call_comes_from(shared: Driver) -> None:
@@ -273,7 +274,7 @@ def test_ext_43_a_traceback_is_trimmed_to_the_extension_and_shows_no_values(shar
     assert error.message == "RuntimeError: on top"
     lines = error.data["traceback"]
     assert lines[0].startswith("extension.py:")
-    assert lines[0].endswith("in fail: raise RuntimeError(\"on top\") from error")
+    assert lines[0].endswith('in fail: raise RuntimeError("on top") from error')
     assert lines[1] == "because of ValueError: the bottom"
     assert len(lines) == 2 + 8
     assert "hunter2" not in repr(error)
@@ -350,7 +351,9 @@ def test_ext_18_questions_are_sent_at_once_and_answered_in_any_order(shared: Dri
     never = shared.expect(UiRequest)
     value = shared.expect(Result).value
     assert value == [["answered", "b", True], ["answered", False, False], ["timed_out", None, False]]
-    shared.send(UiAnswer(request_id=never.request_id, outcome="answered", value=True))  # nobody waits: no harm
+    shared.send(
+        UiAnswer(request_id=never.request_id, outcome="answered", value=True)
+    )  # nobody waits: no harm
 
 
 def test_ext_19_a_question_ends_when_its_call_is_cancelled(shared: Driver) -> None:

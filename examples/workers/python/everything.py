@@ -15,6 +15,7 @@ from web4.ext import (
     Commit,
     Context,
     Extension,
+    Failure,
     Handled,
     Issue,
     LoopStep,
@@ -44,6 +45,20 @@ class Echoed:
 def echo(text: str) -> Echoed:
     """Say it again."""
     return Echoed(text)
+
+
+@ext.tool
+def count(ctx: Context, count: int) -> int:
+    """Count, as progress."""
+    for number in range(count):
+        ctx.progress(data=number)
+    return count
+
+
+@ext.tool
+def fail() -> None:
+    """Fail."""
+    raise Failure("broken", "it is broken", retryable=True, side_effects=False)
 
 
 @ext.tool
@@ -81,14 +96,14 @@ def greet(name: str) -> str:
 
 
 @ext.workload
-def count(ctx: Context, request: Any) -> dict[str, bool]:
+def tokens(ctx: Context, request: Any) -> dict[str, bool]:
     """Count to three, as events of the turn."""
     for number in range(1, 4):
         ctx.emit("token_delta", {"text": str(number)})
     return {"accepted": bool(ctx.intent({"type": "note"}).wait())}
 
 
-@ext.rule(version="1")
+@ext.rule(version="1.0.0")
 def shouting(ctx: Context, commit: Commit) -> list[Issue]:
     """Object to turns that end with an exclamation mark."""
     if commit.turn["text"].endswith("!"):

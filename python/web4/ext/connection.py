@@ -29,6 +29,7 @@ from web4.worker.frames import (
     UiAnswer,
     decode_to_worker,
     encode,
+    length_of,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ class Connection:
         self._buffer = bytearray(_READ)
         self._view = memoryview(self._buffer)
         self._reader = FrameReader()
+        self.buffered = False
+        """Whether something was read that nobody has taken."""
+        # Looked up once: these are half of what a call costs here.
+        self._send = self._socket.send
+        self._recv_into = self._socket.recv_into
         self._sending = threading.Lock()
         self._reading = threading.Lock()
         self._thread = threading.get_ident()
@@ -113,42 +119,66 @@ class Connection:
         data = encode(frame)
         try:
             with self._sending:
-                self._socket.sendall(data)
+                sent = self._send(data)
+                if sent < len(data):
+                    self._socket.sendall(memoryview(data)[sent:])
         except OSError as error:
             raise NodeGoneError(str(error)) from None
 
     # --- reading ----------------------------------------------------------------------------------------------
 
-    def receive(self, *, wait: bool = True) -> ToWorker | None:
-        """The next frame. None when there is none yet and `wait` is false.
+    def receive(self, flags: int = 0) -> ToWorker | None:
+        """The next frame. None when there is none yet and `flags` says not to wait.
 
         Raises:
             NodeBrokenError: What came is no frame of the protocol.
             NodeGoneError: The socket has ended.
         """
         try:
-            return self._receive(wait)
+            if not self.buffered:
+                count = self._recv_into(self._buffer, 0, flags)
+                if count > HEADER and length_of(self._buffer) == count - HEADER:
+                    return decode_to_worker(self._view[HEADER:count])  # a frame and no more: no copy of it
+                self._feed(count)
+            while (body := self._reader.next()) is None:
+                self._feed(self._recv_into(self._buffer, 0, flags))
+            self.buffered = len(self._reader) > 0
+            return decode_to_worker(body)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise NodeGoneError(str(error)) from None
         except FrameError as error:
             raise NodeBrokenError(str(error)) from None
 
-    def _receive(self, wait: bool) -> ToWorker | None:
-        reader = self._reader
-        while True:
-            if len(reader):
-                body = reader.next()
-                if body is not None:
-                    return decode_to_worker(body)
-            try:
-                count = self._socket.recv_into(self._buffer, 0, 0 if wait else socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return None
-            except OSError as error:
-                raise NodeGoneError(str(error)) from None
-            if not count:
-                raise NodeGoneError("the socket has ended")
-            if not len(reader) and count > HEADER and int.from_bytes(self._buffer[:HEADER]) == count - HEADER:
-                return decode_to_worker(self._view[HEADER:count])  # one frame and nothing else: no copy of it
-            reader.feed(self._view[:count])
+    def _feed(self, count: int) -> None:
+        if not count:
+            raise NodeGoneError("the socket has ended")
+        self.buffered = True
+        self._reader.feed(self._view[:count])
+
+    def next(self, flags: int = 0) -> ToWorker | None:
+        """The next call that waits here, else the next frame; see `receive`. A call behind a drain is not taken."""
+        with self._reading:
+            if self.calls:
+                return self.calls.popleft()
+            frame = self.receive(flags)
+            while self.draining and type(frame) is Call:
+                frame = self.receive(flags)
+            return frame
+
+    def poll(self) -> None:
+        """Take whatever has come, without waiting. How a plain handler learns that it is cancelled."""
+        if not self._reading.acquire(blocking=False):
+            return  # another thread reads; what it takes shows here too
+        try:
+            while len(self.calls) < WAITING_CALLS:
+                frame = self.receive(socket.MSG_DONTWAIT)
+                if frame is None:
+                    return
+                self.take(frame)
+        finally:
+            self._reading.release()
 
     def take(self, frame: ToWorker) -> None:
         """Do what a frame says that asks for no handler now; a call is put with those that wait."""
@@ -167,26 +197,6 @@ class Connection:
             self.draining = True
         elif isinstance(frame, Hello):
             raise NodeBrokenError("a second hello")
-
-    def next(self, *, wait: bool = True) -> ToWorker | None:
-        """The next call that waits here, else the next frame; see `receive`."""
-        with self._reading:
-            if self.calls:
-                return self.calls.popleft()
-            return self.receive(wait=wait)
-
-    def poll(self) -> None:
-        """Take whatever has come, without waiting. How a plain handler learns that it is cancelled."""
-        if not self._reading.acquire(blocking=False):
-            return  # another thread reads; what it takes shows here too
-        try:
-            while len(self.calls) < WAITING_CALLS:
-                frame = self.receive(wait=False)
-                if frame is None:
-                    return
-                self.take(frame)
-        finally:
-            self._reading.release()
 
     def _cancel(self, call_id: str) -> None:
         if call_id not in self.open:

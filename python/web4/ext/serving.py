@@ -6,7 +6,6 @@ and one write; with an async handler it is a Trio program, which costs an import
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,7 @@ from web4.ext.connection import Connection
 from web4.ext.context import Context
 from web4.ext.extension import Extension
 from web4.ext.failures import DeclarationError, Failure, NodeBrokenError, NodeGoneError, error_frame
+from web4.ext.sources import import_from_sources
 from web4.worker.frames import PROTOCOL, Call, Error, FrameError, Hello, Ready, Result
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def load(hello: Hello, module: str, name: str, directory: str) -> dict[tuple[str
     """
     if hello.protocol != PROTOCOL:
         raise DeclarationError(f"the node speaks protocol {hello.protocol}, this SDK {PROTOCOL}")
+    import_from_sources(directory)
     if directory not in sys.path:
         sys.path.insert(0, directory)
     found: Any = importlib.import_module(module)
@@ -174,16 +175,26 @@ def send_answer(connection: Connection, answer: Result | Error) -> None:
 def finish(connection: Connection, call: Call) -> None:
     """Forget a call. What its handler printed goes before its answer."""
     connection.closed(call.id)
-    with contextlib.suppress(Exception):  # the extension may have closed or replaced it
+    try:  # noqa: SIM105 - a context manager costs as much as the rest of this function
         sys.stdout.flush()
+    except Exception:  # noqa: S110 - the extension may have closed or replaced it, and it is only the log
+        pass
 
 
 def _keep_lines() -> None:
     """Let `print` write whole lines at once, and never fail for a character."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
+        if reconfigure is None:
+            continue
+        try:
             reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        except OSError:  # a fork's stream remembers that its template's could seek; this one is a pipe
+            stream = open(  # noqa: SIM115 - it lasts as long as the process
+                descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+            )
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 def _explain(error: BaseException) -> None:

@@ -1,12 +1,13 @@
 """The loop of a worker that has an async handler. The only module of the SDK that imports Trio.
 
-One task reads; each call of an async handler is a task of the nursery beside it. Plain handlers run in the reading
-task itself, as they would without Trio, and look for what has come when they ask whether they are cancelled.
+Plain handlers run in it as they would without Trio, and look for what has come when they ask whether they are
+cancelled.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -18,7 +19,7 @@ from web4.worker.frames import Call
 if TYPE_CHECKING:
     from web4.ext.connection import Answer, Connection
     from web4.ext.operations import Operation
-    from web4.worker.frames import Error, Result
+    from web4.worker.frames import Error, Result, ToWorker
 
 Operations = dict[tuple[str, str], "Operation"]
 
@@ -35,46 +36,76 @@ def run(connection: Connection, operations: Operations) -> None:
 
 
 class _Loop:
-    """One worker's calls."""
+    """One worker's calls.
+
+    The main task reads and runs handlers itself, one after another. While no call is open nothing of the extension
+    runs, so it reads as a plain worker does, blocking, and a handler that does not wait costs what a plain one costs.
+    Once a handler waits, the watching task reads beside it: cancels, answers, and calls that come on top.
+    """
 
     def __init__(self, connection: Connection, operations: Operations) -> None:
         self._connection = connection
         self._operations = operations
-        self._reading = trio.CancelScope()
+        self._quiet = trio.Event()
 
     async def serve(self) -> BaseException | None:
         """Read and answer until the connection is drained; why it ended sooner, if it did."""
         ended: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
-                with self._reading:
-                    await self._read(nursery)
+                nursery.start_soon(self._watch, nursery)
+                await self._run(nursery)
+                nursery.cancel_scope.cancel()
         except* NodeGoneError as group:
             ended = group
             while isinstance(ended, BaseExceptionGroup):
                 ended = ended.exceptions[0]
         return ended
 
-    async def _read(self, nursery: trio.Nursery) -> None:
+    async def _run(self, nursery: trio.Nursery) -> None:
         connection = self._connection
-        # A drained worker reads on while calls are open: they may be cancelled, or wait for an answer.
-        while not connection.draining or connection.calls or connection.open:
-            frame = connection.next(wait=False)
-            if frame is None:
-                await trio.lowlevel.wait_readable(connection)
-            elif type(frame) is not Call:
-                connection.take(frame)
-            elif self._is_async(frame):
-                # Open before it runs: a cancel may be read before its task is.
-                scope = trio.CancelScope()
-                connection.opened(frame.id, scope)
-                nursery.start_soon(self._answer, frame, scope)
-            else:
-                send_answer(connection, answer_plain(connection, self._operations, frame))
+        while True:
+            while connection.open:
+                self._quiet = trio.Event()
+                await self._quiet.wait()
+            if connection.draining and not connection.calls:
+                return
+            frame = connection.next()
+            if frame is not None and not self._take(frame):
+                call = cast("Call", frame)
+                scope = self._open(call)
+                if connection.buffered:  # what came along with the call wakes nobody
+                    self._read(nursery)
+                await self._answer(call, scope)
 
-    def _is_async(self, call: Call) -> bool:
-        operation = self._operations.get((call.kind, call.name))
-        return operation is not None and operation.is_async
+    async def _watch(self, nursery: trio.Nursery) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._connection)
+            self._read(nursery)
+
+    def _read(self, nursery: trio.Nursery) -> None:
+        """Take what there is; nothing, if the main task has read it meanwhile."""
+        while (frame := self._connection.next(socket.MSG_DONTWAIT)) is not None:
+            if not self._take(frame):
+                call = cast("Call", frame)
+                nursery.start_soon(self._answer, call, self._open(call))
+
+    def _take(self, frame: ToWorker) -> bool:
+        """Do what a frame says, unless it calls an async handler."""
+        if type(frame) is not Call:
+            self._connection.take(frame)
+            return True
+        operation = self._operations.get((frame.kind, frame.name))
+        if operation is not None and operation.is_async:
+            return False
+        send_answer(self._connection, answer_plain(self._connection, self._operations, frame))
+        return True
+
+    def _open(self, call: Call) -> trio.CancelScope:
+        # Open before its task runs: a cancel may be read first.
+        scope = trio.CancelScope()
+        self._connection.opened(call.id, scope)
+        return scope
 
     async def _answer(self, call: Call, scope: trio.CancelScope) -> None:
         connection = self._connection
@@ -93,13 +124,12 @@ class _Loop:
                 frame = error_frame(call.id, own, context.side_effects)
             except BaseException as error:  # SystemExit and its like end the call, not the worker
                 frame = error_frame(call.id, error, context.side_effects)
-            finally:
-                finish(connection, call)
+        finish(connection, call)
         if frame is None:
             frame = error_frame(call.id, Cancelled(), context.side_effects)
         send_answer(connection, frame)
-        if connection.draining and not connection.open and not connection.calls:
-            self._reading.cancel()
+        if not connection.open:
+            self._quiet.set()
 
 
 async def wait_for(connection: Connection, asked: str) -> Answer:

@@ -38,6 +38,31 @@ class EnablingError(ExtensionError):
         ErrorCode(
             "digest_changed", "It is not what was shown when it was to be enabled.", "It is not enabled."
         ),
+        ErrorCode("changed", "It is not what was enabled (EXT-7).", "It is not started."),
+        ErrorCode("too_many", "As many extensions as a node takes are enabled.", "It is not enabled."),
+    )
+
+
+class TreeError(ExtensionError):
+    """A directory of an extension that cannot be pinned (EXT-7)."""
+
+    codes = (
+        ErrorCode("tree_unreadable", "Something in it cannot be read, or is gone.", "It is not enabled."),
+        ErrorCode("tree_special", "A pipe, a socket or a device is in it.", "It is not enabled."),
+        ErrorCode("tree_escape", "A link in it leads out, or to what is not pinned.", "It is not enabled."),
+        ErrorCode("tree_name", "A name in it is no plain text.", "It is not enabled."),
+        ErrorCode("tree_too_large", "It holds more than a bound allows.", "It is not enabled."),
+        ErrorCode("tree_restless", "It changes while it is read.", "It is not enabled."),
+    )
+
+
+class ExtensionsConfigurationError(ExtensionError):
+    """What `web4.toml` says of extensions does not fit (UX-36). Names the key, and the line if it is found."""
+
+    codes = (
+        ErrorCode(
+            "configuration", "The file is unreadable, or a key or value does not fit.", "Nothing is started."
+        ),
     )
 
 
@@ -67,4 +92,7 @@ class WorkerStartError(ExtensionError):
             "extension_protocol_error", "Its first words were not those of its manifest.", "It is killed."
         ),
         ErrorCode("extension_unprotected", "A protection is missing (EXT-32).", "No line of it ran."),
+        ErrorCode(
+            "extension_changed", "Its files are not those that were enabled (EXT-7).", "It is not started."
+        ),
     )

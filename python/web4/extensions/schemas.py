@@ -7,6 +7,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from web4.extensions.errors import ManifestError
+from web4.extensions.misfit import Misfit, describe, found
 
 _LONGEST: Final = 300
 """Characters of a complaint."""
@@ -39,6 +40,16 @@ class Schema:
         where = "/".join(str(step) for step in error.instance_path) or "the whole"
         rule = "/".join(str(step) for step in error.schema_path)
         return f"{where} breaks {rule}"[:_LONGEST]
+
+    def misfit(self, value: Any) -> Misfit | None:
+        """The first thing of `value` that does not fit, for whoever wrote it; None if it does."""
+        try:
+            if self._validator.is_valid(value):
+                return None
+            error = next(self._validator.iter_errors(value), None)
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return Misfit("", "JSON values", "what is none")
+        return Misfit("", "another value", found(value)) if error is None else describe(error, self.source)
 
 
 def compile_schema(schema: dict[str, Any], *, field: str) -> Schema:

@@ -5,6 +5,7 @@ Both sides use these types, so neither can drift. Reading is sans-I/O: bytes go 
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Final, Literal
 
 import msgspec
@@ -197,7 +198,7 @@ def _refuse(code: int, _data: memoryview) -> Any:
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _TO_WORKER: Final = msgspec.msgpack.Decoder(ToWorker, ext_hook=_refuse)
 _TO_NODE: Final = msgspec.msgpack.Decoder(ToNode, ext_hook=_refuse)
-_HEAD: Final = b"\0\0\0\0"
+_LENGTH: Final = struct.Struct(">I")  # half the time of int.from_bytes
 
 
 def encode(frame: Frame, *, limit: int = MAX_FRAME) -> bytearray:
@@ -206,7 +207,7 @@ def encode(frame: Frame, *, limit: int = MAX_FRAME) -> bytearray:
     Raises:
         FrameError: It is longer than `limit` bytes, or holds what msgpack cannot say.
     """
-    buffer = bytearray(_HEAD)
+    buffer = bytearray(HEADER)
     try:
         _ENCODER.encode_into(frame, buffer, HEADER)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -214,8 +215,14 @@ def encode(frame: Frame, *, limit: int = MAX_FRAME) -> bytearray:
     length = len(buffer) - HEADER
     if length > limit:
         raise FrameError(f"{length} bytes are more than the {limit} of a frame")
-    buffer[:HEADER] = length.to_bytes(HEADER, "big")
+    _LENGTH.pack_into(buffer, 0, length)
     return buffer
+
+
+def length_of(buffer: bytes | bytearray | memoryview, start: int = 0) -> int:
+    """The length that stands at `start`: of the body that follows it."""
+    length: int = _LENGTH.unpack_from(buffer, start)[0]
+    return length
 
 
 def decode_to_node(body: bytes | bytearray | memoryview) -> ToNode:
@@ -277,7 +284,7 @@ class FrameReader:
         start, buffer = self._start, self._buffer
         if len(buffer) - start < HEADER:
             return None
-        length = int.from_bytes(buffer[start : start + HEADER], "big")
+        length = length_of(buffer, start)
         if not 0 < length <= self._limit:
             raise FrameError(f"a frame of {length} bytes; the limit is {self._limit}")
         end = start + HEADER + length

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from web4.worker.request import Limits
 
 
-def join(directories: Sequence[str], limits: Limits, *, extra: int = 0) -> None:
-    """Make the groups at `directories`, set `limits`, and enter them. One that cannot be had is left out.
+def make(directories: Sequence[str], limits: Limits, *, extra: int = 0) -> str | None:
+    """Make the groups at `directories` and set `limits`. One that cannot be made is left out.
 
     Args:
         directories: Each of a hierarchy of its own; none exists, their parents do.
         limits: Of the tree. Where the number of processes is bound, threads count as such.
         extra: Processes beyond the limit: the warden.
+
+    Returns:
+        The one of version 2, into which a process can be forked.
     """
     settings = {
         "memory.max": limits.memory,
@@ -27,31 +30,66 @@ def join(directories: Sequence[str], limits: Limits, *, extra: int = 0) -> None:
     }
     if limits.processes > 1:  # one alone is kept by seccomp, which lets threads be
         settings["pids.max"] = limits.processes + extra
+    second = None
     for directory in directories:
-        _enter(directory, settings)
+        try:
+            os.mkdir(directory, 0o700)
+        except OSError:
+            continue
+        for name, value in settings.items():
+            _write(f"{directory}/{name}", str(value))
+        if os.path.exists(f"{directory}/cgroup.events"):
+            second = directory
+    return second
+
+
+def join(directories: Sequence[str]) -> None:
+    """Enter the groups at `directories`; remove one that cannot be entered, so that nobody takes it for joined.
+
+    To write to `tasks` moves the one thread that writes, which takes no lock of the whole machine. The file of whole
+    processes, all there is in version 2, does: it may wait for 10 ms.
+    """
+    for directory in directories:
+        if (
+            _inside(directory)
+            or _write(f"{directory}/tasks", "0")
+            or _write(f"{directory}/cgroup.procs", "0")
+        ):
+            continue
+        try:
+            os.rmdir(directory)
+        except OSError:
+            continue
+
+
+def remove(directories: Sequence[str]) -> None:
+    """Remove groups that nobody came to be in."""
+    for directory in directories:
+        try:
+            os.rmdir(directory)
+        except OSError:
+            continue
+
+
+def _inside(directory: str) -> bool:
+    """Whether this process was forked into the group, which only one of version 2 can be."""
+    try:
+        with open(f"{directory}/cgroup.procs", "rb", buffering=0) as file:
+            return bool(file.read(64)) and not os.path.exists(f"{directory}/tasks")
+    except OSError:
+        return False
 
 
 def bounded(directories: Sequence[str]) -> bool:
     """Whether the number of processes in one of the groups is bound."""
     for directory in directories:
         try:
-            with open(f"{directory}/pids.max", "rb", buffering=0) as file:  # noqa: PTH123 - no pathlib in a worker
+            with open(f"{directory}/pids.max", "rb", buffering=0) as file:
                 if file.read(32).strip().isdigit():
                     return True
         except OSError:
             continue
     return False
-
-
-def _enter(directory: str, settings: dict[str, int]) -> None:
-    try:
-        os.mkdir(directory, 0o700)  # noqa: PTH102 - no pathlib in a worker
-    except OSError:
-        return
-    for name, value in settings.items():
-        _write(f"{directory}/{name}", str(value))
-    if not _write(f"{directory}/cgroup.procs", "0"):
-        os.rmdir(directory)  # noqa: PTH106
 
 
 def _write(path: str, text: str) -> bool:

@@ -17,8 +17,8 @@ from typing import Final, Literal, NoReturn
 
 import msgspec
 
-from web4.worker import forking, starting, warden
-from web4.worker.request import WorkerRequest  # noqa: TC001 - msgspec reads it at run time
+from web4.worker import forking, groups, starting, warden
+from web4.worker.request import WorkerRequest
 from web4.worker.sandbox import libc, prepare
 
 MAX_MESSAGE: Final = 128 * 1024
@@ -100,6 +100,7 @@ def main(orders: str) -> NoReturn:
     control = socket.socket(fileno=told.control)
     memory = mmap.mmap(told.slots, SLOTS_BYTES)
     os.close(told.slots)
+    importlib.import_module("encodings.ascii")  # else each fork looks for it on its own
     failed = tuple(reason for module in told.preload if (reason := _import(module)))
     refusal = forking.refusal()
     pid_namespace = "off" if refusal else _pid_namespace()
@@ -110,7 +111,9 @@ def main(orders: str) -> NoReturn:
     slots = forking.Slots(memory)
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     while True:
-        message, received, _flags, _address = socket.recv_fds(control, MAX_MESSAGE, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        message, received, _flags, _address = socket.recv_fds(
+            control, MAX_MESSAGE, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
         if not message:
             sys.exit(0)
         order = _REQUESTS.decode(message)
@@ -129,9 +132,11 @@ def _fork(
         flags |= libc.CLONE_NEWPID | (libc.CLONE_NEWUSER if pid_namespace == "user" else 0)
     identity = os.getuid(), os.getgid()
     prepare(request)
+    group = groups.make(request.groups, request.limits, extra=1)
     try:
-        pid = forking.fork(flags, slot=slots.address(order.slot))
+        pid = forking.fork(flags, slot=slots.address(order.slot), group=group)
     except (OSError, RuntimeError) as error:
+        groups.remove(request.groups)
         return NotForked(worker_id=request.worker_id, reason=str(error))
     if pid == 0:
         if request.warden:

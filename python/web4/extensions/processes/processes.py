@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 import trio
@@ -24,7 +24,7 @@ from web4.foundation.ids import SystemIds
 from web4.worker.request import Entered, NotEntered, PythonEntry, WorkerRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
     from pathlib import Path
 
     from web4.extensions.processes.groups import Hierarchy
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 SERVE: Final = "web4.ext.serving:serve"
 PRELOAD: Final = ("web4.ext.serving", "trio")
 """What every Python extension needs, once for all of them."""
+Mechanism = Literal["cgroup", "pid_namespace"]
 _INLINE: Final = 256
 """Entries of a private directory that are removed at once; more are left to a thread."""
 _STEP: Final = 2_000
@@ -49,27 +50,45 @@ class Processes:
     """Starts workers and owns them. `open_processes` makes it."""
 
     def __init__(
-        self, runtime: Runtime, templates: Templates, nursery: trio.Nursery, emit: Emitter, ids: IdSource
+        self,
+        runtime: Runtime,
+        templates: Templates,
+        nursery: trio.Nursery,
+        emit: Emitter,
+        ids: IdSource,
+        without: frozenset[Mechanism] = frozenset(),
     ) -> None:
         self._runtime = runtime
         self._templates = templates
         self._nursery = nursery
         self._emit = emit
         self._ids = ids
+        self._without = without
         self._cleaners = trio.CapacityLimiter(1)
         self._living: dict[WorkerProcess, trio.CancelScope] = {}
         self._closed = False
+        self._all_gone = trio.Event()
 
     @property
     def living(self) -> int:
         """Workers of which something lives."""
         return len(self._living)
 
+    @property
+    def template_pid(self) -> int | None:
+        """Process id of the template that forks now; None between two of them."""
+        return self._templates.current.pid if self._templates.current is not None else None
+
     def kernel(self) -> KernelReport:
         """What this machine gives to workers; by the last template that came up."""
-        return kernel.report(
-            self._templates.prepared, self._runtime.hierarchies, ready=self._templates.current is not None
-        )
+        found = self._templates.prepared
+        if found is not None and "pid_namespace" in self._without:
+            found = msgspec.structs.replace(found, pid_namespace="off")
+        return kernel.report(found, self._hierarchies, ready=self._templates.current is not None)
+
+    @property
+    def _hierarchies(self) -> tuple[Hierarchy, ...]:
+        return () if "cgroup" in self._without else self._runtime.hierarchies
 
     async def start(self, spec: StartSpec) -> WorkerProcess:
         """Start a worker; it is about to run the first line of the extension.
@@ -105,12 +124,12 @@ class Processes:
 
     async def _fork_once_more(self, spec: StartSpec, worker_id: str, tmp: str) -> tuple[WorkerProcess, bool]:
         """Fork from the template; when it dies over it, cold."""
-        for last in (False, True):
+        for cold in (False, True):
             try:
-                async with self._templates.use() as (template, warm):
+                async with self._templates.use(cold=cold) as (template, warm):
                     return await self._fork(template, spec, worker_id, tmp), warm
             except TemplateGone as error:
-                if last:
+                if cold:
                     raise WorkerStartError(f"no template to fork it from: {error}") from None
         raise AssertionError("unreachable")
 
@@ -137,9 +156,14 @@ class Processes:
         assert template.prepared is not None
         without = spec.sandbox.without
         warden = spec.limits.processes > 1 or "seccomp" in without or "processes" in without
-        hierarchies = _chosen(self._runtime.hierarchies, without, warden=warden)
+        hierarchies = _chosen(self._hierarchies, without, warden=warden)
         groups = WorkerGroups(hierarchies, worker_id)
-        namespace = warden and template.prepared.pid_namespace != "off" and "tree_kill" not in without
+        namespace = (
+            warden
+            and template.prepared.pid_namespace != "off"
+            and "pid_namespace" not in self._without
+            and "tree_kill" not in without
+        )
         request = WorkerRequest(
             worker_id=worker_id,
             extension=spec.extension,
@@ -160,8 +184,8 @@ class Processes:
         """Wait for the worker's report."""
         try:
             told = await worker.next_report()
-            if told is not None and isinstance(told[0], Entered):
-                report, pid = told
+            report, pid = told if told is not None else (None, 0)
+            if isinstance(report, Entered):
                 worker.entered(pid, report.protections, round((time.monotonic() - began) * 1e3, 3))
                 if isinstance(spec.entry, PythonEntry):
                     return
@@ -184,6 +208,8 @@ class Processes:
             worker.tell_gone()
             await self._clean(worker)
         del self._living[worker]
+        if not self._living:
+            self._all_gone.set()
 
     async def _clean(self, worker: WorkerProcess) -> None:
         pause = _FIRST_LOOK
@@ -230,12 +256,13 @@ class Processes:
     async def close(self) -> None:
         """Kill every worker and wait for the end of each; nothing is started any more."""
         self._closed = True
+        if not self._living:
+            self._all_gone.set()
         for worker, scope in self._living.items():
             worker.kill("closed")
             scope.deadline = trio.current_time() + _CLOSE_SECONDS
         with trio.CancelScope(shield=True):
-            while self._living:
-                await trio.sleep(0.0005)
+            await self._all_gone.wait()
 
 
 @asynccontextmanager
@@ -246,6 +273,7 @@ async def open_processes(
     ids: IdSource | None = None,
     preload: tuple[str, ...] = PRELOAD,
     serve: str = SERVE,
+    without: Collection[Mechanism] = (),
 ) -> AsyncIterator[Processes]:
     """Start a template, and from it workers. At the end every worker is dead and reaped, and all is removed.
 
@@ -259,26 +287,36 @@ async def open_processes(
         ids: Names workers and this run.
         preload: Modules for the template to import: what most workers need. Never an extension's.
         serve: `module:function` that runs a Python extension in its worker.
+        without: What to do without though the machine may have it: how a test proves the others.
 
     Raises:
         WorkerStartError: The runtime directory cannot be used.
     """
     ids = ids or SystemIds()
+    own: BaseException | None = None
     place = await trio.to_thread.run_sync(Runtime, runtime, ids.uuid4())
     try:
         async with trio.open_nursery() as nursery:
             templates = Templates(preload, serve, emit)
-            processes = Processes(place, templates, nursery, emit, ids)
+            processes = Processes(place, templates, nursery, emit, ids, frozenset(without))
             try:
                 nursery.start_soon(_remove_leftovers, place, emit)
                 await nursery.start(templates.keep)
                 yield processes
+            except BaseException as error:
+                own = error
+                raise
             finally:
                 await processes.close()
                 nursery.cancel_scope.cancel()
+        return
+    except BaseExceptionGroup as group:
+        foreign = group.split(lambda error: error is own or isinstance(error, trio.Cancelled))[1]
+        raised = group if own is None or foreign is not None else own
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(place.close)
+    raise raised  # out here, so that the group does not become the context of what was in it
 
 
 async def _remove_leftovers(place: Runtime, emit: Emitter) -> None:

@@ -66,19 +66,27 @@ class Templates:
                 self.current = None
             if trio.current_time() - since > _STEADY:
                 pause = FIRST_PAUSE
-            self._emit("worker_template_exited", severity="warning", reason=reason, pause_ms=round(pause * 1e3))
+            self._emit(
+                "worker_template_exited", severity="warning", reason=reason, pause_ms=round(pause * 1e3)
+            )
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     @asynccontextmanager
-    async def use(self) -> AsyncIterator[tuple[Template, bool]]:
-        """A template to fork from, and whether it is warm: without one, a cold one of the caller's own.
+    async def use(self, *, cold: bool = False) -> AsyncIterator[tuple[Template, bool]]:
+        """A template to fork from, and whether it is warm: without one, or if told so, a cold one of the caller's own.
 
         Raises:
             TemplateGone: There is none.
         """
-        if self.current is not None:
-            yield self.current, True
+        current = self.current
+        if current is not None and not cold:
+            try:
+                yield current, True
+            except TemplateGone:
+                if self.current is current:  # `keep` is about to notice; nobody else shall try it meanwhile
+                    self.current = None
+                raise
             return
         async with self._cold:
             self.cold_starts += 1

@@ -2,5 +2,6 @@
 
 from web4.worker.sandbox.entering import enter, prepare
 from web4.worker.sandbox.errors import Unprotected
+from web4.worker.sandbox.privileges import drop_bounding_set
 
-__all__ = ["Unprotected", "enter", "prepare"]
+__all__ = ["Unprotected", "drop_bounding_set", "enter", "prepare"]

@@ -8,12 +8,27 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from web4.worker.request import PROTECTIONS, CommandEntry
-from web4.worker.sandbox import landlock, libc, privileges
+from web4.worker.sandbox import landlock, libc
 from web4.worker.sandbox.errors import Unprotected
 from web4.worker.sandbox.filters import Wish, filter_for
 from web4.worker.sandbox.joined import joined
 from web4.worker.sandbox.measuring import Entering, measure, status_of
-from web4.worker.sandbox.places import Judge, homes, places_of, system_places
+from web4.worker.sandbox.places import (
+    Judge,
+    homes,
+    identity_of,
+    places_of,
+    real_path,
+    resolved,
+    system_places,
+)
+from web4.worker.sandbox.privileges import (
+    become,
+    drop_bounding_set,
+    drop_capabilities,
+    limit,
+    lower_limits,
+)
 
 if TYPE_CHECKING:
     from web4.worker.request import Protections, WorkerRequest
@@ -28,8 +43,11 @@ def prepare(request: WorkerRequest) -> None:
     """
     if not libc.LINUX:
         return
-    system_places()
     homes(os.geteuid())
+    lower_limits(request.limits)
+    # What is wrong with the request is told by `enter`.
+    with contextlib.suppress(Unprotected):
+        system_places(resolved(request.sandbox.hidden), execute=request.sandbox.level != "strict")
     with contextlib.suppress(ValueError):
         for scoped in (False, True):
             filter_for(_wish(request, os.geteuid(), scoped=scoped))
@@ -53,17 +71,15 @@ def enter(request: WorkerRequest) -> Protections:
     parent, node_user = os.getppid(), os.geteuid()
     status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if status_of(status)["Threads"] != "1":
-            raise Unprotected("a sandbox is entered with one thread, before any other is started")
         groups = joined(request.groups)
         rules = _rules(request)
         address_space = not groups.memory and "memory" not in without
-        privileges.limit(request, address_space=address_space)
+        limit(request, address_space=address_space)
         if "capabilities" not in without:
-            privileges.drop_bounding_set()
-        privileges.become(request.user)
+            drop_bounding_set()
+        become(request.user)
         if "capabilities" not in without:
-            privileges.drop_capabilities()
+            drop_capabilities()
         if "no_new_privs" not in without:
             libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
         libc.prctl(libc.PR_SET_DUMPABLE, 1)  # a change of user would take its own /proc/self from it
@@ -89,11 +105,11 @@ def enter(request: WorkerRequest) -> Protections:
 
 def _understand(request: WorkerRequest) -> None:
     sandbox = request.sandbox
-    unknown = [one for one in (*sandbox.required, *sandbox.without) if one not in PROTECTIONS]
+    unknown = {*sandbox.required, *sandbox.without}.difference(PROTECTIONS)
     if unknown:
-        raise ValueError(f"no protections: {', '.join(unknown)}")
+        raise ValueError(f"no protections: {', '.join(sorted(unknown))}")
     paths = (request.directory, request.tmp, *sandbox.read, *sandbox.write, *sandbox.hidden)
-    relative = [one for one in paths if not os.path.isabs(one)]  # noqa: PTH117 - no pathlib in the template
+    relative = [one for one in paths if one[:1] != "/"]
     if relative:
         raise ValueError(f"not absolute: {', '.join(relative)}")
     if sandbox.network == "allow" and sandbox.level != "none":
@@ -114,13 +130,12 @@ def _rules(request: WorkerRequest) -> landlock.RuleSet | None:
             sockets="network" not in sandbox.without,
             signals="signals" not in sandbox.without,
         )
-    hidden = Judge(sandbox.hidden, "what no worker may read")
-    people = (
-        Judge(homes(os.geteuid()), "people's files, which strict keeps")
-        if sandbox.level == "strict"
-        else None
-    )
-    for place in places_of(request):
+    names = resolved(sandbox.hidden)
+    hidden = Judge(names, "what no worker may read")
+    people = None
+    if sandbox.level == "strict":
+        people = Judge(homes(os.geteuid()), "people's files, which strict keeps")
+    for place in places_of(request, names):
         try:
             descriptor = os.open(place.path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
@@ -128,11 +143,14 @@ def _rules(request: WorkerRequest) -> landlock.RuleSet | None:
                 raise
             continue
         try:
-            hidden.look(place, descriptor)
-            if people and place.granted:
-                people.look(place, descriptor)
+            identity = identity_of(descriptor)
+            if identity != place.known:
+                real = real_path(place.path, descriptor)
+                hidden.look(place, real, identity)
+                if people and place.granted:
+                    people.look(place, real, identity)
             if rules:
-                rules.allow(descriptor, place.rights)
+                rules.allow(descriptor, place.rights, directory=identity[2])
         finally:
             os.close(descriptor)
     return rules

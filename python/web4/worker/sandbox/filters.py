@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from web4.worker.sandbox import libc
@@ -29,6 +30,7 @@ _PER_LINUX: Final = 0
 _PER_QUERY: Final = 0xFFFFFFFF
 _PRIO_PROCESS: Final = 0
 _IOPRIO_WHO_PROCESS: Final = 1
+_DIES_WITH_ITS_PARENT: Final = Case((If(0, libc.PR_SET_PDEATHSIG), If(1, signal.SIGKILL)), ALLOW)
 
 
 class Wish(NamedTuple):
@@ -83,7 +85,7 @@ def _in_every_level(wish: Wish) -> dict[str, Decision]:
         # A user namespace would give capabilities back, and clear the parent-death signal.
         "unshare": DENY,
         "setns": DENY,
-        "prctl": _one_of(0, [libc.PR_SET_PDEATHSIG], DENY, ALLOW),
+        "prctl": Check((_DIES_WITH_ITS_PARENT, Case((If(0, libc.PR_SET_PDEATHSIG),), DENY)), ALLOW),
     }
     if not wish.forks:
         decisions |= {"fork": DENY, "vfork": DENY}
@@ -159,7 +161,9 @@ def _signals_to_itself() -> dict[str, Decision]:
 def _in_strict(wish: Wish) -> dict[str, Decision]:
     """What the allow list lets through by its arguments."""
     decisions: dict[str, Decision] = {
-        "prctl": _one_of(0, PRCTLS_ALLOWED, ALLOW, DENY),
+        "prctl": Check(
+            (_DIES_WITH_ITS_PARENT, *(Case((If(0, one),), ALLOW) for one in PRCTLS_ALLOWED)), DENY
+        ),
         "ioctl": _one_of(1, IOCTLS_ALLOWED, ALLOW, DENY),
         # Memory with a name could be executed as a program.
         "memfd_create": Check((Case((If(1, _MFD_NOEXEC_SEAL, _MFD_NOEXEC_SEAL),), ALLOW),), DENY),

@@ -7,7 +7,6 @@ what is newer is left out here, and `Protections.landlock` tells which ABI it wa
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from typing import Final
 
@@ -49,6 +48,7 @@ _FLAGS_SINCE: Final = 7
 _BIND_AND_CONNECT_TCP: Final = 0b11
 _SCOPE_ABSTRACT_SOCKETS: Final = 0b01
 _SCOPE_SIGNALS: Final = 0b10
+_RULE: Final = struct.Struct("=Qi")
 _VERSION: Final = 1  # LANDLOCK_CREATE_RULESET_VERSION
 _PATH_BENEATH: Final = 1
 # What a worker is denied must not fill the machine's audit log: SAME_EXEC_OFF and SUBDOMAINS_OFF.
@@ -86,17 +86,21 @@ class RuleSet:
             _BIND_AND_CONNECT_TCP if tcp and version >= _TCP_SINCE else 0,
             scopes if version >= _SCOPES_SINCE else 0,
         )
+        self._rule = bytearray(_RULE.size)
+        self._address = libc.address(self._rule)
         self._descriptor = libc.syscall(
             libc.SYS_LANDLOCK_CREATE_RULESET, libc.address(attributes), len(attributes), 0
         )
 
-    def allow(self, descriptor: int, rights: int) -> None:
-        """Allow what lies at and beneath an open path (`O_PATH` will do). The path may be closed afterwards."""
-        rights &= self._rights
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            rights &= _OF_A_FILE
-        rule = struct.pack("=Qi", rights, descriptor)
-        libc.syscall(libc.SYS_LANDLOCK_ADD_RULE, self._descriptor, _PATH_BENEATH, libc.address(rule), 0)
+    def allow(self, descriptor: int, rights: int, *, directory: bool) -> None:
+        """Allow what lies at and beneath an open path (`O_PATH` will do). The path may be closed afterwards.
+
+        Raises:
+            OSError: The kernel refuses, a file that is no `directory` say.
+        """
+        rights &= self._rights if directory else self._rights & _OF_A_FILE
+        _RULE.pack_into(self._rule, 0, rights, descriptor)
+        libc.syscall(libc.SYS_LANDLOCK_ADD_RULE, self._descriptor, _PATH_BENEATH, self._address, 0)
 
     def restrict(self) -> int:
         """Put the rules in force for this thread and all it starts, and close them. Needs `no_new_privs`.

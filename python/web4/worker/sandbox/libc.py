@@ -66,6 +66,7 @@ DECLARATIONS: Final = "long syscall(long number, ...); int prctl(int option, ...
 
 _libc: Final[Any] = ffi.dlopen(None)
 _ULONG: Final = ffi.typeof("unsigned long")
+_ZERO: Final = ffi.cast(_ULONG, 0)
 
 
 def _failure() -> OSError:
@@ -81,13 +82,13 @@ def syscall(number: int, *arguments: int) -> int:
     """
     if not LINUX or number < 0:
         raise OSError(ENOSYS, os.strerror(ENOSYS))
-    answer = int(_libc.syscall(number, *(ffi.cast(_ULONG, one) for one in arguments)))
+    answer = int(_libc.syscall(number, *[ffi.cast(_ULONG, one) for one in arguments]))
     if answer < 0:
         raise _failure()
     return answer
 
 
-def prctl(option: int, first: int = 0, second: int = 0, third: int = 0, fourth: int = 0) -> int:
+def prctl(option: int, first: int = 0, second: int = 0) -> int:
     """Ask about, or change, the calling thread or its process, by one of the options above.
 
     Raises:
@@ -95,8 +96,7 @@ def prctl(option: int, first: int = 0, second: int = 0, third: int = 0, fourth: 
     """
     if not LINUX:
         raise OSError(ENOSYS, os.strerror(ENOSYS))
-    values = (ffi.cast(_ULONG, one) for one in (first, second, third, fourth))
-    answer = int(_libc.prctl(option, *values))
+    answer = int(_libc.prctl(option, ffi.cast(_ULONG, first), ffi.cast(_ULONG, second), _ZERO, _ZERO))
     if answer < 0:
         raise _failure()
     return answer

@@ -8,6 +8,8 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+import msgspec.structs
+
 from web4.worker.request import PROTECTIONS, Protections
 from web4.worker.sandbox import landlock, libc
 from web4.worker.sandbox.errors import Unprotected
@@ -50,18 +52,28 @@ class Entering(NamedTuple):
     groups: Joined
 
 
-def status_of(descriptor: int) -> dict[str, str]:
-    """`/proc/self/status`, from a descriptor that was opened before the sandbox was entered."""
-    text = os.pread(descriptor, 16_384, 0).decode("ascii", "replace")
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+_FIELDS: Final = ("Threads", "Uid", "NSpid", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
-def measure(request: WorkerRequest, done: Entering, status: dict[str, str]) -> Protections:
+def status_of(descriptor: int) -> dict[str, list[bytes]]:
+    """Fields of `/proc/self/status`, from a descriptor that was opened before the sandbox was entered."""
+    text = os.pread(descriptor, 8_192, 0)
+    found = {}
+    for name in _FIELDS:
+        at = text.find(b"\n%b:" % name.encode())
+        end = text.find(b"\n", at + 1)
+        found[name] = text[at + len(name) + 2 : end].split() if at >= 0 else []
+    return found
+
+
+def measure(request: WorkerRequest, done: Entering, status: dict[str, list[bytes]]) -> Protections:
     """Try what must fail, read what the kernel tells.
 
     Raises:
         Unprotected: Strict, or `required`, demands what is not in force.
     """
+    if status["Threads"] != [b"1"]:
+        raise Unprotected("a sandbox is entered with one thread: rules hold for the thread that lays them on")
     no_new_privs = libc.prctl(libc.PR_GET_NO_NEW_PRIVS) == 1
     processes = _processes(request, done)
     found = Protections(
@@ -77,7 +89,7 @@ def measure(request: WorkerRequest, done: Entering, status: dict[str, str]) -> P
         memory="cgroup" if done.groups.memory else "rlimit" if done.address_space else "off",
         processes=processes,
         parent_death=libc.parent_death_signal() == signal.SIGKILL,
-        user="root" if "0" in status["Uid"].split() else str(os.getuid()),
+        user="root" if b"0" in status["Uid"] else str(os.getuid()),
     )
     return _judge(request, found)
 
@@ -106,9 +118,7 @@ def _judge(request: WorkerRequest, found: Protections) -> Protections:
     lacking = [one for one in wish.required if not there[one]]
     if lacking:
         raise Unprotected(f"required, and not given by this machine: {', '.join(lacking)}")
-    return Protections(
-        **{name: getattr(found, name) for name in found.__struct_fields__} | {"missing": missing}
-    )
+    return msgspec.structs.replace(found, missing=missing) if missing else found
 
 
 def refused(name: str, *arguments: int) -> bool:
@@ -122,10 +132,10 @@ def refused(name: str, *arguments: int) -> bool:
     return False
 
 
-def _no_capabilities(status: dict[str, str], *, no_new_privs: bool) -> bool:
+def _no_capabilities(status: dict[str, list[bytes]], *, no_new_privs: bool) -> bool:
     """None held. A bounding set that only root could have emptied does not matter once no program gains privileges."""
-    held = any(int(status.get(one, "0"), 16) for one in ("CapInh", "CapPrm", "CapEff", "CapAmb"))
-    return not held and (no_new_privs or not int(status["CapBnd"], 16))
+    held = any(int(value, 16) for one in ("CapInh", "CapPrm", "CapEff", "CapAmb") for value in status[one])
+    return not held and (no_new_privs or not int(status["CapBnd"][0], 16))
 
 
 def _root_is_closed() -> bool:
@@ -173,7 +183,7 @@ def _tcp_is_closed() -> bool:
 
 
 def _signals(
-    request: WorkerRequest, done: Entering, status: dict[str, str]
+    request: WorkerRequest, done: Entering, status: dict[str, list[bytes]]
 ) -> Literal["landlock", "seccomp", "pid_namespace", "off"]:
     parent_is_safe = refused("kill", os.getppid(), 0)
     if done.scoped and parent_is_safe:
@@ -185,9 +195,9 @@ def _signals(
     return "pid_namespace" if alone and "signals" not in request.sandbox.without else "off"
 
 
-def _in_a_namespace(status: dict[str, str]) -> bool:
+def _in_a_namespace(status: dict[str, list[bytes]]) -> bool:
     """Whether its PID namespace is a newer one than that of `/proc`."""
-    return len(status.get("NSpid", "").split()) > 1
+    return len(status["NSpid"]) > 1
 
 
 def _processes(request: WorkerRequest, done: Entering) -> Literal["seccomp", "cgroup", "off"]:
@@ -197,7 +207,9 @@ def _processes(request: WorkerRequest, done: Entering) -> Literal["seccomp", "cg
     return "cgroup" if done.groups.processes else "off"
 
 
-def _tree_kill(request: WorkerRequest, done: Entering, status: dict[str, str], processes: str) -> TreeKill:
+def _tree_kill(
+    request: WorkerRequest, done: Entering, status: dict[str, list[bytes]], processes: str
+) -> TreeKill:
     if "tree_kill" in request.sandbox.without:
         return "best_effort"
     if done.groups.kills:

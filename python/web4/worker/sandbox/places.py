@@ -1,6 +1,7 @@
 """Which paths a worker may touch, and which no grant may reach (section 8, EXT-31).
 
-Paths are judged once they are open: a descriptor cannot be turned into something else behind the judge's back.
+Paths are judged once they are open: a descriptor cannot be turned into something else behind the judge's back. What
+every worker may read is judged once, in the template, and only looked at again if it has changed.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import contextlib
 import functools
 import os
 import pwd
+import stat
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from web4.worker.request import PythonEntry
+from web4.worker.request import CommandEntry
 from web4.worker.sandbox import landlock
 from web4.worker.sandbox.errors import Unprotected
 from web4.worker.sandbox.programs import programs_of
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from web4.worker.request import WorkerRequest
 
-SYSTEM: Final = (
+PROGRAMS: Final = (
     "/usr",
     "/bin",
     "/sbin",
@@ -33,41 +35,20 @@ SYSTEM: Final = (
     "/nix/store",
     "/gnu/store",
 )
-"""Programs and libraries: read everywhere, executed in standard."""
-SYSTEM_FILES: Final = (
-    "/etc/alternatives",
-    "/etc/debian_version",
+"""Programs and libraries: read in standard and strict, executed in standard. This interpreter's own join them."""
+FILES: Final = (
     "/etc/fonts",
     "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
     "/etc/locale.alias",
-    "/etc/locale.conf",
     "/etc/localtime",
-    "/etc/lsb-release",
-    "/etc/magic",
     "/etc/mime.types",
-    "/etc/nsswitch.conf",
     "/etc/os-release",
-    "/etc/protocols",
-    "/etc/services",
-    "/etc/ssl/certs",
     "/etc/ssl/openssl.cnf",
-    "/etc/terminfo",
     "/etc/timezone",
     "/proc/cpuinfo",
-    "/proc/filesystems",
-    "/proc/loadavg",
     "/proc/meminfo",
     "/proc/stat",
-    "/proc/sys/kernel/cap_last_cap",
-    "/proc/sys/kernel/ngroups_max",
-    "/proc/sys/kernel/osrelease",
-    "/proc/sys/kernel/random/uuid",
-    "/proc/sys/vm/max_map_count",
     "/proc/sys/vm/overcommit_memory",
-    "/proc/uptime",
-    "/proc/version",
     "/sys/devices/system/cpu",
     "/sys/kernel/mm/transparent_hugepage",
 )
@@ -82,7 +63,8 @@ DEVICES: Final = {
 ITSELF: Final = "/proc/self"
 _HOMES: Final = ("/home", "/root")
 
-Identity = tuple[int, int]
+Identity = tuple[int, int, bool]
+"""Device, number, and whether it is a directory."""
 
 
 class Place(NamedTuple):
@@ -91,16 +73,21 @@ class Place(NamedTuple):
     Args:
         path: Absolute.
         rights: Landlock's.
-        needed: Whether it must be there.
+        known: What it was when it was judged; None for a path to judge when it is open.
         granted: Whether a manifest asked for it.
         own: Whether the node made it for this worker; then it may lie in a hidden directory, the node's data say.
     """
 
     path: str
     rights: int
-    needed: bool = False
+    known: Identity | None = None
     granted: bool = False
     own: bool = False
+
+    @property
+    def needed(self) -> bool:
+        """Whether the worker cannot do without."""
+        return self.known is None and self.path != ITSELF
 
 
 def within(path: str, directory: str) -> bool:
@@ -108,86 +95,90 @@ def within(path: str, directory: str) -> bool:
     return directory in {path, "/"} or path.startswith(directory + "/")
 
 
-@functools.lru_cache(maxsize=1)
-def system_places() -> tuple[tuple[str, bool], ...]:
-    """What of `SYSTEM` and of this interpreter is here, resolved, each once; with each whether it may be left out."""
-    found: dict[str, bool] = {}
-    for path in (*SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix):
-        if os.path.exists(path):  # noqa: PTH110 - pathlib would be one more import of the template
-            found[os.path.realpath(path)] = False
-    for path in sys.path:
-        if path and os.path.exists(path):  # noqa: PTH110
-            found.setdefault(os.path.realpath(path), True)
-    kept: dict[str, bool] = {}
-    for path, optional in sorted(found.items()):
-        if not any(within(path, other) for other in kept):
-            kept[path] = optional
-    return tuple(kept.items())
+def resolved(paths: Iterable[str]) -> tuple[str, ...]:
+    """Real names, for the functions below. The paths need not exist yet."""
+    return tuple(os.path.realpath(one) for one in paths)
+
+
+@functools.lru_cache(maxsize=32)
+def system_places(hidden: tuple[str, ...], *, execute: bool) -> tuple[Place, ...]:
+    """What every worker may read, of what is here. Each once: what lies in another is left out.
+
+    Args:
+        hidden: Real names of what no worker may read.
+        execute: Whether programs may be executed.
+
+    Raises:
+        Unprotected: It covers what is hidden, or lies in it.
+    """
+    rights = landlock.READ | (landlock.EXECUTE if execute else 0)
+    needed = resolved((*PROGRAMS, sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix))
+    # A directory of `sys.path` that holds what is hidden (a checkout, say) is left out: it is not worth a refusal.
+    useful = [
+        one for one in resolved(filter(None, sys.path)) if not any(_collide(one, name) for name in hidden)
+    ]
+    found: list[Place] = []
+    for path in sorted({*needed, *useful}):
+        if not any(within(path, other.path) for other in found):
+            found.append(Place(path, rights, _identity(path)))
+    programs = tuple(found)
+    for path in resolved(FILES):
+        if not any(within(path, other.path) for other in programs):
+            found.append(Place(path, landlock.READ, _identity(path)))
+    found += [Place(path, device, _identity(path)) for path, device in DEVICES.items()]
+    here = tuple(one for one in found if one.known)
+    judge = Judge(hidden, "what no worker may read")
+    for one in here:
+        judge.look(one, one.path, one.known)
+    return here
+
+
+def places_of(request: WorkerRequest, hidden: tuple[str, ...]) -> Iterator[Place]:
+    """Everything the worker may touch, by the table of section 8."""
+    execute = request.sandbox.level != "strict"
+    read = landlock.READ | (landlock.EXECUTE if execute else 0)
+    yield from system_places(hidden, execute=execute)
+    yield Place(ITSELF, landlock.READ)
+    yield Place(request.directory, read, own=True)
+    yield Place(request.tmp, read | landlock.WRITE, own=True)
+    for path in request.sandbox.read:
+        yield Place(path, read, granted=True)
+    for path in request.sandbox.write:
+        yield Place(path, read | landlock.WRITE, granted=True)
+    if isinstance(request.entry, CommandEntry):
+        for path in programs_of(request):
+            yield Place(path, landlock.READ | landlock.EXECUTE, own=True)
 
 
 @functools.lru_cache(maxsize=8)
 def homes(user: int) -> tuple[str, ...]:
     """Where people keep their files: the usual places, and the home of this user."""
-    found = [*_HOMES]
+    found = list(_HOMES)
     with contextlib.suppress(KeyError):
-        found.append(os.path.realpath(pwd.getpwuid(user).pw_dir))
-    return tuple(one for one in dict.fromkeys(found) if one != "/")
-
-
-def places_of(request: WorkerRequest) -> Iterator[Place]:
-    """Everything the worker may touch, by the table of section 8."""
-    strict = request.sandbox.level == "strict"
-    execute = 0 if strict else landlock.EXECUTE
-    read = landlock.READ | execute
-    write = read | landlock.WRITE
-    hidden = [os.path.realpath(one) for one in request.sandbox.hidden]
-    for path, optional in system_places():
-        # A directory of `sys.path` that holds what is hidden (a checkout, say) is not worth a refusal.
-        if not (optional and any(_collide(path, one) for one in hidden)):
-            yield Place(path, read)
-    for path in SYSTEM_FILES:
-        yield Place(path, landlock.READ)
-    for path, rights in DEVICES.items():
-        yield Place(path, rights)
-    yield Place(ITSELF, landlock.READ)
-    yield Place(request.directory, read, needed=True, own=True)
-    yield Place(request.tmp, write, needed=True, own=True)
-    for path in request.sandbox.read:
-        yield Place(path, read, needed=True, granted=True)
-    for path in request.sandbox.write:
-        yield Place(path, write, needed=True, granted=True)
-    if not isinstance(request.entry, PythonEntry):
-        for path in programs_of(request):
-            yield Place(path, landlock.READ | landlock.EXECUTE, needed=True)
-
-
-def _collide(one: str, other: str) -> bool:
-    return within(one, other) or within(other, one)
+        found.append(pwd.getpwuid(user).pw_dir)
+    return tuple(one for one in dict.fromkeys(resolved(found)) if one != "/")
 
 
 class Judge:
     """Knows what is out of bounds, by name and by identity, so that a second mount of it is found too.
 
     Args:
-        paths: What no grant may reach; they need not exist yet.
+        names: Real names of what no grant may reach; they need not exist yet.
         what: Why, for the error.
     """
 
-    def __init__(self, paths: Iterable[str], what: str) -> None:
-        self._names = [os.path.realpath(one) for one in paths]
+    def __init__(self, names: tuple[str, ...], what: str) -> None:
+        self._names = names
         self._what = what
-        self._itself = {_identity(one) for one in self._names} - {None}
-        self._above = {_identity(above) for one in self._names for above in _upwards(one)} - {None}
+        self._itself, self._above = _identities(names)
 
-    def look(self, place: Place, descriptor: int) -> None:
-        """Judge an open path.
+    def look(self, place: Place, real: str, identity: Identity | None) -> None:
+        """Judge a path by its real name and what it is.
 
         Raises:
             Unprotected: It covers what is out of bounds, or lies in it and is not the worker's own.
         """
-        real = _real_path(place.path, descriptor)
-        found = os.fstat(descriptor)
-        if (found.st_dev, found.st_ino) in self._above or any(within(one, real) for one in self._names):
+        if identity in self._above or any(within(one, real) for one in self._names):
             raise Unprotected(f"{place.path} covers {self._what}")
         if place.own:
             return
@@ -197,11 +188,22 @@ class Judge:
             raise Unprotected(f"{place.path} lies in {self._what}, by another name of it")
 
 
+@functools.lru_cache(maxsize=32)
+def _identities(names: tuple[str, ...]) -> tuple[frozenset[Identity], frozenset[Identity]]:
+    """What these are, and they and everything above them."""
+    itself = frozenset(filter(None, map(_identity, names)))
+    return itself, frozenset(filter(None, (_identity(above) for one in names for above in _upwards(one))))
+
+
+def _collide(one: str, other: str) -> bool:
+    return within(one, other) or within(other, one)
+
+
 def _upwards(path: str) -> Iterator[str]:
     """The path and every directory above it."""
     while True:
         yield path
-        parent = os.path.dirname(path)  # noqa: PTH120
+        parent = os.path.dirname(path)  # noqa: PTH120 - pathlib would be one more import of the template
         if parent == path:
             return
         path = parent
@@ -209,13 +211,22 @@ def _upwards(path: str) -> Iterator[str]:
 
 def _identity(path: str) -> Identity | None:
     try:
-        found = os.stat(path)  # noqa: PTH116
+        return identity_of(path)
     except OSError:
         return None
-    return (found.st_dev, found.st_ino)
 
 
-def _real_path(path: str, descriptor: int) -> str:
+def identity_of(opened: int | str) -> Identity:
+    """What a path or descriptor is.
+
+    Raises:
+        OSError: There is none.
+    """
+    found = os.stat(opened)  # noqa: PTH116
+    return (found.st_dev, found.st_ino, stat.S_ISDIR(found.st_mode))
+
+
+def real_path(path: str, descriptor: int) -> str:
     """The kernel's own name of an open path."""
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
