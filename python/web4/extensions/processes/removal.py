@@ -35,10 +35,7 @@ class Removal:
         Raises:
             OSError: Something cannot be removed. What could be, is.
         """
-        for _ in range(entries):
-            if next(self._steps, _DONE) is _DONE:
-                return True
-        return False
+        return any(next(self._steps, _DONE) is _DONE for _ in range(entries))
 
     def close(self) -> None:
         """Stop where it is."""

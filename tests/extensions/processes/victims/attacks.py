@@ -196,7 +196,8 @@ def report(sock: socket.socket) -> None:
         "session": os.getsid(0) == os.getpid(),
         "threads": threading.active_count(),
         "native": threading.get_native_id() == os.getpid(),
-        "affinity": sorted(os.sched_getaffinity(threading.get_native_id())) == sorted(os.sched_getaffinity(0)),
+        "affinity": sorted(os.sched_getaffinity(threading.get_native_id()))
+        == sorted(os.sched_getaffinity(0)),
     }
     sock.sendall(json.dumps(seen).encode())
     rest()
