@@ -15,11 +15,11 @@ from web4.worker.sandbox.joined import joined
 from web4.worker.sandbox.measuring import Entering, measure, status_of
 from web4.worker.sandbox.places import (
     Judge,
+    hidden_names,
     homes,
     identity_of,
     places_of,
     real_path,
-    resolved,
     run_by_the_node,
     system_places,
 )
@@ -51,7 +51,7 @@ def prepare(request: WorkerRequest) -> None:
     lower_limits(request.limits)
     # What is wrong with the request is told by `enter`.
     with contextlib.suppress(Unprotected):
-        system_places(resolved(request.sandbox.hidden), execute=request.sandbox.level != "strict")
+        system_places(hidden_names(request.sandbox.hidden), execute=request.sandbox.level != "strict")
     with contextlib.suppress(ValueError):
         for scoped in (False, True):
             filter_for(_wish(request, os.geteuid(), scoped=scoped))
@@ -134,7 +134,7 @@ def _rules(request: WorkerRequest) -> landlock.RuleSet | None:
             sockets="network" not in sandbox.without,
             signals="signals" not in sandbox.without,
         )
-    names = resolved(sandbox.hidden)
+    names = hidden_names(sandbox.hidden)
     judges = _judges(request, names)
     for place in places_of(request, names):
         try:

@@ -102,6 +102,12 @@ def resolved(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=32)
+def hidden_names(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Real names of what is hidden: looked up once, for it is the node's own and stays where it is."""
+    return resolved(paths)
+
+
+@functools.lru_cache(maxsize=32)
 def system_places(hidden: tuple[str, ...], *, execute: bool) -> tuple[Place, ...]:
     """What every worker may read, of what is here. Each once: what lies in another is left out.
 
