@@ -10,13 +10,14 @@ import trio
 
 from tests.cli.terminal import on_terminal
 from web4.cli.extensions.terminal import answer_extension, can_ask
-from web4.worker.frames import UiMethod, UiRequest
+from web4.extensions.call import UiQuestion
+from web4.worker.frames import UiMethod
 
 SCRIPT = """
 import sys, msgspec, trio
 from web4.cli.extensions.terminal import answer_extension, confirm
-from web4.worker.frames import UiRequest
-request = msgspec.json.decode(sys.argv[1], type=UiRequest)
+from web4.extensions.call import UiQuestion
+request = msgspec.json.decode(sys.argv[1], type=UiQuestion)
 async def main():
     with trio.open_signal_receiver(2) as signals:
         async with trio.open_nursery() as nursery:
@@ -27,7 +28,7 @@ async def main():
             if sys.argv[2:]:
                 print("told", await confirm("Let it run?"))
             else:
-                print("told", msgspec.json.encode(await answer_extension("notes", request)).decode())
+                print("told", msgspec.json.encode(await answer_extension(request)).decode())
             nursery.cancel_scope.cancel()
     print("ended")
 trio.run(main)
@@ -35,7 +36,11 @@ trio.run(main)
 
 
 def request(method: UiMethod, **fields: object) -> str:
-    return msgspec.json.encode(UiRequest(id="c1", request_id="r1", method=method, fields=fields)).decode()
+    return msgspec.json.encode(question(method, **fields)).decode()
+
+
+def question(method: UiMethod, **fields: object) -> UiQuestion:
+    return UiQuestion(extension="notes", call_id="c1", request_id="r1", method=method, fields=fields)
 
 
 ASKED = {
@@ -58,7 +63,7 @@ def test_extension_asks(name: str) -> None:
         terminal.see("told ")
         assert terminal.end() == 0
         answer = msgspec.json.decode(terminal.shown.partition("\n")[0])
-    assert (answer["outcome"], answer["value"]) == ("answered", value)
+    assert answer == ["answered", value]
 
 
 @pytest.mark.parametrize(("typed", "agreed"), [("y", True), ("YES", True), ("n", False), ("", False), ("ok", False)])
@@ -106,13 +111,11 @@ def test_text_of_extensions_is_made_visible() -> None:
 async def test_nobody_there(method: UiMethod) -> None:
     """Where there is no terminal the answer is `refused`; none is made up."""
     assert not can_ask()
-    answer = await answer_extension("notes", UiRequest(id="c1", request_id="r1", method=method))
-    assert (answer.outcome, answer.value) == ("refused", None)
+    assert await answer_extension(question(method)) == ("refused", None)
 
 
 async def test_shown_only(capfd: pytest.CaptureFixture[str]) -> None:
     with trio.fail_after(10):
-        await answer_extension(
-            "notes", UiRequest(id="c1", request_id="r1", method="notify", fields={"message": "done \x1b[1m"})
-        )
-    assert "notes asks" not in capfd.readouterr().out
+        await answer_extension(question("notify", message="done \x1b[1m"))
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "notes says: done \\x1b[1m\n")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
+import uuid
 from contextlib import asynccontextmanager
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -15,13 +18,13 @@ from web4.extensions.processes import Processes, open_processes
 from web4.extensions.provisional import read_provisional
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 LONG = 60.0
 """Seconds after which a test is stuck."""
 
-CODE = """
+CODE = '''
 import os, random, signal, sys, threading, time
 from web4.ext import Context, Extension
 
@@ -30,23 +33,28 @@ kept = []
 
 @ext.tool()
 def echo(value: str) -> str:
+    """Do echo."""
     return value
 
 @ext.tool()
 def again(value: str) -> str:
+    """Do again."""
     return f"{VERSION} {value}"
 
 @ext.tool()
 def who() -> int:
+    """Do who."""
     return os.getpid()
 
 @ext.tool()
 def sleep(seconds: float) -> float:
+    """Do sleep."""
     time.sleep(seconds)
     return seconds
 
 @ext.tool()
 def spin(seconds: float) -> float:
+    """Do spin."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
@@ -54,6 +62,7 @@ def spin(seconds: float) -> float:
 
 @ext.tool()
 def stubborn() -> str:
+    """Do stubborn."""
     for number in range(1, 65):
         try:
             signal.signal(number, signal.SIG_IGN)
@@ -64,31 +73,37 @@ def stubborn() -> str:
 
 @ext.tool()
 def block() -> str:
+    """Do block."""
     reading, _writing = os.pipe()
     os.read(reading, 1)
     return "never"
 
 @ext.tool()
 def crash(number: int) -> str:
+    """Do crash."""
     os.kill(os.getpid(), number)
     return "never"
 
 @ext.tool()
 def leave(status: int) -> str:
+    """Do leave."""
     os._exit(status)
 
 @ext.tool()
 def hoard(mebibytes: int) -> int:
+    """Do hoard."""
     kept.append(os.urandom(1) * (mebibytes << 20))
     return len(kept)
 
 @ext.tool()
 def leak(number: int) -> int:
+    """Do leak."""
     kept.extend(os.pipe() for _ in range(number))
     return len(kept)
 
 @ext.tool()
 def shout(mebibytes: int) -> int:
+    """Do shout."""
     for _ in range(mebibytes):
         sys.stdout.write("x" * (1 << 20))
         sys.stdout.flush()
@@ -96,34 +111,40 @@ def shout(mebibytes: int) -> int:
 
 @ext.tool(cancellable=True)
 def obey(ctx: Context) -> str:
+    """Do obey."""
     while not ctx.cancelled:
         time.sleep(0.001)
     return "stopped"
 
 @ext.command()
 def add(one: int, other: int) -> dict[str, int]:
+    """Do add."""
     return {"sum": one + other}
-"""
+'''
 
 
 def code(version: str = "1.0.0") -> str:
     return f"VERSION = {version!r}\n" + dedent(CODE)
 
 
-def write_extension(directory: Path, source: str | None = None, **keys: Any) -> Path:
-    """Write an extension of the code above, and the manifest that fits it."""
-    directory.mkdir(parents=True, exist_ok=True)
+def write_extension(
+    directory: Path, source: str | None = None, *, tools: dict[str, Any] | None = None, **keys: Any
+) -> Path:
+    """Write an extension, of the code above if no other is given, and the manifest that fits it.
+
+    Args:
+        directory: Of the extension.
+        source: Its one module, `bench`.
+        tools: What is added to the manifest's entry of a tool, by its name.
+        keys: Other keys of the manifest.
+    """
     version = str(keys.get("version", "1.0.0"))
-    (directory / "bench.py").write_text(code(version) if source is None else source)
-    text = {"type": "string"}
-    number, integer = {"type": "number"}, {"type": "integer"}
-
-    def tool(name: str, **properties: Any) -> dict[str, Any]:
-        schema = {"type": "object", "properties": properties, "required": list(properties)}
-        schema["additionalProperties"] = False
-        return {"name": name, "description": f"To {name}.", "input_schema": schema} | changed.get(name, {})
-
-    changed = keys.pop("tool_keys", {})
+    directory.mkdir(parents=True, exist_ok=True)
+    module = directory / "bench.py"
+    module.write_text(code(version) if source is None else source)
+    described: dict[str, Any] = {} if "tools" in keys else _describe(module)
+    for tool in described.get("tools", ()):
+        tool.update((tools or {}).get(tool["name"], {}))
     manifest = {
         "schema": 1,
         "protocol": 1,
@@ -131,25 +152,38 @@ def write_extension(directory: Path, source: str | None = None, **keys: Any) -> 
         "version": version,
         "description": "For tests.",
         "entry": {"python": "bench:ext"},
-        "tools": [
-            tool("echo", value=text),
-            tool("again", value=text),
-            tool("who"),
-            tool("sleep", seconds=number),
-            tool("spin", seconds=number),
-            tool("stubborn"),
-            tool("block"),
-            tool("crash", number=integer),
-            tool("leave", status=integer),
-            tool("hoard", mebibytes=integer),
-            tool("leak", number=integer),
-            tool("shout", mebibytes=integer),
-            tool("obey"),
-        ],
-        "commands": [{"name": "add", "description": "To add."}],
     }
-    (directory / "web4-extension.json").write_text(json.dumps(manifest | keys))
+    text = json.dumps(manifest | described | keys)
+    # At once, so that nobody who watches the directory sees half of it.
+    (directory / ".new").write_text(text)
+    (directory / ".new").rename(directory / "web4-extension.json")
     return directory
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location(f"bench_{uuid.uuid4().hex}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        described: dict[str, Any] = module.ext.describe()
+    finally:
+        del sys.modules[spec.name]
+    return described
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until something has become true; a test that waits in vain fails."""
+    with trio.fail_after(LONG):
+        while not true():  # noqa: ASYNC110 - nobody tells us
+            await trio.sleep(0.002)
+
+
+async def busy(host: ExtensionHost, number: int = 1) -> None:
+    """Wait until that many workers have a call."""
+    await until(lambda: sum(one.pool.busy for one in host.health().extensions) >= number)
 
 
 @asynccontextmanager

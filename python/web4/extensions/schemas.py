@@ -22,7 +22,7 @@ class Schema:
 
     __slots__ = ("_validator", "source")
 
-    def __init__(self, source: dict[str, Any], validator: jsonschema_rs.Draft202012Validator) -> None:
+    def __init__(self, source: dict[str, Any], validator: jsonschema_rs.Validator) -> None:
         self.source = source
         """As it was written."""
         self._validator = validator
@@ -64,7 +64,7 @@ def compile_schema(schema: dict[str, Any], *, field: str) -> Schema:
     """
     _refuse_remote(schema, field)
     try:
-        validator = jsonschema_rs.Draft202012Validator(
+        validator = jsonschema_rs.validator_for(
             schema, pattern_options=_PATTERNS, offline=True, validate_formats=True
         )
     except (ValueError, TypeError, OverflowError, RecursionError) as error:

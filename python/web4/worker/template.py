@@ -18,7 +18,7 @@ from typing import Final, Literal, NoReturn
 import msgspec
 
 from web4.worker import forking, groups, starting, warden
-from web4.worker.request import WorkerRequest  # noqa: TC001 - msgspec reads it at run time
+from web4.worker.request import WorkerRequest
 from web4.worker.sandbox import libc, prepare
 
 MAX_MESSAGE: Final = 128 * 1024

@@ -19,7 +19,6 @@ _EXITS: Final = {
     "extension_timeout": exits.TIMED_OUT,
     "extension_start_timeout": exits.TIMED_OUT,
     "extension_busy": exits.TIMED_OUT,
-    "extension_cancelled": exits.INTERRUPTED,
     "extension_quarantined": exits.REFUSED,
     "extension_unprotected": exits.REFUSED,
     "extension_changed": exits.CONFLICT,

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from web4.cli.text import visible
-from web4.worker.frames import UiAnswer
+from web4.extensions.call import UiQuestion, UiReply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from web4.worker.frames import UiRequest
 
 _LINE: Final = 4096
 _OPTIONS: Final = 50
@@ -66,41 +64,36 @@ async def confirm(question: str) -> bool:
     return answer is not None and answer.lower() in {"y", "yes"}
 
 
-async def answer_extension(extension: str, request: UiRequest) -> UiAnswer:
+async def answer_extension(question: UiQuestion) -> UiReply:
     """Put the question of an extension to the person, under its name and in its words (EXT-18).
 
     Where nobody can be asked, and for methods that a terminal has no form for, the answer is `refused`. An answer is
     never an approval.
     """
-    if request.method == "notify":
-        tell([_said(extension, request.fields.get("message"))])
-        return UiAnswer(request_id=request.request_id, outcome="answered")
-    if request.method not in {"confirm", "input", "select"} or not can_ask():
-        return UiAnswer(request_id=request.request_id, outcome="refused")
-    value = await _ask(extension, request)
-    if value is None:
-        return UiAnswer(request_id=request.request_id, outcome="cancelled")
-    return UiAnswer(request_id=request.request_id, outcome="answered", value=value)
+    if question.method == "notify":
+        tell([_said(question, "message", "says")])
+        return UiReply("answered")
+    if question.method not in {"confirm", "input", "select"} or not can_ask():
+        return UiReply("refused")
+    value = await _ask(question)
+    return UiReply("cancelled") if value is None else UiReply("answered", value)
 
 
-async def _ask(extension: str, request: UiRequest) -> Any:
-    fields = request.fields
-    title = fields.get("title") or fields.get("message")
-    match request.method:
+async def _ask(question: UiQuestion) -> Any:
+    match question.method:
         case "confirm":
-            shown = [one for one in (fields.get("title"), fields.get("message")) if one]
-            tell(_said(extension, one) for one in shown)
+            tell(_said(question, field) for field in ("title", "message") if question.fields.get(field))
             answer = await ask_line("yes or no? [y/n]")
             while answer is not None and answer.lower() not in {"y", "yes", "n", "no"}:
                 answer = await ask_line("yes or no? [y/n]")
             return None if answer is None else answer.lower() in {"y", "yes"}
         case "select":
-            options = list(fields.get("options") or [])[:_OPTIONS]
-            tell([_said(extension, title)])
+            options = list(question.fields.get("options") or [])[:_OPTIONS]
+            tell([_said(question, "title")])
             tell(f"  {number}  {visible(str(one)[:_TEXT])}" for number, one in enumerate(options, start=1))
             return await _choice(options)
         case _:
-            tell([_said(extension, title)])
+            tell([_said(question, "title")])
             return await ask_line(">")
 
 
@@ -114,5 +107,5 @@ async def _choice(options: list[Any]) -> Any:
     return None
 
 
-def _said(extension: str, text: object) -> str:
-    return visible(f"{extension} asks: {str(text or '')[:_TEXT]}")
+def _said(question: UiQuestion, field: str, verb: str = "asks") -> str:
+    return visible(f"{question.extension} {verb}: {str(question.fields.get(field) or '')[:_TEXT]}")
