@@ -50,7 +50,7 @@ async def test_a_node_that_is_killed_leaves_nothing(mechanism: str, tmp_path: Pa
     left = len(list((run / "tmp").iterdir()))
     assert WORKERS // 2 < left <= WORKERS
     telemetry = Telemetry()
-    async with opened(tmp_path, preload=(), emit=telemetry):
+    async with opened(tmp_path, emit=telemetry):
         while not telemetry.of("worker_leftovers_removed"):
             await trio.sleep(0.005)
         assert not run.exists()
@@ -63,7 +63,7 @@ async def test_a_node_that_is_killed_leaves_nothing(mechanism: str, tmp_path: Pa
 async def test_a_node_beside_it_is_left_alone(tmp_path: Path) -> None:
     """EXT-41: only what a dead run left is removed."""
     telemetry = Telemetry()
-    async with opened(tmp_path, preload=()), opened(tmp_path, preload=(), emit=telemetry):
+    async with opened(tmp_path), opened(tmp_path, emit=telemetry):
         await trio.sleep(0.05)
         assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
     assert not telemetry.of("worker_leftovers_removed")
