@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from tests.extensions.processes.arrange import (
+    ROUNDS,
     Telemetry,
     children,
     descriptors,
@@ -24,6 +25,9 @@ from tests.extensions.processes.arrange import (
 
 if TYPE_CHECKING:
     from web4.extensions.processes import Processes, WorkerProcess
+
+
+STARTS = 5 + ROUNDS
 
 
 async def answers(worker: WorkerProcess) -> bool:
@@ -95,11 +99,11 @@ async def test_starts_while_the_template_is_being_killed(tmp_path: Path) -> None
         async with trio.open_nursery() as killing:
             killing.start_soon(kill)
             async with trio.open_nursery() as nursery:
-                for _ in range(12):
+                for _ in range(STARTS):
                     nursery.start_soon(start)
                     await trio.sleep(0.007)
             killing.cancel_scope.cancel()
-        assert len(workers) == 12
+        assert len(workers) == STARTS
         for worker in workers:
             assert await answers(worker)
             worker.close()
