@@ -104,43 +104,43 @@ class Expected(NamedTuple):
     progress: list[int]
 
 
+ENDS = {
+    "result": ("ok", None),
+    "error": ("error", "extension_error"),
+    "invalid": ("error", "extension_invalid_result"),
+    "exit": ("crashed", "extension_crashed"),
+    "kill": ("crashed", "extension_crashed"),
+    "close": ("crashed", "extension_protocol_error"),
+    "sleep": ("timeout", "extension_timeout"),
+}
+BROKEN = ("killed", "extension_protocol_error")
+
+
 def predict(steps: list[tuple[str, int]], *, first: bool, reusable: bool, discarded: int) -> Expected:
     """The model: one look at each step, in order."""
-    ended: tuple[str, str | None, Any, int | None] | None = None
+    ended: tuple[str, str | None] | None = None
+    value: Any = None
+    status: int | None = None
     lives = True
     progress: list[int] = []
-    for step, value in steps:
-        if step == "progress" and ended is None:
-            progress.append(value)
-        elif step == "old" and not first:
+    for step, number in steps:
+        late = ended is not None and step in ("result", "error", "invalid", "progress")
+        if late or (step == "old" and not first):
             discarded += 1
             reusable = False
-        elif step in FATAL or step == "old":
-            lives = False
-            if ended is None and step == "exit":
-                ended = ("crashed", "extension_crashed", None, value)
-            elif ended is None and step == "kill":
-                ended = ("crashed", "extension_crashed", None, None)
-            elif ended is None and step == "close":
-                ended = ("crashed", "extension_protocol_error", None, None)
-            elif ended is None:
-                ended = ("killed", "extension_protocol_error", None, None)
-        elif step == "sleep":
-            lives = lives and ended is not None
-            ended = ended or ("timeout", "extension_timeout", None, None)
-        elif step in ("result", "error", "invalid", "progress"):
-            if ended is not None:
-                discarded += 1
-                reusable = False
-            elif step == "result":
-                ended = ("ok", None, value, None)
-            else:
-                code = "extension_error" if step == "error" else "extension_invalid_result"
-                ended = ("error", code, None, None)
+        elif step == "progress":
+            progress.append(number)
+        elif step in OTHERS:
+            if ended is None:
+                ended = ENDS.get(step, BROKEN)
+                value = number if step == "result" else None
+                status = number if step == "exit" else None
+                lives = step != "sleep"
+            lives = lives and step not in FATAL and step != "old"
         if not lives or step == "sleep":
             break
     assert ended is not None
-    return Expected(*ended, lives, reusable and lives, discarded, progress)
+    return Expected(*ended, value, status, lives, reusable and lives, discarded, progress)
 
 
 def any_steps(rng: random.Random) -> list[tuple[str, int]]:

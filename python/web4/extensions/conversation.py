@@ -94,6 +94,10 @@ class Conversation:
         """Whether it may take another call: it is ready, alive, and nothing speaks against it."""
         return self._fit and self.process.exit is None
 
+    def retire(self) -> None:
+        """Let it take no other call."""
+        self._fit = False
+
     # --- calls ------------------------------------------------------------------------------------------------
 
     async def call(self, call: Call) -> CallOutcome:
