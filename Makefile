@@ -7,7 +7,7 @@ RUFF_PATHS := python scripts tests
 
 .PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills soak clean
 
-demo: $(VENV)/.built
+demo: $(VENV)/.built $(VENV)/.demo
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
 
 test: test-rust test-python
@@ -137,6 +137,10 @@ $(VENV)/.venv:
 $(VENV)/.built: $(VENV)/.venv $(RUST_SOURCES)
 	@echo "==> building the native core (release); the first time takes a minute or two"
 	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.venv pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group demo
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.venv pyproject.toml

@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from scripts.demo.child import Setup, run, serve
+from scripts.demo.extending import Extending
 from web4 import rtt
 from web4.actors.rebuilding import rebuild
 from web4.foundation.clock import SystemClock
@@ -231,6 +232,7 @@ async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
         trio.open_nursery() as nursery,
     ):
         agent = Agent(setup, endpoint, journal, nursery)
+        extending = Extending(setup, journal, nursery)
         async with agent.cip:
             nursery.start_soon(agent.serve_all)
             nursery.start_soon(agent.heed_all)
@@ -252,6 +254,8 @@ async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
                     "remembers": agent.remembers,
                     "overload": agent.overload,
                     "trust": agent.trust_in,
+                    "enable": extending.enable,
+                    "call": extending.call,
                 },
             )
             nursery.cancel_scope.cancel()

@@ -19,6 +19,9 @@ CHECKS = {
     "garbage_refused": "plain bytes are refused and charged to their address",
     "foreign_sender_refused": "a message that names another sender is refused, its session's peer blacklisted",
     "trust_unchanged": "after all of it the two agents trust each other as before",
+    "extension_called": "a tool of an extension that a person has enabled answers, out of a process of its own",
+    "hang_killed": "a call that hangs is killed at its deadline with all its processes, and none survives",
+    "served_after_kill": "the next call of the same extension is served, by another worker",
     "remembered": "killed and started again, bob knows whom he trusts; so does the next run with --keep",
 }
 

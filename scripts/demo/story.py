@@ -29,6 +29,21 @@ STEP_SECONDS = 10
 SETTLE_SECONDS = 0.5
 """How long a sabotaged step waits to see that the event does not come."""
 
+NEWS = """# News
+
+- *Bob* is **trusted**, as of [today](https://example.org/today)
+- Mallory is not
+"""
+NEWS_AS_TEXT = """News
+====
+
+- Bob is trusted, as of today [1]
+- Mallory is not
+
+[1] https://example.org/today"""
+CHILDREN = 3
+"""Processes that a tool starts before it hangs."""
+
 PROCESSES = {"alice": "scripts.demo.agent", "bob": "scripts.demo.agent", "mallory": "scripts.demo.hostile"}
 
 
@@ -57,6 +72,7 @@ class Story:
         self._urls: dict[str, str] = {}
         self._logs: dict[str, list[dict[str, Any]]] = {}
         self._before: dict[str, str] = {}
+        self._hung: set[int] = set()
         self._step = ""
 
     async def tell(self) -> str | None:
@@ -110,6 +126,9 @@ class Story:
             ("replay_refused", self.replay_refused),
             ("foreign_sender_refused", self.foreign_sender_refused),
             ("trust_unchanged", self.trust_unchanged),
+            ("extension_called", self.extension_called),
+            ("hang_killed", self.hang_killed),
+            ("served_after_kill", self.served_after_kill),
             ("remembered", self.remembered),
         ]
 
@@ -230,6 +249,44 @@ class Story:
             if trust["state"] != "trusted" or trust["log"] != self._logs[node]:
                 raise CheckFailedError(f"{node} holds {peer} {trust['state']}, with another log than before")
 
+    async def extension_called(self) -> None:
+        """Alice's person enables an extension; a tool of it is called, and works in a process of its own."""
+        self._timeline.note("alice's person enables an extension: Markdown to text; alice calls it")
+        await self._ask("alice", "enable", human="alice's person")
+        called = await self._call("to_text", markdown="# No news" if self._sabotage == "extension_called" else NEWS)
+        self._expect_outcome(called, "ok", None)
+        if called["value"]["text"] != NEWS_AS_TEXT:
+            raise CheckFailedError("the extension made something else of it")
+        if called["worker"] in {child.pid for child in self._children.values()}:
+            raise CheckFailedError("it did not run in a process of its own")
+        await self._event("alice", "extension_progress")
+
+    async def hang_killed(self) -> None:
+        """A tool that starts processes in other sessions and spins: killed at its deadline, whole."""
+        self._timeline.note("alice calls a tool of it that hangs, and has processes in sessions of their own")
+        hung = await self._call("hang", children=0 if self._sabotage == "hang_killed" else CHILDREN)
+        self._expect_outcome(hung, "timeout", "extension_timeout")
+        if hung["elapsed_ms"] < hung["timeout_ms"]:
+            raise CheckFailedError(f"it was killed after {hung['elapsed_ms']} ms, before its deadline")
+        if hung.get("processes", 0) < 1 + CHILDREN or hung["survivors"]:
+            raise CheckFailedError(f"{hung.get('survivors')} of {hung.get('processes')} processes are left")
+        self._timeline.note(
+            f"killed {hung['elapsed_ms'] - hung['timeout_ms']:.1f} ms after its deadline: "
+            f"{hung['processes']} processes, {hung['survivors']} survivors"
+        )
+        self._hung = {hung["worker"]}
+
+    async def served_after_kill(self) -> None:
+        """The same extension answers again, from a worker that is none of the two."""
+        again = (
+            await self._call("hang")
+            if self._sabotage == "served_after_kill"
+            else await self._call("to_text", markdown=NEWS)
+        )
+        self._expect_outcome(again, "ok", None)
+        if again["value"]["text"] != NEWS_AS_TEXT or again["worker"] in self._hung:
+            raise CheckFailedError("it was not served as before, by another worker")
+
     async def remembered(self) -> None:
         """Bob is killed as by a crash. Started again on his journal he is who he was, byte for byte."""
         self._timeline.note("bob is killed, and started again on his journal")
@@ -330,6 +387,13 @@ class Story:
         with trio.move_on_after(STEP_SECONDS):
             return await self._children[name].ask(do, **arguments)
         raise CheckFailedError(f"{name} did not {do} within {STEP_SECONDS} s")
+
+    async def _call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        return await self._ask("alice", "call", tool=tool, arguments=arguments, human="alice's person")
+
+    def _expect_outcome(self, called: dict[str, Any], ended: str, code: str | None) -> None:
+        if (called.get("ended"), called.get("failure")) != (ended, code):
+            raise CheckFailedError(f"the call came to {called.get('ended')}: {called.get('error')}")
 
     async def _attack(self, do: str, **arguments: Any) -> None:
         sabotage = self._sabotage == f"{do}_refused"

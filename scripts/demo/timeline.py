@@ -13,8 +13,22 @@ if TYPE_CHECKING:
 
     from scripts.demo.checks import Result
 
-QUIET = frozenset({"channel_close", "channel_open", "envelope_received", "envelope_sent", "handshake_step"})
+QUIET = frozenset(
+    {
+        "channel_close",
+        "channel_open",
+        "envelope_received",
+        "envelope_sent",
+        "handshake_step",
+        "worker_template_started",
+        "worker_exited",
+        "worker_started",
+    }
+)
 """Event types that only programs are shown."""
+
+EXTENSION = ("extension", "message", "operation", "ended", "failure", "worker", "processes", "survivors")
+"""What is told of extensions."""
 
 REFUSALS = frozenset({"auth_failure", "carrier_failed", "envelope_rejected", "replay_detected"})
 """Event types that say that something was refused."""
@@ -117,7 +131,7 @@ def _details(event: dict[str, Any]) -> str:
         parts.append(" by ".join(payload[key] for key in ("trust", "human") if key in payload))
     parts += [
         f"{key} {payload[key]}"
-        for key in ("event", "reason", "goal", "statement", "status")
-        if key in payload
+        for key in ("event", "reason", "goal", "statement", "status", *EXTENSION)
+        if payload.get(key) is not None
     ]
     return "   ".join(parts)

@@ -190,7 +190,7 @@ def test_ext_43_hooks_and_other_parts_fit_the_manifest() -> None:
     def say() -> dict[str, int]:
         return {}
 
-    @ext.rule(version="2")
+    @ext.rule(version="2.0.0")
     def judge(commit: Any) -> list[Any]:
         """Judge."""
         return []

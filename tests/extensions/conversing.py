@@ -231,9 +231,7 @@ async def conversing(
         async with plain_process(program, memory=memory) as process:
             if before is not None:
                 before(process)
-            held = open_conversation(
-                cast("WorkerProcess", process), terms or Terms(manifest(**changed))
-            )
+            held = open_conversation(cast("WorkerProcess", process), terms or Terms(manifest(**changed)))
             async with held as conversation, trio.open_nursery() as nursery:
                 if greets:
                     await conversation.greet()

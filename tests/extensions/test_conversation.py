@@ -107,7 +107,11 @@ async def test_a_call_id_is_given_to_a_worker_once_and_one_call_at_a_time() -> N
         ("hear(); s.sendall(b'\\xff' * 4); time.sleep(60)", "extension_protocol_error", "limit"),
         ("hear(); s.close(); time.sleep(60)", "extension_start_failed", "closed its socket"),
         ("while True: print('x' * 65536)", "extension_start_failed", "wrote more"),
-        ("while True: say(t='log', level='info', message='x' * 65536)", "extension_start_failed", "wrote more"),
+        (
+            "while True: say(t='log', level='info', message='x' * 65536)",
+            "extension_start_failed",
+            "wrote more",
+        ),
     ],
 )
 async def test_a_start_that_fails(program: str, code: str, words: str) -> None:

@@ -22,11 +22,17 @@ CALL = START + "call = hear()\n"
 @pytest.mark.parametrize(
     ("then", "words"),
     [
-        ("s.sendall(b'\\x00\\x40\\x00\\x01'); time.sleep(60)", "limit"),  # one byte over 4 MiB, nothing of it sent
+        (
+            "s.sendall(b'\\x00\\x40\\x00\\x01'); time.sleep(60)",
+            "limit",
+        ),  # one byte over 4 MiB, nothing of it sent
         ("s.sendall(b'\\xff\\xff\\xff\\xff'); time.sleep(60)", "limit"),
         ("s.sendall(b'\\x00\\x00\\x00\\x00'); time.sleep(60)", "0 bytes"),
         ("say(t='nothing', id=call['id']); time.sleep(60)", "nothing"),
-        ("say(t='call', id='x', kind='tool', name='echo', arguments=1, deadline_ms=1); time.sleep(60)", "call"),
+        (
+            "say(t='call', id='x', kind='tool', name='echo', arguments=1, deadline_ms=1); time.sleep(60)",
+            "call",
+        ),
         ("say(id=call['id'], value=1); time.sleep(60)", "t"),
         ("s.sendall(raw(b'\\x93\\x01\\x02\\x03')); time.sleep(60)", "object"),
         ("s.sendall(raw(b'\\x81')); time.sleep(60)", "truncated"),
@@ -72,7 +78,11 @@ async def test_of_two_results_the_first_counts_and_the_worker_takes_no_other_cal
 
 @pytest.mark.scenario("extensions#5")
 async def test_a_result_for_the_call_before_is_never_this_ones() -> None:
-    program = CALL + "result(call, 1); before = call; call = hear(); result(before, 'late'); result(call, 2)\n" + SERVE
+    program = (
+        CALL
+        + "result(call, 1); before = call; call = hear(); result(before, 'late'); result(call, 2)\n"
+        + SERVE
+    )
     async with conversing(program) as conversation:
         assert (await conversation.call(a_call())).value == 1
         assert (await conversation.call(a_call())).value == 2
@@ -83,7 +93,9 @@ async def test_a_result_for_the_call_before_is_never_this_ones() -> None:
 async def test_an_idle_worker_is_attended_to() -> None:
     """Late answers, pings and log of a worker without a call are found; it never blocks on them."""
     lines: list[LogLine] = []
-    program = CALL + "result(call)\nfor n in range(20000): say(t='log', level='info', message='x' * 100)\n" + SERVE
+    program = (
+        CALL + "result(call)\nfor n in range(20000): say(t='log', level='info', message='x' * 100)\n" + SERVE
+    )
     async with conversing(program, terms=Terms(manifest(), on_log=lines.append)) as conversation:
         await conversation.call(a_call())
         while len(lines) < 900:
@@ -93,7 +105,9 @@ async def test_an_idle_worker_is_attended_to() -> None:
 
 
 async def test_an_idle_worker_that_answers_again_is_found_out() -> None:
-    program = CALL + "result(call); time.sleep(0.05); result(call); say(t='result', id='never', value=1)\n" + SERVE
+    program = (
+        CALL + "result(call); time.sleep(0.05); result(call); say(t='result', id='never', value=1)\n" + SERVE
+    )
     async with conversing(program, samples=True) as conversation:
         await conversation.call(a_call())
         await conversation.ended.wait()
@@ -193,7 +207,9 @@ async def test_an_out_of_memory_kill_is_told_by_the_kernels_count() -> None:
         assert (outcome.outcome, outcome.code) == ("killed", "extension_memory_exceeded")
 
 
-@pytest.mark.parametrize(("memory", "code"), [("rlimit", "extension_memory_exceeded"), ("cgroup", "extension_crashed")])
+@pytest.mark.parametrize(
+    ("memory", "code"), [("rlimit", "extension_memory_exceeded"), ("cgroup", "extension_crashed")]
+)
 async def test_a_limit_on_the_address_space_is_told_by_what_the_program_said(memory: str, code: str) -> None:
     limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))\n"
     async with conversing(CALL + limited + "x = bytearray(1 << 30)", memory=memory) as conversation:
@@ -227,7 +243,10 @@ async def test_a_worker_that_took_the_call_and_died_is_not_lost() -> None:
 
 
 async def test_answers_in_pieces_of_one_byte() -> None:
-    program = CALL + "data = raw({'t': 'result', 'id': call['id'], 'value': 'v' * 200})\nfor b in data: s.send(bytes([b]))"
+    program = (
+        CALL
+        + "data = raw({'t': 'result', 'id': call['id'], 'value': 'v' * 200})\nfor b in data: s.send(bytes([b]))"
+    )
     async with conversing(program) as conversation:
         assert (await conversation.call(a_call())).value == "v" * 200
 
@@ -311,7 +330,10 @@ async def test_a_flood_of_pings_that_reads_no_answer() -> None:
 
 async def test_progress_comes_in_order_seldom_and_before_the_result() -> None:
     """EXT-17: of 2 000 updates the latest count, and the last is not lost."""
-    program = CALL + "for n in range(2000): say(t='progress', id=call['id'], fraction=n / 1999, data=n)\nresult(call, 'v')\n"
+    program = (
+        CALL
+        + "for n in range(2000): say(t='progress', id=call['id'], fraction=n / 1999, data=n)\nresult(call, 'v')\n"
+    )
     seen: list[Any] = []
     async with conversing(program + SERVE) as conversation:
         began = trio.current_time()
@@ -325,7 +347,10 @@ async def test_progress_comes_in_order_seldom_and_before_the_result() -> None:
 
 
 async def test_held_back_progress_goes_when_it_is_due() -> None:
-    program = CALL + "say(t='progress', id=call['id'], data=1); say(t='progress', id=call['id'], data=2)\ntime.sleep(60)"
+    program = (
+        CALL
+        + "say(t='progress', id=call['id'], data=1); say(t='progress', id=call['id'], data=2)\ntime.sleep(60)"
+    )
     seen: list[Any] = []
     two = trio.Event()
 
@@ -342,7 +367,10 @@ async def test_held_back_progress_goes_when_it_is_due() -> None:
 
 
 async def test_progress_is_bounded() -> None:
-    program = CALL + f"say(t='progress', id=call['id'], message='m' * 100000, fraction=7.5, data='x' * {MAX_DATA})\n"
+    program = (
+        CALL
+        + f"say(t='progress', id=call['id'], message='m' * 100000, fraction=7.5, data='x' * {MAX_DATA})\n"
+    )
     program += "result(call)\n" + SERVE
     seen: list[Any] = []
     async with conversing(program) as conversation:
@@ -364,10 +392,13 @@ async def test_output_schemas_hold_values() -> None:
 
 
 async def test_an_extensions_own_error() -> None:
-    program = CALL + """
+    program = (
+        CALL
+        + """
 say(t='error', id=call['id'], code='no_hits', message='none, token=abcdefgh', retryable=True, data={'n': 1},
     side_effects=False)
 """
+    )
     async with conversing(program + SERVE) as conversation:
         outcome = await conversation.call(a_call())
         assert (outcome.outcome, outcome.code) == ("error", "extension_error")

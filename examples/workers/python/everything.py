@@ -103,7 +103,7 @@ def tokens(ctx: Context, request: Any) -> dict[str, bool]:
     return {"accepted": bool(ctx.intent({"type": "note"}).wait())}
 
 
-@ext.rule(version="1")
+@ext.rule(version="1.0.0")
 def shouting(ctx: Context, commit: Commit) -> list[Issue]:
     """Object to turns that end with an exclamation mark."""
     if commit.turn["text"].endswith("!"):

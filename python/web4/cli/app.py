@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cyclopts import App
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 JOURNAL: Final = {
     "tail": "Show the last records, of one lane or of all, and follow what is written.",
@@ -22,6 +22,18 @@ JOURNAL: Final = {
     "migrate": "Bring a journal of the edition before to this edition's schema.",
 }
 """The verbs of `web4 journal`: what the list says, and each one's own help begins with."""
+
+EXTENSIONS: Final = {
+    "ls": "List the extensions that are found: where, which version, and how each stands.",
+    "show": "Show what an extension says of itself, what it asks for, and what it would be given here.",
+    "check": "Validate a directory, start what is in it once, and say all that is wrong.",
+    "enable": "Show what an extension asks for, and let it run as it is now.",
+    "disable": "Let an extension run no more.",
+    "call": "Call a tool or a command of an extension, and wait for what comes of it.",
+    "reset": "End the quarantine of an extension that failed too often.",
+    "new": "Write a new extension that works: a manifest, a tool, a test.",
+}
+"""The verbs of `web4 ext`, likewise."""
 
 
 def build_app(given: Collection[str]) -> App:
@@ -49,12 +61,31 @@ def build_app(given: Collection[str]) -> App:
         help=None if "version" in given else "Say which Web4 this is.",
         help_format="markdown",
     )
-    for place, (name, summary) in enumerate(JOURNAL.items()):
-        journal.command(
-            f"web4.cli.journal.{name}:{name}",
+    app.command(
+        "web4.cli.doctor:doctor",
+        name="doctor",
+        help=None if "doctor" in given else "Say what protects this machine from extensions, and what is missing.",
+        help_format="markdown",
+    )
+    extensions = App(
+        name="ext",
+        help="Find extensions, look at them, let them run, call them.",
+        version_flags=(),
+        help_format="markdown",
+    )
+    app.command(extensions)
+    _add(journal, "journal", JOURNAL, given)
+    _add(extensions, "extensions", EXTENSIONS, given)
+    return app
+
+
+def _add(group: App, room: str, verbs: Mapping[str, str], given: Collection[str]) -> None:
+    """Add the verbs of a group, each a module of `room` of the same name."""
+    for place, (name, summary) in enumerate(verbs.items()):
+        group.command(
+            f"web4.cli.{room}.{name}:{name}",
             name=name,
             help=None if name in given else summary,
             sort_key=place,
             help_format="markdown",
         )
-    return app

@@ -15,4 +15,6 @@ class CommandError(Web4Error):
         ErrorCode(
             "kind_unknown", "The events of a lane are not known to this installation.", "Nothing is done."
         ),
+        ErrorCode("target_exists", "Something is at the target already.", "It is left alone."),
+        ErrorCode("human_needed", "A person has to agree, and none can be asked here.", "Nothing is done."),
     )

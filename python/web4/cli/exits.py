@@ -17,6 +17,8 @@ REFUSED: Final = 5
 NOT_FOUND: Final = 6
 CONFLICT: Final = 7
 """Stale, or there already."""
+DEGRADED: Final = 8
+"""It works, with less than it should have."""
 INTERNAL: Final = 70
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143

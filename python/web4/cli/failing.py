@@ -40,12 +40,27 @@ _EXITS: Final = {
     "target_exists": exits.CONFLICT,
     "moved": exits.CONFLICT,
     "plan_outdated": exits.CONFLICT,
+    "name_twice": exits.CONFLICT,
+    "name_clash": exits.CONFLICT,
+    "digest_changed": exits.CONFLICT,
+    "changed": exits.CONFLICT,
+    "not_enabled": exits.REFUSED,
+    "human_needed": exits.REFUSED,
+    "ceiling": exits.REFUSED,
+    "grant": exits.REFUSED,
+    "too_many": exits.REFUSED,
+    "unknown_operation": exits.NOT_FOUND,
+    "extension_unprotected": exits.REFUSED,
+    "extension_start_timeout": exits.TIMED_OUT,
+    "extension_start_failed": exits.ENVIRONMENT,
+    "tree_unreadable": exits.ENVIRONMENT,
+    "tree_restless": exits.ENVIRONMENT,
     "internal": exits.INTERNAL,
 }
 """By code; every other code of a room is exit 2: the input could not be read, or not understood."""
 
 _HINTS: Final = {
-    "usage": "see `web4 journal VERB --help`",
+    "usage": "the verb's own `--help` has examples",
     "lane": "lanes are server, knowledge, governance, session:ID, peer:FINGERPRINT and human:ID; "
     "`web4 journal stats --lanes` lists those there are",
     "lane_not_found": "`web4 journal stats --lanes` lists the lanes there are",
@@ -69,6 +84,14 @@ _HINTS: Final = {
     "unwritable": "choose a target that can be written, with enough room",
     "store": "`web4 journal verify` a copy; if it cannot be read either, restore a backup",
     "chain_broken": "`web4 journal verify` names all that is damaged",
+    "manifest": "`web4 ext check DIR` says all that is wrong with it",
+    "EnablingError.not_found": "`web4 ext ls` lists what is found; `--project` and web4.toml say where to look",
+    "not_enabled": "`web4 ext ls` says what is; `web4 ext enable NAME` shows what it asks for, and lets it run",
+    "human_needed": "run it on a terminal; or read `web4 ext show NAME`, and give `--digest` of what you agree to",
+    "ceiling": "ask for less, or raise the ceiling under [extensions.ceilings] in web4.toml",
+    "digest_changed": "look at it again: `web4 ext show NAME`",
+    "name_clash": "disable the other one, or rename it in the manifest",
+    "unknown_operation": "`web4 ext show NAME` lists what it offers",
     "bundle": "ask for the bundle again; `web4 journal verify BUNDLE` names all that is wrong with it",
 }
 
@@ -110,7 +133,8 @@ def _expected(error: Web4Error) -> Failure:
         if (value := getattr(error, name, None)) is not None
     }
     message = str(error.args[0]) if error.args else code
-    return Failure(code, message, _HINTS.get(code), context, _EXITS.get(code, exits.USAGE))
+    hint = _HINTS.get(f"{type(error).__name__}.{code}", _HINTS.get(code))
+    return Failure(code, message, hint, context, _EXITS.get(code, exits.USAGE))
 
 
 def _write_report(error: BaseException) -> str | None:

@@ -67,7 +67,7 @@ def perform(
     *,
     could_not: int | None = None,
     streams: bool = False,
-    detached: Callable[[], Answer] | None = None,
+    detached: Callable[[], Answer | None] | None = None,
 ) -> int:
     """Run the body of a verb, and say what came of it.
 
@@ -76,7 +76,8 @@ def perform(
         body: Writes what is a stream, returns the rest.
         could_not: The exit code of every error, if they have one.
         streams: Whether the answer is many objects, of which the last is a summary (UX-3).
-        detached: Of a verb that follows, what to say when it is interrupted (UX-6).
+        detached: Of a verb that has something to say when it is interrupted, what that is (UX-6); None if it is
+            nothing yet.
     """
     return trio.run(_Performance(common, body, could_not, streams, detached).run)
 
@@ -90,7 +91,7 @@ class _Performance:
         body: Callable[[Output], Awaitable[Answer]],
         could_not: int | None,
         streams: bool,
-        detached: Callable[[], Answer] | None,
+        detached: Callable[[], Answer | None] | None,
     ) -> None:
         self._output = Output(json=common.json, quiet=common.quiet)
         self._body = body
@@ -150,8 +151,9 @@ class _Performance:
         self._exit = 128 + number
         with trio.move_on_after(1):
             try:
-                if self._detached is not None:
-                    await self._say(self._detached())
+                answer = None if self._detached is None else self._detached()
+                if answer is not None:
+                    await self._say(answer)
                 else:
                     await self._say_failure(Failure("interrupted", "interrupted", None, {}, self._exit))
             except BrokenPipeError:

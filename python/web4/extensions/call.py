@@ -83,7 +83,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         queue_ms: What the call has waited before; goes to its outcome.
         on_progress: Gets its progress, in order, at most 20 times a second; must not block.
         ask: Asks a person; None as its answer, or none at all, is `refused`.
-        on_emit: Gets a workload's events, one after another; its worker waits while it does not return.
+        on_emit: Gets a workload's events, one after another; its worker waits while it does not return. Without it
+            they go nowhere.
         on_intent: Decides an intent of a workload, by its id.
     """
 

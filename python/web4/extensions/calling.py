@@ -271,12 +271,13 @@ class Calling:
             self.failed(error)
 
     async def _emitted(self, frame: arriving.Emit) -> None:
-        if self.call.kind != "workload" or self.call.on_emit is None:
+        if self.call.kind != "workload":
             self.violated(f"a {self.call.kind} emits nothing")
             return
         payload = decode_value(frame.payload)
         try:
-            await self.call.on_emit(frame.event_type, payload)
+            if self.call.on_emit is not None:
+                await self.call.on_emit(frame.event_type, payload)
         except Exception as error:
             self.failed(error)
 

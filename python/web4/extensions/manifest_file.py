@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import tomllib
 import unicodedata
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 
 TOML_NAME: Final = "web4-extension.toml"
 JSON_NAME: Final = "web4-extension.json"
-MAX_BYTES: Final = 512 * 1024
+MAX_BYTES: Final = 128 * 1024
 """Of the file (`=`)."""
 MAX_DEPTH: Final = 48
+_KEY_PART: Final = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
+_DEEP_KEY: Final = re.compile(f"(?<![A-Za-z0-9_-])(?:{_KEY_PART}){{{MAX_DEPTH}}}")
+"""A dotted key of too many parts: the parser's work grows with the square of them."""
 _JOINERS: Final = frozenset("\u200c\u200d")
 """Invisible, and part of how some languages and emoji are written."""
 _HIDING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -79,7 +83,7 @@ def parse_document(data: bytes, path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ManifestError(f"{path} is not UTF-8 text") from None
     try:
-        document = tomllib.loads(text) if path.name.endswith(".toml") else _json(text)
+        document = _toml(text) if path.name.endswith(".toml") else _json(text)
     except (ValueError, OverflowError) as error:
         raise ManifestError(f"{path}: {shown_text(str(error))}") from None
     except RecursionError:
@@ -97,6 +101,12 @@ def read_document(path: Path) -> dict[str, Any]:
         ManifestError: See `read_bytes` and `parse_document`.
     """
     return parse_document(read_bytes(path), path)
+
+
+def _toml(text: str) -> Any:
+    if _DEEP_KEY.search(text):
+        raise RecursionError
+    return tomllib.loads(text)
 
 
 def _json(text: str) -> Any:

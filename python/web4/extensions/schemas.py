@@ -64,7 +64,7 @@ def compile_schema(schema: dict[str, Any], *, field: str) -> Schema:
     """
     _refuse_remote(schema, field)
     try:
-        validator = jsonschema_rs.Draft202012Validator(
+        validator = jsonschema_rs.validator_for(
             schema, pattern_options=_PATTERNS, offline=True, validate_formats=True
         )
     except (ValueError, TypeError, OverflowError, RecursionError) as error:

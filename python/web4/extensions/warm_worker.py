@@ -93,7 +93,7 @@ class WarmWorker:
 
     async def wait(self) -> None:
         """Until no process of it exists."""
-        await self._conversation.ended.wait()
+        await self._conversation.process.wait()
 
 
 @asynccontextmanager

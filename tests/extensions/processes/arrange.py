@@ -43,11 +43,12 @@ def spec(
     user: tuple[int, int] | None = None,
     open_files: int = 64,
     directory: Path = VICTIMS,
+    extension: str = "acme.victim",
     command: tuple[str, ...] | None = None,
     **sandbox: Any,
 ) -> StartSpec:
     return StartSpec(
-        extension="acme.victim",
+        extension=extension,
         version="1.0.0",
         entry=CommandEntry(command) if command else PythonEntry("attacks", victim),
         directory=str(directory),
@@ -109,6 +110,18 @@ def survivors(worker: WorkerProcess) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def named(extension: str) -> list[int]:
+    """Processes that bear the name of an extension, by which a worker and all it forks are known."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if path.read_text().strip() == f"web4:{extension}"[:15]:
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
 
 
 def zombies() -> bool:

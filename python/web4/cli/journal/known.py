@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from web4.journal.record import Head
     from web4.journal.replay import ReplayDefinition, ReplaySource
 
-LOGICS: Final[dict[LaneKind, str]] = {"peer": "web4.cli.journal.peers"}
+LOGICS: Final[dict[LaneKind, str]] = {
+    "peer": "web4.cli.journal.peers",
+    "server": "web4.cli.extensions.server",
+    "human": "web4.cli.extensions.calls",
+}
 """Kind of lane to the module that knows it: `EVENTS`, and `definition()`. Imported when such lanes are met."""
-_SCHEMAS: Final[frozenset[LaneKind]] = frozenset({"server", *LOGICS})
+_SCHEMAS: Final[frozenset[LaneKind]] = frozenset(LOGICS)
 _PAGE: Final = 1
 
 

@@ -64,13 +64,16 @@ def _is_there(path: Path) -> bool:
 def _named(directory: Path | None, common: Common) -> Path:
     if directory is not None and common.data is not None:
         raise CommandError("a directory and --data are both given", code="usage")
-    named = directory or common.data or _default()
+    named = directory or data_directory(common)
     if any("\ud800" <= one <= "\udfff" for one in str(named)):
         raise CommandError(f"{str(named)!a} is not UTF-8", code="usage")
     return named
 
 
-def _default() -> Path:
+def data_directory(common: Common) -> Path:
+    """The node's data directory, there or not."""
+    if common.data is not None:
+        return common.data
     home = os.environ.get("WEB4_HOME")
     if home:
         return Path(home)

@@ -13,7 +13,7 @@ from web4.ext.hooks import ANSWERS, LOOP_POINTS, QUESTIONS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LENGTHS: Final = (0, 1, 31, 32, 255, 256, 65_535, 65_536, 2_000_000)
+LENGTHS: Final = (0, 1, 31, 32, 255, 256, 65_535, 65_536, 300_000)
 """Bytes of a text: about the borders of the forms that msgpack has for one."""
 UNKNOWN: Final[dict[str, Any]] = {
     "later": [None, True, -1, 2**63, 1.5, b"bytes", {"deep": [[[]]]}],
@@ -85,7 +85,7 @@ def _unknown_keys(program: Program) -> None:
 @_check("every form that msgpack has for a value is read", "EXT-14")
 def _widths(program: Program) -> None:
     call = {"t": "call", "id": "wide", "kind": "tool", "name": "echo", "arguments": {"text": "wide"}}
-    more = {"deadline_ms": 60_000, "idempotency_key": None, "context": {}}
+    more: dict[str, Any] = {"deadline_ms": 60_000, "idempotency_key": None, "context": {}}
     unknown = {"later": [-1, -128, 2**62, "text", b"", {"a": []}]}
     program.send_bytes(frame_of(wide(call | more | unknown)))
     _same(program.result("wide"), {"text": "wide"}, "the value of echo")

@@ -118,9 +118,7 @@ def _judge(request: WorkerRequest, found: Protections) -> Protections:
     lacking = [one for one in wish.required if not there[one]]
     if lacking:
         raise Unprotected(f"required, and not given by this machine: {', '.join(lacking)}")
-    return Protections(
-        **{name: getattr(found, name) for name in found.__struct_fields__} | {"missing": missing}
-    )
+    return msgspec.structs.replace(found, missing=missing) if missing else found
 
 
 def refused(name: str, *arguments: int) -> bool:

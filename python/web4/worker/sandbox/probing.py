@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from web4.worker.request import (
+    REPORT_DECODER,
     Entered,
     Level,
     Limits,
@@ -87,9 +88,10 @@ def _try(level: Level, user: tuple[int, int] | None, hidden: tuple[str, ...]) ->
                 start_new_session=True,
                 check=True,
             )
-            return msgspec.msgpack.decode(done.stdout, type=Report)
+            report: Report = REPORT_DECODER.decode(done.stdout)
         except (OSError, subprocess.SubprocessError, msgspec.MsgspecError) as error:
             return NotEntered("extension_start_failed", f"the probe of level {level}: {error}")
+        return report
 
 
 def answer(request: bytes) -> None:

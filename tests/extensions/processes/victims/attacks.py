@@ -210,3 +210,16 @@ def killer(sock: socket.socket) -> None:
                 os.kill(int(word), signal.SIGKILL)
     up(sock)
     rest()
+
+
+def eater(sock: socket.socket) -> None:
+    up(sock)
+    sock.recv(10)
+    held = [os.dup(1) for _ in range(10)]
+    eaten = [bytearray(1 << 20) for _ in range(int(os.environ["MIB"]))]
+    for part in eaten:
+        for at in range(0, len(part), 4096):
+            part[at] = 1
+    up(sock)
+    rest()
+    print(held)

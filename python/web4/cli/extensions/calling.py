@@ -1,0 +1,201 @@
+"""Calling an extension from the command line: through a lane of its own, while no node runs (EXT-3)."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from web4.actors.lane_actors import open_lane_actors
+from web4.cli.extensions.writing import rules_of
+from web4.cli.journal.known import kinds_of, known_types
+from web4.extensions.call_events import CallRequested
+from web4.extensions.calls_lane import CallsLane, ExtensionCalls
+from web4.extensions.calls_lane_asking import call_on_lane
+from web4.extensions.enabling import Enabling
+from web4.extensions.errors import CallError, EnablingError
+from web4.extensions.host import open_extension_host
+from web4.extensions.kept_values import UnkeptError, kept
+from web4.extensions.options import HostOptions
+from web4.extensions.processes import open_processes
+from web4.extensions.schemas import compile_schema
+from web4.extensions.server_lane import SERVER_LANE
+from web4.foundation.ids import SystemIds
+from web4.journal import open_journal
+from web4.journal.backends.sqlite import open_sqlite
+from web4.journal.lane import SERVER, Lane
+from web4.journal.redaction import Redactor
+from web4.worker.frames import CallContext
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from web4.cli.extensions.places import Surroundings
+    from web4.cli.extensions.watching import Watcher
+    from web4.cli.output import Output
+    from web4.extensions.enabling_logic import ExtensionRecord, ExtensionsState
+    from web4.extensions.host import ExtensionHost
+    from web4.extensions.outcome import CallOutcome
+    from web4.journal.journal import Journal
+    from web4.worker.frames import CallKind
+
+LANE: Final = Lane("human", "operator")
+"""Where the calls of the command line are kept, until humans are enrolled."""
+PRINCIPAL: Final = "operator"
+_LAST_WORD_S: Final = 15.0
+"""How long an interrupted call may take to be concluded; it is bounded by its own `cancel_ms` and by killing."""
+
+
+class Caller:
+    """Makes calls of enabled extensions. `open_caller` makes it.
+
+    Args:
+        journal: Opened for writing.
+        enabling: What may be called.
+        watcher: Sees the call.
+        output: Of the verb.
+    """
+
+    def __init__(self, journal: Journal, watcher: Watcher, output: Output) -> None:
+        self._journal = journal
+        self._watcher = watcher
+        self._output = output
+        self._call_id = SystemIds().uuid4()
+        self._loaded: set[str] = set()
+        self.host: ExtensionHost
+        self.enabling: Enabling
+        self.last: CallOutcome | None = None
+        """How an interrupted call ended."""
+
+    async def call(
+        self, lanes: Any, kind: CallKind, name: str, arguments: Any, timeout_ms: int | None
+    ) -> CallOutcome:
+        """Make a call; what came of it. Cancelled, it is cut off; `last` says how it ended, and then it is raised.
+
+        Raises:
+            EnablingError: `not_enabled`, `changed`.
+            CallError: `unknown_operation`, `arguments`.
+        """
+        await self._load(_extension_of(await self.enabling.state(), kind, name))
+        operation = self.host.operation(kind, name)
+        if operation.input_schema is not None:
+            schema = compile_schema(operation.input_schema, field=f"{kind}s.{operation.name}.input_schema")
+            misfit = schema.misfit(arguments)
+            if misfit is not None:
+                where = misfit.pointer or "the arguments"
+                raise CallError(f"{where}: expected {misfit.expected}, got {misfit.found}", code="arguments")
+        try:
+            known = await kept(self._journal, arguments)
+        except UnkeptError as error:
+            raise CallError(f"the arguments cannot be kept: {error}", code="arguments") from None
+        request = CallRequested(
+            call_id=self._call_id,
+            extension=operation.extension,
+            version=operation.version,
+            kind=kind,
+            name=operation.name,
+            arguments=known,
+            timeout_ms=timeout_ms,
+            idempotency_key=self._call_id,
+            idempotent=operation.idempotent,
+            context=CallContext(call=self._call_id),
+        )
+        lane = lanes.lane(LANE)
+        try:
+            return await call_on_lane(self._journal, lane, request, principal=PRINCIPAL)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True), trio.move_on_after(_LAST_WORD_S):
+                # The lane knows it: it is not made again.
+                self.last = await call_on_lane(self._journal, lane, request, principal=PRINCIPAL)
+            raise
+
+    async def perform(self, request: CallRequested, arguments: Any, /) -> CallOutcome:
+        """See `PerformCall`. It may be of an earlier life that was cut off."""
+        if request.call_id != self._call_id:
+            self._output.notice(
+                f"a call of {request.extension}.{request.name} was cut off with its process; it may be made again, and is"
+            )
+        try:
+            await self._load(request.extension)
+        except EnablingError as error:
+            raise CallError(str(error.args[0]), code="unknown_operation") from None
+        return await self.host.call(
+            request.kind,
+            f"{request.extension}.{request.name}",
+            arguments,
+            context=request.context,
+            timeout_ms=request.timeout_ms,
+            call_id=request.call_id,
+            idempotency_key=request.idempotency_key,
+            on_progress=self._watcher.progress,
+            ask=self._watcher.ask,
+        )
+
+    async def _load(self, extension: str) -> None:
+        """Have the host run an extension, if it is what was enabled."""
+        if extension in self._loaded:
+            return
+        standing = await self.enabling.standing(extension)
+        if standing.extension is None:
+            assert standing.problem is not None
+            raise standing.problem
+        self._loaded.add(extension)
+        self.host.load(standing.extension)
+
+
+def _extension_of(state: ExtensionsState, kind: CallKind, name: str) -> str:
+    """Which extension a name stands for: `<extension>.<name>`, or the name alone while one has it (EXT-8).
+
+    Raises:
+        CallError: `unknown_operation`.
+        EnablingError: `not_enabled`.
+    """
+    extension, _, last = name.rpartition(".")
+    if extension:
+        if extension not in {one.name for one in state.enabled()}:
+            raise EnablingError(f"{extension} is not enabled", code="not_enabled")
+        return extension
+    having = [one.name for one in state.enabled() if last in _names(one, kind)]
+    if len(having) == 1:
+        return having[0]
+    which = ", ".join(f"{one}.{last}" for one in having)
+    what = f"{last} may be {which}: say which" if having else f"no enabled extension has a {kind} {last!r}"
+    raise CallError(what, code="unknown_operation")
+
+
+def _names(record: ExtensionRecord, kind: CallKind) -> tuple[str, ...]:
+    return record.asks.tools if kind == "tool" else record.asks.commands
+
+
+@asynccontextmanager
+async def open_caller(around: Surroundings, watcher: Watcher, output: Output) -> AsyncIterator[tuple[Caller, Any]]:
+    """Open the journal, the lanes and a host, for one call. At the end no worker is left.
+
+    Raises:
+        EnablingError: `not_enabled`: there is no journal, so nothing is.
+        JournalLocked: The node runs, or another verb writes.
+        JournalError: The journal cannot be opened.
+        WorkerStartError: Workers cannot be started here.
+    """
+    where = around.data / "journal"
+    if not (where / "journal.db").exists():
+        raise EnablingError(f"nothing is enabled in {around.data}", code="not_enabled")
+    options = HostOptions(worker_user=around.configuration.worker_user, hidden=around.paths.hidden)
+    async with open_sqlite(where) as backend:
+        registry = known_types(await kinds_of(backend))
+        async with open_journal(backend, registry=registry, redactor=Redactor(backend.hash_key)) as journal:
+            caller = Caller(journal, watcher, output)
+            calls = CallsLane(calls=ExtensionCalls(journal, caller.perform))
+            async with (
+                open_processes() as processes,
+                open_lane_actors(journal, {"server": SERVER_LANE}) as servers,
+            ):
+                caller.enabling = Enabling(servers.lane(SERVER), journal, rules_of(around))
+                async with (
+                    open_extension_host(
+                        (), processes, registry=caller.enabling, options=options, on_log=watcher.log
+                    ) as caller.host,
+                    open_lane_actors(journal, {"human": calls}) as lanes,
+                ):
+                    yield caller, lanes

@@ -1,0 +1,100 @@
+"""What a call came to, for programs and for people, and the exit code of it (EXT-26)."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from web4.cli import exits
+from web4.cli.output import encode
+from web4.cli.running import Answer
+from web4.cli.text import facts, paint, visible
+
+if TYPE_CHECKING:
+    from web4.extensions.outcome import CallOutcome
+
+_EXITS: Final = {
+    "extension_timeout": exits.TIMED_OUT,
+    "extension_start_timeout": exits.TIMED_OUT,
+    "extension_busy": exits.TIMED_OUT,
+    "extension_quarantined": exits.REFUSED,
+    "extension_unprotected": exits.REFUSED,
+    "extension_changed": exits.CONFLICT,
+}
+"""By code; every other failure is exit 1: it was called, and it failed."""
+
+_HINTS: Final = {
+    "extension_changed": "`web4 ext show {name}` names the files; `web4 ext enable {name}` takes it as it is now",
+    "extension_quarantined": "it failed too often; `web4 ext show {name}` says until when, `web4 ext reset {name}` "
+    "ends it now",
+    "extension_unprotected": "`web4 doctor` says what this machine does not give, and what to do about it",
+    "extension_start_failed": "`web4 ext check DIR` starts it and says all that is wrong",
+    "extension_busy": "all its workers are taken: call it again, or raise `resources.workers`",
+    "extension_timeout": "the limit is `timeout_ms` of the tool, or `--timeout-ms`",
+}
+
+
+def answer_of(outcome: CallOutcome) -> Answer:
+    """The answer of `web4 ext call`: the value alone for people, everything for programs."""
+    data: dict[str, Any] = msgspec.to_builtins(outcome)
+    if outcome.outcome == "ok":
+        return Answer(data, _value(outcome.value))
+    lines = [paint(visible(f"{outcome.outcome}: {outcome.code}"), "red"), *_told(outcome)]
+    if outcome.stderr:
+        lines += ["", "what it wrote to standard error, its end:"]
+        lines += ["  " + visible(line) for line in outcome.stderr.splitlines()]
+    hint = _HINTS.get(outcome.code or "")
+    if hint:
+        lines += ["", visible(hint.format(name=outcome.extension))]
+    return Answer(data, lines, exit_of(outcome))
+
+
+def exit_of(outcome: CallOutcome) -> int:
+    """The exit code that a call comes to."""
+    return exits.DONE if outcome.outcome == "ok" else _EXITS.get(outcome.code or "", exits.NO)
+
+
+def _value(value: Any) -> list[str]:
+    """Text as it is, line by line; everything else as JSON."""
+    if isinstance(value, str):
+        return [visible(line) for line in value.split("\n")]
+    return [encode(value)]
+
+
+def _told(outcome: CallOutcome) -> list[str]:
+    ended = None
+    if outcome.signal is not None:
+        ended = f"by signal {_signal_name(outcome.signal)}"
+    elif outcome.exit_status is not None:
+        ended = f"with exit status {outcome.exit_status}"
+    peak = outcome.peak_memory_bytes
+    return facts(
+        [
+            ("reason", outcome.reason),
+            ("operation", f"{outcome.extension} {outcome.version}, {outcome.operation}"),
+            ("took", _time(outcome)),
+            ("worker ended", ended),
+            ("processor time", None if outcome.cpu_ms is None else f"{outcome.cpu_ms:.0f} ms"),
+            ("most memory", None if peak is None else f"{peak / 2**20:.1f} MiB"),
+            ("sandbox", outcome.sandbox),
+            ("side effects", {True: "yes", False: "none", None: "it may have had some"}[outcome.side_effects]),
+            ("worth another try", "yes" if outcome.retryable else None),
+            ("call", outcome.call_id),
+        ]
+    )
+
+
+def _time(outcome: CallOutcome) -> str | None:
+    if outcome.elapsed_ms is None:
+        return None
+    limit = "" if outcome.timeout_ms is None else f", the limit is {outcome.timeout_ms} ms"
+    return f"{outcome.elapsed_ms:.0f} ms{limit}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

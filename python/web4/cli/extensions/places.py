@@ -1,0 +1,92 @@
+"""Where extensions are looked for, and what the operator says of them (EXT-6, UX-36)."""
+
+# Annotations are read at run time: types become help.
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from cyclopts import Parameter
+
+from web4.cli.journal.target import data_directory
+from web4.extensions.configuration import ExtensionsConfiguration, read_configuration
+from web4.extensions.discovery import Found, Places, discover
+from web4.extensions.errors import ExtensionsConfigurationError
+from web4.extensions.grants import NodePaths
+
+if TYPE_CHECKING:
+    from web4.cli.options import Common
+
+_CONFIGURATION = "web4.toml"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """What decides which extensions are found."""
+
+    project: Annotated[
+        Path | None,
+        Parameter(
+            name="--project",
+            help="The project whose `.web4/extensions` is searched. Left out: the directory you are in.",
+        ),
+    ] = None
+    config: Annotated[
+        Path | None,
+        Parameter(
+            name="--config",
+            help="The configuration. Left out: $WEB4_CONFIG, `./web4.toml`, or `web4.toml` of the data directory.",
+        ),
+    ] = None
+
+
+WHERE = Where()
+
+
+class Surroundings(NamedTuple):
+    """A node's directories and configuration, as far as extensions are concerned.
+
+    Args:
+        data: Its data directory, absolute; there or not.
+        configuration: What the operator says.
+        places: What is searched.
+        paths: What no extension may reach.
+    """
+
+    data: Path
+    configuration: ExtensionsConfiguration
+    places: Places
+    paths: NodePaths
+
+    def discover(self) -> list[Found]:
+        """All extensions that are found. Blocks."""
+        return discover(self.places)
+
+
+def surroundings(common: "Common", where: Where) -> Surroundings:
+    """Read the configuration, and say where to look. Blocks.
+
+    Raises:
+        ExtensionsConfigurationError: The file that is named is not there, cannot be read, or does not fit.
+    """
+    data = Path(os.path.abspath(data_directory(common)))  # noqa: PTH100 - `resolve` would follow links
+    file = _configuration_file(where, data)
+    configuration = read_configuration(file)
+    project = Path(os.path.abspath(where.project or Path()))  # noqa: PTH100 - as above
+    return Surroundings(
+        data=data,
+        configuration=configuration,
+        places=Places(configured=configuration.paths, project=str(project), data=str(data)),
+        paths=NodePaths(data=str(data), more=() if file is None else (str(file.absolute()),)),
+    )
+
+
+def _configuration_file(where: Where, data: Path) -> Path | None:
+    named = where.config or (Path(os.environ["WEB4_CONFIG"]) if os.environ.get("WEB4_CONFIG") else None)
+    if named is not None:
+        if not named.exists():
+            raise ExtensionsConfigurationError(f"{named} is not there")
+        return named
+    return next((one for one in (Path(_CONFIGURATION), data / _CONFIGURATION) if one.exists()), None)

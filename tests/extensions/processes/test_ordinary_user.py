@@ -1,0 +1,66 @@
+"""All of it without privileges: what an ordinary user's node can do, and what it says it cannot (EXT-22, EXT-32)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.extensions.processes.arrange import ROUNDS
+from tests.extensions.processes.ordinary import ALONE
+
+NOBODY = 65534
+# The interpreter may lie in root's home: to find it is the one privilege that is kept, and workers lose that too.
+BECOME = [
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "--inh-caps=-all,+dac_read_search",
+    "--ambient-caps=-all,+dac_read_search",
+    "--bounding-set=-all,+dac_read_search",
+]
+
+
+@pytest.mark.parametrize("without", [(), ("pid_namespace", "cgroup")], ids=["all there is", "subreaper"])
+def test_trees_of_an_ordinary_user_die(without: tuple[str, ...], tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    become: list[str] = []
+    if os.getuid() == 0:
+        for path in (directory, *directory.parents):
+            if path.owner() == "root" and path.is_relative_to(tmp_path.parent.parent):
+                path.chmod(0o755)
+        os.chown(directory, NOBODY, NOBODY)
+        become = BECOME
+    for _ in range(max(1, ROUNDS // 2)):
+        done = subprocess.run(
+            [*become, sys.executable, "-m", "tests.extensions.processes.ordinary", str(directory), *without],
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert told["user"] != 0
+        for victim, (tree_kill, status, number, reason, survived, of_user) in told["victims"].items():
+            assert not survived, victim
+            assert of_user == str(told["user"])
+            assert tree_kill == ("single_process" if victim in ALONE else told["kernel"]["tree_kill_many"])
+            if victim == "leave":
+                assert (status, number, reason) == (7, None, "exited")
+            elif victim == "daemon":
+                assert (status, number, reason) == (3, None, "exited")
+            else:
+                assert reason in {"done", "processes"}
+        assert told["descriptors"] == 0
+        assert not told["zombies"]
+        assert told["left"] == ["lock"]
+        if without:
+            assert told["kernel"]["tree_kill_many"] == "best_effort"
+            assert told["kernel"]["processes_by"] == "warden"
