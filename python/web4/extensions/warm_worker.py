@@ -93,7 +93,7 @@ class WarmWorker:
 
     async def wait(self) -> None:
         """Until no process of it exists."""
-        await self._conversation.process.wait()
+        await self._conversation.process.wait()  # of itself: the conversation's own tasks may be cancelled by now
 
 
 @asynccontextmanager

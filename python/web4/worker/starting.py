@@ -31,7 +31,7 @@ _REASON_LIMIT: Final = 2_000
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
-class NodeGone(Exception):
+class NodeGone(Exception):  # noqa: N818 - nobody is left to whom it would be an error
     """The node died between the fork and the parent-death signal (EXT-34)."""
 
 
@@ -117,7 +117,7 @@ def said(error: BaseException) -> str:
 
 
 def _execute(entry: CommandEntry, request: WorkerRequest) -> None:
-    program = os.path.join(request.directory, entry.argv[0])  # noqa: PTH118 - an absolute one stays as it is
+    program = os.path.join(request.directory, entry.argv[0])
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # an ignored signal stays so in the program
     try:
         os.execve(program, [program, *entry.argv[1:]], dict(os.environ))  # noqa: S606 - that is the entry
@@ -133,7 +133,9 @@ def _serve(entry: PythonEntry, directory: str, serve: str) -> int:
     random.seed()
     module, _, name = serve.partition(":")
     try:
-        getattr(importlib.import_module(module), name)(descriptors.WORKER, entry.module, entry.object, directory)
+        getattr(importlib.import_module(module), name)(
+            descriptors.WORKER, entry.module, entry.object, directory
+        )
     except SystemExit as error:
         return _exit_status(error)
     except BaseException:  # standard error is how the node learns of it

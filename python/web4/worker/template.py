@@ -18,7 +18,7 @@ from typing import Final, Literal, NoReturn
 import msgspec
 
 from web4.worker import forking, groups, starting, warden
-from web4.worker.request import WorkerRequest  # noqa: TC001 - msgspec reads it at run time
+from web4.worker.request import WorkerRequest
 from web4.worker.sandbox import libc, prepare
 
 MAX_MESSAGE: Final = 128 * 1024
@@ -111,7 +111,9 @@ def main(orders: str) -> NoReturn:
     slots = forking.Slots(memory)
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     while True:
-        message, received, _flags, _address = socket.recv_fds(control, MAX_MESSAGE, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        message, received, _flags, _address = socket.recv_fds(
+            control, MAX_MESSAGE, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
         if not message:
             sys.exit(0)
         order = _REQUESTS.decode(message)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 
 from tests.extensions.processes.arrange import Telemetry, opened, spec, underway
-from web4.extensions.processes.processes import Mechanism
+
+if TYPE_CHECKING:
+    from web4.extensions.processes.processes import Mechanism
 
 BUSY = ("spin", "stubborn", "stopped", "grandchildren", "double_forks", "chains", "bomb", "stopped_tree")
 ALONE = 3

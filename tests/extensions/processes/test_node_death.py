@@ -7,7 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -16,6 +16,9 @@ from tests.extensions.processes.arrange import Telemetry, groups, named, opened
 from tests.extensions.processes.node import WORKERS
 from tests.extensions.processes.test_tree_kill import MECHANISMS
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 @pytest.mark.scenario("extensions#12")
 @pytest.mark.parametrize("mechanism", MECHANISMS)
@@ -23,7 +26,14 @@ async def test_a_node_that_is_killed_leaves_nothing(mechanism: str, tmp_path: Pa
     """Scenario 12: twenty busy workers, trees among them."""
     extension = f"k{secrets.token_hex(4)}"
     node = subprocess.Popen(
-        [sys.executable, "-m", "tests.extensions.processes.node", str(tmp_path), extension, *MECHANISMS[mechanism]],
+        [
+            sys.executable,
+            "-m",
+            "tests.extensions.processes.node",
+            str(tmp_path),
+            extension,
+            *MECHANISMS[mechanism],
+        ],
         stdout=subprocess.PIPE,
         env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
     )

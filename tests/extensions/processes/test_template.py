@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -20,7 +21,9 @@ from tests.extensions.processes.arrange import (
     underway,
     zombies,
 )
-from web4.extensions.processes import Processes, WorkerProcess
+
+if TYPE_CHECKING:
+    from web4.extensions.processes import Processes, WorkerProcess
 
 
 async def answers(worker: WorkerProcess) -> bool:
@@ -131,7 +134,7 @@ async def test_a_worker_cannot_kill_its_template(tmp_path: Path) -> None:
             worker = await processes.start(spec("assassin", environment=targets, processes=limit))
             assert await underway(worker) == b"0"
             worker.close()
-    async with opened(tmp_path, preload=(), without=("pid_namespace",)) as processes:
+    async with opened(tmp_path, preload=(), without=["pid_namespace"]) as processes:
         first = processes.template_pid
         targets = {"TARGETS": str(first)}
         assert first is not None

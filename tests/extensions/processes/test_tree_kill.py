@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,7 +18,9 @@ from tests.extensions.processes.arrange import (
     underway,
     zombies,
 )
-from web4.extensions.processes.processes import Mechanism
+
+if TYPE_CHECKING:
+    from web4.extensions.processes.processes import Mechanism
 
 ALONE = ["spin", "stubborn", "stopped", "hoard", "litter"]
 TREES = ["grandchildren", "double_forks", "chains", "bomb", "stopped_tree"]

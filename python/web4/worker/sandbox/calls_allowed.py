@@ -9,7 +9,7 @@ read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek
 open openat openat2 creat close close_range dup dup2 dup3 fcntl flock pipe pipe2
 stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat
 getdents getdents64 getcwd chdir fchdir umask
-rename renameat renameat2 mkdir mkdirat rmdir link linkat unlink unlinkat symlink symlinkat
+rename renameat renameat2 mknod mknodat mkdir mkdirat rmdir link linkat unlink unlinkat symlink symlinkat
 truncate ftruncate fallocate fadvise64 readahead fsync fdatasync sync_file_range cachestat
 chmod fchmod fchmodat fchmodat2 utime utimes utimensat futimesat
 getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
