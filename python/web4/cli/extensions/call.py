@@ -19,7 +19,8 @@ from web4.cli.running import Answer, perform
 
 def call(
     name: Annotated[
-        str, Parameter(name="NAME", help="`EXTENSION.TOOL`, or `TOOL` alone while one enabled extension has it.")
+        str,
+        Parameter(name="NAME", help="`EXTENSION.TOOL`, or `TOOL` alone while one enabled extension has it."),
     ],
     arguments: Annotated[
         str, Parameter(name="JSON", help="The arguments, an object; `-` reads it from standard input.")
@@ -40,8 +41,8 @@ def call(
     """Call a tool or a command of an extension, and wait for what comes of it.
 
     The call is made as a node makes it: requested in the journal before a worker sees it, killed at its deadline with
-    all its processes, concluded once. So the node must not run meanwhile. What the extension asks, it asks on the terminal.
-    Ctrl-C cancels the call and says how it ended.
+    all its processes, concluded once. So the node must not run meanwhile. What the extension asks, it asks on the
+    terminal. Ctrl-C cancels the call and says how it ended.
 
     Exit code 0: it answered. 1: it failed. 4: it took too long. 5: quarantined or unprotected. 7: it is not what was
     enabled.
@@ -81,5 +82,5 @@ async def _parse(text: str) -> dict[str, Any]:
     except msgspec.DecodeError as error:
         raise CommandError(f"the arguments are no JSON: {error}", code="usage") from None
     if not isinstance(given, dict):
-        raise CommandError("the arguments are an object: {\"name\": value, …}", code="usage")
+        raise CommandError('the arguments are an object: {"name": value, …}', code="usage")
     return given

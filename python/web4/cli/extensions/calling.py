@@ -114,7 +114,7 @@ class Caller:
         """See `PerformCall`. It may be of an earlier life that was cut off."""
         if request.call_id != self._call_id:
             self._output.notice(
-                f"a call of {request.extension}.{request.name} was cut off with its process; it may be made again, and is"
+                f"a call of {request.extension}.{request.name} was cut off with its process; it is made again"
             )
         try:
             await self._load(request.extension)
@@ -169,7 +169,9 @@ def _names(record: ExtensionRecord, kind: CallKind) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def open_caller(around: Surroundings, watcher: Watcher, output: Output) -> AsyncIterator[tuple[Caller, Any]]:
+async def open_caller(
+    around: Surroundings, watcher: Watcher, output: Output
+) -> AsyncIterator[tuple[Caller, Any]]:
     """Open the journal, the lanes and a host, for one call. At the end no worker is left.
 
     Raises:
