@@ -23,7 +23,11 @@ def call(
         Parameter(name="NAME", help="`EXTENSION.TOOL`, or `TOOL` alone while one enabled extension has it."),
     ],
     arguments: Annotated[
-        str, Parameter(name="JSON", help="The arguments, an object; `-` reads it from standard input.")
+        str,
+        Parameter(
+            name="JSON",
+            help="The arguments, an object; `@FILE` reads it from there, `@-` from standard input.",
+        ),
     ] = "{}",
     /,
     *,
@@ -49,7 +53,7 @@ def call(
 
     ```
     web4 ext call notes.greet '{"who": "Ada"}'
-    web4 ext call markdown_text.to_text - --json < page.json
+    web4 ext call markdown_text.to_text @page.json --json
     ```
     """
     caller: Caller | None = None
@@ -59,12 +63,23 @@ def call(
         given = await _parse(arguments)
         around = surroundings(common, where)
         watcher = Watcher(output)
+        called = trio.CancelScope()
         try:
-            async with open_caller(around, watcher, output) as (caller, lanes):
-                outcome = await caller.call(lanes, kind, name, given, timeout_ms)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_pass_on, called)
+                with trio.CancelScope() as around_call:
+                    async with open_caller(around, watcher) as (caller, lanes):
+                        # An interrupted call has an end of its own, and the lanes must live to keep it.
+                        around_call.shield = True
+                        with called:
+                            await caller.call(lanes, kind, name, given, timeout_ms)
+                        around_call.shield = False
+                await trio.lowlevel.checkpoint_if_cancelled()
+                nursery.cancel_scope.cancel()
         finally:
             watcher.clear()
-        return answer_of(outcome)
+        assert caller.last is not None
+        return answer_of(caller.last)
 
     def interrupted() -> Answer | None:
         return None if caller is None or caller.last is None else answer_of(caller.last)
@@ -72,11 +87,20 @@ def call(
     return perform(common, body, detached=interrupted)
 
 
+async def _pass_on(scope: trio.CancelScope) -> None:
+    """Cancel another scope with this one."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        scope.cancel()
+
+
 async def _parse(text: str) -> dict[str, Any]:
-    if text == "-":
+    data = text.encode()
+    if text == "@-":
         data = await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)
-    else:
-        data = text.encode()
+    elif text.startswith("@"):
+        data = await trio.Path(text[1:]).read_bytes()
     try:
         given = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
