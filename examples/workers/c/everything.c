@@ -215,7 +215,8 @@ static view next_frame(uint8_t **buffer) {
     *buffer = malloc(length);
     if (*buffer == NULL) die("out of memory");
     read_exactly(*buffer, length);
-    view frame = {*buffer, *buffer + length};
+    view frame = {*buffer, *buffer + length}, look = frame;
+    if (head(&look).kind != MAP) die("a frame that is no map");
     return frame;
 }
 

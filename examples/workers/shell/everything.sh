@@ -28,7 +28,7 @@ function byte() {
     b = $(++at); raw = raw sprintf("\\0%03o", b); return b
 }
 function number(width,   value) { value = 0; while (width--) value = value * 256 + byte(); return value }
-function tell(path, kind, value) { print path, kind, value, "=" raw, "-" }
+function tell(path, kind, value) { print path, kind, value, "=" raw }
 function string(path, kind, size,   text) {
     printf "%s %s %d =", path, kind, size
     text = ""
@@ -78,40 +78,33 @@ BEGIN {
     value("", 0); print "end"
 }'
 
-# The next frame, flattened into $frame. The end of the socket ends the program.
+declare -A kinds numbers values words
+
+# The next frame, flattened into these maps by path. The end of the socket ends the program.
 next_frame() {
-    local a b c d length
+    local a b c d length flat path kind number bytes text
     read -r a b c d < <(head -c 4 <&"$node" | od -An -v -tu1)
     [ -n "${d:-}" ] || exit 0
     length=$((a << 24 | b << 16 | c << 8 | d))
     [ "$length" -gt 0 ] && [ "$length" -le 4194304 ] || die "a frame of $length bytes"
-    frame=$(head -c "$length" <&"$node" | od -An -v -tu1 -w4096 | awk "$flatten")
-    case $frame in
-        *end) ;;
-        *) die "what came is no frame" ;;
-    esac
+    flat=$(head -c "$length" <&"$node" | od -An -v -tu1 -w4096 | awk "$flatten")
+    kinds=() numbers=() values=() words=()
+    path=
+    while read -r path kind number bytes text; do
+        [ -n "$kind" ] || break
+        kinds[$path]=$kind numbers[$path]=$number values[$path]=${bytes#=} words[$path]=$text
+    done <<< "$flat"
+    [ "$path" = end ] || die "what came is no frame"
 }
 
-# Find the value at a path of $frame: sets kind, number, text and bytes.
+# Find the value at a path of the frame: sets kind, number, text and bytes.
 find_value() {
-    local line
-    kind= number=0 text= bytes=
-    case $'\n'$frame in
-        *$'\n'"$1 "*) line=${frame#"$1 "}; [ "$line" != "$frame" ] || line=${frame#*$'\n'"$1 "} ;;
-        *) return 1 ;;
-    esac
-    read -r kind number bytes text <<< "${line%%$'\n'*}"
-    bytes=${bytes#=}
+    kind=${kinds[$1]-} number=${numbers[$1]-0} bytes=${values[$1]-} text=${words[$1]-}
+    [ -n "$kind" ]
 }
 
-# The word at a path: `-` if it is none.
-word() {
-    local kind number text bytes
-    find_value "$1" || text=
-    printf %s "$text"
-}
-
-is() { [ "$(word "$1")" = "$2" ]; }
+# Whether the text at a path is this word.
+is() { [ "${words[$1]-}" = "$2" ]; }
 
 # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -140,7 +133,7 @@ put_text() {
     put_bytes $((${#text} / 5)) "$text"
 }
 put_key() { put_text "$1"; put_text "$2"; }
-# The value at a path of $frame, as it came; nil if there is none.
+# The value at a path of the frame, as it came; nil if there is none.
 put_value() {
     local kind number text bytes
     if ! find_value "$1"; then put_nil
@@ -171,7 +164,7 @@ answer_error() { # code, message, retryable
 
 # What a frame means whoever reads it. It succeeds if the frame cancels the open call.
 common() {
-    case $(word t) in
+    case ${words[t]-} in
         ping) begin 2 pong; put_text nonce; put_value nonce; send ;;
         drain) draining=1 ;;
         cancel) is id "$id_word" && return 0 ;;
@@ -261,7 +254,7 @@ act() { # action, and perhaps a key and its text
 
 hook() {
     begin_result
-    case $1/$(word arguments.text)$(word arguments.tool)$(word arguments.target)$(word arguments.leaf) in
+    case $1/${words[arguments.text]-}${words[arguments.tool]-}${words[arguments.target]-}${words[arguments.leaf]-} in
         input/ping) act handled text pong ;;
         input/teh) act text text the ;;
         tool_call/rm) act block reason "nothing is removed here" ;;
@@ -282,10 +275,10 @@ hook() {
 
 serve_call() {
     local name
-    id_word=$(word id)
+    id_word=${words[id]-}
     out= used=0; put_value id; id=$out # as it is written in each frame about this call
-    name=$(word name)
-    case $(word kind)/$name in
+    name=${words[name]-}
+    case ${words[kind]-}/$name in
         tool/echo) tool_echo ;;
         tool/count) tool_count ;;
         tool/wait) tool_wait ;;

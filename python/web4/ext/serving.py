@@ -190,7 +190,7 @@ def _keep_lines() -> None:
         try:
             reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
         except OSError:  # a fork's stream remembers that its template's could seek; this one is a pipe
-            stream = open(  # noqa: SIM115, PTH123 - it lasts as long as the process
+            stream = open(  # noqa: SIM115 - it lasts as long as the process
                 descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
             )
             setattr(sys, name, stream)

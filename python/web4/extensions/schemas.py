@@ -22,7 +22,7 @@ class Schema:
 
     __slots__ = ("_validator", "source")
 
-    def __init__(self, source: dict[str, Any], validator: jsonschema_rs.Draft202012Validator) -> None:
+    def __init__(self, source: dict[str, Any], validator: jsonschema_rs.Validator) -> None:
         self.source = source
         """As it was written."""
         self._validator = validator

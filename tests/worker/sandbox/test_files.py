@@ -215,6 +215,16 @@ def test_its_own_directory_may_lie_in_the_nodes_data(node: Node) -> None:
     assert "extension covers what no worker may read" in above.refusal
 
 
+def test_nobody_writes_what_the_node_runs(node: Node) -> None:
+    """Who may write a module of the node's is the node, when it starts the next time. Reading it is fine."""
+    for grant in (sys.prefix, sys.base_prefix, "/usr/local/lib", str(Path(sys.prefix).parent)):
+        assert (
+            "what the node itself runs"
+            in run(node.request("standard", write=grant, hidden="/absent")).refusal
+        )
+    assert run(node.request("standard", read=sys.prefix)).protections.missing == ()
+
+
 def test_a_grant_that_is_not_there_is_told(node: Node) -> None:
     refusal = run(node.request("standard", read=node.root / "absent")).refusal
     assert refusal.startswith("extension_start_failed: FileNotFoundError")

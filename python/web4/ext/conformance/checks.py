@@ -49,6 +49,7 @@ def all_checks() -> tuple[Check, ...]:
 def greet(program: Program, name: str) -> dict[str, Any]:
     """Say hello, and hear that the program is ready."""
     program.send(
+        **UNKNOWN,  # first, so that whoever looks for what it knows has to step over them
         t="hello",
         protocol=1,
         extension=name,
@@ -58,7 +59,6 @@ def greet(program: Program, name: str) -> dict[str, Any]:
         config={"colour": "red"},
         limits={"memory_mb": 256},
         tmp="/nonexistent",
-        **UNKNOWN,
     )
     return program.expect("ready", protocol=1)
 
@@ -87,9 +87,9 @@ def _widths(program: Program) -> None:
     call = {"t": "call", "id": "wide", "kind": "tool", "name": "echo", "arguments": {"text": "wide"}}
     more: dict[str, Any] = {"deadline_ms": 60_000, "idempotency_key": None, "context": {}}
     unknown = {"later": [-1, -128, 2**62, "text", b"", {"a": []}]}
-    program.send_bytes(frame_of(wide(call | more | unknown)))
+    program.send_bytes(frame_of(wide(unknown | call | more)))
     _same(program.result("wide"), {"text": "wide"}, "the value of echo")
-    for number in (0, 1, 127, 128, 255, 256, 300):
+    for number in (0, 1, 127, 128, 256):
         call_id = program.call("tool", "count", {"count": number})
         for due in range(number):
             program.expect("progress", id=call_id, data=due)
@@ -119,10 +119,10 @@ def _pieces(program: Program) -> None:
 
 @_check("progress comes in order, before the result", "EXT-17")
 def _progress(program: Program) -> None:
-    call_id = program.call("tool", "count", {"count": 1_000})
-    for number in range(1_000):
+    call_id = program.call("tool", "count", {"count": 300})
+    for number in range(300):
         program.expect("progress", id=call_id, data=number)
-    _same(program.result(call_id), 1_000, "the value of count")
+    _same(program.result(call_id), 300, "the value of count")
 
 
 @_check("a failure is an error with its code, and the program lives on", "EXT-15")
@@ -140,7 +140,9 @@ def _cancel(program: Program) -> None:
         call_id = program.call("tool", "wait", {})
         program.expect("progress", id=call_id)
         program.send(t="cancel", id="another", reason="it crossed its answer")
-        program.send(t="cancel", id=call_id, reason="enough", **UNKNOWN)
+        program.send(t="ping", nonce=1)
+        program.expect("pong", nonce=1)  # and no answer of the call before it
+        program.send(**UNKNOWN, t="cancel", id=call_id, reason="enough")
         program.expect("error", id=call_id, code="cancelled")
         program.send(t="cancel", id=call_id, reason="it crossed its answer too")
     _same(program.result(program.call("tool", "echo", {"text": "a"})), {"text": "a"}, "the value of echo")
@@ -250,7 +252,7 @@ def _ping(program: Program) -> None:
 
 @_check("a drained program ends by itself, with status 0", "EXT-15")
 def _drain(program: Program) -> None:
-    program.send(t="drain", **UNKNOWN)
+    program.send(**UNKNOWN, t="drain")
     _same(program.ends(), 0, "its exit status")
 
 
@@ -295,6 +297,12 @@ def _oversize(program: Program) -> None:
 @_check("what is no map is not taken for one", "EXT-14")
 def _no_map(program: Program) -> None:
     program.send_bytes(frame_of(b"\xc0"))
-    program.send_bytes(frame_of(b"\xc1\xc1"))
+    if program.ends() == 0:
+        raise NonconformingError("it ended as if nothing were wrong, with status 0")
+
+
+@_check("what is no msgpack is not taken for any", "EXT-14")
+def _garbage(program: Program) -> None:
+    program.send_bytes(frame_of(b"\x81\xa1t\xc1"))
     if program.ends() == 0:
         raise NonconformingError("it ended as if nothing were wrong, with status 0")

@@ -31,6 +31,9 @@ class Program:
     Args:
         argv: The program.
         patience: Seconds to wait for anything it has to do.
+
+    Raises:
+        NonconformingError: It cannot be started.
     """
 
     def __init__(self, argv: Sequence[str], patience: float) -> None:
@@ -41,14 +44,18 @@ class Program:
         ours, theirs = socket.socketpair()
         self._socket = ours
         with theirs:
-            self.process = subprocess.Popen(  # noqa: S603 - what to start is what we were asked to test
-                list(argv),
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "WEB4_WORKER_FD": str(theirs.fileno())},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
+            try:
+                self.process = subprocess.Popen(  # noqa: S603 - what to start is what we were asked to test
+                    list(argv),
+                    pass_fds=[theirs.fileno()],
+                    env={**os.environ, "WEB4_WORKER_FD": str(theirs.fileno())},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                )
+            except OSError as error:
+                ours.close()
+                raise NonconformingError(f"it cannot be started: {error}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -78,11 +85,12 @@ class Program:
         self._socket.close()
 
     def call(self, kind: str, name: str, arguments: Any, **more: Any) -> str:
-        """Begin a call; its id."""
+        """Begin a call; its id. What more is said is said first."""
         self._number += 1
         call_id = f"call-{self._number}"
         message = {"t": "call", "id": call_id, "kind": kind, "name": name, "arguments": arguments}
-        self.send(**(message | {"deadline_ms": 60_000, "context": {"session": "s", "call": call_id}} | more))
+        more |= message | {"deadline_ms": 60_000, "context": {"session": "s", "call": call_id}}
+        self.send(**more)
         return call_id
 
     # --- hearing ----------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from web4.worker.sandbox.places import (
     places_of,
     real_path,
     resolved,
+    run_by_the_node,
     system_places,
 )
 from web4.worker.sandbox.privileges import (
@@ -31,7 +32,10 @@ from web4.worker.sandbox.privileges import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from web4.worker.request import Protections, WorkerRequest
+    from web4.worker.sandbox.places import Place
 
 _SECCOMP_SET_MODE_FILTER: Final = 1
 
@@ -131,10 +135,7 @@ def _rules(request: WorkerRequest) -> landlock.RuleSet | None:
             signals="signals" not in sandbox.without,
         )
     names = resolved(sandbox.hidden)
-    hidden = Judge(names, "what no worker may read")
-    people = None
-    if sandbox.level == "strict":
-        people = Judge(homes(os.geteuid()), "people's files, which strict keeps")
+    judges = _judges(request, names)
     for place in places_of(request, names):
         try:
             descriptor = os.open(place.path, os.O_PATH | os.O_CLOEXEC)
@@ -146,14 +147,28 @@ def _rules(request: WorkerRequest) -> landlock.RuleSet | None:
             identity = identity_of(descriptor)
             if identity != place.known:
                 real = real_path(place.path, descriptor)
-                hidden.look(place, real, identity)
-                if people and place.granted:
-                    people.look(place, real, identity)
+                for judge, concerns in judges:
+                    if concerns(place):
+                        judge.look(place, real, identity)
             if rules:
                 rules.allow(descriptor, place.rights, directory=identity[2])
         finally:
             os.close(descriptor)
     return rules
+
+
+def _judges(request: WorkerRequest, names: tuple[str, ...]) -> list[tuple[Judge, Callable[[Place], bool]]]:
+    """Who looks at paths, and at which."""
+    judges: list[tuple[Judge, Callable[[Place], bool]]] = [
+        (Judge(names, "what no worker may read"), lambda _: True)
+    ]
+    if request.sandbox.level == "strict":
+        people = Judge(homes(os.geteuid()), "people's files, which strict keeps")
+        judges.append((people, lambda place: place.granted))
+    if request.sandbox.write:
+        node = Judge(run_by_the_node(), "what the node itself runs, and cannot be written")
+        judges.append((node, lambda place: place.granted and bool(place.rights & landlock.WRITE_FILE)))
+    return judges
 
 
 def _wish(request: WorkerRequest, node_user: int, *, scoped: bool) -> Wish:

@@ -60,6 +60,7 @@ DEVICES: Final = {
     "/dev/random": landlock.READ_FILE,
     "/dev/urandom": landlock.READ_FILE,
 }
+_INTERPRETER: Final = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
 ITSELF: Final = "/proc/self"
 _HOMES: Final = ("/home", "/root")
 
@@ -112,7 +113,7 @@ def system_places(hidden: tuple[str, ...], *, execute: bool) -> tuple[Place, ...
         Unprotected: It covers what is hidden, or lies in it.
     """
     rights = landlock.READ | (landlock.EXECUTE if execute else 0)
-    needed = resolved((*PROGRAMS, sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix))
+    needed = resolved((*PROGRAMS, *_INTERPRETER))
     # A directory of `sys.path` that holds what is hidden (a checkout, say) is left out: it is not worth a refusal.
     useful = [
         one for one in resolved(filter(None, sys.path)) if not any(_collide(one, name) for name in hidden)
@@ -131,6 +132,12 @@ def system_places(hidden: tuple[str, ...], *, execute: bool) -> tuple[Place, ...
     for one in here:
         judge.look(one, one.path, one.known)
     return here
+
+
+@functools.lru_cache(maxsize=1)
+def run_by_the_node() -> tuple[str, ...]:
+    """Real names of what the node itself runs: who writes there is the node, when it starts the next time."""
+    return tuple(dict.fromkeys(resolved((*PROGRAMS, *_INTERPRETER, *filter(None, sys.path)))))
 
 
 def places_of(request: WorkerRequest, hidden: tuple[str, ...]) -> Iterator[Place]:

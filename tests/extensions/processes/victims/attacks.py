@@ -68,7 +68,7 @@ def litter(sock: socket.socket) -> None:
     """Fill the private directory: deep, forbidden, linked, and many."""
     top = os.environ["TMPDIR"]
     os.chdir(top)
-    for _ in range(int(os.environ.get("DEPTH", "600"))):
+    for _ in range(int(os.environ.get("DEPTH", "100"))):
         os.mkdir("d")
         os.chdir("d")
     os.chdir(top)
@@ -83,7 +83,7 @@ def litter(sock: socket.socket) -> None:
     os.chmod("closed/inner", 0)
     os.chmod("closed", 0)
     os.mkdir("many")
-    for number in range(int(os.environ.get("MANY", "1500"))):
+    for number in range(int(os.environ.get("MANY", "400"))):
         os.close(os.open(f"many/{number}", os.O_CREAT | os.O_WRONLY))
     up(sock)
     rest()
