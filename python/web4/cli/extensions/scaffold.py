@@ -69,19 +69,14 @@ from pathlib import Path
 
 import trio
 from web4.ext.testing import Harness
-from web4.extensions.outcome import CallOutcome
-
-DIRECTORY = Path(__file__).parent
 
 
 def test_greet() -> None:
-    async def greet() -> CallOutcome:
-        async with Harness(DIRECTORY) as harness:
-            return await harness.call("greet", {{"who": "Ada"}})
+    async def greet() -> None:
+        async with Harness(Path(__file__).parent) as harness:
+            assert await harness.value("greet", {{"who": "Ada"}}) == ["Hello, Ada!"]
 
-    outcome = trio.run(greet)
-    assert outcome.outcome == "ok", outcome.reason
-    assert outcome.value == ["Hello, Ada!"]
+    trio.run(greet)
 '''
 
 _PYTEST: Final = """\
