@@ -78,6 +78,7 @@ def call(
                 nursery.cancel_scope.cancel()
         finally:
             watcher.clear()
+        assert caller is not None
         assert caller.last is not None
         return answer_of(caller.last)
 
