@@ -48,7 +48,7 @@ async def boot(directory: Path) -> list[Any]:
     events: list[Any] = []
     with trio.fail_after(LONG):
         async with opened_node(directory) as node:
-            while await node.journal.open_work():  # noqa: ASYNC110 - the journal tells nobody that all is done
+            while await node.journal.open_work():
                 await trio.sleep(0.01)
             after = 0
             while records := await node.journal.read(LANE, after=after):

@@ -93,7 +93,7 @@ class WarmWorker:
 
     def kill(self, reason: str) -> None:
         """Kill its whole tree."""
-        self._conversation.reusable = False
+        self._conversation.retire()
         self._conversation.process.kill(reason)
 
     async def wait(self) -> None:
