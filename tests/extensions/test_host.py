@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tests.extensions.hosting import busy, hosted, running, until, write_extension
+from tests.extensions.processes.arrange import settled
 from web4.extensions.errors import CallError, EnablingError, ManifestError
 from web4.extensions.options import HostOptions
 from web4.extensions.processes import open_processes
@@ -368,7 +369,7 @@ async def test_a_host_that_closes_cancels_what_is_open_and_leaves_no_worker(tmp_
             for name in ("obey", "stubborn"):
                 nursery.start_soon(call, name)
             await busy(host, 2)
-        assert processes.living == 0
+        await settled(processes)
         with pytest.raises(CallError) as caught:
             await echo(host)
         assert caught.value.code == "host_closed"
@@ -383,7 +384,7 @@ async def test_a_cancelled_host_leaves_no_worker(tmp_path: Path) -> None:
                 await host.ready("acme.bench")
                 scope.cancel()
                 await trio.sleep_forever()
-        assert processes.living == 0
+        await settled(processes)
 
 
 async def test_what_the_block_raises_comes_out_as_it_was(tmp_path: Path) -> None:
