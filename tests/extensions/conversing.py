@@ -148,7 +148,7 @@ class PlainProcess:
 
     async def reap(self) -> None:
         await trio.lowlevel.wait_readable(self._pidfd)
-        _, status, used = os.wait4(self.pid, 0)
+        _, status, used = os.wait4(self.pid, 0)  # noqa: ASYNC222 - it has ended
         code = self._process.returncode = os.waitstatus_to_exitcode(status)
         self.exit = Exit(
             status=code if code >= 0 else None,

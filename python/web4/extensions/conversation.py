@@ -56,8 +56,7 @@ class Conversation:
         self.log = ExtensionLog(terms, process.worker_id)
         self.stdout = Capture(process.stdout, "stdout", self.log, self._wrote)
         self.stderr = Capture(process.stderr, "stderr", self.log, self._wrote)
-        self.reusable = False
-        """Whether it may take another call: it is ready, alive, and nothing speaks against it."""
+        self._fit = False
         self.calls = 0
         """Calls it was given."""
         self.discarded = 0
@@ -88,7 +87,16 @@ class Conversation:
         await greet(self)
         self.meter.end()
         self.idle_since = trio.current_time()
-        self.reusable = self.process.exit is None
+        self._fit = self.failure is None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it may take another call: it is ready, alive, and nothing speaks against it."""
+        return self._fit and self.process.exit is None
+
+    def retire(self) -> None:
+        """Let it take no other call."""
+        self._fit = False
 
     # --- calls ------------------------------------------------------------------------------------------------
 
@@ -131,7 +139,7 @@ class Conversation:
 
     def fail(self, code: str, reason: str, outcome: Outcome = "killed", *, retryable: bool = False) -> None:
         """Kill the worker. A call that is open concludes with this, unless it has concluded already."""
-        self.reusable = False
+        self._fit = False
         if self._calling is None:
             self.failure = self.failure or reason
             self.process.kill(code)
@@ -147,7 +155,7 @@ class Conversation:
 
     async def drain(self) -> None:
         """Ask it to end, and kill it after `drain_ms`. Not while a call is open. Returns as `close` does."""
-        self.reusable = False
+        self._fit = False
         with trio.move_on_after(self.terms.manifest.timeouts.drain_ms / 1000), suppress(WireEndedError):
             self.wire.send(Drain())
             await self.wire.flushed()
@@ -156,7 +164,7 @@ class Conversation:
 
     async def end(self, reason: str) -> Exit | None:
         """Kill it, if it lives; how it ended, or None when that is not known within `REAPING` (EXT-21)."""
-        self.reusable = False
+        self._fit = False
         self.process.kill(reason)
         return await self.reaped()
 
@@ -174,7 +182,7 @@ class Conversation:
     async def watch(self) -> None:
         """Wait for its end, and let its reader find it. One task does, as long as the worker lives."""
         await self.process.wait()
-        self.reusable = False
+        self._fit = False
         self.ended.set()
         # A descendant may hold the other end. What had arrived can be read all the same.
         with suppress(OSError):
@@ -184,7 +192,7 @@ class Conversation:
 
     def attend(self) -> None:
         """Handle what it sent while no call is open, without waiting. Bounded; called every now and then."""
-        if self._calling is not None or self.process.exit is not None:
+        if self._calling is not None or self.failure is not None or self.process.exit is not None:
             return
         try:
             body = self.wire.next() or self.wire.read()
@@ -234,7 +242,7 @@ class Conversation:
         """
         if frame.id not in self._concluded:
             raise FrameError("an id that was never opened")
-        self.reusable = False
+        self._fit = False
         self.discarded += 1
         if (
             self.discarded & (self.discarded - 1) == 0
@@ -288,7 +296,7 @@ class Conversation:
         exited: Exit | None = None
         stderr: str | None = None
         if ending.fatal:
-            self.reusable = False
+            self._fit = False
             if ending.evidence:
                 exited = await self.reaped()
             if exited is None:
@@ -300,7 +308,7 @@ class Conversation:
             self._calling = None
         else:
             self._calling = None
-            self.reusable = self.reusable and not ending.unclean
+            self._fit = self._fit and not ending.unclean
             self._overhear()
             cpu_ms = self.meter.end()
         now = self.idle_since = trio.current_time()

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from web4.worker import groups
 from web4.worker.request import (
     CommandEntry,
     Entered,
@@ -35,7 +36,7 @@ from web4.worker.request import (
     Sandbox,
     WorkerRequest,
 )
-from web4.worker.sandbox import Unprotected, enter, libc, prepare
+from web4.worker.sandbox import Unprotected, enter, landlock, libc, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,11 +131,20 @@ def template() -> socket.socket:
     return mine
 
 
-def run(request: WorkerRequest, *calls: Call) -> Ran:
-    """Enter in a process of its own, make the calls there one after the other, and tell."""
+def run(request: WorkerRequest, *calls: Call, joining: bool = True, abi: int = landlock.NEWEST) -> Ran:
+    """Enter in a process of its own, make the calls there one after the other, and tell.
+
+    Args:
+        request: What to enter with.
+        calls: Functions, and their arguments.
+        joining: Whether the control groups of the request are joined before.
+        abi: Landlock's, of the kernel to pretend to have.
+    """
     named = [(call[0].__module__, call[0].__qualname__, list(call[1:])) for call in calls]
     (out, writes_out), (errors, writes_errors) = os.pipe(), os.pipe()
-    socket.send_fds(template(), [msgspec.msgpack.encode((request, named))], [writes_out, writes_errors])
+    socket.send_fds(
+        template(), [msgspec.msgpack.encode((request, named, joining, abi))], [writes_out, writes_errors]
+    )
     os.close(writes_out)
     os.close(writes_errors)
     with open(out, "rb") as reader, open(errors, "rb") as error_reader:
@@ -162,8 +172,8 @@ def main() -> None:
             message, descriptors, _, _ = socket.recv_fds(control, 1_000_000, 2)
             if not message:
                 return
-            request, named = msgspec.msgpack.decode(
-                message, type=tuple[WorkerRequest, list[tuple[str, str, list[Any]]]]
+            request, named, joining, abi = msgspec.msgpack.decode(
+                message, type=tuple[WorkerRequest, list[tuple[str, str, list[Any]]], bool, int]
             )
             calls = [(getattr(importlib.import_module(module), name), given) for module, name, given in named]
             prepare(request)
@@ -174,6 +184,9 @@ def main() -> None:
                         for number, descriptor in enumerate(descriptors, 1):
                             os.dup2(descriptor, number)
                         os.closerange(3, 100)
+                        if joining:
+                            groups.join(request.groups)
+                        landlock.abi = functools.partial(min, landlock.abi(), abi)
                         inside(request, calls)
                     except BaseException:
                         traceback.print_exc()

@@ -88,6 +88,26 @@ def test_this_machine_gives_everything(tmp_path: Path, level: Level) -> None:
     assert found.landlock == (0 if level == "none" else landlock.abi())
 
 
+@pytest.mark.parametrize("abi", range(1, landlock.NEWEST + 1))
+def test_rules_of_older_kernels(tmp_path: Path, abi: int) -> None:
+    """EXT-32: each ABI is made the most of, and one that does not cover truncation is not called complete."""
+    (tmp_path / "note").write_text("a note")
+    calls = [
+        (attacks.read, str(tmp_path / "note")),
+        (attacks.create_and_remove, str(tmp_path / "tmp" / "new")),
+        (attacks.create_and_remove, str(tmp_path / "extension" / "new")),
+        (attacks.signal_to, os.getpid(), 0),
+    ]
+    ran = run(asked(tmp_path), *calls, abi=abi)
+    assert ran.outcomes == ["EACCES", None, "EACCES", "EPERM"]
+    assert ran.protections.landlock == abi
+    assert ran.protections.signals == ("landlock" if abi >= 6 else "seccomp")
+    assert ran.protections.missing == (("landlock",) if abi < 3 else ())
+    unfiltered = run(asked(tmp_path, without=("seccomp",)), abi=abi).protections
+    assert unfiltered.network == ("tcp_only" if abi >= 4 else "allowed")
+    assert unfiltered.signals == ("landlock" if abi >= 6 else "off")
+
+
 def test_it_refuses_what_it_does_not_understand(tmp_path: Path) -> None:
     for request in (
         asked(tmp_path, required=("magic",)),

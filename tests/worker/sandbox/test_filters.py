@@ -30,8 +30,18 @@ NAMED_BY_THE_SPECIFICATION = """
 """
 
 
-def wished(level: Level, *, forks: bool = False, self_only: bool = True, programs: bool = False) -> Wish:
-    return Wish(level, forks=forks, network=False, self_only=self_only, programs=programs, shares_user=True)
+def wished(
+    level: Level, *, forks: bool = False, self_only: bool = True, programs: bool = False, files: bool = False
+) -> Wish:
+    return Wish(
+        level,
+        forks=forks,
+        network=False,
+        memory_files=files,
+        self_only=self_only,
+        programs=programs,
+        shares_user=True,
+    )
 
 
 class Filter:
@@ -50,10 +60,9 @@ class Filter:
 @MACHINES
 def test_the_deny_list_of_the_specification(machine: str) -> None:
     """EXT-29, in standard and strict, whatever else is wished."""
-    for level, forks, network, self_only, programs, shares in product(
-        ("standard", "strict"), *[(False, True)] * 5
-    ):
-        wish = Wish(level, forks, network, self_only, programs, shares)  # type: ignore[arg-type]
+    for level, *flags in product(("standard", "strict"), *[(False, True)] * 6):
+        wish = Wish(level, *flags)  # type: ignore[arg-type]
+        shares = wish.shares_user
         asked = Filter(machine, wish)
         for name in (*NAMED_BY_THE_SPECIFICATION.split(), *DENIED.split()):
             assert asked(name) in {errno.EPERM, None}, (name, wish)
@@ -146,8 +155,43 @@ def test_programs_in_strict(machine: str) -> None:
     assert python("execve") == errno.EPERM
     assert command("execve") == ALLOWED
     assert python("execveat") == command("execveat") == errno.EPERM
-    assert python("memfd_create", 0, 0) == errno.EPERM
-    assert python("memfd_create", 0, 8 | 1) == ALLOWED
+
+
+@MACHINES
+def test_memory_that_is_no_address_space(machine: str) -> None:
+    """Section 6: where `RLIMIT_AS` is what limits memory, files of memory would go past it."""
+    for level in LEVELS:
+        asked = Filter(machine, wished(level))
+        assert asked("memfd_create", 0, 8) == errno.ENOSYS
+        assert asked("shmget") != ALLOWED
+        assert asked("memfd_secret") != ALLOWED
+    assert Filter(machine, wished("standard", files=True))("memfd_create", 0, 0) == ALLOWED
+    strict = Filter(machine, wished("strict", files=True))
+    assert strict("memfd_create", 0, 0) == errno.EPERM, "it could be executed as a program"
+    assert strict("memfd_create", 0, 8 | 1) == ALLOWED
+
+
+@MACHINES
+@pytest.mark.parametrize("level", LEVELS)
+def test_one_table_of_descriptors(machine: str, level: Level) -> None:
+    """Section 6: `open_files` holds for a table; a thread, or `close_range`, could have another."""
+    asked = Filter(machine, wished(level))
+    assert asked("clone", 0x3D0F00 & ~libc.CLONE_FILES) == errno.EPERM
+    assert asked("close_range", 3, 0xFFFFFFFF, 0) == asked("close_range", 3, 0xFFFFFFFF, 4) == ALLOWED
+    assert asked("close_range", 3, 0xFFFFFFFF, 2) == asked("close_range", 3, 3, 6) == errno.EPERM
+    assert asked("unshare", libc.CLONE_FILES) == errno.EPERM
+
+
+@MACHINES
+@pytest.mark.parametrize("level", ["standard", "strict"])
+def test_descriptors_of_everybody(machine: str, level: Level) -> None:
+    asked = Filter(machine, wished(level))
+    for command in (1024, 1031, 8, 10, 15):  # F_SETLEASE, F_SETPIPE_SZ, F_SETOWN, F_SETSIG, F_SETOWN_EX
+        assert asked("fcntl", 3, command) == errno.EPERM
+    for command in (0, 1, 2, 3, 4, 5, 6, 7, 9, 1030, 1032, 1033):
+        assert asked("fcntl", 3, command) == ALLOWED
+    assert asked("get_robust_list", 0) == ALLOWED
+    assert asked("get_robust_list", PID + 1) == errno.EPERM
 
 
 def test_no_filter_for_a_machine_that_is_not_known() -> None:

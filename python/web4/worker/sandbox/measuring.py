@@ -168,8 +168,6 @@ def _network(done: Entering) -> Literal["denied", "tcp_only", "allowed"]:
         (socket.AF_UNIX, socket.SOCK_STREAM),
         (socket.AF_INET, socket.SOCK_STREAM),
         (socket.AF_INET, socket.SOCK_DGRAM),
-        (socket.AF_INET6, socket.SOCK_STREAM),
-        (socket.AF_NETLINK, socket.SOCK_RAW),
     )
     if all(refused("socket", family, kind, 0) for family, kind in kinds):
         return "denied"

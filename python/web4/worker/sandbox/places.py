@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import pwd
 import stat
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -62,7 +61,7 @@ DEVICES: Final = {
 }
 _INTERPRETER: Final = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
 ITSELF: Final = "/proc/self"
-_HOMES: Final = ("/home", "/root")
+_HOMES: Final = ("/home", "/root", "/var/home")
 
 Identity = tuple[int, int, bool]
 """Device, number, and whether it is a directory."""
@@ -99,6 +98,12 @@ def within(path: str, directory: str) -> bool:
 def resolved(paths: Iterable[str]) -> tuple[str, ...]:
     """Real names, for the functions below. The paths need not exist yet."""
     return tuple(os.path.realpath(one) for one in paths)
+
+
+@functools.lru_cache(maxsize=32)
+def hidden_names(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Real names of what is hidden: looked up once, for it is the node's own and stays where it is."""
+    return resolved(paths)
 
 
 @functools.lru_cache(maxsize=32)
@@ -159,11 +164,15 @@ def places_of(request: WorkerRequest, hidden: tuple[str, ...]) -> Iterator[Place
 
 @functools.lru_cache(maxsize=8)
 def homes(user: int) -> tuple[str, ...]:
-    """Where people keep their files: the usual places, and the home of this user."""
+    """Where people keep their files: the usual places, and the home of this user.
+
+    It reads the file of accounts, and asks no name service: those may leave threads and sockets in a template.
+    """
     found = list(_HOMES)
-    with contextlib.suppress(KeyError):
-        found.append(pwd.getpwuid(user).pw_dir)
-    return tuple(one for one in dict.fromkeys(resolved(found)) if one != "/")
+    with contextlib.suppress(OSError), open("/etc/passwd", encoding="utf-8", errors="replace") as accounts:  # noqa: PTH123
+        fields = [line.rstrip("\n").split(":") for line in accounts]
+        found += [one[5] for one in fields if len(one) > 5 and one[2] == str(user)]
+    return tuple(one for one in dict.fromkeys(resolved(filter(os.path.isabs, found))) if one != "/")
 
 
 class Judge:
