@@ -177,7 +177,7 @@ def _describe(path: Path) -> dict[str, Any]:
 async def until(true: Callable[[], bool]) -> None:
     """Wait until something has become true; a test that waits in vain fails."""
     with trio.fail_after(LONG):
-        while not true():  # noqa: ASYNC110 - nobody tells us
+        while not true():
             await trio.sleep(0.002)
 
 

@@ -1,4 +1,4 @@
-"""Who descends from a process, as the kernel's own tree has it: not by group or session, which one can leave (EXT-22)."""
+"""Who descends from a process, by the kernel's own tree: not by group or session, which one can leave (EXT-22)."""
 
 from __future__ import annotations
 

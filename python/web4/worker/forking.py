@@ -81,7 +81,9 @@ def fork(flags: int = 0, *, slot: int = 0, group: str | None = None) -> int:
         flags |= _CLONE_PARENT_SETTID
     if tid:  # libc remembers the id of its thread; without this the child would act on its parent's
         flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID
-    interpreter = ctypes.pythonapi  # holds the GIL during the call, which these three need and cffi does not do
+    interpreter = (
+        ctypes.pythonapi
+    )  # holds the GIL during the call, which these three need and cffi does not do
     interpreter.PyOS_BeforeFork()
     pid = -1
     try:

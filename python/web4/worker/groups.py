@@ -33,12 +33,12 @@ def make(directories: Sequence[str], limits: Limits, *, extra: int = 0) -> str |
     second = None
     for directory in directories:
         try:
-            os.mkdir(directory, 0o700)  # noqa: PTH102 - no pathlib in a worker
+            os.mkdir(directory, 0o700)
         except OSError:
             continue
         for name, value in settings.items():
             _write(f"{directory}/{name}", str(value))
-        if os.path.exists(f"{directory}/cgroup.events"):  # noqa: PTH110
+        if os.path.exists(f"{directory}/cgroup.events"):
             second = directory
     return second
 
@@ -50,10 +50,14 @@ def join(directories: Sequence[str]) -> None:
     processes, all there is in version 2, does: it may wait for 10 ms.
     """
     for directory in directories:
-        if _inside(directory) or _write(f"{directory}/tasks", "0") or _write(f"{directory}/cgroup.procs", "0"):
+        if (
+            _inside(directory)
+            or _write(f"{directory}/tasks", "0")
+            or _write(f"{directory}/cgroup.procs", "0")
+        ):
             continue
         try:
-            os.rmdir(directory)  # noqa: PTH106
+            os.rmdir(directory)
         except OSError:
             continue
 
@@ -62,7 +66,7 @@ def remove(directories: Sequence[str]) -> None:
     """Remove groups that nobody came to be in."""
     for directory in directories:
         try:
-            os.rmdir(directory)  # noqa: PTH106
+            os.rmdir(directory)
         except OSError:
             continue
 
@@ -70,8 +74,8 @@ def remove(directories: Sequence[str]) -> None:
 def _inside(directory: str) -> bool:
     """Whether this process was forked into the group, which only one of version 2 can be."""
     try:
-        with open(f"{directory}/cgroup.procs", "rb", buffering=0) as file:  # noqa: PTH123
-            return bool(file.read(64)) and not os.path.exists(f"{directory}/tasks")  # noqa: PTH110
+        with open(f"{directory}/cgroup.procs", "rb", buffering=0) as file:
+            return bool(file.read(64)) and not os.path.exists(f"{directory}/tasks")
     except OSError:
         return False
 
@@ -80,7 +84,7 @@ def bounded(directories: Sequence[str]) -> bool:
     """Whether the number of processes in one of the groups is bound."""
     for directory in directories:
         try:
-            with open(f"{directory}/pids.max", "rb", buffering=0) as file:  # noqa: PTH123 - no pathlib in a worker
+            with open(f"{directory}/pids.max", "rb", buffering=0) as file:
                 if file.read(32).strip().isdigit():
                     return True
         except OSError:

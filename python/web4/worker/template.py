@@ -18,7 +18,7 @@ from typing import Final, Literal, NoReturn
 import msgspec
 
 from web4.worker import forking, groups, starting, warden
-from web4.worker.request import WorkerRequest  # noqa: TC001 - msgspec reads it at run time
+from web4.worker.request import WorkerRequest
 from web4.worker.sandbox import libc, prepare
 
 MAX_MESSAGE: Final = 128 * 1024
@@ -106,12 +106,13 @@ def main(orders: str) -> NoReturn:
     pid_namespace = "off" if refusal else _pid_namespace()
     gc.collect()
     gc.disable()
-    gc.freeze()
     control.send(_ENCODER.encode(Prepared(pid_namespace=pid_namespace, failed=failed, refusal=refusal)))
     slots = forking.Slots(memory)
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     while True:
-        message, received, _flags, _address = socket.recv_fds(control, MAX_MESSAGE, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        message, received, _flags, _address = socket.recv_fds(
+            control, MAX_MESSAGE, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
         if not message:
             sys.exit(0)
         order = _REQUESTS.decode(message)
@@ -129,13 +130,14 @@ def _fork(
     if request.pid_namespace:
         flags |= libc.CLONE_NEWPID | (libc.CLONE_NEWUSER if pid_namespace == "user" else 0)
     identity = os.getuid(), os.getgid()
-    prepare(request)
     group = groups.make(request.groups, request.limits, extra=1)
     try:
+        prepare(request)
+        gc.freeze()  # a collection in the worker must not touch, and so copy, what it shares with its template
         pid = forking.fork(flags, slot=slots.address(order.slot), group=group)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # of this request: the next one may do better
         groups.remove(request.groups)
-        return NotForked(worker_id=request.worker_id, reason=str(error))
+        return NotForked(worker_id=request.worker_id, reason=starting.said(error))
     if pid == 0:
         if request.warden:
             warden.stand(request, sources, serve, identity)

@@ -48,7 +48,9 @@ ENDED_DECODER: Final = msgspec.msgpack.Decoder(Ended)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
-def stand(request: WorkerRequest, sources: tuple[int, ...], serve: str, identity: tuple[int, int]) -> NoReturn:
+def stand(
+    request: WorkerRequest, sources: tuple[int, ...], serve: str, identity: tuple[int, int]
+) -> NoReturn:
     """Start the worker that `request` describes, and stand over it to its end. Never returns.
 
     Args:
@@ -68,10 +70,10 @@ def stand(request: WorkerRequest, sources: tuple[int, ...], serve: str, identity
             return  # type: ignore[misc]
         for descriptor in (0, 1, 2, descriptors.WORKER, descriptors.REPORT):
             os.close(descriptor)
-        if request.pid_namespace:
-            _wait(worker)
-        else:
-            _watch(worker, None if bounded else request.limits.processes)
+        _prefer()
+        _watch(worker, None if bounded else request.limits.processes)
+        if not request.pid_namespace:  # else the end of this process is that of all others in it
+            _end_all(worker)
     finally:
         os._exit(0)
 
@@ -82,44 +84,45 @@ def _begin(request: WorkerRequest, serve: str, identity: tuple[int, int]) -> tup
     os.setsid()
     starting.name_process("web4:warden")
     if request.pid_namespace:
-        _keep_identity(identity)
+        alone = _keep_identity(identity)
         starting.die_with_parent()  # and the namespace with it
     else:
+        alone = False
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     groups.join(request.groups)
     worker = os.fork()
     if worker == 0:
         os.close(CONTROL)
-        starting.start(request, tuple(range(descriptors.REPORT + 1)), serve)
+        starting.start(request, tuple(range(descriptors.REPORT + 1)), serve, alone=alone)
     libc.prctl(libc.PR_SET_DUMPABLE, 0)  # nobody of the same user traces it or reads its memory
     return worker, groups.bounded(request.groups)
 
 
-def _keep_identity(identity: tuple[int, int]) -> None:
-    """In a user namespace of its own a process is nobody until it says who it was."""
-    with open("/proc/self/uid_map", "rb", buffering=0) as file:  # noqa: PTH123 - no pathlib in a worker
+def _keep_identity(identity: tuple[int, int]) -> bool:
+    """In a user namespace of its own a process is nobody until it says who it was. Whether it is in one."""
+    with open("/proc/self/uid_map", "rb", buffering=0) as file:
         if file.read(64):  # it is still in the node's, where everybody has a name
-            return
+            return False
     for name, text in (
         ("setgroups", "deny"),
         ("uid_map", f"{identity[0]} {identity[0]} 1"),
         ("gid_map", f"{identity[1]} {identity[1]} 1"),
     ):
-        with open(f"/proc/self/{name}", "wb", buffering=0) as file:  # noqa: PTH123
+        with open(f"/proc/self/{name}", "wb", buffering=0) as file:
             file.write(text.encode())
+    return True
 
 
-def _wait(worker: int) -> None:
-    """Reap until the worker ends; the kernel ends whatever is left with this process."""
-    while True:
-        pid, status = os.wait()
-        if pid == worker:
-            _tell(status)
-            return
+def _prefer() -> None:
+    """Come before the tree in the queue for a processor, where the privilege is there: it may be a crowd."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
+    except OSError:
+        return
 
 
 def _watch(worker: int, limit: int | None) -> None:
-    """Reap until the worker ends, the node closes the control socket, or the tree outgrows `limit`; then kill all."""
+    """Reap until the worker ends, the node closes the control socket, or the tree outgrows `limit`."""
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wake, False)
@@ -128,19 +131,23 @@ def _watch(worker: int, limit: int | None) -> None:
     poll = select.poll()
     poll.register(woken, select.POLLIN)
     poll.register(CONTROL, select.POLLIN)
+    own = int(os.readlink("/proc/self"))  # `/proc` may be of another namespace than this process's id
     while _reap(worker):
         ready = poll.poll(None if limit is None else _LOOK)
         if any(descriptor == CONTROL for descriptor, _ in ready):  # the node never writes: this is its end
             break
         if ready:
             _drain(woken)
-        if limit is not None and len(descendants(os.getpid())) > limit:
+        if limit is not None and len(descendants(own)) > limit:
             _send(Ended(exceeded=True))
             break
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _end_all(worker: int) -> None:
+    """Kill and reap until there is no child left. What is killed while it forks has its child inherited by us."""
     while True:
-        left = descendants(os.getpid())
-        for pid in left:
+        for pid in descendants(os.getpid()):
             _kill(pid)
         if not _reap(worker, all_of_them=True):
             return

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from web4.extensions.processes import Processes, StartSpec, WorkerProcess, open_processes
-from web4.extensions.processes.processes import Mechanism
 from web4.worker.request import CommandEntry, Limits, PythonEntry, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+
+    from web4.extensions.processes.processes import Mechanism
 
 VICTIMS = Path(__file__).parent / "victims"
 SERVE = "tests.extensions.processes.plain:serve"
-ROUNDS = int(os.environ.get("WEB4_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("WEB4_ROUNDS", "1"))
 PATIENCE = 60
 """Seconds after which a test has hung."""
 
@@ -27,11 +30,11 @@ class Telemetry:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
 
-    def __call__(self, type: str, /, **fields: Any) -> None:
-        self.events.append((type, fields))
+    def __call__(self, kind: str, /, **fields: Any) -> None:
+        self.events.append((kind, fields))
 
-    def of(self, type: str) -> list[dict[str, Any]]:
-        return [fields for kind, fields in self.events if kind == type]
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [fields for one, fields in self.events if one == kind]
 
 
 def spec(
@@ -63,7 +66,11 @@ def spec(
 
 @asynccontextmanager
 async def opened(
-    directory: Path, *, emit: Any = None, without: Collection[Mechanism] = (), preload: tuple[str, ...] = ("trio",)
+    directory: Path,
+    *,
+    emit: Any = None,
+    without: Collection[Mechanism] = (),
+    preload: tuple[str, ...] = (),
 ) -> AsyncIterator[Processes]:
     with trio.fail_after(PATIENCE):
         async with open_processes(

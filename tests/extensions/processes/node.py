@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 
 from tests.extensions.processes.arrange import Telemetry, opened, spec, underway
-from web4.extensions.processes.processes import Mechanism
+
+if TYPE_CHECKING:
+    from web4.extensions.processes.processes import Mechanism
 
 BUSY = ("spin", "stubborn", "stopped", "grandchildren", "double_forks", "chains", "bomb", "stopped_tree")
 ALONE = 3
@@ -18,7 +20,7 @@ WORKERS = 20
 
 async def main(directory: Path, extension: str, without: tuple[Mechanism, ...]) -> None:
     telemetry = Telemetry()
-    async with opened(directory, without=without, preload=(), emit=telemetry) as processes:
+    async with opened(directory, without=without, emit=telemetry) as processes:
         for number in range(WORKERS):
             victim = BUSY[number % len(BUSY)]
             limit = 1 if number % len(BUSY) < ALONE else 10

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import trio
@@ -20,9 +20,21 @@ from tests.extensions.processes.arrange import (
     underway,
     zombies,
 )
-from web4.extensions.processes.processes import Mechanism
 
-VICTIMS = ("spin", "stubborn", "grandchildren", "double_forks", "chains", "bomb", "stopped_tree", "leave", "daemon")
+if TYPE_CHECKING:
+    from web4.extensions.processes.processes import Mechanism
+
+VICTIMS = (
+    "spin",
+    "stubborn",
+    "grandchildren",
+    "double_forks",
+    "chains",
+    "bomb",
+    "stopped_tree",
+    "leave",
+    "daemon",
+)
 PRELOAD = ("resource",)
 """What the victims import, and may have no right to find any more."""
 ALONE = ("spin", "stubborn", "leave")

@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
 
 from tests.extensions.processes.arrange import opened, read, settled, spec, survivors, underway, zombies
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MIB = 1 << 20
 
@@ -76,7 +79,7 @@ async def test_a_worker_that_runs_out_of_memory(processes_limit: int, tmp_path: 
 
 async def test_memory_without_control_groups(tmp_path: Path) -> None:
     """Section 6: an address space has a limit, where nobody counts the tree's memory."""
-    async with opened(tmp_path, without=("cgroup",)) as processes:
+    async with opened(tmp_path, without=["cgroup"]) as processes:
         worker = await processes.start(spec("eater", memory=64 * MIB, environment={"MIB": "400"}))
         assert worker.protections.memory == "rlimit"
         worker.socket.send(b"eat")
@@ -104,7 +107,7 @@ import os, pathlib, signal, sys, threading, time, trio
 from tests.extensions.processes.arrange import opened, spec, underway, survivors
 {setup}
 async def main():
-    async with opened(pathlib.Path(sys.argv[1]), preload=()) as processes:
+    async with opened(pathlib.Path(sys.argv[1])) as processes:
         for limit in (1, 4):
             for victim in ("stubborn", "leave"):
                 worker = await processes.start(spec(victim, processes=limit))

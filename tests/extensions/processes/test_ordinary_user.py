@@ -6,12 +6,17 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.extensions.processes.arrange import ROUNDS
 from tests.extensions.processes.ordinary import ALONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NOBODY = 65534
 # The interpreter may lie in root's home: to find it is the one privilege that is kept, and workers lose that too.
@@ -26,17 +31,18 @@ BECOME = [
 ]
 
 
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Of that user: nobody else enters those that pytest makes."""
+    with tempfile.TemporaryDirectory() as made:
+        if os.getuid() == 0:
+            os.chown(made, NOBODY, NOBODY)
+        yield Path(made)
+
+
 @pytest.mark.parametrize("without", [(), ("pid_namespace", "cgroup")], ids=["all there is", "subreaper"])
-def test_trees_of_an_ordinary_user_die(without: tuple[str, ...], tmp_path: Path) -> None:
-    directory = tmp_path / "run"
-    directory.mkdir()
-    become: list[str] = []
-    if os.getuid() == 0:
-        for path in (directory, *directory.parents):
-            if path.owner() == "root" and path.is_relative_to(tmp_path.parent.parent):
-                path.chmod(0o755)
-        os.chown(directory, NOBODY, NOBODY)
-        become = BECOME
+def test_trees_of_an_ordinary_user_die(without: tuple[str, ...], directory: Path) -> None:
+    become = BECOME if os.getuid() == 0 else []
     for _ in range(max(1, ROUNDS // 2)):
         done = subprocess.run(
             [*become, sys.executable, "-m", "tests.extensions.processes.ordinary", str(directory), *without],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from web4.worker.request import TreeKill  # noqa: TC001 - msgspec reads it at run time
+from web4.worker.request import TreeKill
 
 if TYPE_CHECKING:
     from web4.extensions.processes.groups import Hierarchy

@@ -67,6 +67,7 @@ class Processes:
         self._cleaners = trio.CapacityLimiter(1)
         self._living: dict[WorkerProcess, trio.CancelScope] = {}
         self._closed = False
+        self._all_gone = trio.Event()
 
     @property
     def living(self) -> int:
@@ -169,7 +170,7 @@ class Processes:
             entry=spec.entry,
             directory=spec.directory,
             tmp=tmp,
-            environment={"PATH": _PATH, "LANG": "C.UTF-8", "HOME": tmp, "TMPDIR": tmp, **spec.environment},
+            environment=_environment(tmp) | spec.environment,
             limits=spec.limits,
             sandbox=spec.sandbox,
             user=spec.user,
@@ -183,8 +184,8 @@ class Processes:
         """Wait for the worker's report."""
         try:
             told = await worker.next_report()
-            if told is not None and isinstance(told[0], Entered):
-                report, pid = told
+            report, pid = told if told is not None else (None, 0)
+            if isinstance(report, Entered):
                 worker.entered(pid, report.protections, round((time.monotonic() - began) * 1e3, 3))
                 if isinstance(spec.entry, PythonEntry):
                     return
@@ -207,6 +208,8 @@ class Processes:
             worker.tell_gone()
             await self._clean(worker)
         del self._living[worker]
+        if not self._living:
+            self._all_gone.set()
 
     async def _clean(self, worker: WorkerProcess) -> None:
         pause = _FIRST_LOOK
@@ -253,12 +256,13 @@ class Processes:
     async def close(self) -> None:
         """Kill every worker and wait for the end of each; nothing is started any more."""
         self._closed = True
+        if not self._living:
+            self._all_gone.set()
         for worker, scope in self._living.items():
             worker.kill("closed")
             scope.deadline = trio.current_time() + _CLOSE_SECONDS
         with trio.CancelScope(shield=True):
-            while self._living:
-                await trio.sleep(0.0005)
+            await self._all_gone.wait()
 
 
 @asynccontextmanager
@@ -339,6 +343,12 @@ def _chosen(
         for one in hierarchies
         if one.controllers & wanted or (warden and one.kills and "tree_kill" not in without)
     )
+
+
+def _environment(tmp: str) -> dict[str, str]:
+    """What every worker has. No Python that it starts believes caches beside sources: no digest covers them (EXT-7)."""
+    own = {"HOME": tmp, "TMPDIR": tmp, "PYTHONPYCACHEPREFIX": f"{tmp}/pycache"}
+    return {"PATH": _PATH, "LANG": "C.UTF-8", **own}
 
 
 def _how(ended: Exit) -> str:

@@ -1,8 +1,8 @@
 """Removing a directory that a worker filled, however it filled it (EXT-41).
 
 A hostile tree may be deeper than any stack and any limit on descriptors, and may forbid to be entered. So nothing here
-recurses: what lies in a directory's directories is moved up to the top, until there is one level. Three descriptors
-are open at a time, no link is followed, and whoever drives it decides how much is done in one go.
+recurses, and what lies too deep is moved up to the top and met there again. Some dozens of descriptors are open at a
+time, no link is followed, and whoever drives it decides how much is done in one go.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+_LEVELS: Final = 32
+"""Directories that are open at a time, two descriptors each."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -35,10 +37,7 @@ class Removal:
         Raises:
             OSError: Something cannot be removed. What could be, is.
         """
-        for _ in range(entries):
-            if next(self._steps, _DONE) is _DONE:
-                return True
-        return False
+        return any(next(self._steps, _DONE) is _DONE for _ in range(entries))
 
     def close(self) -> None:
         """Stop where it is."""
@@ -66,7 +65,7 @@ class Removal:
                 seen += 1
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        yield from _hoist(entry.name, top, moved)
+                        yield from _clear(entry.name, top, moved)
                     else:
                         os.unlink(entry.name, dir_fd=top)
                     removed += 1
@@ -95,29 +94,52 @@ class _Names:
         return f"{self._prefix}{self._count}"
 
 
-def _hoist(name: str, top: int, moved: _Names) -> Generator[None, None, None]:
-    """Remove the directory `name` of `top`; its own directories become `top`'s."""
-    inner = _open(name, top)
+def _clear(name: str, top: int, moved: _Names) -> Generator[None, None, None]:
+    """Remove the directory `name` of `top`; what is too deep in it becomes `top`'s."""
+    levels = [_Level(name, top)]
     try:
-        with os.scandir(inner) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    _allow(entry.name, inner)
-                    os.rename(entry.name, moved.next(), src_dir_fd=inner, dst_dir_fd=top)
-                else:
-                    os.unlink(entry.name, dir_fd=inner)
-                yield
+        while levels:
+            level = levels[-1]
+            entry = next(level.entries, None)
+            if entry is None:
+                levels.pop().close()
+                os.rmdir(level.name, dir_fd=levels[-1].descriptor if levels else top)
+                continue
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=level.descriptor)
+            elif len(levels) < _LEVELS:
+                levels.append(_Level(entry.name, level.descriptor))
+            else:
+                _allow(entry.name, level.descriptor)
+                os.rename(entry.name, moved.next(), src_dir_fd=level.descriptor, dst_dir_fd=top)
+            yield
     finally:
-        os.close(inner)
-    os.rmdir(name, dir_fd=top)
+        for level in levels:
+            level.close()
+
+
+class _Level:
+    """A directory that is being emptied."""
+
+    def __init__(self, name: str, parent: int) -> None:
+        self.name = name
+        self.descriptor = _open(name, parent)
+        self.entries = os.scandir(self.descriptor)
+
+    def close(self) -> None:
+        self.entries.close()
+        os.close(self.descriptor)
 
 
 def _open(name: str, parent: int | None) -> int:
     try:
-        return os.open(name, _DIRECTORY, dir_fd=parent)
+        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
     except PermissionError:
         _allow(name, parent)
         return os.open(name, _DIRECTORY, dir_fd=parent)
+    with suppress(PermissionError):
+        os.fchmod(descriptor, 0o700)  # who may list it may not remove from it yet
+    return descriptor
 
 
 def _allow(name: str, parent: int | None) -> None:

@@ -58,7 +58,9 @@ class Runtime:
             self._make_hierarchies(instance)
         except OSError as error:
             self.close()
-            raise WorkerStartError(f"the runtime directory {self._directory} cannot be used: {error}") from None
+            raise WorkerStartError(
+                f"the runtime directory {self._directory} cannot be used: {error}"
+            ) from None
 
     def remove_leftovers(self) -> Leftovers:
         """Remove what killed runs left. May take as long as their directories are large: call it in a thread."""
@@ -80,7 +82,7 @@ class Runtime:
 
     def make_tmp(self, worker_id: str, user: tuple[int, int] | None) -> str:
         """Make the private directory of a worker; its path."""
-        path = f"{self._place}/tmp/{worker_id}"
+        path = str(self._place / "tmp" / worker_id)
         os.mkdir(path, 0o700)  # noqa: PTH102 - strings: on the path of every start
         if user is not None:
             os.chown(path, *user)
@@ -124,7 +126,9 @@ class Runtime:
             os.close(shared)
 
     def _make_hierarchies(self, instance: str) -> None:
-        planned = groups.plan_roots(instance)  # written down before they are made: a kill in between leaves nothing
+        planned = groups.plan_roots(
+            instance
+        )  # written down before they are made: a kill in between leaves nothing
         (self._place / _GROUPS).write_text("".join(f"{root.path}\n" for root in planned))
         self.hierarchies = groups.make_roots(planned)
 

@@ -17,7 +17,16 @@ import trio
 
 from web4.extensions.errors import WorkerStartError
 from web4.worker.forking import Slots
-from web4.worker.template import FROM_TEMPLATE, MAX_MESSAGE, SLOTS_BYTES, Fork, Forked, NotForked, Orders, Prepared
+from web4.worker.template import (
+    FROM_TEMPLATE,
+    MAX_MESSAGE,
+    SLOTS_BYTES,
+    Fork,
+    Forked,
+    NotForked,
+    Orders,
+    Prepared,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -35,7 +44,7 @@ _BOOT: Final = (
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
-class TemplateGone(Exception):
+class TemplateGone(Exception):  # noqa: N818 - it is a state: there may be another
     """The template ended, or was ended, before it answered."""
 
 
@@ -55,7 +64,7 @@ class Template:
                 preload=list(preload),
                 serve=serve,
             )
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - the interpreter that runs this
                 [sys.executable, "-I", "-X", "utf8", "-c", _BOOT, json.dumps(msgspec.to_builtins(orders))],
                 env={"PATH": os.defpath, "LANG": "C.UTF-8"},
                 stdin=subprocess.DEVNULL,
@@ -106,20 +115,18 @@ class Template:
         """
         message = _ENCODER.encode(Fork(request=request, slot=0))
         if len(message) > MAX_MESSAGE:
-            raise WorkerStartError(f"{len(message)} bytes of request are more than {MAX_MESSAGE}: its environment?")
+            raise WorkerStartError(
+                f"{len(message)} bytes of request are more than {MAX_MESSAGE}: its environment?"
+            )
         async with self._turn:
             self._slots[0] = 0
-            with trio.CancelScope(shield=True):
-                try:
-                    with trio.move_on_after(ANSWER_SECONDS):
-                        await self._send(message, ends)
-                        return _forked(await self._answer())
-                    self.kill()
-                    return _forked(await self._answer())
-                except TemplateGone:
-                    if self._slots[0]:  # it died behind the fork, and the kernel had left the number before
-                        return self._slots[0]
-                    raise
+            try:
+                answer = await self._ask(message, ends)
+            except TemplateGone:
+                if self._slots[0]:  # it died behind the fork, and the kernel had left the number before
+                    return self._slots[0]
+                raise
+            return _forked(answer)
 
     def kill(self) -> None:
         """End it. Its workers live on (EXT-36)."""
@@ -140,14 +147,28 @@ class Template:
         self._control.close()
         os.close(self._pidfd)
 
+    async def _ask(self, message: bytes, ends: Sequence[int]) -> Prepared | Forked | NotForked:
+        answer: Prepared | Forked | NotForked | None = None
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(ANSWER_SECONDS):
+                await self._send(message, ends)
+                answer = await self._answer()
+            if answer is None:
+                self.kill()
+                answer = await self._answer()  # sent before it died; or it is gone
+        assert answer is not None, "what is shielded ends"
+        return answer
+
     async def _send(self, message: bytes, ends: Sequence[int]) -> None:
         while True:
             try:
                 socket.send_fds(self._control, [message], list(ends))
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._control)
-            except OSError as error:
+            except (BrokenPipeError, ConnectionResetError) as error:
                 raise TemplateGone(str(error)) from None
+            except OSError as error:  # too many descriptors on their way, no memory for them
+                raise WorkerStartError(f"no fork: {error}") from None
             else:
                 return
 
@@ -162,7 +183,8 @@ class Template:
                 raise TemplateGone(str(error)) from None
             if not message:
                 raise TemplateGone("it ended")
-            return FROM_TEMPLATE.decode(message)
+            answer: Prepared | Forked | NotForked = FROM_TEMPLATE.decode(message)
+            return answer
 
 
 def _forked(answer: Prepared | Forked | NotForked) -> int:

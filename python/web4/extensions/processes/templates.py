@@ -66,7 +66,9 @@ class Templates:
                 self.current = None
             if trio.current_time() - since > _STEADY:
                 pause = FIRST_PAUSE
-            self._emit("worker_template_exited", severity="warning", reason=reason, pause_ms=round(pause * 1e3))
+            self._emit(
+                "worker_template_exited", severity="warning", reason=reason, pause_ms=round(pause * 1e3)
+            )
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -68,10 +68,13 @@ def litter(sock: socket.socket) -> None:
     """Fill the private directory: deep, forbidden, linked, and many."""
     top = os.environ["TMPDIR"]
     os.chdir(top)
-    for _ in range(int(os.environ.get("DEPTH", "600"))):
+    for _ in range(int(os.environ.get("DEPTH", "100"))):
         os.mkdir("d")
         os.chdir("d")
     os.chdir(top)
+    os.mkdir("readable")
+    os.mkdir("readable/inner")
+    os.chmod("readable", 0o500)
     os.mkdir("closed")
     os.mkdir("closed/inner")
     for path in ("closed/inner/file", "file"):
@@ -83,7 +86,7 @@ def litter(sock: socket.socket) -> None:
     os.chmod("closed/inner", 0)
     os.chmod("closed", 0)
     os.mkdir("many")
-    for number in range(int(os.environ.get("MANY", "1500"))):
+    for number in range(int(os.environ.get("MANY", "400"))):
         os.close(os.open(f"many/{number}", os.O_CREAT | os.O_WRONLY))
     up(sock)
     rest()
@@ -196,7 +199,8 @@ def report(sock: socket.socket) -> None:
         "session": os.getsid(0) == os.getpid(),
         "threads": threading.active_count(),
         "native": threading.get_native_id() == os.getpid(),
-        "affinity": sorted(os.sched_getaffinity(threading.get_native_id())) == sorted(os.sched_getaffinity(0)),
+        "affinity": sorted(os.sched_getaffinity(threading.get_native_id()))
+        == sorted(os.sched_getaffinity(0)),
     }
     sock.sendall(json.dumps(seen).encode())
     rest()
