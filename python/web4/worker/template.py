@@ -48,13 +48,11 @@ class Prepared(msgspec.Struct, frozen=True, tag="prepared", kw_only=True):
         pid_namespace: How it can make one: with its own privilege, inside a user namespace, or not at all.
         seccomp: Whether the kernel filters system calls, and so can keep a worker from forking.
         failed: Modules that were to be imported and could not be, each with why.
-        refusal: Why this machine cannot start workers at all.
     """
 
     pid_namespace: PidNamespace
     seccomp: bool
     failed: tuple[str, ...] = ()
-    refusal: str | None = None
 
 
 class Forked(msgspec.Struct, frozen=True, tag="forked", kw_only=True):
@@ -105,11 +103,10 @@ def main(orders: str) -> NoReturn:
     os.close(told.slots)
     importlib.import_module("encodings.ascii")  # else each fork looks for it on its own
     failed = tuple(reason for module in told.preload if (reason := _import(module)))
-    refusal = forking.refusal()
-    pid_namespace = "off" if refusal else _pid_namespace()
+    pid_namespace = _pid_namespace()
     gc.collect()
     gc.disable()
-    prepared = Prepared(pid_namespace=pid_namespace, seccomp=_seccomp(), failed=failed, refusal=refusal)
+    prepared = Prepared(pid_namespace=pid_namespace, seccomp=_seccomp(), failed=failed)
     control.send(_ENCODER.encode(prepared))
     slots = forking.Slots(memory)
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

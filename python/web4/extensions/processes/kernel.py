@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from web4.worker import forking
 from web4.worker.request import TreeKill
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def report(prepared: Prepared | None, hierarchies: tuple[Hierarchy, ...], *, rea
     pid_namespace = prepared.pid_namespace if prepared else "off"
     many: TreeKill = "cgroup" if kills else "pid_namespace" if pid_namespace != "off" else "best_effort"
     return KernelReport(
-        refusal=prepared.refusal if prepared else None,
+        refusal=forking.refusal(),
         template=ready,
         template_failed=prepared.failed if prepared else (),
         pid_namespace=pid_namespace,

@@ -22,6 +22,7 @@ from web4.extensions.processes.templates import Templates
 from web4.extensions.processes.worker_process import WorkerProcess
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
+from web4.worker import forking
 from web4.worker.request import Entered, NotEntered, PythonEntry, WorkerRequest
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class Processes:
         """
         if self._closed:
             raise WorkerStartError("the node is leaving")
+        if (refusal := forking.refusal()) is not None:
+            raise WorkerStartError(refusal)
         began = time.monotonic()
         worker_id = self._ids.uuid4()
         try:
@@ -313,7 +316,10 @@ async def open_processes(
             processes = Processes(place, templates, nursery, emit, ids, frozenset(without))
             try:
                 nursery.start_soon(_remove_leftovers, place, emit)
-                await nursery.start(templates.keep)
+                if (refusal := forking.refusal()) is None:
+                    await nursery.start(templates.keep)
+                else:
+                    emit("worker_template_exited", severity="warning", reason=refusal)
                 yield processes
             except BaseException as error:
                 own = error

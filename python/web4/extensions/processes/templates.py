@@ -107,5 +107,4 @@ class Templates:
             severity="warning" if failed else "info",
             pid=template.pid,
             failed=failed,
-            refusal=template.prepared.refusal,
         )
