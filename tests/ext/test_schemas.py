@@ -213,7 +213,7 @@ def test_ext_43_hooks_and_other_parts_fit_the_manifest() -> None:
         for entry in parts[kind]:
             msgspec.convert(entry, Part)
     assert set(parts) == {"hooks", "commands", "rules"}
-    assert parts["rules"] == [{"name": "judge", "description": "Judge.", "version": "2"}]
+    assert parts["rules"] == [{"name": "judge", "description": "Judge.", "version": "2.0.0"}]
 
 
 def test_ext_5_names_that_are_none_and_names_twice_are_refused() -> None:

@@ -101,6 +101,14 @@ def fail(how: str) -> Any:
         return 1 << 80
     if how == "long":
         raise ValueError("x" * 100_000)
+    if how == "surrogate":
+        raise ValueError("half \\ud800")
+    if how == "cycle":
+        cycle = []
+        cycle.append(cycle)
+        return cycle
+    if how == "wrong types":
+        raise Failure(7, 8, retryable="no", data=datetime.datetime.now(datetime.timezone.utc), side_effects="no")
     if how == "odd failure":
         raise Failure("odd", "its data cannot be sent", data=object())
 
@@ -162,6 +170,34 @@ def from_threads(ctx: Context) -> int:
     [one.start() for one in threads]
     [one.join() for one in threads]
     return len(errors)
+
+@ext.tool
+def odd_words(ctx: Context) -> None:
+    """Say things of the wrong types."""
+    ctx.side_effects = "none"
+    ctx.progress(7, fraction=float("nan"), data={3: datetime.date(2026, 1, 1)})
+    ctx.log(8)
+    ctx.log("half \\ud800")
+    for try_it in (lambda: ctx.log("x", level="loud"), lambda: ctx.confirm("half \\ud800")):
+        try:
+            try_it()
+        except ValueError as error:
+            ctx.log(error)
+
+kept = []
+
+@ext.tool
+def late(ctx: Context) -> None:
+    """Speak after the end."""
+    if kept:
+        kept[0].progress("late")
+        kept[0].emit("late")
+        assert not kept[0].cancelled
+        try:
+            kept[0].confirm("late")
+        except RuntimeError as error:
+            ctx.log(error)
+    kept.append(ctx)
 
 @ext.tool
 def bad_words(ctx: Context) -> list:
@@ -255,7 +291,10 @@ def test_ext_16_a_context_says_where_the_call_comes_from(shared: Driver) -> None
         ("object", "result", "what it returned cannot be sent"),
         ("huge", "result", "its answer cannot be sent: 5242"),
         ("integer", "result", "its answer cannot be sent"),
-        ("odd failure", "result", "its answer cannot be sent"),
+        ("odd failure", "odd", "its data cannot be sent"),
+        ("surrogate", "exception", "ValueError: half \\ud800"),
+        ("cycle", "result", "what it returned cannot be sent"),
+        ("wrong types", "7", "8"),
     ],
 )
 def test_ext_43_whatever_leaves_a_handler_is_an_error_and_the_worker_lives(
@@ -386,6 +425,24 @@ def test_ext_14_what_the_protocol_has_no_word_for_is_the_handlers_mistake(shared
     assert len(said) == 3
     assert "object" in said[0]
     assert "frame" in said[1]
+
+
+def test_ext_15_no_type_that_a_handler_gets_wrong_breaks_the_protocol(shared: Driver) -> None:
+    shared.start("tool", "odd_words", {})
+    progress = shared.expect(Progress)
+    assert (progress.message, progress.fraction, progress.data) == ("7", 0.0, {"3": "2026-01-01"})
+    assert shared.expect(Log).message == "8"
+    assert shared.expect(Log).message == "half \\ud800"
+    assert "loud" in shared.expect(Log).message
+    assert "surrogate" in shared.expect(Log).message
+    assert shared.expect(Result).side_effects is True
+
+
+def test_ext_3_what_is_said_after_the_end_of_a_call_is_not_sent(shared: Driver) -> None:
+    assert shared.call("tool", "late", {}) is None
+    shared.start("tool", "late", {})
+    assert shared.expect(Log).message == "the call has ended"
+    shared.expect(Result)
 
 
 def test_ext_15_ping_drain_and_calls_behind_it(directory: Path) -> None:

@@ -30,7 +30,7 @@ from web4.worker.request import CommandEntry, Protections
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-LONG = 20.0
+LONG = 60.0
 """Seconds after which a test is stuck."""
 
 PROLOGUE = """
@@ -97,7 +97,7 @@ class PlainProcess:
             network="allowed",
             signals="off",
             cgroup="off",
-            tree_kill="best_effort",
+            tree_kill="single_process",
             memory=cast("Any", memory),
             processes="off",
             parent_death=False,
@@ -122,6 +122,7 @@ class PlainProcess:
         os.close(err)
         self.pid = self._process.pid
         self._pidfd = os.pidfd_open(self.pid)
+        self._statm = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY)
         self._reason: str | None = None
         self._gone = trio.Event()
 
@@ -140,15 +141,14 @@ class PlainProcess:
             return Usage(None, None, None, None)
         try:
             cpu = time.clock_gettime_ns((~self.pid << 3) | 2)
-            with open(f"/proc/{self.pid}/statm", "rb") as file:
-                resident = int(file.read().split()[1]) * 4096
-            return Usage(cpu, resident, len(os.listdir(f"/proc/{self.pid}/fd")), 1)
+            resident = int(os.pread(self._statm, 128, 0).split()[1]) * 4096
+            return Usage(cpu, resident, None, 1)
         except (OSError, IndexError):
             return Usage(None, None, None, None)
 
     async def reap(self) -> None:
         await trio.lowlevel.wait_readable(self._pidfd)
-        _, status, used = os.wait4(self.pid, 0)
+        _, status, used = os.wait4(self.pid, 0)  # noqa: ASYNC222 - it has ended
         code = self._process.returncode = os.waitstatus_to_exitcode(status)
         self.exit = Exit(
             status=code if code >= 0 else None,
@@ -159,6 +159,7 @@ class PlainProcess:
             cpu_ms=(used.ru_utime + used.ru_stime) * 1e3,
         )
         os.close(self._pidfd)
+        os.close(self._statm)
         self._gone.set()
 
     def close(self) -> None:

@@ -79,17 +79,22 @@ async def test_a_worker_that_does_not_drain_is_killed() -> None:
         assert conversation.process.exit.signal == 9
 
 
-async def test_a_call_id_is_given_to_a_worker_once_and_one_call_at_a_time() -> None:
-    async with conversing() as conversation, trio.open_nursery() as nursery:
+async def test_a_call_id_is_given_to_a_worker_once() -> None:
+    async with conversing() as conversation:
         call = a_call()
         await conversation.call(call)
         with pytest.raises(ValueError, match="once"):
             await conversation.call(call)
+
+
+async def test_a_worker_has_one_call_at_a_time() -> None:
+    async with conversing(START + "time.sleep(60)") as conversation, trio.open_nursery() as nursery:
         nursery.start_soon(conversation.call, a_call())
-        await trio.lowlevel.checkpoint()
         await trio.testing.wait_all_tasks_blocked()
+        assert conversation.open_call is not None
         with pytest.raises(RuntimeError):
             await conversation.call(a_call())
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

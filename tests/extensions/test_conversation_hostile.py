@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
-from tests.extensions.conversing import SERVE, START, a_call, conversing
-from web4.extensions.call import LogLine
+from tests.extensions.conversing import SERVE, START, a_call, conversing, manifest
 from web4.extensions.progressing import MAX_DATA
 from web4.extensions.terms import Terms
-from tests.extensions.conversing import manifest
+
+if TYPE_CHECKING:
+    from web4.extensions.call import LogLine
 
 CALL = START + "call = hear()\n"
 
@@ -165,7 +166,8 @@ async def test_values_at_their_bounds() -> None:
     for _ in range(64):
         deep = [deep]
     async with conversing() as conversation:
-        for value in (deep, 2**64 - 1, -(2**63), 1.7e308, "", b"", [], {}, {"": [{}]}):
+        values: list[Any] = [deep, 2**64 - 1, -(2**63), 1.7e308, "", b"", [], {}, {"": [{}]}]
+        for value in values:
             assert (await conversation.call(a_call(value))).value == value
 
 

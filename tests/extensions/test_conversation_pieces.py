@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import random
+from contextlib import suppress
 from math import inf
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -24,11 +24,15 @@ from web4.extensions.evidence import cause_of, describe
 from web4.extensions.processes import Exit
 from web4.extensions.redacting import Redaction
 from web4.extensions.sampling import exceeds
+from web4.extensions.schema_cost import deepest
 from web4.extensions.schemas import compile_schema
 from web4.extensions.terms import Terms
 from web4.extensions.values import MAX_DEPTH, UnfitValueError, decode_value
 from web4.journal.secret_search import SecretSearch
 from web4.worker import frames
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXAMPLES = int(os.environ.get("WEB4_ROUNDS", "30"))
 
@@ -164,14 +168,10 @@ def test_one_bad_spot_anywhere_spoils_a_value(value: Any, bad: bytes, data: st.D
 @given(st.binary(max_size=64))
 @settings(max_examples=5 * EXAMPLES, deadline=None)
 def test_no_bytes_make_reading_raise_anything_else(data: bytes) -> None:
-    try:
+    with suppress(UnfitValueError):
         decode_value(data)
-    except UnfitValueError:
-        pass
-    try:
+    with suppress(frames.FrameError):
         arriving.decode(data)
-    except frames.FrameError:
-        pass
 
 
 def test_frames_are_those_of_the_protocol() -> None:
@@ -183,6 +183,15 @@ def test_frames_are_those_of_the_protocol() -> None:
         assert here[tag].__struct_encode_fields__ == one.__struct_encode_fields__
         required = [field.name for field in msgspec.structs.fields(one) if field.required]
         assert [field.name for field in msgspec.structs.fields(here[tag]) if field.required] == required
+
+
+def _doubling(times: int) -> dict[str, Any]:
+    """A schema that applies 2 ** times others to any value."""
+    steps: dict[str, Any] = {
+        f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]}
+        for n in range(times)
+    }
+    return {"$defs": steps | {f"d{times}": {"type": "null"}}, "$ref": "#/$defs/d0"}
 
 
 # --- schemas ---------------------------------------------------------------------------------------------------
@@ -202,6 +211,12 @@ def test_frames_are_those_of_the_protocol() -> None:
         {"minimum": "1"},
         {"properties": []},
         {"$schema": "https://example.org/own-dialect"},
+        _doubling(40),
+        {"allOf": [{"$id": "https://example.org/x"}]},
+        {
+            "$defs": {f"d{n}": {} for n in range(3000)},
+            "allOf": [{"$ref": f"#/$defs/d{n}"} for n in range(3000)],
+        },
         {"pattern": "(a+)+(?=b)" + "(x{1000}){1000}"},
     ],
 )
@@ -217,6 +232,37 @@ def test_a_schema_refers_within_itself() -> None:
     ready = compile_schema(schema, field="x")
     assert ready.complaint({"a": 1}) is None
     assert ready.complaint({"a": "the secret"}) == "a breaks $defs/n/type"
+
+
+def test_a_schema_that_doubles_with_every_level_checks_what_it_can() -> None:
+    inner = {"$ref": "#/$defs/a"}
+    branches = [{"items": inner, "type": "array"}, {"items": inner, "type": "array", "minItems": 1}]
+    ready = compile_schema({"$defs": {"a": {"oneOf": [{"type": "null"}, *branches]}}, **inner}, field="x")
+    assert ready.complaint(None) is None
+    assert ready.complaint([[1]]) is not None
+    deep: Any = None
+    for _ in range(40):
+        deep = [deep]
+    assert "deeper" in str(ready.complaint(deep))
+
+
+def test_recursive_schemas_in_common_use_are_fine() -> None:
+    any_value = {
+        "$defs": {
+            "v": {
+                "anyOf": [
+                    {"type": ["null", "boolean", "number", "string"]},
+                    {"type": "array", "items": {"$ref": "#/$defs/v"}},
+                    {"type": "object", "additionalProperties": {"$ref": "#/$defs/v"}},
+                ]
+            },
+            "tree": {"properties": {"left": {"$ref": "#/$defs/tree"}, "right": {"$ref": "#/$defs/tree"}}},
+        },
+        "$ref": "#/$defs/v",
+    }
+    assert deepest(any_value) == MAX_DEPTH
+    assert deepest(any_value | {"$ref": "#/$defs/tree"}) == MAX_DEPTH
+    assert deepest({"allOf": [{"$ref": "#"}]}) == MAX_DEPTH
 
 
 def test_a_schema_looks_at_bytes_and_deep_values() -> None:

@@ -317,7 +317,7 @@ result(call, answer)
     seen: list[Any] = []
 
     async def on_emit(kind: str, payload: Any) -> None:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         seen.append((kind, payload))
 
     async def on_intent(intent_id: str, intent: Any) -> IntentReply:

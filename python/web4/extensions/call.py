@@ -103,8 +103,3 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ask: Ask | None = None
     on_emit: OnEmit | None = None
     on_intent: OnIntent | None = None
-
-    @property
-    def operation(self) -> str:
-        """How its outcome names it (EXT-26)."""
-        return f"{self.kind}:{self.name}"

@@ -1,12 +1,12 @@
-"""One call of one worker, from the frame that asks to the outcome (EXT-3, EXT-19 to EXT-21).
+"""One call of one worker, from the frame that asks to the ending (EXT-3, EXT-19 to EXT-21).
 
-The caller's own task sends, waits and reads. A nursery is opened only for a call that turns out to need one: a person
-is asked, progress is held back, or a frame is too large for the socket.
+The caller's own task sends, waits and reads. What most calls never need is made when it is needed: a nursery for a
+person's answer, for progress that is held back or for a frame that is too large for the socket; a clock for pauses.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -17,9 +17,10 @@ from web4.extensions.dialogue import Dialogue
 from web4.extensions.evidence import is_memory_error
 from web4.extensions.progressing import Progressing
 from web4.extensions.values import UnfitValueError, decode_value
+from web4.extensions.winding_down import wind_down
 from web4.extensions.wire import WireEndedError
 from web4.worker.frames import Call as CallFrame
-from web4.worker.frames import Cancel, FrameError
+from web4.worker.frames import FrameError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,6 +42,27 @@ class Calling:
         call: What is called.
     """
 
+    __slots__ = (
+        "_clock",
+        "_company",
+        "_dialogue",
+        "_held",
+        "_jobs",
+        "_progress",
+        "_sent_before",
+        "_wire",
+        "began",
+        "call",
+        "cancelling",
+        "conclusion",
+        "conversation",
+        "deadline",
+        "fault",
+        "given_up",
+        "heard",
+        "scope",
+    )
+
     def __init__(self, conversation: Conversation, call: Call) -> None:
         self.call = call
         self.conversation = conversation
@@ -53,28 +75,51 @@ class Calling:
         self.heard = False
         """Whether the worker has said anything of this call."""
         self._wire = conversation.wire
-        self._sent_before = self._wire.sent
-        timeouts = conversation.terms.manifest.timeouts
-        self.clock = CallClock(
-            self.began,
-            call.timeout_ms / 1000,
-            remaining=float("inf") if call.remaining_ms is None else call.remaining_ms / 1000,
-            silence=float("inf") if timeouts.silence_ms is None else timeouts.silence_ms / 1000,
-            patience=timeouts.ui_ms / 1000,
-        )
-        self._scope = trio.CancelScope(deadline=self.clock.expiry())
-        self._progress = Progressing(call.on_progress) if call.on_progress is not None else None
+        self._sent_before = conversation.wire.sent
+        self._clock: CallClock | None = None
+        limit: float = call.timeout_ms
+        if call.remaining_ms is not None and call.remaining_ms < limit:
+            limit = call.remaining_ms
+        silence = conversation.terms.manifest.timeouts.silence_ms
+        if silence is not None and silence < limit:
+            limit = silence
+        self.deadline = self.began + limit / 1000
+        """When its time is over, if nothing changes; of `trio.current_time`."""
+        self.scope: trio.CancelScope | None = None
+        """What to cancel to wake its task; None while waking the wire does."""
+        self.given_up = False
+        """Whether an answer need not be waited for any more."""
+        self._progress: Progressing | None = None
         self._dialogue: Dialogue | None = None
+        self._held: arriving.Emit | None = None
         self._jobs: list[Callable[[], Awaitable[None]]] = []
         self._company: trio.Nursery | None = None
+
+    @property
+    def clock(self) -> CallClock:
+        """The clocks of the call. Who changes them says so: `moved`."""
+        if self._clock is None:
+            timeouts, call = self.conversation.terms.manifest.timeouts, self.call
+            self._clock = CallClock(
+                self.began,
+                call.timeout_ms / 1000,
+                remaining=float("inf") if call.remaining_ms is None else call.remaining_ms / 1000,
+                silence=float("inf") if timeouts.silence_ms is None else timeouts.silence_ms / 1000,
+                patience=timeouts.ui_ms / 1000,
+            )
+        return self._clock
 
     # --- from outside its task --------------------------------------------------------------------------------
 
     def conclude(self, ending: Ending) -> bool:
         """End it like this, if nothing ended it before; whether this did. Its task is woken."""
+        if self.cancelling is not None:
+            self.given_up = True  # it stays `cancelled` (EXT-19), and need not be waited for
+            self._wake()
+            return False
         taken = self.conclusion.conclude(ending)
         if taken:
-            self._scope.cancel()
+            self._wake()
         return taken
 
     def cancel(self, reason: str) -> bool:
@@ -82,12 +127,19 @@ class Calling:
         if self.conclusion or self.cancelling is not None:
             return False
         self.cancelling = reason
-        self._scope.cancel()
+        self._wake()
         return True
 
     def moved(self) -> None:
         """Its clock was changed."""
-        self._scope.deadline = self.clock.expiry()
+        self.deadline = self.clock.expiry()
+        self.conversation.alarm.set(self.deadline)
+
+    def _wake(self) -> None:
+        if self.scope is not None:
+            self.scope.cancel()
+        else:
+            self._wire.wake()
 
     # --- its task ---------------------------------------------------------------------------------------------
 
@@ -99,28 +151,38 @@ class Calling:
                 says which.
         """
         try:
-            with self._scope:
-                await self._converse()
+            self._send()
+            if not self._jobs:
+                await self._pump()
+            if (self._jobs or self._held is not None) and not self._interrupted:
+                await self._pump_in_company()
         except BaseException:  # Cancelled, alone or in a group
-            with trio.CancelScope(shield=True):
-                await self._wind_down("its caller was cancelled")
+            await self._wind_down("its caller was cancelled")
             raise
-        if self.cancelling is not None and not self.conclusion:
-            with trio.CancelScope(shield=True):
-                await self._wind_down(self.cancelling)
-        if not self.conclusion:
-            self._expire()
+        if self.cancelling is not None:
+            await self._wind_down(self.cancelling)
         assert self.conclusion.ending is not None
         return self.conclusion.ending
 
-    async def _converse(self) -> None:
+    @property
+    def _interrupted(self) -> bool:
+        return self.conclusion.ending is not None or self.cancelling is not None
+
+    async def _wind_down(self, reason: str) -> None:
+        if not self.conclusion:
+            self.cancelling = reason
+            self.scope = None
+            with trio.CancelScope(shield=True):
+                self.conclusion.conclude(await wind_down(self, reason))
+
+    def _send(self) -> None:
         call = self.call
         frame = CallFrame(
             id=call.call_id,
             kind=call.kind,
             name=call.name,
             arguments=call.arguments,
-            deadline_ms=max(0, int((self.clock.expiry() - self.began) * 1000)),
+            deadline_ms=max(0, int((self.deadline - self.began) * 1000)),
             idempotency_key=call.idempotency_key,
             context=call.context,
         )
@@ -129,18 +191,18 @@ class Calling:
                 self.flush()
         except FrameError as error:
             reason = f"the call cannot be sent: {error}"
-            self.conclusion.conclude(Ending("refused", "extension_error", reason, side_effects=False))
-            return
+            self.conclude(Ending("refused", "extension_error", reason, side_effects=False))
         except WireEndedError:
             self._ended(lost=True)
-            return
-        await self._pump()
-        if self._jobs and not self.conclusion:
+
+    async def _pump_in_company(self) -> None:
+        with trio.CancelScope() as self.scope:
             async with trio.open_nursery() as self._company:
                 for job in self._jobs:
                     self._company.start_soon(job)
                 await self._pump()
                 self._company.cancel_scope.cancel()
+        self.scope = None
 
     def also(self, job: Callable[[], Awaitable[None]]) -> None:
         """Have something done beside the reading, as long as the call is open."""
@@ -156,35 +218,9 @@ class Calling:
             self.also(job)
 
     async def _pump(self) -> None:
-        """Read until the call is concluded, or until company is needed and not there."""
-        wire = self._wire
-        handled = 0
+        """Read until the call is interrupted, or until company is needed and not there."""
         try:
-            body = wire.next()
-            while not self.conclusion:
-                if body is None:
-                    if self._jobs and self._company is None:
-                        return
-                    handled = 0
-                    await wire.readable()
-                    try:
-                        body = wire.read()
-                    except BlockingIOError:
-                        continue
-                    if not self.conversation.check_output():
-                        return
-                    if body is None:
-                        continue
-                if trio.current_time() >= self._scope.deadline:
-                    self._expire()
-                    return
-                await self._take(arriving.decode(body))
-                if self.conclusion:
-                    return  # what came behind it is looked at when the call is finished
-                body = wire.next()
-                handled += 1
-                if handled % BATCH == 0:
-                    await trio.lowlevel.checkpoint()
+            await self._read_on()
         except WireEndedError as error:
             untouched = not self.heard and self._wire.sent == self._sent_before + 1
             self._ended(lost=error.unread and untouched)
@@ -193,33 +229,61 @@ class Calling:
         except UnfitValueError as error:
             self.violated(f"a field that is no value: {error}")
 
-    async def _take(self, frame: arriving.Arriving) -> None:
-        conversation = self.conversation
-        if not isinstance(frame, arriving.OfCall):
-            conversation.take(frame)
-            return
-        if frame.id != self.call.call_id:
-            conversation.take_stray(frame)
-            return
-        self.heard = True
-        match frame:
-            case arriving.Result():
-                self._result(frame)
-            case arriving.Error():
-                self._error(frame)
-            case arriving.Progress():
-                self._progressed(frame)
-            case arriving.Emit():
-                await self._emitted(frame)
-            case _:
-                if self._dialogue is None:
-                    self._dialogue = Dialogue(self)
-                self._dialogue.take(frame)
+    async def _read_on(self) -> None:
+        wire, conversation = self._wire, self.conversation
+        if self._held is not None:
+            frame, self._held = self._held, None
+            await self._emitted(frame)
+        handled = 0
+        while not self._interrupted:
+            body = wire.next()
+            while body is None:
+                if self._jobs and self._company is None:
+                    return
+                await wire.readable()
+                if self._interrupted:
+                    return
+                body = wire.read()
+                handled = 0
+                if (excess := conversation.meter.excess()) is not None:
+                    conversation.fail(*excess)
+                    return
+            if trio.current_time() >= self.deadline:
+                self.expire()
+                return
+            arrived = arriving.decode(body)
+            if type(arrived) is not arriving.Emit:
+                self._take(arrived)
+            elif self._company is not None:
+                await self._emitted(arrived)
+            else:
+                self._held = (
+                    arrived  # its taker may wait, and must be woken when the call ends: that needs company
+                )
+                return
+            handled += 1
+            if handled % BATCH == 0:
+                await trio.lowlevel.checkpoint()
 
-    def _result(self, frame: arriving.Result) -> None:
-        if self._progress is not None:
-            self._guarded(self._progress.flush)
-        self.conclusion.conclude(self._ending(frame))
+    def _take(self, frame: arriving.Arriving) -> None:
+
+        if type(frame) is arriving.Result and frame.id == self.call.call_id:
+            self._flush_progress()
+            self.conclusion.conclude(self._ending(frame))
+        elif not isinstance(frame, arriving.OfCall):
+            self.conversation.take(frame)
+        elif frame.id != self.call.call_id:
+            self.conversation.take_stray(frame)
+        elif isinstance(frame, arriving.Error):
+            self._flush_progress()
+            self.conclusion.conclude(self._own_error(frame))
+        elif isinstance(frame, arriving.Progress):
+            self._progressed(frame)
+        elif isinstance(frame, arriving.UiRequest | arriving.Intent):
+            if self._dialogue is None:
+                self._dialogue = Dialogue(self)
+            self._dialogue.take(frame)
+        self.heard = True
 
     def _ending(self, frame: arriving.Result) -> Ending:
         effects = frame.side_effects
@@ -235,31 +299,37 @@ class Calling:
             return Ending("error", "extension_invalid_result", reason, side_effects=effects)
         return Ending("ok", value=value, side_effects=effects)
 
-    def _error(self, frame: arriving.Error) -> None:
-        if self._progress is not None:
-            self._guarded(self._progress.flush)
-        data = decode_value(frame.data)
+    def _own_error(self, frame: arriving.Error) -> Ending:
         conversation = self.conversation
         memory = is_memory_error(frame.code, conversation.process.protections.memory)
-        self.conclusion.conclude(
-            Ending(
-                "error",
-                "extension_memory_exceeded" if memory else "extension_error",
-                conversation.terms.redaction(f"{frame.code[:64]}: {frame.message[:MAX_MESSAGE]}"),
-                data=data,
-                side_effects=frame.side_effects,
-                retryable=frame.retryable,
-                unclean=memory,
-            )
+        return Ending(
+            "error",
+            "extension_memory_exceeded" if memory else "extension_error",
+            conversation.terms.redaction(f"{frame.code[:64]}: {frame.message[:MAX_MESSAGE]}"),
+            data=decode_value(frame.data),
+            side_effects=frame.side_effects,
+            retryable=frame.retryable,
+            unclean=memory,
         )
+
+    # --- what comes on the way --------------------------------------------------------------------------------
 
     def _progressed(self, frame: arriving.Progress) -> None:
         now = trio.current_time()
-        self.clock.heard(now)
-        self.moved()
-        progress = self._progress
-        if progress is not None and self._guarded(lambda: progress.take(frame, now)):
-            self.also(self._when_due)
+        if self.conversation.terms.manifest.timeouts.silence_ms is not None:
+            self.clock.heard(now)
+            self.moved()
+        if self.call.on_progress is None:
+            return
+        if self._progress is None:
+            self._progress = Progressing(self.call.on_progress)
+        try:
+            if self._progress.take(frame, now):
+                self.also(self._when_due)
+        except UnfitValueError:
+            raise
+        except Exception as error:
+            self.failed(error)
 
     async def _when_due(self) -> None:
         assert self._progress is not None
@@ -270,7 +340,20 @@ class Calling:
         except Exception as error:
             self.failed(error)
 
+    def _flush_progress(self) -> None:
+        if self._progress is not None:
+            try:
+                self._progress.flush()
+            except UnfitValueError:
+                raise
+            except Exception as error:
+                self.failed(error)
+
     async def _emitted(self, frame: arriving.Emit) -> None:
+        if frame.id != self.call.call_id:
+            self.conversation.take_stray(frame)
+            return
+        self.heard = True
         if self.call.kind != "workload":
             self.violated(f"a {self.call.kind} emits nothing")
             return
@@ -281,17 +364,12 @@ class Calling:
         except Exception as error:
             self.failed(error)
 
-    def _guarded(self, step: Callable[[], Any]) -> Any:
-        """Run what calls the caller back: what that raises is the caller's, and is kept for it."""
-        try:
-            return step()
-        except UnfitValueError:
-            raise
-        except Exception as error:
-            self.failed(error)
-            return None
-
     # --- its ends ---------------------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """Its time is over (EXT-21)."""
+        why = self.clock.cause(trio.current_time())
+        self.conclude(Ending("timeout", "extension_timeout", why, retryable=True, fatal=True))
 
     def failed(self, error: Exception) -> None:
         """A callback of the caller raised: the call ends, and `error` is raised to the caller."""
@@ -299,13 +377,12 @@ class Calling:
             self.fault = error
 
     def violated(self, why: str) -> None:
-        """It broke the protocol: it is killed, and the call ends with that."""
-        self.conversation.broken()
+        """It broke the protocol: it is killed, and the call ends with that (EXT-15)."""
         self.conclude(Ending("killed", "extension_protocol_error", why, fatal=True))
 
     def _ended(self, *, lost: bool) -> None:
-        """Its socket ended. `lost`: before it had taken the call."""
-        self.conclusion.conclude(
+        """Its socket ended. `lost`: before it had taken the call (EXT-23)."""
+        self.conclude(
             Ending(
                 "crashed",
                 "worker_lost" if lost else "extension_protocol_error",
@@ -315,57 +392,3 @@ class Calling:
                 evidence=True,
             )
         )
-
-    def _expire(self) -> None:
-        why = self.clock.cause(trio.current_time())
-        self.conclusion.conclude(Ending("timeout", "extension_timeout", why, retryable=True, fatal=True))
-
-    async def _wind_down(self, reason: str) -> None:
-        """Tell the worker to stop, and wait for its answer within the time of EXT-19. Only the answer counts."""
-        if self.conclusion:
-            return
-        self.cancelling = reason
-        call = self.call
-        grace = self.conversation.terms.manifest.timeouts.cancel_ms if call.cancellable else call.settle_ms
-        self._scope = scope = trio.CancelScope(deadline=trio.current_time() + grace / 1000)
-        answer: arriving.Result | arriving.Error | None = None
-        try:
-            with scope:
-                if call.cancellable:
-                    self._wire.send(Cancel(id=call.call_id, reason=reason))
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._wire.flushed)
-                    answer = await self._answer()
-                    nursery.cancel_scope.cancel()
-        except* (WireEndedError, FrameError):
-            pass  # it will not answer: it is killed below
-        self.conclusion.conclude(
-            Ending(
-                "cancelled",
-                "extension_cancelled",
-                reason,
-                side_effects=None if answer is None else answer.side_effects,
-                fatal=answer is None,
-            )
-        )
-
-    async def _answer(self) -> arriving.Result | arriving.Error:
-        wire = self._wire
-        while True:
-            while (body := wire.next()) is None:
-                await wire.readable()
-                try:
-                    body = wire.read()
-                except BlockingIOError:
-                    continue
-                if body is not None:
-                    break
-            frame = arriving.decode(body)
-            if not isinstance(frame, arriving.OfCall):
-                self.conversation.take(frame)
-            elif frame.id != self.call.call_id:
-                self.conversation.take_stray(frame)
-            elif isinstance(frame, arriving.Result | arriving.Error):
-                return frame
-            elif isinstance(frame, arriving.UiRequest | arriving.Intent):
-                Dialogue.decline(self, frame)

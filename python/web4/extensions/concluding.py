@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-if TYPE_CHECKING:
-    from web4.extensions.outcome import Outcome
+import msgspec
+
+from web4.extensions.outcome import Outcome
 
 
-class Ending(NamedTuple):
+class Ending(msgspec.Struct, frozen=True):
     """How a call ended, before anything is known of how its worker did.
 
     `code` None is a success. `fatal` says that its worker must not live on, `unclean` that it takes no other call;

@@ -1,25 +1,27 @@
 """The life of one worker, from `hello` to its end, as the node lives it (EXT-14 to EXT-28).
 
 What a worker does never raises here: it becomes an outcome. One call is open at a time, and its caller's task does the
-reading. Beside it there are three tasks: two that read what the worker prints, one that waits for its end.
+reading. Beside it there are four tasks: two read what the worker prints, one waits for its end, one for deadlines.
 """
 
 from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from web4.extensions import arriving
+from web4.extensions.alarm import Alarm
 from web4.extensions.calling import Calling
 from web4.extensions.capture import TAIL, Capture
 from web4.extensions.concluding import Ending
-from web4.extensions.evidence import cause_of, describe
+from web4.extensions.envelope import by_evidence, envelope
 from web4.extensions.extension_log import ExtensionLog
 from web4.extensions.greeting import greet
-from web4.extensions.outcome import CallOutcome
+from web4.extensions.metering import Meter
 from web4.extensions.wire import BacklogError, Wire, WireEndedError
 from web4.worker.frames import Drain, Frame, FrameError, Ping, Pong
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from web4.extensions.call import Call
-    from web4.extensions.outcome import Outcome
+    from web4.extensions.outcome import CallOutcome, Outcome
     from web4.extensions.processes import Exit, Usage, WorkerProcess
     from web4.extensions.terms import Terms
 
@@ -52,18 +54,18 @@ class Conversation:
         self.terms = terms
         self.wire = Wire(process.socket, terms.frame_limit)
         self.log = ExtensionLog(terms, process.worker_id)
-        self.stdout = Capture(process.stdout, "stdout", self.log, self._count)
-        self.stderr = Capture(process.stderr, "stderr", self.log, self._count)
-        self.reusable = False
-        """Whether it may take another call: it is ready, alive, and nothing speaks against it."""
+        self.stdout = Capture(process.stdout, "stdout", self.log, self._wrote)
+        self.stderr = Capture(process.stderr, "stderr", self.log, self._wrote)
+        self._fit = False
         self.calls = 0
         """Calls it was given."""
         self.discarded = 0
         """Frames of calls that had been concluded."""
         self.idle_since = trio.current_time()
         """When it became ready, or its last call ended; of `trio.current_time`."""
-        self.usage: Usage | None = None
-        """What it used after its last call."""
+        self.meter = Meter(process, terms, self.wire)
+        """What it uses and writes."""
+        self.alarm = Alarm(self._ring)
         self.last: CallOutcome | None = None
         """The outcome of the last call, also when its caller was cancelled; of its start, when that failed."""
         self.failure: str | None = None
@@ -72,10 +74,6 @@ class Conversation:
         """Set when no process of it exists."""
         self._concluded: set[str] = set()
         self._calling: Calling | None = None
-        self._written = 0
-        self._received = 0
-        self._cpu = 0
-        self._peak: int | None = None
 
     # --- the start --------------------------------------------------------------------------------------------
 
@@ -87,11 +85,18 @@ class Conversation:
                 `extension_protocol_error`. It is dead then; `last` holds the envelope.
         """
         await greet(self)
-        self.usage = self.process.usage()
-        self._peak = self.usage.resident
+        self.meter.end()
         self.idle_since = trio.current_time()
-        self._written, self._received = 0, self.wire.received
-        self.reusable = self.process.exit is None
+        self._fit = self.failure is None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it may take another call: it is ready, alive, and nothing speaks against it."""
+        return self._fit and self.process.exit is None
+
+    def retire(self) -> None:
+        """Let it take no other call."""
+        self._fit = False
 
     # --- calls ------------------------------------------------------------------------------------------------
 
@@ -111,8 +116,8 @@ class Conversation:
         if call.call_id in self._concluded:
             raise ValueError("a worker is given a call_id once")
         calling = self._calling = Calling(self, call)
-        self._written, self._received = 0, self.wire.received
-        self._cpu = self.process.usage().cpu_ns or 0
+        self.alarm.set(calling.deadline)
+        self.meter.begin()
         self.log.call_id = call.call_id
         self.calls += 1
         self.process.calls += 1
@@ -134,7 +139,7 @@ class Conversation:
 
     def fail(self, code: str, reason: str, outcome: Outcome = "killed", *, retryable: bool = False) -> None:
         """Kill the worker. A call that is open concludes with this, unless it has concluded already."""
-        self.reusable = False
+        self._fit = False
         if self._calling is None:
             self.failure = self.failure or reason
             self.process.kill(code)
@@ -150,7 +155,7 @@ class Conversation:
 
     async def drain(self) -> None:
         """Ask it to end, and kill it after `drain_ms`. Not while a call is open. Returns as `close` does."""
-        self.reusable = False
+        self._fit = False
         with trio.move_on_after(self.terms.manifest.timeouts.drain_ms / 1000), suppress(WireEndedError):
             self.wire.send(Drain())
             await self.wire.flushed()
@@ -159,7 +164,7 @@ class Conversation:
 
     async def end(self, reason: str) -> Exit | None:
         """Kill it, if it lives; how it ended, or None when that is not known within `REAPING` (EXT-21)."""
-        self.reusable = False
+        self._fit = False
         self.process.kill(reason)
         return await self.reaped()
 
@@ -177,7 +182,7 @@ class Conversation:
     async def watch(self) -> None:
         """Wait for its end, and let its reader find it. One task does, as long as the worker lives."""
         await self.process.wait()
-        self.reusable = False
+        self._fit = False
         self.ended.set()
         # A descendant may hold the other end. What had arrived can be read all the same.
         with suppress(OSError):
@@ -187,25 +192,18 @@ class Conversation:
 
     def attend(self) -> None:
         """Handle what it sent while no call is open, without waiting. Bounded; called every now and then."""
-        if self._calling is not None or self.process.exit is not None:
+        if self._calling is not None or self.failure is not None or self.process.exit is not None:
             return
         try:
             body = self.wire.next() or self.wire.read()
             while body is not None:
-                frame = arriving.decode(body)
-                if isinstance(frame, arriving.OfCall):
-                    self.take_stray(frame)
-                else:
-                    self.take(frame)
+                self._take_idle(body)
                 body = self.wire.next()
             self.wire.flush()
             self.check_output()
-        except BlockingIOError:
-            self.wire.flush()
         except WireEndedError:
             self.fail("extension_crashed", "it closed its socket")
         except FrameError as error:
-            self.broken()
             self.fail("extension_protocol_error", str(error))
 
     def take(self, frame: arriving.OfNone) -> None:
@@ -244,7 +242,7 @@ class Conversation:
         """
         if frame.id not in self._concluded:
             raise FrameError("an id that was never opened")
-        self.reusable = False
+        self._fit = False
         self.discarded += 1
         if (
             self.discarded & (self.discarded - 1) == 0
@@ -260,146 +258,83 @@ class Conversation:
         if self.discarded > MAX_STRAYS:
             raise FrameError("too many frames of calls that are concluded")
 
-    def broken(self) -> None:
-        """It violated the protocol."""
-        self.reusable = False
+    # --- limits -----------------------------------------------------------------------------------------------
 
-    # --- measures ---------------------------------------------------------------------------------------------
+    @property
+    def usage(self) -> Usage | None:
+        """What it used after its last call."""
+        return self.meter.usage
 
-    def check_output(self) -> bool:
-        """Whether what it said is within its limit; ends it otherwise (EXT-24)."""
-        if self._written + self.wire.received - self._received <= self.terms.output_bytes:
-            return True
-        self.fail(
-            "extension_output_exceeded", f"it wrote more than {self.terms.output_bytes} bytes in one call"
-        )
-        return False
-
-    def _count(self, size: int) -> None:
-        self._written += size
-        if self.process.exit is None:
-            self.check_output()
+    def check_output(self) -> None:
+        """End it if it wrote more than it may (EXT-24)."""
+        if self.process.exit is None and (excess := self.meter.excess()) is not None:
+            self.fail(*excess)
 
     def sample(self) -> None:
-        """Look at what it uses, and end it if that is too much. For a call that is open (EXT-28)."""
-        usage = self.process.usage()
-        self._saw(usage)
-        if self._calling is None:
-            return
-        terms = self.terms
-        if usage.cpu_ns is not None and usage.cpu_ns - self._cpu > terms.cpu_ns:
-            self.fail(
-                "extension_cpu_exceeded", f"it used more than {terms.cpu_ns // 10**9} s of processor time"
-            )
-        elif (
-            usage.resident is not None
-            and usage.resident > terms.memory
-            and self.process.protections.memory != "cgroup"
-        ):
-            self.fail("extension_memory_exceeded", f"it holds more than {terms.memory} bytes")
+        """Look at what it uses, and end it if its open call uses too much (EXT-28)."""
+        if self._calling is not None and (excess := self.meter.excess_of_call()) is not None:
+            self.fail(*excess)
 
-    def _saw(self, usage: Usage) -> None:
-        if usage.resident is not None and (self._peak is None or usage.resident > self._peak):
-            self._peak = usage.resident
+    def _wrote(self, size: int) -> None:
+        self.meter.wrote(size)
+        self.check_output()
 
-    # --- outcomes ---------------------------------------------------------------------------------------------
+    def _ring(self) -> float:
+        """The time of a call may be over: which it is told, or when it will be."""
+        calling = self._calling
+        if calling is None:
+            return inf
+        if trio.current_time() < calling.deadline:
+            return calling.deadline
+        calling.expire()
+        return inf
+
+    # --- conclusions ------------------------------------------------------------------------------------------
 
     async def _finish(self, calling: Calling, ending: Ending) -> CallOutcome:
-        call = calling.call
-        self._concluded.add(call.call_id)
-        if ending.unclean:
-            self.reusable = False
+        self._concluded.add(calling.call.call_id)
         exited: Exit | None = None
         stderr: str | None = None
         if ending.fatal:
-            self.reusable = False
+            self._fit = False
             if ending.evidence:
                 exited = await self.reaped()
             if exited is None:
                 exited = await self.end(ending.code or "ended")
-            self.stdout.read_rest()
-            self.stderr.read_rest()
-            stderr = self.stderr_tail()
+            stderr = self.last_words()
+            cpu_ms = self.meter.end_by(exited)
             if ending.evidence and exited is not None:
-                ending = self._by_evidence(ending, exited, stderr)
+                ending = by_evidence(ending, exited, self, cpu_ms, stderr)
+            self._calling = None
         else:
+            self._calling = None
+            self._fit = self._fit and not ending.unclean
             self._overhear()
-        self._calling = None
-        self._written, self._received = 0, self.wire.received
-        outcome = self.last = self._outcome(calling, ending, exited, stderr)
-        self.idle_since = trio.current_time()
+            cpu_ms = self.meter.end()
+        now = self.idle_since = trio.current_time()
+        outcome = self.last = envelope(self, calling, ending, exited, cpu_ms, stderr, now)
         return outcome
+
+    def last_words(self) -> str | None:
+        """What it had printed when it ended is read; the last of standard error, as `stderr_tail`."""
+        self.stdout.read_rest()
+        self.stderr.read_rest()
+        return self.stderr_tail()
 
     def _overhear(self) -> None:
         """Handle what came behind the answer, so that a worker in doubt is not given another call."""
-        calling, self._calling = self._calling, None
         try:
             while (body := self.wire.next()) is not None:
-                frame = arriving.decode(body)
-                if isinstance(frame, arriving.OfCall):
-                    self.take_stray(frame)
-                else:
-                    self.take(frame)
+                self._take_idle(body)
         except FrameError as error:
             self.fail("extension_protocol_error", str(error))
-        self._calling = calling
-        self.usage = self.process.usage()
-        self._saw(self.usage)
 
-    def _by_evidence(self, ending: Ending, exited: Exit, stderr: str | None) -> Ending:
-        if exited.reason not in ("exited", "signalled"):
-            if exited.reason == ending.code:
-                return ending  # it lived on behind a closed socket: the code stands
-            return ending._replace(
-                outcome="killed", code="worker_lost", reason=f"it was ended: {exited.reason}", retryable=True
-            )
-        cpu = None if exited.cpu_ms is None else int(exited.cpu_ms * 1e6) - self._cpu
-        cause = cause_of(
-            exited,
-            memory_by=self.process.protections.memory,
-            cpu_ns=cpu,
-            cpu_limit_ns=self.terms.cpu_ns,
-            stderr=stderr,
-        )
-        if ending.code == "worker_lost" and cause.code == "extension_crashed":
-            return ending._replace(reason=f"the worker {describe(exited)} before it had taken the call")
-        return ending._replace(code=cause.code, outcome=cause.outcome, reason=cause.reason)
-
-    def _outcome(
-        self, calling: Calling, ending: Ending, exited: Exit | None, stderr: str | None
-    ) -> CallOutcome:
-        call, manifest = calling.call, self.terms.manifest
-        cpu_ms: float | None = None
-        peak = self._peak
-        if exited is not None:
-            if exited.cpu_ms is not None:
-                cpu_ms = round(max(0.0, exited.cpu_ms - self._cpu / 1e6), 3)
-            peak = max(peak or 0, exited.peak_memory_bytes or 0) or None
-        elif not ending.fatal and self.usage is not None and self.usage.cpu_ns is not None:
-            cpu_ms = (self.usage.cpu_ns - self._cpu) / 1e6
-        return CallOutcome(
-            outcome=ending.outcome,
-            code=ending.code,
-            extension=manifest.name,
-            version=manifest.version,
-            operation=f"{call.kind}:{call.name}",
-            reason=ending.reason,
-            timeout_ms=call.timeout_ms,
-            elapsed_ms=round((trio.current_time() - calling.began) * 1e3, 3),
-            queue_ms=call.queue_ms,
-            exit_status=None if exited is None else exited.status,
-            signal=None if exited is None else exited.signal,
-            peak_memory_bytes=peak,
-            cpu_ms=cpu_ms,
-            worker_id=self.process.worker_id,
-            call_id=call.call_id,
-            retryable=ending.retryable,
-            sandbox=self.process.protections.level,
-            side_effects=ending.side_effects,
-            value=ending.value,
-            data=ending.data,
-            stderr=stderr if ending.outcome in ("crashed", "killed") else None,
-        )
+    def _take_idle(self, body: bytes) -> None:
+        frame = arriving.decode(body)
+        if isinstance(frame, arriving.OfCall):
+            self.take_stray(frame)
+        else:
+            self.take(frame)
 
 
 @asynccontextmanager
@@ -415,13 +350,14 @@ async def open_conversation(process: WorkerProcess, terms: Terms) -> AsyncIterat
             nursery.start_soon(conversation.stdout.run)
             nursery.start_soon(conversation.stderr.run)
             nursery.start_soon(conversation.watch)
+            nursery.start_soon(conversation.alarm.run)
             try:
                 yield conversation
             finally:
                 await conversation.end("retired")
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        if len(group.exceptions) == 1:  # the body's own: the three tasks raise nothing
+        if len(group.exceptions) == 1:  # the body's own: those tasks raise nothing
             raise group.exceptions[0] from None
         raise
     finally:

@@ -71,10 +71,7 @@ async def _first(conversation: Conversation) -> Ready:
         body = wire.next()
         if body is None:
             await wire.readable()
-            try:
-                body = wire.read()
-            except BlockingIOError:
-                continue
+            body = wire.read()
             conversation.check_output()
             if body is None:
                 continue
@@ -108,9 +105,7 @@ async def _give_up(
     exited: Exit | None = await conversation.reaped() if ended else None
     if exited is None:
         exited = await conversation.end(code)
-    conversation.stdout.read_rest()
-    conversation.stderr.read_rest()
-    stderr = conversation.stderr_tail()
+    stderr = conversation.last_words()
     terms, process = conversation.terms, conversation.process
     if ended and exited is not None and exited.reason in ("exited", "signalled"):
         cause = cause_of(

@@ -63,3 +63,13 @@ def _check(level: list[Any]) -> None:
                 nested += one.values()
         level = nested
     raise UnfitValueError(f"nested deeper than {MAX_DEPTH}")
+
+
+def depth_of(value: Any) -> int:
+    """How deep a value is nested: 0 for a scalar, 1 for a container of scalars."""
+    depth = 0
+    level = [value]
+    while level := [one for one in level if type(one) in _NESTED]:
+        depth += 1
+        level = [inner for one in level for inner in (one.values() if type(one) is dict else one)]
+    return depth

@@ -88,12 +88,14 @@ class WarmWorker:
 
     def kill(self, reason: str) -> None:
         """Kill its whole tree."""
-        self._conversation.reusable = False
+        self._conversation.retire()
         self._conversation.process.kill(reason)
 
     async def wait(self) -> None:
         """Until no process of it exists."""
-        await self._conversation.ended.wait()
+        await (
+            self._conversation.process.wait()
+        )  # of itself: the conversation's own tasks may be cancelled by now
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -111,8 +112,9 @@ class Wire:
         self._flushing = True
         try:
             while not self.flush():
-                await trio.lowlevel.wait_writable(self._end)
-        except (WireEndedError, trio.ClosedResourceError):
+                with suppress(trio.ClosedResourceError):  # see `wake`
+                    await trio.lowlevel.wait_writable(self._end)
+        except WireEndedError:
             self._out.clear()
         finally:
             self._flushing = False
@@ -129,17 +131,16 @@ class Wire:
         return body
 
     def read(self) -> bytes | None:
-        """Read what is there. The body of a frame if just one came and nothing else was waiting, else None: `next`.
+        """Read what is there. The body of the first frame that is whole; None if none is, or nothing was there.
 
         Raises:
-            BlockingIOError: Nothing is there.
             WireEndedError: Nothing is there, nor will be.
             FrameError: As `next`.
         """
         try:
             data = self._end.recv(READ)
         except (BlockingIOError, InterruptedError):
-            raise BlockingIOError from None
+            return None
         except OSError as error:
             raise WireEndedError(unread=isinstance(error, ConnectionError)) from None
         if not data:
@@ -147,17 +148,26 @@ class Wire:
         length = len(data)
         self.received += length
         if not self._reader and int.from_bytes(data[:HEADER], "big") == length - HEADER > 0:
+            self.received += CHARGE
             return data[HEADER:]  # nearly always: a frame, whole and alone
         self._reader.feed(data)
         return self.next()
 
     async def readable(self) -> None:
-        """Wait until `read` does not block.
+        """Wait until there may be something to read, or until somebody calls `wake`.
 
         Raises:
             WireEndedError: The socket was closed on this side.
         """
         try:
             await trio.lowlevel.wait_readable(self._end)
-        except (trio.ClosedResourceError, OSError, ValueError):
+        except trio.ClosedResourceError:
+            if self._end.fileno() < 0:
+                raise WireEndedError(unread=False) from None
+        except (OSError, ValueError):
             raise WireEndedError(unread=False) from None
+
+    def wake(self) -> None:
+        """Let the task that waits in `readable` go on. It is cheaper than a cancel scope around each wait."""
+        if self._end.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._end)

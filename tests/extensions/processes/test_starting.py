@@ -51,6 +51,7 @@ async def test_what_a_worker_sees_is_its_own(processes_limit: int, tmp_path: Pat
                     "HOME": worker.tmp,
                     "LANG": "C.UTF-8",
                     "PATH": "/usr/local/bin:/usr/bin:/bin",
+                    "PYTHONPYCACHEPREFIX": f"{worker.tmp}/pycache",
                     "TMPDIR": worker.tmp,
                     "WEB4_WORKER_FD": "3",
                 }

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from web4.foundation.ids import IdSource
 
 SERVE: Final = "web4.ext.serving:serve"
-PRELOAD: Final = ("web4.ext.serving", "trio")
+PRELOAD: Final = ("web4.ext.serving", "web4.ext.serving_async")
 """What every Python extension needs, once for all of them."""
 Mechanism = Literal["cgroup", "pid_namespace"]
 _INLINE: Final = 256
@@ -182,7 +182,7 @@ class Processes:
             entry=spec.entry,
             directory=spec.directory,
             tmp=tmp,
-            environment={"PATH": _PATH, "LANG": "C.UTF-8", "HOME": tmp, "TMPDIR": tmp, **spec.environment},
+            environment=_environment(tmp) | spec.environment,
             limits=spec.limits,
             sandbox=spec.sandbox,
             user=spec.user,
@@ -368,6 +368,12 @@ def _abandon(root: int) -> None:
     with suppress(OSError):
         os.kill(root, signal.SIGKILL)
         os.waitpid(root, 0)
+
+
+def _environment(tmp: str) -> dict[str, str]:
+    """What every worker has. No Python that it starts believes caches beside sources: no digest covers them (EXT-7)."""
+    own = {"HOME": tmp, "TMPDIR": tmp, "PYTHONPYCACHEPREFIX": f"{tmp}/pycache"}
+    return {"PATH": _PATH, "LANG": "C.UTF-8", **own}
 
 
 def _how(ended: Exit) -> str:
