@@ -184,6 +184,20 @@ def odd_words(ctx: Context) -> None:
         except ValueError as error:
             ctx.log(error)
 
+@ext.tool
+def fork(ctx: Context, how: str) -> int:
+    """Fork, and let the child leave in some way; how it ended."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if how == "speak":
+        ctx.progress("I am not here")
+    if how == "return":
+        return 7
+    if how == "raise":
+        raise ValueError
+    sys.exit(3)
+
 kept = []
 
 @ext.tool
@@ -443,6 +457,20 @@ def test_ext_3_what_is_said_after_the_end_of_a_call_is_not_sent(shared: Driver) 
     shared.start("tool", "late", {})
     assert shared.expect(Log).message == "the call has ended"
     shared.expect(Result)
+
+
+@pytest.mark.parametrize(("how", "status"), [("return", 0), ("exit", 3), ("raise", 1), ("speak", 0)])
+def test_ext_2_a_process_that_a_handler_forks_has_no_part_in_the_conversation(
+    directory: Path, how: str, status: int
+) -> None:
+    with python_worker(directory) as worker:
+        worker.ready()
+        for _ in range(3):
+            assert worker.call("tool", "fork", {"how": how}) == status
+        assert worker.call("tool", "fail", {"how": "not at all"}) is None
+        worker.send(Drain())
+        with pytest.raises(EOFError):
+            worker.receive()
 
 
 def test_ext_15_ping_drain_and_calls_behind_it(directory: Path) -> None:
