@@ -327,7 +327,34 @@ async def test_a_flood_of_pings_that_reads_no_answer() -> None:
     program = CALL + "data = raw({'t': 'ping', 'nonce': 1}) * 1000\nwhile True: s.sendall(data)"
     async with conversing(program) as conversation:
         outcome = await conversation.call(a_call())
-        assert outcome.code in ("extension_output_exceeded", "extension_protocol_error")
+        assert outcome.code == "extension_output_exceeded"
+        assert conversation.wire.waiting < 1 << 16
+
+
+async def test_urgent_data_and_descriptors_on_the_socket_come_to_nothing() -> None:
+    """Out-of-band bytes and passed descriptors are no frames, and leave nothing in the node."""
+    program = (
+        CALL
+        + """
+s.send(b"!", socket.MSG_OOB)
+for n in range(50): socket.send_fds(s, [raw({"t": "log", "level": "info", "message": ""})], [0, 1, 2])
+result(call, 1)
+"""
+    )
+    async with conversing(program + SERVE) as conversation:
+        before = len(os.listdir("/proc/self/fd"))
+        outcome = await conversation.call(a_call(timeout_ms=3000))
+        assert outcome.value == 1 or outcome.code in ("extension_protocol_error", "extension_timeout")
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_questions_whose_answers_nobody_reads() -> None:
+    ask = "{'t': 'ui_request', 'id': call['id'], 'request_id': 'r' * 100, 'method': 'confirm'}"
+    program = CALL + f"data = raw({ask}) * 1000\nwhile True: s.sendall(data)"
+    async with conversing(program, resources={"output_bytes": 1 << 26}, ui=True) as conversation:
+        outcome = await conversation.call(a_call())
+        assert outcome.code == "extension_protocol_error"
+        assert outcome.reason == "it does not read its answers"
 
 
 async def test_progress_comes_in_order_seldom_and_before_the_result() -> None:

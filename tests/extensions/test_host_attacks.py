@@ -232,7 +232,7 @@ async def test_the_others_are_served_in_time_while_one_extension_attacks(tmp_pat
         ATTACKS,
         name="acme.attack",
         resources={"workers": 2, "memory_mb": 96, "processes": 16, "tmp_mb": 32},
-        timeouts={"tool_ms": 300},
+        timeouts={"tool_ms": 200},
     )
     outcomes: dict[str, list[CallOutcome]] = {name: [] for name in NAMES}
     served: list[CallOutcome] = []

@@ -393,6 +393,20 @@ async def test_a_worker_that_is_called_now_and_then_stays(clock: Any) -> None:
         assert len(one.shop.made) == 1
 
 
+async def test_a_worker_that_keeps_busy_without_a_call_is_replaced(clock: Any) -> None:
+    """EXT-25: a thread that was left behind."""
+    async with stage(spares=2) as one:
+        await one.settle()
+        one.shop.made[0].burning = 0.9
+        one.shop.made[1].burning = 0.2
+        for _ in range(4):
+            one.pool.look_at_idle()
+            await trio.sleep(1)
+        assert one.metrics.kills == {"restless": 1}
+        assert one.shop.made[0] not in one.shop.alive
+        assert one.pool.health().free == 2
+
+
 # --- memory -------------------------------------------------------------------------------------------------
 
 

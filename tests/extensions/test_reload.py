@@ -66,7 +66,7 @@ async def test_calls_that_are_open_finish_on_the_old_generation_which_is_drained
         async with trio.open_nursery() as nursery:
 
             async def call() -> None:
-                outcomes.append(await host.call("tool", "sleep", {"seconds": 1.0}))
+                outcomes.append(await host.call("tool", "sleep", {"seconds": 0.6}))
 
             nursery.start_soon(call)
             await busy(host)
@@ -177,7 +177,7 @@ async def test_calls_that_wait_go_to_the_new_generation(tmp_path: Path) -> None:
         async def call(name: str, arguments: dict[str, Any]) -> None:
             outcomes.append(await host.call("tool", name, arguments))
 
-        nursery.start_soon(call, "sleep", {"seconds": 2.0})
+        nursery.start_soon(call, "sleep", {"seconds": 1.0})
         await busy(host)
         nursery.start_soon(call, "again", {"value": ""})
         await until(lambda: host.health().extensions[0].pool.waiting == 1)
