@@ -32,7 +32,7 @@ class Counts(msgspec.Struct, frozen=True):
     Args:
         rounds: Rounds over everything.
         calls: Serial calls that count, after a twentieth of as many.
-        kills: Calls that hang, of each sort.
+        kills: Calls that hang, of each contender; of ours four times as many of each sort, for their p99.
         starts: Processes that are started.
         hygiene: Timeouts in a row (`kills_1000`), in one round only.
     """
@@ -44,7 +44,7 @@ class Counts(msgspec.Struct, frozen=True):
     hygiene: int
 
 
-FULL = Counts(rounds=5, calls=20_000, kills=40, starts=100, hygiene=1_000)
+FULL = Counts(rounds=5, calls=20_000, kills=25, starts=100, hygiene=1_000)
 QUICK = Counts(rounds=1, calls=200, kills=3, starts=5, hygiene=20)
 
 
@@ -84,7 +84,7 @@ def tasks(counts: Counts, contenders: list[str]) -> Iterator[Task]:
                 yield Task(name, "kill_to_served", counts.kills, workers=2)
     if "web4" in contenders:
         for kind in ("sleeping", "spinning", "forking"):
-            yield Task("web4", f"overshoot_{kind}", counts.kills, workers=2)
+            yield Task("web4", f"overshoot_{kind}", 4 * counts.kills, workers=2)
         yield Task("web4", "starts", counts.starts)
         yield Task("web4", "spawn_cold", max(3, counts.starts // 10))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
 
 from scripts.demo.child import Setup, run, serve
-from scripts.demo.extending import Extending
 from web4 import rtt
 from web4.actors.rebuilding import rebuild
 from web4.foundation.clock import SystemClock
@@ -29,6 +29,7 @@ from web4.trust import ManualOverride, OperatorBlock, OperatorPromote, TrustEven
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from scripts.demo.extending import Extending
     from web4.journal.journal import Journal
     from web4.protocols.cip import Delivery, IntentAnswer
 
@@ -46,6 +47,7 @@ class Agent:
         self._clock = SystemClock()
         self._answers: dict[str, trio.MemorySendChannel[m.ReplyEnvelope]] = {}
         self._sessions: dict[str, rtt.RttSession] = {}
+        self._extending: Extending | None = None
         self.trust = TrustRegistry(emit=setup.emit)
         self.cip = CipRuntime(
             setup.identity,
@@ -216,6 +218,17 @@ class Agent:
             self._setup.emit("remembered", peer=arguments["peer"], state=live, trust=live, **told)
         return {**found, "live": live}
 
+    async def enable(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Let a person enable an extension. Whoever has none does not wait for what they need to be imported."""
+        extending = importlib.import_module("scripts.demo.extending")
+        self._extending = extending.Extending(self._setup, self._journal, self._nursery)
+        return await self._extending.enable(arguments)
+
+    async def call(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Call the extension."""
+        assert self._extending is not None
+        return await self._extending.call(arguments)
+
     def _trace(self) -> m.DmpTrace:
         return m.DmpTrace(
             decision_id=self._setup.ids.uuid4(), steps=("observed",), counterfactuals=(), evidence=()
@@ -232,7 +245,6 @@ async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
         trio.open_nursery() as nursery,
     ):
         agent = Agent(setup, endpoint, journal, nursery)
-        extending = Extending(setup, journal, nursery)
         async with agent.cip:
             nursery.start_soon(agent.serve_all)
             nursery.start_soon(agent.heed_all)
@@ -254,8 +266,8 @@ async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
                     "remembers": agent.remembers,
                     "overload": agent.overload,
                     "trust": agent.trust_in,
-                    "enable": extending.enable,
-                    "call": extending.call,
+                    "enable": agent.enable,
+                    "call": agent.call,
                 },
             )
             nursery.cancel_scope.cancel()

@@ -66,9 +66,7 @@ class Extending:
         shown: dict[str, Any] = await self._nursery.start(self._run, directory, arguments["human"])
         return shown
 
-    async def _run(
-        self, directory: Path, human: str, task_status: trio.TaskStatus[dict[str, Any]]
-    ) -> None:
+    async def _run(self, directory: Path, human: str, task_status: trio.TaskStatus[dict[str, Any]]) -> None:
         node = NodePaths(data=str(self._setup.directory))
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context

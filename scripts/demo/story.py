@@ -253,7 +253,9 @@ class Story:
         """Alice's person enables an extension; a tool of it is called, and works in a process of its own."""
         self._timeline.note("alice's person enables an extension: Markdown to text; alice calls it")
         await self._ask("alice", "enable", human="alice's person")
-        called = await self._call("to_text", markdown="# No news" if self._sabotage == "extension_called" else NEWS)
+        called = await self._call(
+            "to_text", markdown="# No news" if self._sabotage == "extension_called" else NEWS
+        )
         self._expect_outcome(called, "ok", None)
         if called["value"]["text"] != NEWS_AS_TEXT:
             raise CheckFailedError("the extension made something else of it")
@@ -393,7 +395,7 @@ class Story:
 
     def _expect_outcome(self, called: dict[str, Any], ended: str, code: str | None) -> None:
         if (called.get("ended"), called.get("failure")) != (ended, code):
-            raise CheckFailedError(f"the call came to {called.get('ended')}: {called.get('error')}")
+            raise CheckFailedError(f"the call came to {called.get('ended')}: {called.get('failure')}")
 
     async def _attack(self, do: str, **arguments: Any) -> None:
         sabotage = self._sabotage == f"{do}_refused"

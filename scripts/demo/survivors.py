@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -52,12 +52,11 @@ def left_of(branch: set[Seen]) -> set[Seen]:
 
 def _all_processes() -> list[tuple[Seen, int]]:
     found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
             try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
+                fields = (place / "stat").read_bytes().rpartition(b")")[2].split()
             except OSError:  # it has just ended
                 continue
-            found.append((Seen(int(name), int(fields[19])), int(fields[1])))
+            found.append((Seen(int(place.name), int(fields[19])), int(fields[1])))
     return found

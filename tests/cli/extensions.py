@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from web4.cli.extensions.scaffold import write_scaffold
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def scaffold(project: Path, name: str = "notes") -> Path:

@@ -76,7 +76,7 @@ def on_terminal(
         stderr=theirs,
         env=ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "200"},
         start_new_session=True,
-        preexec_fn=_take_terminal,
+        preexec_fn=_take_terminal,  # noqa: PLW1509 - there is no other thread
         **options,
     )
     os.close(theirs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -11,7 +12,9 @@ import trio
 from tests.cli.terminal import on_terminal
 from web4.cli.extensions.terminal import answer_extension, can_ask
 from web4.extensions.call import UiQuestion
-from web4.worker.frames import UiMethod
+
+if TYPE_CHECKING:
+    from web4.worker.frames import UiMethod
 
 SCRIPT = """
 import sys, msgspec, trio
@@ -66,8 +69,10 @@ def test_extension_asks(name: str) -> None:
     assert answer == ["answered", value]
 
 
-@pytest.mark.parametrize(("typed", "agreed"), [("y", True), ("YES", True), ("n", False), ("", False), ("ok", False)])
-def test_operator_is_asked(typed: str, agreed: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("typed", "agreed"), [("y", True), ("YES", True), ("n", False), ("", False), ("ok", False)]
+)
+def test_operator_is_asked(typed: str, agreed: bool) -> None:
     with on_terminal(request("confirm"), "operator", command=(sys.executable, "-c", SCRIPT)) as terminal:
         terminal.see("Let it run? [y/N]")
         terminal.type(f"{typed}\n")

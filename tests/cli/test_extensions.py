@@ -1,10 +1,9 @@
-"""`web4 ext ls`, `enable`, `disable`, `reset`, `new`: what a human is shown, and what is pinned (EXT-6 to EXT-8, EXT-42)."""
+"""`web4 ext ls`, `show`, `enable`, `disable`, `reset`, `new`: what a human is shown and decides (EXT-6 to EXT-8)."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -201,7 +200,11 @@ def test_enabling_asks(project: Path) -> None:
     """On a terminal it shows what is asked for, then asks; only yes is yes, and a no changes nothing."""
     notes = scaffold(project)
     change_manifest(notes, sandbox={"level": "none", "network": "allow"})
-    for typed, code, state in (("n\n", 1, "not_enabled"), ("\x04", 1, "not_enabled"), ("yes\n", 0, "enabled")):
+    for typed, code, state in (
+        ("n\n", 1, "not_enabled"),
+        ("\x04", 1, "not_enabled"),
+        ("yes\n", 0, "enabled"),
+    ):
         with on_terminal("ext", "enable", "notes", "--data", "node", cwd=project) as terminal:
             terminal.see("no sandbox")
             terminal.see("it reaches the network")
@@ -317,7 +320,10 @@ def test_configuration(project: Path, capfd: Capture) -> None:
 def test_disable(project: Path, capfd: Capture) -> None:
     scaffold(project)
     assert ext(capfd, "enable", "notes", "--yes").exit == 0
-    assert ext(capfd, "disable", "notes", "--reason", "it is late").data == {"name": "notes", "enabled": False}
+    assert ext(capfd, "disable", "notes", "--reason", "it is late").data == {
+        "name": "notes",
+        "enabled": False,
+    }
     assert listed(capfd)["notes"]["state"] == "not_enabled"
 
 
@@ -353,7 +359,7 @@ def test_new(project: Path, capfd: Capture) -> None:
     """It is found at once, and enabled as it is."""
     data = ext(capfd, "new", "acme.notes").data
     assert data["directory"] == ".web4/extensions/acme.notes"
-    assert set(data["files"]) == set(os.listdir(data["directory"]))
+    assert set(data["files"]) == {one.name for one in Path(data["directory"]).iterdir()}
     assert ext(capfd, "enable", "acme.notes", "--yes").exit == 0
     assert ext(capfd, "new", "more", "more/here").data["directory"] == "more/here"
     assert "web4 ext check" in here(capfd, "ext", "new", "next").out

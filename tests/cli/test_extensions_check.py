@@ -1,8 +1,7 @@
-"""`web4 ext check`: all that is wrong at once, told by a real worker; the command line runs none of it (EXT-1, EXT-42, EXT-43)."""
+"""`web4 ext check`: all that is wrong at once, told by a real worker (EXT-1, EXT-42, EXT-43)."""
 
 from __future__ import annotations
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ def test_new_extensions_and_the_example_are_sound(notes: Path, capfd: Capture) -
 
 
 def test_write(notes: Path, capfd: Capture) -> None:
-    """EXT-43: the manifest says what the code declares: parts, schemas, options; the rest of it, comments too, stays."""
+    """EXT-43: the manifest says what the code declares: parts, schemas, options; the rest stays, comments too."""
     (notes / "notes.py").write_text(NOTES)
     found = findings(check(capfd, notes))
     assert set(found) == {"tools.greet", "tools.search", "commands.count", "hooks.tool_call"}
@@ -113,7 +112,9 @@ def test_differences(notes: Path, capfd: Capture) -> None:
         "tools.greet.input_schema": "it is not what the types say",
         "tools.greet.timeout_ms": "the manifest says 7000, the code says 5000",
     }
-    (notes / "notes.py").write_text((notes / "notes.py").read_text().replace('Extension("notes")', 'Extension("other")'))
+    (notes / "notes.py").write_text(
+        (notes / "notes.py").read_text().replace('Extension("notes")', 'Extension("other")')
+    )
     assert "name" in findings(check(capfd, notes))
 
 
@@ -216,4 +217,4 @@ def test_no_extension(name: str, notes: Path, tmp_path: Path, capfd: Capture) ->
     (tmp_path / "empty").mkdir()
     found: Any = findings(check(capfd, MISTAKES[name]))
     assert "manifest" in found
-    assert os.listdir(tmp_path / "empty") == []
+    assert not list((tmp_path / "empty").iterdir())

@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
-DIRECTORY = Path(__file__).parents[2] / "examples" / "extensions" / "markdown_text"
+from web4.ext.testing import Harness
+from web4.extensions.errors import CallError
+
+ROOT = Path(__file__).parents[2]
+DIRECTORY = ROOT / "examples" / "extensions" / "markdown_text"
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +64,22 @@ def test_rendering_says_what_it_found(plain_text: Any) -> None:
     page = plain_text.PlainText(40)
     page.render("# A *b*\n\n## C\n\n[x](u) [y](v)")
     assert (page.headings, page.links) == (["A b", "C"], ["u", "v"])
+
+
+async def test_in_a_worker() -> None:
+    """Called as a node calls it: the value, its progress, what it refuses; and it never reaches the network."""
+    with trio.fail_after(60):
+        async with Harness(DIRECTORY) as harness:
+            value = await harness.value("to_text", {"markdown": "# A\n\n[x](http://y)", "width": 20})
+            assert value == {
+                "text": "A\n=\n\nx [1]\n\n[1] http://y",
+                "headings": ["A"],
+                "links": ["http://y"],
+            }
+            assert [one.message for one in harness.progress] == ["rendering 18 characters"]
+            with pytest.raises(CallError):
+                await harness.value("to_text", {"markdown": "x", "width": 19})
+            page = (ROOT / "docs" / "reference" / "rtt-wire.md").read_text()
+            assert "# " not in (await harness.value("to_text", {"markdown": page}))["text"][:2]
+            outcome = harness.outcomes[0]
+            assert (outcome.sandbox, outcome.isolated) == ("standard", True)

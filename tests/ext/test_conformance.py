@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 30.0
+ALL = "WEB4_ROUNDS" in os.environ
+"""Whether there is time: each process of Python costs a tenth of a second, each frame of the shell a hundredth."""
+QUICK = {
+    "_unknown_keys",
+    "_pieces",
+    "_errors",
+    "_cancel",
+    "_ping",
+    "_drain_open",
+    "_hang_up_at_work",
+    "_oversize",
+    "_garbage",
+}
 PRINT_PARTS = "import everything as e, msgspec; print(msgspec.json.encode(e.ext.describe()).decode())"
 PARTS = ("command", "service", "workload", "rule")
 
@@ -29,8 +43,15 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     return commands(tmp_path_factory.mktemp("c"))
 
 
-@pytest.mark.parametrize("language", ["python", "c", "shell"])
-@pytest.mark.parametrize("check", all_checks(), ids=lambda one: one.run.__name__.strip("_"))
+@pytest.mark.parametrize(
+    ("language", "check"),
+    [
+        pytest.param(language, check, id=f"{language}-{check.run.__name__.strip('_')}")
+        for language in ("python", "c", "shell")
+        for check in all_checks()
+        if ALL or language == "c" or check.run.__name__ in QUICK
+    ],
+)
 def test_ext_44_the_examples_conform(programs: dict[str, list[str]], language: str, check: Check) -> None:
     assert outcome(check, programs[language], f"examples.{language}", PATIENCE) is None
 
@@ -199,13 +220,17 @@ MUTANTS = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "old", "new", "seen_by"), MUTANTS, ids=[one[0] for one in MUTANTS])
+@pytest.mark.parametrize(
+    ("wrong", "old", "new", "seen_by"),
+    MUTANTS if ALL else MUTANTS[::3],
+    ids=[one[0] for one in (MUTANTS if ALL else MUTANTS[::3])],
+)
 def test_ext_44_what_is_wrong_is_seen(tmp_path: Path, wrong: str, old: str, new: str, seen_by: str) -> None:
     text = source()
     assert text.count(old) == 1, f"{wrong}: {text.count(old)} places"
     program = build(text.replace(old, new), tmp_path)
     (check,) = [one for one in all_checks() if one.run.__name__ == f"_{seen_by}"]
-    said = outcome(check, [str(program)], "examples.c", 0.5)
+    said = outcome(check, [str(program)], "examples.c", 0.25)
     assert said is not None
 
 
@@ -219,6 +244,6 @@ def test_ext_44_the_script_says_line_by_line_what_it_found(
     assert main(["--patience", "5", "--", "/bin/false"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("FAIL EXT-14")
-    assert "its socket ended" in lines[1]
+    assert "(status 1)" in lines[1]  # whether it was seen when writing or when reading
     assert lines[-1] == f"0 of {len(all_checks())} checks passed"
     assert main(["--", str(tmp_path / "no such program")]) == 1

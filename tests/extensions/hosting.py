@@ -18,7 +18,7 @@ from web4.extensions.processes import Processes, open_processes
 from web4.extensions.provisional import read_provisional
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 LONG = 60.0
@@ -144,7 +144,7 @@ def write_extension(
     module.write_text(code(version) if source is None else source)
     described: dict[str, Any] = {} if "tools" in keys else _describe(module)
     for tool in described.get("tools", ()):
-        tool |= (tools or {}).get(tool["name"], {})
+        tool.update((tools or {}).get(tool["name"], {}))
     manifest = {
         "schema": 1,
         "protocol": 1,
@@ -172,6 +172,18 @@ def _describe(path: Path) -> dict[str, Any]:
     finally:
         del sys.modules[spec.name]
     return described
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until something has become true; a test that waits in vain fails."""
+    with trio.fail_after(LONG):
+        while not true():
+            await trio.sleep(0.002)
+
+
+async def busy(host: ExtensionHost, number: int = 1) -> None:
+    """Wait until that many workers have a call."""
+    await until(lambda: sum(one.pool.busy for one in host.health().extensions) >= number)
 
 
 @asynccontextmanager

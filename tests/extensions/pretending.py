@@ -50,6 +50,7 @@ class PretendedWorker:
         self.shop = shop
         self.number = number
         self.busy = False
+        self.burning = 0.0
         self.served: list[Job] = []
         self.killed: str | None = None
         self.drained = False
@@ -91,6 +92,9 @@ class PretendedWorker:
         finally:
             self.busy = False
             self.shop.running -= 1
+
+    def cpu_seconds(self) -> float:
+        return trio.current_time() * self.burning
 
     def unfit(self) -> str | None:
         return "it has grown" if self._grown else None

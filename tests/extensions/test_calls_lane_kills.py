@@ -117,7 +117,7 @@ async def boot(directory: Path, host: Host, *, seconds: float = 0) -> tuple[list
             for lane in LANES:
                 await actors.lane(lane).state()
             with trio.move_on_after(seconds):
-                while await journal.open_work():  # noqa: ASYNC110 - the journal tells nobody that all is done
+                while await journal.open_work():
                     await trio.sleep(0.01)
             for lane in LANES:
                 after = 0

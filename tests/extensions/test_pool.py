@@ -212,7 +212,8 @@ async def test_a_call_waits_no_longer_than_its_run_has_left(clock: Any) -> None:
     """EXT-20."""
     async with stage(workers=1, spares=0, queue_ms=5_000) as one:
         _, second = await together(one.call(1.0), one.call(within_ms=50))
-        assert (second.code, second.queue_ms) == ("extension_busy", pytest.approx(50))
+        assert second.code == "extension_busy"
+        assert second.queue_ms == pytest.approx(50)
 
 
 async def test_the_queue_is_bounded(clock: Any) -> None:
@@ -355,7 +356,7 @@ async def test_a_mistake_of_ours_in_a_start_ends_the_pool_and_says_so(clock: Any
         raise ZeroDivisionError
         yield
 
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
         async with trio.open_nursery() as nursery:
             pool = Pool(broken, refused, options=PoolOptions(spares=0))
             await nursery.start(pool.run)
@@ -390,6 +391,20 @@ async def test_a_worker_that_is_called_now_and_then_stays(clock: Any) -> None:
             await one.call()
             await trio.sleep(9)
         assert len(one.shop.made) == 1
+
+
+async def test_a_worker_that_keeps_busy_without_a_call_is_replaced(clock: Any) -> None:
+    """EXT-25: a thread that was left behind."""
+    async with stage(spares=2) as one:
+        await one.settle()
+        one.shop.made[0].burning = 0.9
+        one.shop.made[1].burning = 0.2
+        for _ in range(4):
+            one.pool.look_at_idle()
+            await trio.sleep(1)
+        assert one.metrics.kills == {"restless": 1}
+        assert one.shop.made[0] not in one.shop.alive
+        assert one.pool.health().free == 2
 
 
 # --- memory -------------------------------------------------------------------------------------------------

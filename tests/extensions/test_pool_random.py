@@ -19,7 +19,7 @@ from web4.extensions.pool import Moved, Pool, PoolOptions
 if TYPE_CHECKING:
     from web4.extensions.outcome import CallOutcome
 
-RUNS = int(os.environ.get("WEB4_POOL_RUNS", "60"))
+RUNS = int(os.environ.get("WEB4_POOL_RUNS", "25"))
 JOBS = 120
 WEATHER = 4.0
 """Seconds of the jumping clock in which things happen; afterwards everything that was asked must still be answered."""

@@ -335,7 +335,7 @@ class AgainstTheModel(RuleBasedStateMachine):
 
 
 TestAgainstTheModel = AgainstTheModel.TestCase
-TestAgainstTheModel.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestAgainstTheModel.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
 
 
 class OnAWildClock(RuleBasedStateMachine):
@@ -383,4 +383,4 @@ class OnAWildClock(RuleBasedStateMachine):
 
 
 TestOnAWildClock = OnAWildClock.TestCase
-TestOnAWildClock.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestOnAWildClock.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

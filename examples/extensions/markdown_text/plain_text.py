@@ -80,7 +80,9 @@ class PlainText:
 
     def _list(self, node: SyntaxTreeNode, width: int) -> list[str]:
         number = int(node.attrs.get("start", 1))
-        tight = all(child.hidden for item in node.children for child in item.children if child.type == "paragraph")
+        tight = all(
+            child.hidden for item in node.children for child in item.children if child.type == "paragraph"
+        )
         lines: list[str] = []
         for place, item in enumerate(node.children):
             mark = "- " if node.type == "bullet_list" else f"{number + place}. "

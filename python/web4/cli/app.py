@@ -64,7 +64,9 @@ def build_app(given: Collection[str]) -> App:
     app.command(
         "web4.cli.doctor:doctor",
         name="doctor",
-        help=None if "doctor" in given else "Say what protects this machine from extensions, and what is missing.",
+        help=None
+        if "doctor" in given
+        else "Say what protects this machine from extensions, and what is missing.",
         help_format="markdown",
     )
     extensions = App(

@@ -61,7 +61,13 @@ def answer_of(found: Mapping[Level, Sound], several: Protections | None, kernel:
         "kernel": msgspec.to_builtins(kernel),
         **document_of(found, several),
         "notes": [
-            {"what": one.what, "levels": list(one.levels), "text": one.text, "remedy": one.remedy, "weak": one.weak}
+            {
+                "what": one.what,
+                "levels": list(one.levels),
+                "text": one.text,
+                "remedy": one.remedy,
+                "weak": one.weak,
+            }
             for one in notes
         ],
     }
@@ -69,7 +75,10 @@ def answer_of(found: Mapping[Level, Sound], several: Protections | None, kernel:
         [
             ("machine", f"{platform.system()} {platform.release()}, {platform.machine()}"),
             ("template", "ready" if kernel.template else "not ready"),
-            ("PID namespaces", {"privileged": "yes", "user": "inside a user namespace", "off": "no"}[kernel.pid_namespace]),
+            (
+                "PID namespaces",
+                {"privileged": "yes", "user": "inside a user namespace", "off": "no"}[kernel.pid_namespace],
+            ),
             ("control groups", _groups(kernel)),
         ]
     )
@@ -83,7 +92,10 @@ def answer_of(found: Mapping[Level, Sound], several: Protections | None, kernel:
     if found["standard"].protections is None:
         verdict, code = paint("no extension can run in level standard", "red"), exits.NO
     elif missing:
-        verdict, code = paint("extensions run, with less than they should be held by", "yellow"), exits.DEGRADED
+        verdict, code = (
+            paint("extensions run, with less than they should be held by", "yellow"),
+            exits.DEGRADED,
+        )
     else:
         verdict, code = paint("every level is whole", "green"), exits.DONE
     return Answer(data, [*lines, "", verdict], code)
@@ -92,7 +104,11 @@ def answer_of(found: Mapping[Level, Sound], several: Protections | None, kernel:
 def _groups(kernel: KernelReport) -> str:
     if kernel.cgroup == "off":
         return "none of its own"
-    bound = [name for name, by in (("memory", kernel.memory_by), ("processes", kernel.processes_by)) if by == "cgroup"]
+    bound = [
+        name
+        for name, by in (("memory", kernel.memory_by), ("processes", kernel.processes_by))
+        if by == "cgroup"
+    ]
     does = [f"bounds {' and '.join(bound)}"] if bound else []
     does += ["kills a tree as one"] if kernel.cgroup_kill else []
     return f"{kernel.cgroup}; {', '.join(does) or 'of no use here'}"

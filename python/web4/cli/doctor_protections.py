@@ -82,9 +82,7 @@ def table_of(found: Mapping[Level, Sound], several: Protections | None) -> list[
     return rows
 
 
-def notes_of(
-    found: Mapping[Level, Sound], several: Protections | None, kernel: KernelReport
-) -> list[Note]:
+def notes_of(found: Mapping[Level, Sound], several: Protections | None, kernel: KernelReport) -> list[Note]:
     """What is missing, and what is weaker than it could be; what is graver comes first."""
     notes = [Note("machine", LEVELS, kernel.refusal, None)] if kernel.refusal is not None else []
     notes += [

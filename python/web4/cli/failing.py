@@ -89,6 +89,7 @@ _HINTS: Final = {
     "not_enabled": "`web4 ext ls` says what is; `web4 ext enable NAME` shows what it asks for, and lets it run",
     "human_needed": "run it on a terminal; or read `web4 ext show NAME`, and give `--digest` of what you agree to",
     "ceiling": "ask for less, or raise the ceiling under [extensions.ceilings] in web4.toml",
+    "changed": "`web4 ext show NAME` says what has; `web4 ext enable NAME` lets it run as it is now",
     "digest_changed": "look at it again: `web4 ext show NAME`",
     "name_clash": "disable the other one, or rename it in the manifest",
     "unknown_operation": "`web4 ext show NAME` lists what it offers",

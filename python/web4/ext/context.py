@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, get_args
 
 import msgspec
 
 from web4.ext.failures import Cancelled
+from web4.ext.values import plain, text
 from web4.worker.frames import (
     Emit,
     FrameError,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 Answer = TypeVar("Answer", bound="Reply | Decision")
-_BINARY: Final = (bytes, bytearray, memoryview)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +71,7 @@ class Said(Awaitable[None]):
 
 
 _SAID: Final = Said()
+_LEVELS: Final = get_args(LogLevel)
 
 
 class Question(Awaitable[Answer], Generic[Answer]):
@@ -189,15 +190,26 @@ class Context:
         """
         if fraction is not None:
             fraction = min(1.0, max(0.0, float(fraction)))
-        return self._say(Progress(id=self._call.id, message=message, fraction=fraction, data=_plain(data)))
+        said = None if message is None else text(message)
+        return self._say_of_call(
+            Progress(id=self._call.id, message=said, fraction=fraction, data=plain(data))
+        )
 
     def log(self, message: str, *, level: LogLevel = "info", **fields: Any) -> Awaitable[None]:
         """Write a line to the extension's log; `print` does so too, without a level."""
-        return self._say(Log(level=level, message=message, fields=_plain(fields)))
+        if level not in _LEVELS:
+            raise ValueError(f"{level!r} is no level of a log; there are {', '.join(_LEVELS)}")
+        return self._say(Log(level=level, message=text(message), fields=plain(fields)))
 
     def emit(self, event_type: str, payload: Any = None) -> Awaitable[None]:
         """An event of the turn, in a workload (TURN-20). Blocks while the node is slower."""
-        return self._say(Emit(id=self._call.id, event_type=event_type, payload=_plain(payload)))
+        return self._say_of_call(Emit(id=self._call.id, event_type=text(event_type), payload=plain(payload)))
+
+    def _say_of_call(self, frame: Frame) -> Awaitable[None]:
+        # A thread that the handler left behind may speak on; nobody listens any more, and the node counts it.
+        if self._call.id in self._connection.open:
+            return self._say(frame)
+        return _SAID
 
     def _say(self, frame: Frame) -> Awaitable[None]:
         try:
@@ -226,35 +238,31 @@ class Context:
         self, title: str, *, placeholder: str | None = None, timeout_ms: int | None = None
     ) -> Question[Reply]:
         """Let a person write a line; for the rest see `confirm`."""
-        fields = {"title": title} | ({} if placeholder is None else {"placeholder": placeholder})
+        fields: dict[str, Any] = {"title": title}
+        if placeholder is not None:
+            fields["placeholder"] = placeholder
         return self._ask("input", fields, timeout_ms)
 
     def intent(self, intent: Any) -> Question[Decision]:
         """Ask the node to make something true when the turn is committed, in a workload (TURN-20)."""
         asked = self._connection.number()
-        self._put(asked, Intent(id=self._call.id, intent_id=asked, intent=_plain(intent)))
+        self._put(asked, Intent(id=self._call.id, intent_id=asked, intent=plain(intent)))
         return Question(self, asked, _decision)
 
     def _ask(self, method: UiMethod, fields: dict[str, Any], timeout_ms: int | None) -> Question[Reply]:
         if timeout_ms is not None:
             fields["timeout"] = timeout_ms
         asked = self._connection.number()
-        self._put(asked, UiRequest(id=self._call.id, request_id=asked, method=method, fields=fields))
+        self._put(asked, UiRequest(id=self._call.id, request_id=asked, method=method, fields=plain(fields)))
         return Question(self, asked, _reply)
 
     def _put(self, asked: str, frame: Frame) -> None:
+        if self._call.id not in self._connection.open:
+            raise RuntimeError("the call has ended")
         try:
             self._connection.ask(self._call.id, asked, frame)
         except FrameError as error:
             raise ValueError(str(error)) from None
-
-
-def _plain(value: Any) -> Any:
-    """The value in types that the protocol has: a datetime would become a timestamp, which is refused (EXT-14)."""
-    try:
-        return msgspec.to_builtins(value, builtin_types=_BINARY, str_keys=True)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
 
 
 def _reply(answer: UiAnswer) -> Reply:

@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from web4.ext.values import plain, text
 from web4.worker.frames import Error
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ class Failure(Exception):  # noqa: N818 - what a handler raises is its answer, n
         side_effects: bool | None = None,
     ) -> None:
         super().__init__(message)
-        self.code = code
-        self.retryable = retryable
+        self.code = text(code)
+        self.retryable = bool(retryable)
         self.data = data
         self.side_effects = side_effects
 
@@ -78,10 +79,10 @@ def error_frame(call_id: str, error: BaseException, side_effects: bool | None = 
         return Error(
             id=call_id,
             code=error.code,
-            message=str(error)[:MESSAGE_LIMIT],
+            message=text(error)[:MESSAGE_LIMIT],
             retryable=error.retryable,
-            data=error.data,
-            side_effects=side_effects if error.side_effects is None else error.side_effects,
+            data=_sendable(error.data),
+            side_effects=side_effects if error.side_effects is None else bool(error.side_effects),
         )
     error = _innermost(error)
     if isinstance(error, MemoryError):
@@ -99,6 +100,14 @@ def error_frame(call_id: str, error: BaseException, side_effects: bool | None = 
     )
 
 
+def _sendable(data: Any) -> Any:
+    """The data of a failure; if it cannot be sent, why: the failure matters more."""
+    try:
+        return plain(data)
+    except ValueError as error:
+        return {"not_sent": text(error)}
+
+
 def _innermost(error: BaseException) -> BaseException:
     """The one exception in a group of one; a nursery wraps even a single failure."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -108,11 +117,11 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _sentence(error: BaseException) -> str:
     try:
-        text = str(error)
+        said = text(error)
     except Exception:
-        text = ""
+        said = ""
     name = type(error).__name__
-    return f"{name}: {text}"[:MESSAGE_LIMIT] if text else name
+    return f"{name}: {said}"[:MESSAGE_LIMIT] if said else name
 
 
 def _lines(error: BaseException) -> Iterator[str]:

@@ -15,14 +15,13 @@ from web4.ext.failures import DeclarationError, Failure
 from web4.ext.hooks import ANSWERS, QUESTIONS, Rewrite
 from web4.ext.rules import Commit, Issue
 from web4.ext.schemas import schema_of, split_docstring
+from web4.ext.values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from web4.worker.frames import CallKind
 
-_BINARY: Final = (bytes, bytearray, memoryview)
-_PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _UNNAMED: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _WHOLE: Final = frozenset({"hook", "workload", "rule"})
 """Kinds whose handler takes what it is given as one value: the node decides its keys, not the extension."""
@@ -187,11 +186,10 @@ class Operation:
         Raises:
             Failure: It is nothing that this kind of operation may answer; code `result`.
         """
-        if type(returned) not in _PLAIN:
-            try:
-                returned = msgspec.to_builtins(returned, builtin_types=_BINARY, str_keys=True)
-            except (TypeError, ValueError, RecursionError) as error:
-                raise Failure("result", f"what it returned cannot be sent: {error}") from None
+        try:
+            returned = plain(returned)
+        except ValueError as error:
+            raise Failure("result", f"what it returned cannot be sent: {error}") from None
         if self.kind == "tool":
             return returned  # the node has its schema (EXT-17)
         expected = ANSWERS[self.name] if self.kind == "hook" else _EXPECTED.get(self.kind, Any)

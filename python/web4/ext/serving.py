@@ -127,7 +127,9 @@ def answer_plain(
     except NodeGoneError:
         raise
     except BaseException as error:
-        return error_frame(call.id, error, context.side_effects)
+        if connection.forked:
+            raise
+        return error_frame(call.id, error, said_of(context))
     finally:
         finish(connection, call)
 
@@ -152,7 +154,7 @@ def conclude(operation: Operation, context: Context, call: Call, returned: Any) 
     Raises:
         Failure: What it returned is no answer.
     """
-    return Result(id=call.id, value=operation.value(returned), side_effects=context.side_effects)
+    return Result(id=call.id, value=operation.value(returned), side_effects=said_of(context))
 
 
 def send_answer(connection: Connection, answer: Result | Error) -> None:
@@ -170,6 +172,12 @@ def send_answer(connection: Connection, answer: Result | Error) -> None:
     else:
         return
     connection.send(Error(id=answer.id, code=code, message=message, side_effects=answer.side_effects))
+
+
+def said_of(context: Context) -> bool | None:
+    """What the handler said of side effects, whatever it put there."""
+    said = context.side_effects
+    return said if said is None else bool(said)
 
 
 def finish(connection: Connection, call: Call) -> None:

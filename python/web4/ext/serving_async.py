@@ -13,7 +13,7 @@ import trio
 
 from web4.ext.context import Context
 from web4.ext.failures import Cancelled, NodeGoneError, error_frame
-from web4.ext.serving import answer_plain, begin, conclude, finish, send_answer
+from web4.ext.serving import answer_plain, begin, conclude, finish, said_of, send_answer
 from web4.worker.frames import Call
 
 if TYPE_CHECKING:
@@ -121,12 +121,14 @@ class _Loop:
                 passing, own = group.split((trio.Cancelled, NodeGoneError))
                 if own is None or (passing is not None and passing.subgroup(NodeGoneError)):
                     raise
-                frame = error_frame(call.id, own, context.side_effects)
+                frame = error_frame(call.id, own, said_of(context))
             except BaseException as error:  # SystemExit and its like end the call, not the worker
-                frame = error_frame(call.id, error, context.side_effects)
+                if connection.forked:
+                    raise
+                frame = error_frame(call.id, error, said_of(context))
         finish(connection, call)
         if frame is None:
-            frame = error_frame(call.id, Cancelled(), context.side_effects)
+            frame = error_frame(call.id, Cancelled(), said_of(context))
         send_answer(connection, frame)
         if not connection.open:
             self._quiet.set()

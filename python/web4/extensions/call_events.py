@@ -28,7 +28,7 @@ class KeptBlob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A value as a lane keeps it: JSON, with its bytes, or all of it if it is large, in blobs.
+    """A value as a lane keeps it: JSON, with its bytes, or all of it if it is large or has no canonical form, in blobs.
 
     Args:
         inline: The value, with null where a blob belongs.

@@ -175,7 +175,7 @@ class Generation:
             code=refusal.code,
             extension=self.name,
             version=self.manifest.version,
-            operation=call.operation,
+            operation=f"{call.kind}:{call.name}",
             reason=refusal.reason,
             timeout_ms=call.timeout_ms,
             elapsed_ms=0.0,

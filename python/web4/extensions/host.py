@@ -25,7 +25,7 @@ from web4.extensions.reloading import Seat
 from web4.extensions.sampling import Sampler
 from web4.extensions.waiting import Refusal
 from web4.foundation.clock import SystemClock
-from web4.foundation.events import no_events
+from web4.foundation.events import IsolatedEmitter, no_events
 from web4.foundation.ids import SystemIds
 from web4.worker.frames import CallContext
 
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from web4.worker.frames import CallKind
 
 _NOWHERE: Final = CallContext()
+_LOOK: Final = 1.0
+"""Seconds between two looks at idle workers."""
 _QUARANTINED: Final = "extension_quarantined"
 
 
@@ -453,6 +455,14 @@ class ExtensionHost:
         """Begin what goes on beside the calls."""
         self._nursery.start_soon(self._sampler.run)
         self._nursery.start_soon(self._recording.run)
+        self._nursery.start_soon(self._look_at_idle)
+
+    async def _look_at_idle(self) -> None:
+        while True:
+            await trio.sleep(_LOOK)
+            for seat in self._seats.values():
+                for generation in seat.generations:
+                    generation.pool.look_at_idle()
 
     async def close(self, reason: str) -> None:
         """Take no more calls, cancel those that are open (EXT-19), let idle workers end; returns when none is left."""
@@ -508,7 +518,7 @@ async def open_extension_host(
                 nursery,
                 registry=registry or Provisional(extensions, options.tree),
                 options=options,
-                emit=emit,
+                emit=IsolatedEmitter(emit),
                 clock=clock or SystemClock(),
                 ids=ids or SystemIds(),
                 ask=ask,

@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from web4.extensions.call_events import Kept, KeptBlob
+from web4.foundation.codec import ENCODER
 from web4.foundation.digest import canonical
 from web4.journal.errors import CorruptJournalError, JournalUnavailable
 
@@ -43,17 +44,14 @@ async def kept(journal: Journal, value: Any) -> Kept:
         value: What msgpack can say: JSON values and bytes.
 
     Raises:
-        UnkeptError: It has no canonical form, or too many pieces, or is too deep.
+        UnkeptError: It is no JSON beside its bytes, has too many pieces of them, or is too deep.
         JournalError: A blob was refused, or the journal was closed.
     """
     pieces: list[tuple[str, bytes]] = []
     inline = _without_bytes(value, "", pieces, _DEEPEST)
-    try:
-        text = canonical(inline)
-    except (ValueError, TypeError, RecursionError):
-        raise UnkeptError("it has no canonical form in JSON") from None
+    text, fits = _written(inline)
     blobs = [KeptBlob(at=at, blob=await _put(journal, data), size=len(data)) for at, data in pieces]
-    if len(text) > min(INLINE_BYTES, journal.limits.payload_bytes // 4):
+    if not fits or len(text) > min(INLINE_BYTES, journal.limits.payload_bytes // 4):
         blobs.insert(0, KeptBlob(at="", blob=await _put(journal, text), size=len(text), json=True))
         inline = None
     return Kept(inline=inline, blobs=tuple(blobs))
@@ -75,6 +73,18 @@ async def restored(journal: Journal, value: Kept) -> Any:
         except (ValueError, LookupError, TypeError):
             raise CorruptJournalError(f"blob {one.blob} does not fit where it belongs", code="blob") from None
     return found
+
+
+def _written(value: Any) -> tuple[bytes, bool]:
+    """The value's JSON, and whether an event could hold it: numbers of more than 53 bits have no canonical form."""
+    try:
+        return canonical(value), True
+    except ValueError:
+        pass
+    try:
+        return ENCODER.encode(value), False
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise UnkeptError("it cannot be written as JSON") from None
 
 
 async def _put(journal: Journal, data: bytes) -> str:

@@ -28,6 +28,10 @@ class PoolWorker(Protocol[Call_contra]):
         """Make the call, which waited so many seconds for this worker."""
         ...
 
+    def cpu_seconds(self) -> float | None:
+        """Processor time since it started, as far as known."""
+        ...
+
     def unfit(self) -> str | None:
         """Why it should not serve on after the call it has just served (EXT-25); None when it may."""
         ...
@@ -52,7 +56,7 @@ class PoolWorker(Protocol[Call_contra]):
 class Member(Generic[Call]):
     """A worker and its place in the pool."""
 
-    __slots__ = ("busy", "calls", "gone", "leaving", "ready_at", "session", "used_at", "worker")
+    __slots__ = ("busy", "calls", "gone", "leaving", "ready_at", "seen", "session", "used_at", "worker")
 
     def __init__(self, worker: PoolWorker[Call], now: float) -> None:
         self.worker = worker
@@ -63,6 +67,8 @@ class Member(Generic[Call]):
         self.leaving = False
         """It was killed, or told to end."""
         self.ready_at = now
+        self.seen: tuple[float, float] | None = None
+        """Processor seconds when it was last looked at, and when that was; None since its last call began."""
         self.session: str | None = None
         """Whose call it served last."""
         self.used_at = now

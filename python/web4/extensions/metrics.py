@@ -56,13 +56,15 @@ class ExtensionMetrics:
 
     def concluded(self, outcome: CallOutcome) -> None:
         """Count the end of a call."""
-        _count(self.outcomes, outcome.outcome)
-        if outcome.code is not None:
-            _count(self.codes, outcome.code)
-        if outcome.worker_id is not None and outcome.elapsed_ms is not None:
-            self.latency.add(_microseconds(outcome.elapsed_ms))
-        if outcome.queue_ms is not None:
-            self.queue.add(_microseconds(outcome.queue_ms))
+        outcomes, ended = self.outcomes, outcome.outcome
+        outcomes[ended] = outcomes.get(ended, 0) + 1
+        code, elapsed, queued = outcome.code, outcome.elapsed_ms, outcome.queue_ms
+        if code is not None:
+            _count(self.codes, code)
+        if elapsed is not None and outcome.worker_id is not None:
+            self.latency.add(_microseconds(elapsed))
+        if queued is not None:
+            self.queue.add(_microseconds(queued))
 
     def started(self, start_ms: float, *, waited_for: bool) -> None:
         """Count a worker that became ready.
@@ -123,4 +125,4 @@ def _count(counts: dict[str, int], name: str) -> None:
 
 
 def _microseconds(milliseconds: float) -> int:
-    return max(0, round(milliseconds * 1000))
+    return int(milliseconds * 1000) if milliseconds > 0 else 0

@@ -127,12 +127,13 @@ class Names:
     def __init__(self, generations: Iterable[Generation]) -> None:
         self.generations = {one.name: one for one in generations}
         found: dict[tuple[str, str], list[Route]] = {}
+        full: set[tuple[str, str]] = set()
         for generation in self.generations.values():
             for route in generation.routes:
-                kind = route.operation.kind
-                for name in (route.operation.name, route.operation.full_name):
-                    found.setdefault((kind, name), []).append(route)
-        full = {(one[0].operation.kind, one[0].operation.full_name) for one in found.values()}
+                operation = route.operation
+                full.add((operation.kind, operation.full_name))
+                for name in (operation.name, operation.full_name):
+                    found.setdefault((operation.kind, name), []).append(route)
         self._routes: dict[tuple[str, str], Route] = {}
         self._ambiguous: dict[tuple[str, str], list[str]] = {}
         for key, routes in found.items():

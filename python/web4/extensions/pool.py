@@ -256,6 +256,12 @@ class Pool(Generic[Call]):
         self._news.set()
         self._news = trio.Event()
 
+    def look_at_idle(self) -> None:
+        """Let go of workers that do something though they have nothing to do; call it every second or so."""
+        if self._staff.free:
+            self._staff.let_restless_go(trio.current_time())
+            self._match()
+
     def refuse_waiting(self, refusal: Refusal) -> None:
         """Hand this to all who wait now."""
         self._waiting.refuse(refusal)

@@ -36,7 +36,7 @@ class Registry(Protocol):
 
 
 class Recording:
-    """Changes of quarantine on their way to the registry, in order; a later one of an extension replaces one that waits."""
+    """Changes of quarantine on their way to the registry, in order. Of each extension the latest waits, no other."""
 
     def __init__(self, registry: Registry, emit: Emitter) -> None:
         self._registry = registry

@@ -63,6 +63,11 @@ class WarmWorker:
             call = msgspec.structs.replace(call, queue_ms=round(waited * 1000, 3), remaining_ms=remaining)
         return await self._conversation.call(call)
 
+    def cpu_seconds(self) -> float | None:
+        """Processor time since it started."""
+        used = self._conversation.process.usage().cpu_ns
+        return None if used is None else used / 1e9
+
     def unfit(self) -> str | None:
         """Why it should not serve on (EXT-25)."""
         usage = self._conversation.usage
@@ -93,7 +98,9 @@ class WarmWorker:
 
     async def wait(self) -> None:
         """Until no process of it exists."""
-        await self._conversation.ended.wait()
+        await (
+            self._conversation.process.wait()
+        )  # of itself: the conversation's own tasks may be cancelled by now
 
 
 @asynccontextmanager

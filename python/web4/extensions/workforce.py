@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _ROOM_AGAIN: Final = 0.25
 """Seconds after which it is looked again whether there is memory for a worker."""
+RESTLESS: Final = 0.5
+"""The share of a processor that a worker without a call may use."""
+_LOOK: Final = 1.0
+"""Seconds over which that is measured at least."""
 _DEATH: Final = 20.0
 """Seconds after which a killed worker that the kernel does not let go is given up."""
 
@@ -100,6 +104,7 @@ class Workforce(Generic[Call]):
                 member.busy = True
                 member.calls += 1
                 member.session = session
+                member.seen = None
                 self.busy += 1
                 return member
             self._died(member)
@@ -300,6 +305,19 @@ class Workforce(Generic[Call]):
         for member in [one for one in self.free if one.calls and one.used_at + idle <= now]:
             self.free.remove(member)
             self.let_go(member, reason)
+
+    def let_restless_go(self, now: float) -> None:
+        """Those that keep a processor busy though they have no call: a thread was left behind (EXT-25)."""
+        for member in list(self.free):
+            cpu, seen = member.worker.cpu_seconds(), member.seen
+            if cpu is None:
+                continue
+            if seen is not None and now - seen[1] < _LOOK:
+                continue
+            member.seen = cpu, now
+            if seen is not None and cpu - seen[0] > RESTLESS * (now - seen[1]):
+                self.free.remove(member)
+                self.dismiss(member, "restless")
 
     def last_used(self) -> float:
         """When the first of the free that have served became idle; infinity when there is none."""

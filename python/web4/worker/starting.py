@@ -10,6 +10,7 @@ import gc
 import importlib
 import os
 import random
+import resource
 import select
 import signal
 import sys
@@ -35,19 +36,22 @@ class NodeGone(Exception):  # noqa: N818 - nobody is left to whom it would be an
     """The node died between the fork and the parent-death signal (EXT-34)."""
 
 
-def start(request: WorkerRequest, sources: tuple[int, ...], serve: str) -> NoReturn:
+def start(request: WorkerRequest, sources: tuple[int, ...], serve: str, *, alone: bool = False) -> NoReturn:
     """Become the worker that `request` describes. Never returns.
 
     Args:
         request: What to become.
         sources: Where standard input, output and error, the socket and the report are now; they become 0 to 4.
         serve: `module:function` of the SDK, called as `(descriptor, module, object, directory)`.
+        alone: Whether its user namespace holds none but this worker, its descendants and its warden.
     """
     status = EXIT_NOT_STARTED
     try:
         descriptors.arrange(sources)
         try:
             protections = _enter(request)
+            if alone:
+                _bound(request.limits.processes + 1)
         except Unprotected as error:
             say(NotEntered(code="extension_unprotected", reason=str(error)[:_REASON_LIMIT]))
         except Exception as error:  # whatever it is, the node shall know why its worker did not start
@@ -69,8 +73,10 @@ def _enter(request: WorkerRequest) -> Protections:
     if not request.warden:  # which has joined them for both
         groups.join(request.groups)
     os.setsid()
-    os.environ.clear()
-    os.environ.update(request.environment)
+    for name in [*os.environ]:
+        del os.environ[name]
+    for name, value in request.environment.items():
+        os.environ[name] = value
     os.environ["WEB4_WORKER_FD"] = str(descriptors.WORKER)
     os.umask(0o077)
     os.chdir(request.directory)
@@ -78,6 +84,14 @@ def _enter(request: WorkerRequest) -> Protections:
     name_process(f"web4:{request.extension}")
     die_with_parent()
     return enter(request)
+
+
+def _bound(processes: int) -> None:
+    """Have the kernel refuse more: it counts a user's processes by user namespace. A warden counts them anyway."""
+    try:
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    except (OSError, ValueError):
+        return
 
 
 def die_with_parent() -> None:

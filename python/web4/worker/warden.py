@@ -84,24 +84,25 @@ def _begin(request: WorkerRequest, serve: str, identity: tuple[int, int]) -> tup
     os.setsid()
     starting.name_process("web4:warden")
     if request.pid_namespace:
-        _keep_identity(identity)
+        alone = _keep_identity(identity)
         starting.die_with_parent()  # and the namespace with it
     else:
+        alone = False
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     groups.join(request.groups)
     worker = os.fork()
     if worker == 0:
         os.close(CONTROL)
-        starting.start(request, tuple(range(descriptors.REPORT + 1)), serve)
+        starting.start(request, tuple(range(descriptors.REPORT + 1)), serve, alone=alone)
     libc.prctl(libc.PR_SET_DUMPABLE, 0)  # nobody of the same user traces it or reads its memory
     return worker, groups.bounded(request.groups)
 
 
-def _keep_identity(identity: tuple[int, int]) -> None:
-    """In a user namespace of its own a process is nobody until it says who it was."""
+def _keep_identity(identity: tuple[int, int]) -> bool:
+    """In a user namespace of its own a process is nobody until it says who it was. Whether it is in one."""
     with open("/proc/self/uid_map", "rb", buffering=0) as file:
         if file.read(64):  # it is still in the node's, where everybody has a name
-            return
+            return False
     for name, text in (
         ("setgroups", "deny"),
         ("uid_map", f"{identity[0]} {identity[0]} 1"),
@@ -109,6 +110,7 @@ def _keep_identity(identity: tuple[int, int]) -> None:
     ):
         with open(f"/proc/self/{name}", "wb", buffering=0) as file:
             file.write(text.encode())
+    return True
 
 
 def _prefer() -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from scripts.bench.figures import Measurement
 
 _now = time.perf_counter_ns
-SAME_MODULES = "import asyncio, msgspec, cffi, trio, web4.worker.frames, web4.ext"
-"""What a template holds, as far as its modules can be told from outside."""
+SAME_MODULES = "import web4.worker.template, web4.ext.serving, trio"
+"""What a template imports before it forks."""
 
 
 def ping_pong(task: Task) -> Measurement:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 VICTIMS = Path(__file__).parent / "victims"
 SERVE = "tests.extensions.processes.plain:serve"
-ROUNDS = int(os.environ.get("WEB4_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("WEB4_ROUNDS", "1"))
 PATIENCE = 60
 """Seconds after which a test has hung."""
 
@@ -70,7 +70,7 @@ async def opened(
     *,
     emit: Any = None,
     without: Collection[Mechanism] = (),
-    preload: tuple[str, ...] = ("trio",),
+    preload: tuple[str, ...] = (),
 ) -> AsyncIterator[Processes]:
     with trio.fail_after(PATIENCE):
         async with open_processes(

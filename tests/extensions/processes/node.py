@@ -20,7 +20,7 @@ WORKERS = 20
 
 async def main(directory: Path, extension: str, without: tuple[Mechanism, ...]) -> None:
     telemetry = Telemetry()
-    async with opened(directory, without=without, preload=(), emit=telemetry) as processes:
+    async with opened(directory, without=without, emit=telemetry) as processes:
         for number in range(WORKERS):
             victim = BUSY[number % len(BUSY)]
             limit = 1 if number % len(BUSY) < ALONE else 10

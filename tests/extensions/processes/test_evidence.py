@@ -107,7 +107,7 @@ import os, pathlib, signal, sys, threading, time, trio
 from tests.extensions.processes.arrange import opened, spec, underway, survivors
 {setup}
 async def main():
-    async with opened(pathlib.Path(sys.argv[1]), preload=()) as processes:
+    async with opened(pathlib.Path(sys.argv[1])) as processes:
         for limit in (1, 4):
             for victim in ("stubborn", "leave"):
                 worker = await processes.start(spec(victim, processes=limit))

@@ -11,6 +11,7 @@ from tests.extensions.processes.arrange import (
     ROUNDS,
     children,
     descriptors,
+    groups,
     opened,
     settled,
     spec,
@@ -38,48 +39,49 @@ REPORTED = {
 }
 
 
-@pytest.mark.parametrize("victim", ALONE)
-async def test_a_single_process_dies_whatever_it_does(victim: str, tmp_path: Path) -> None:
+async def test_a_single_process_dies_whatever_it_does(tmp_path: Path) -> None:
     """EXT-21, EXT-36: and its descriptors, its directory and its zombie go with it."""
     async with opened(tmp_path) as processes:
         before, children_before = descriptors(), children()
-        for _ in range(ROUNDS):
+        for victim in ALONE * ROUNDS:
             worker = await processes.start(spec(victim, level="none"))  # which may chmod
             assert worker.protections.tree_kill == "single_process"
             await underway(worker)
             worker.kill("timeout")
             ended = await worker.wait()
-            assert (ended.signal, ended.status, ended.reason) == (9, None, "timeout")
-            assert not survivors(worker)
+            assert (ended.signal, ended.status, ended.reason) == (9, None, "timeout"), victim
+            assert not survivors(worker), victim
             worker.close()
             await settled(processes)
-            assert not Path(worker.tmp).exists()
+            assert not Path(worker.tmp).exists(), victim
+            assert descriptors() == before, victim
         assert not zombies()
-        assert descriptors() == before
         assert children() == children_before
     assert [one.name for one in tmp_path.iterdir()] == ["lock"]
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-@pytest.mark.parametrize("victim", TREES)
-async def test_a_tree_dies_under_each_mechanism(victim: str, mechanism: str, tmp_path: Path) -> None:
+async def test_a_tree_dies_under_each_mechanism(mechanism: str, tmp_path: Path) -> None:
     """EXT-22: membership is not inferred from session or group, which every one of these leaves."""
     async with opened(tmp_path, without=MECHANISMS[mechanism]) as processes:
-        before = descriptors()
-        for _ in range(ROUNDS):
+        before, children_before = descriptors(), children()
+        (run,) = [path.name for path in tmp_path.iterdir() if path.is_dir()]
+        for victim in TREES * ROUNDS:
             worker = await processes.start(spec(victim, processes=16))
             if processes.kernel().tree_kill_many == REPORTED[mechanism]:
                 assert worker.protections.tree_kill == REPORTED[mechanism]
             await underway(worker)
             worker.kill("timeout")
             ended = await worker.wait()
-            assert ended.reason in {"timeout", "processes"}
-            assert not survivors(worker)
+            assert ended.reason in {"timeout", "processes"}, victim
+            assert not survivors(worker), victim
             worker.close()
             await settled(processes)
+            assert descriptors() == before, victim
         assert not zombies()
-        assert descriptors() == before
+        assert children() == children_before
     assert [one.name for one in tmp_path.iterdir()] == ["lock"]
+    assert not [one for one in groups() if run in one]
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)

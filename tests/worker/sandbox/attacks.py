@@ -1,3 +1,4 @@
+# ruff: noqa: PTH101, PTH104, PTH108, PTH123 - system calls are what is meant here
 """What an extension might try. Each function is one attempt: it gives what it got, or raises what it met."""
 
 from __future__ import annotations
@@ -339,7 +340,7 @@ def without_names(name: str, *arguments: int) -> str:
     try:
         return str(call(name, *arguments))
     except OSError as error:
-        return errno.errorcode[error.errno]
+        return errno.errorcode[error.errno or 0]
 
 
 def x32(name: str, *arguments: int) -> int:

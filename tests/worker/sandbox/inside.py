@@ -1,23 +1,30 @@
-"""Runs functions inside a sandbox: a fresh interpreter enters it and tells what each function met.
+# ruff: noqa: PTH123 - descriptors are what is passed here
+"""Runs functions inside a sandbox: a process enters it and tells what each function met.
 
-The functions are imported before the sandbox is entered, as the SDK is in a worker. Each gives something that JSON can
-carry; what it raises is told by the name of its errno, or of its type.
+The processes are forked from one clean interpreter with one thread, like workers from their template; the functions
+are imported before, as the SDK is. Each gives something that JSON can carry; what it raises is told by the name of its
+errno, or of its type.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import importlib
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
-from pathlib import Path
+import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from web4.worker import groups
 from web4.worker.request import (
     CommandEntry,
     Entered,
@@ -29,16 +36,17 @@ from web4.worker.request import (
     Sandbox,
     WorkerRequest,
 )
-from web4.worker.sandbox import Unprotected, enter, libc
+from web4.worker.sandbox import Unprotected, enter, landlock, libc, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from web4.worker.request import Level, Network
 
 MEBIBYTE = 1024 * 1024
 PATIENCE = 60
-BOOT = "import sys; sys.path[:] = sys.argv[1:]; from tests.worker.sandbox.inside import main; main()"
+BOOT = "import sys; sys.path[:] = sys.argv[2:]; from tests.worker.sandbox.inside import main; main()"
 
 Call = tuple[Any, ...]
 """A function of a module, and its arguments."""
@@ -47,7 +55,7 @@ Call = tuple[Any, ...]
 class Ran(NamedTuple):
     """What came of it: the report, what each call met, and how the process ended (negative: by a signal)."""
 
-    report: Report | str
+    report: Report
     outcomes: list[Any]
     status: int
     errors: str
@@ -56,6 +64,12 @@ class Ran(NamedTuple):
     def protections(self) -> Protections:
         assert isinstance(self.report, Entered), (self.report, self.errors)
         return self.report.protections
+
+    @property
+    def refusal(self) -> str:
+        assert isinstance(self.report, NotEntered), self.report
+        assert self.outcomes == []
+        return f"{self.report.code}: {self.report.reason}"
 
     @property
     def outcome(self) -> Any:
@@ -73,7 +87,11 @@ def asked(
     processes: int = 1,
     user: tuple[int, int] | None = None,
     groups: tuple[str, ...] = (),
-    **sandbox: tuple[str, ...],
+    read: tuple[str, ...] = (),
+    write: tuple[str, ...] = (),
+    hidden: tuple[str, ...] = (),
+    required: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
 ) -> WorkerRequest:
     """A request for a worker whose directory and `tmp` are made in `directory`."""
     for name in ("extension", "tmp"):
@@ -87,30 +105,54 @@ def asked(
         directory=str(directory / "extension"),
         tmp=str(directory / "tmp"),
         environment={},
-        limits=Limits(
-            memory=memory, cpu_seconds=PATIENCE, open_files=64, processes=processes, file=MEBIBYTE
+        limits=Limits(memory=memory, cpu_seconds=PATIENCE, open_files=64, processes=processes, file=MEBIBYTE),
+        sandbox=Sandbox(
+            level=level,
+            network=network,
+            read=read,
+            write=write,
+            hidden=hidden,
+            required=required,
+            without=without,
         ),
-        sandbox=Sandbox(level=level, network=network, **sandbox),
         user=user,
         groups=groups,
     )
 
 
-def run(request: WorkerRequest, *calls: Call) -> Ran:
-    """Enter in a process of its own, make the calls there one after the other, and tell."""
+@functools.cache
+def template() -> socket.socket:
+    """The way to the interpreter that forks. It ends with this process."""
+    mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with its:
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", BOOT, str(its.fileno()), *sys.path], pass_fds=(its.fileno(),)
+        )
+    return mine
+
+
+def run(request: WorkerRequest, *calls: Call, joining: bool = True, abi: int = landlock.NEWEST) -> Ran:
+    """Enter in a process of its own, make the calls there one after the other, and tell.
+
+    Args:
+        request: What to enter with.
+        calls: Functions, and their arguments.
+        joining: Whether the control groups of the request are joined before.
+        abi: Landlock's, of the kernel to pretend to have.
+    """
     named = [(call[0].__module__, call[0].__qualname__, list(call[1:])) for call in calls]
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", BOOT, *sys.path],
-        input=msgspec.msgpack.encode((request, named)),
-        capture_output=True,
-        timeout=PATIENCE,
-        start_new_session=True,
-        check=False,
+    (out, writes_out), (errors, writes_errors) = os.pipe(), os.pipe()
+    socket.send_fds(
+        template(), [msgspec.msgpack.encode((request, named, joining, abi))], [writes_out, writes_errors]
     )
-    report, *outcomes = [json.loads(line) for line in done.stdout.splitlines()] or [done.stderr.decode()]
-    if isinstance(report, dict):
-        report = msgspec.convert(report, Entered | NotEntered)
-    return Ran(report, outcomes, done.returncode, done.stderr.decode(errors="replace"))
+    os.close(writes_out)
+    os.close(writes_errors)
+    with open(out, "rb") as reader, open(errors, "rb") as error_reader:
+        lines, text = reader.read().splitlines(), error_reader.read().decode(errors="replace")
+    status = struct.unpack("=i", template().recv(4))[0]
+    assert lines, f"ended with {status}: {text}"
+    report, *outcomes = [json.loads(line) for line in lines]
+    return Ran(msgspec.convert(report, Report), outcomes, status, text)
 
 
 def met(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -124,14 +166,45 @@ def met(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def main() -> None:
-    """In the process: standard input has what to do."""
-    request, named = msgspec.msgpack.decode(
-        sys.stdin.buffer.read(), type=tuple[WorkerRequest, list[tuple[str, str, list[Any]]]]
-    )
-    calls = [(getattr(importlib.import_module(module), name), given) for module, name, given in named]
+    """In the template: fork for every request, and answer how its process ended."""
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(control, 1_000_000, 2)
+            if not message:
+                return
+            request, named, joining, abi = msgspec.msgpack.decode(
+                message, type=tuple[WorkerRequest, list[tuple[str, str, list[Any]]], bool, int]
+            )
+            calls = [(getattr(importlib.import_module(module), name), given) for module, name, given in named]
+            prepare(request)
+            pid = os.fork()
+            if pid == 0:
+                with contextlib.suppress(BaseException):
+                    try:
+                        for number, descriptor in enumerate(descriptors, 1):
+                            os.dup2(descriptor, number)
+                        os.closerange(3, 100)
+                        if joining:
+                            groups.join(request.groups)
+                        landlock.abi = functools.partial(min, landlock.abi(), abi)
+                        inside(request, calls)
+                    except BaseException:
+                        traceback.print_exc()
+                        sys.stderr.flush()
+                        os._exit(1)
+                os._exit(0)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            control.send(struct.pack("=i", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+
+
+def inside(request: WorkerRequest, calls: list[tuple[Callable[..., Any], list[Any]]]) -> None:
+    """In the process that is forked: what a worker does before it enters, then the calls."""
+    os.setsid()
     if "parent_death" not in request.sandbox.without:
         libc.set_parent_death_signal(signal.SIGKILL)
     os.chdir(request.directory)
+    os.environ["TMPDIR"] = request.tmp
     report: Report
     try:
         report = Entered(os.getpid(), enter(request))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
 
 def imports() -> str:
-    for name in (
+    names = (
         "argparse asyncio base64 bz2 calendar cmath collections compileall concurrent.futures configparser csv ctypes "
         "curses dataclasses datetime dbm decimal difflib email encodings.idna fractions getpass gettext glob gzip "
         "hashlib hmac html http.client importlib.metadata inspect io ipaddress json locale logging logging.handlers "
@@ -17,7 +18,8 @@ def imports() -> str:
         "shelve shutil socket sqlite3 ssl statistics string struct subprocess tarfile tempfile textwrap threading "
         "tomllib traceback typing unicodedata unittest urllib.request uuid venv wave weakref xml.etree.ElementTree "
         "xmlrpc.client zipfile zlib zoneinfo"
-    ).split():
+    )
+    for name in names.split():
         importlib.import_module(name)
     return "fine"
 
@@ -72,8 +74,8 @@ def files_of_all_kinds(tmp: str) -> str:
     text.write_text("hello")
     os.utime(text)
     os.link(text, root / "hard")
-    os.symlink("text", root / "deep" / "soft")
-    os.replace(root / "hard", root / "deep" / "er" / "moved")
+    (root / "deep" / "soft").symlink_to("text")
+    (root / "hard").replace(root / "deep" / "er" / "moved")
     os.mkfifo(root / "queue")
     with tempfile.TemporaryFile() as file, tempfile.NamedTemporaryFile() as named:
         file.write(b"x" * 4096)
@@ -89,15 +91,11 @@ def files_of_all_kinds(tmp: str) -> str:
         archive.extractall(root / "unzipped")
     with tarfile.open(root / "a.tar", "w") as tape:
         tape.add(root / "deep", "deep")
-    with open(text, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+    with text.open("rb") as source, mmap.mmap(source.fileno(), 0, prot=mmap.PROT_READ) as mapped:
         assert mapped[:] == b"hello"
-    assert sorted(os.listdir(root / "deep")) == ["er", "soft", "text"]
-    for path, directories, files in os.walk(root, topdown=False):
-        for name in files:
-            os.unlink(os.path.join(path, name))
-        for name in directories:
-            os.rmdir(os.path.join(path, name))
-    root.rmdir()
+    assert sorted(one.name for one in (root / "deep").iterdir()) == ["er", "soft", "text"]
+    shutil.rmtree(root)
+    assert not root.exists()
     return "fine"
 
 
@@ -137,7 +135,8 @@ def randomness() -> str:
     import uuid
 
     assert len({random.random(), secrets.token_hex(), str(uuid.uuid4()), os.urandom(8), os.getrandom(8)}) == 5
-    Path("/dev/urandom").open("rb").read(8)
+    with Path("/dev/urandom").open("rb") as source:
+        assert len(source.read(8)) == 8
     return "fine"
 
 
@@ -148,7 +147,7 @@ def who_and_where() -> str:
 
     platform.platform()
     os.cpu_count()
-    os.getcwd()
+    Path.cwd()
     os.sched_getaffinity(0)
     locale.setlocale(locale.LC_ALL, "C.UTF-8")
     zoneinfo.available_timezones()

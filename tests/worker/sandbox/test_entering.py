@@ -15,7 +15,7 @@ import pytest
 
 from tests.worker.sandbox import attacks, programs
 from tests.worker.sandbox.inside import asked, run
-from web4.worker.request import PROTECTIONS, NotEntered
+from web4.worker.request import PROTECTIONS
 from web4.worker.sandbox import Unprotected, enter, landlock
 
 if TYPE_CHECKING:
@@ -62,15 +62,11 @@ def test_a_feature_switched_off(tmp_path: Path, feature: str) -> None:
         assert found.cgroup == "off"
     else:
         assert feature in found.missing, found
-        strict = run(asked(tmp_path, level="strict", without=off))
-        assert isinstance(strict.report, NotEntered)
-        assert strict.report.code == "extension_unprotected"
-        assert feature in strict.report.reason
-    demanding = run(asked(tmp_path, without=off, required=off))
-    assert isinstance(demanding.report, NotEntered)
-    assert demanding.report.code == "extension_unprotected"
-    assert demanding.report.reason == f"required, and not given by this machine: {feature}"
-    assert demanding.outcomes == []
+        strict = run(asked(tmp_path, level="strict", without=off)).refusal
+        assert strict.startswith("extension_unprotected: strict needs what this machine does not give: ")
+        assert feature in strict
+    demanding = run(asked(tmp_path, without=off, required=off)).refusal
+    assert demanding == f"extension_unprotected: required, and not given by this machine: {feature}"
 
 
 def test_what_is_missed_when_a_feature_is(tmp_path: Path) -> None:
@@ -92,11 +88,33 @@ def test_this_machine_gives_everything(tmp_path: Path, level: Level) -> None:
     assert found.landlock == (0 if level == "none" else landlock.abi())
 
 
+@pytest.mark.parametrize("abi", range(1, landlock.NEWEST + 1))
+def test_rules_of_older_kernels(tmp_path: Path, abi: int) -> None:
+    """EXT-32: each ABI is made the most of, and one that does not cover truncation is not called complete."""
+    (tmp_path / "note").write_text("a note")
+    calls = [
+        (attacks.read, str(tmp_path / "note")),
+        (attacks.create_and_remove, str(tmp_path / "tmp" / "new")),
+        (attacks.create_and_remove, str(tmp_path / "extension" / "new")),
+        (attacks.signal_to, os.getpid(), 0),
+    ]
+    ran = run(asked(tmp_path), *calls, abi=abi)
+    assert ran.outcomes == ["EACCES", None, "EACCES", "EPERM"]
+    assert ran.protections.landlock == abi
+    assert ran.protections.signals == ("landlock" if abi >= 6 else "seccomp")
+    assert ran.protections.missing == (("landlock",) if abi < 3 else ())
+    unfiltered = run(asked(tmp_path, without=("seccomp",)), abi=abi).protections
+    assert unfiltered.network == ("tcp_only" if abi >= 4 else "allowed")
+    assert unfiltered.signals == ("landlock" if abi >= 6 else "off")
+
+
 def test_it_refuses_what_it_does_not_understand(tmp_path: Path) -> None:
-    for more in ({"required": ("magic",)}, {"without": ("magic",)}, {"hidden": ("relative",)}):
-        report = run(asked(tmp_path, **more)).report
-        assert isinstance(report, NotEntered)
-        assert report.reason.startswith("ValueError")
+    for request in (
+        asked(tmp_path, required=("magic",)),
+        asked(tmp_path, without=("magic",)),
+        asked(tmp_path, hidden=("relative",)),
+    ):
+        assert run(request).refusal.startswith("extension_start_failed: ValueError")
 
 
 def test_it_wants_one_thread(tmp_path: Path) -> None:
@@ -126,7 +144,7 @@ def twice(directory: str) -> str:
     from web4.worker.sandbox import libc
 
     libc.set_parent_death_signal(signal.SIGKILL)
-    request = asked(Path(directory), level="strict")
+    request = asked(Path(directory))
     enter(request)
     return str(enter(request).missing)
 

@@ -27,7 +27,9 @@ def lines_of(asks: Asks) -> list[str]:
     for key, text in pairs:
         meaning = _MEANING.get(key, {}).get(text)
         grave = meaning is not None or key in _GRAVE
-        line = visible(f"{'!' if grave else ' '} {key.ljust(width)}  {text}{f' ({meaning})' if meaning else ''}")
+        line = visible(
+            f"{'!' if grave else ' '} {key.ljust(width)}  {text}{f' ({meaning})' if meaning else ''}"
+        )
         lines.append(paint(line, "yellow") if grave else line)
     return lines
 

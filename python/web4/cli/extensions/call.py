@@ -19,10 +19,15 @@ from web4.cli.running import Answer, perform
 
 def call(
     name: Annotated[
-        str, Parameter(name="NAME", help="`EXTENSION.TOOL`, or `TOOL` alone while one enabled extension has it.")
+        str,
+        Parameter(name="NAME", help="`EXTENSION.TOOL`, or `TOOL` alone while one enabled extension has it."),
     ],
     arguments: Annotated[
-        str, Parameter(name="JSON", help="The arguments, an object; `-` reads it from standard input.")
+        str,
+        Parameter(
+            name="JSON",
+            help="The arguments, an object; `@FILE` reads it from there, `@-` from standard input.",
+        ),
     ] = "{}",
     /,
     *,
@@ -40,15 +45,15 @@ def call(
     """Call a tool or a command of an extension, and wait for what comes of it.
 
     The call is made as a node makes it: requested in the journal before a worker sees it, killed at its deadline with
-    all its processes, concluded once. So the node must not run meanwhile. What the extension asks, it asks on the terminal.
-    Ctrl-C cancels the call and says how it ended.
+    all its processes, concluded once. So the node must not run meanwhile. What the extension asks, it asks on the
+    terminal. Ctrl-C cancels the call and says how it ended.
 
     Exit code 0: it answered. 1: it failed. 4: it took too long. 5: quarantined or unprotected. 7: it is not what was
     enabled.
 
     ```
     web4 ext call notes.greet '{"who": "Ada"}'
-    web4 ext call markdown_text.to_text - --json < page.json
+    web4 ext call markdown_text.to_text @page.json --json
     ```
     """
     caller: Caller | None = None
@@ -58,12 +63,24 @@ def call(
         given = await _parse(arguments)
         around = surroundings(common, where)
         watcher = Watcher(output)
+        called = trio.CancelScope()
         try:
-            async with open_caller(around, watcher, output) as (caller, lanes):
-                outcome = await caller.call(lanes, kind, name, given, timeout_ms)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_pass_on, called)
+                with trio.CancelScope() as around_call:
+                    async with open_caller(around, watcher) as (caller, lanes):
+                        # An interrupted call has an end of its own, and the lanes must live to keep it.
+                        around_call.shield = True
+                        with called:
+                            await caller.call(lanes, kind, name, given, timeout_ms)
+                        around_call.shield = False
+                await trio.lowlevel.checkpoint_if_cancelled()
+                nursery.cancel_scope.cancel()
         finally:
             watcher.clear()
-        return answer_of(outcome)
+        assert caller is not None
+        assert caller.last is not None
+        return answer_of(caller.last)
 
     def interrupted() -> Answer | None:
         return None if caller is None or caller.last is None else answer_of(caller.last)
@@ -71,15 +88,24 @@ def call(
     return perform(common, body, detached=interrupted)
 
 
+async def _pass_on(scope: trio.CancelScope) -> None:
+    """Cancel another scope with this one."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        scope.cancel()
+
+
 async def _parse(text: str) -> dict[str, Any]:
-    if text == "-":
+    data = text.encode()
+    if text == "@-":
         data = await trio.to_thread.run_sync(sys.stdin.buffer.read, abandon_on_cancel=True)
-    else:
-        data = text.encode()
+    elif text.startswith("@"):
+        data = await trio.Path(text[1:]).read_bytes()
     try:
         given = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
         raise CommandError(f"the arguments are no JSON: {error}", code="usage") from None
     if not isinstance(given, dict):
-        raise CommandError("the arguments are an object: {\"name\": value, …}", code="usage")
+        raise CommandError('the arguments are an object: {"name": value, …}', code="usage")
     return given

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from web4.cli.extensions.places import Surroundings
     from web4.cli.extensions.watching import Watcher
-    from web4.cli.output import Output
     from web4.extensions.enabling_logic import ExtensionRecord, ExtensionsState
     from web4.extensions.host import ExtensionHost
     from web4.extensions.outcome import CallOutcome
@@ -54,24 +53,23 @@ class Caller:
         journal: Opened for writing.
         enabling: What may be called.
         watcher: Sees the call.
-        output: Of the verb.
     """
 
-    def __init__(self, journal: Journal, watcher: Watcher, output: Output) -> None:
+    def __init__(self, journal: Journal, watcher: Watcher) -> None:
         self._journal = journal
         self._watcher = watcher
-        self._output = output
         self._call_id = SystemIds().uuid4()
-        self._loaded: set[str] = set()
         self.host: ExtensionHost
         self.enabling: Enabling
         self.last: CallOutcome | None = None
-        """How an interrupted call ended."""
+        """How the call ended."""
 
     async def call(
         self, lanes: Any, kind: CallKind, name: str, arguments: Any, timeout_ms: int | None
-    ) -> CallOutcome:
-        """Make a call; what came of it. Cancelled, it is cut off; `last` says how it ended, and then it is raised.
+    ) -> None:
+        """Make a call; `last` says what came of it.
+
+        Cancellation: it is cut off and concluded before the cancellation goes on. The lanes must live until then.
 
         Raises:
             EnablingError: `not_enabled`, `changed`.
@@ -98,12 +96,12 @@ class Caller:
             arguments=known,
             timeout_ms=timeout_ms,
             idempotency_key=self._call_id,
-            idempotent=operation.idempotent,
+            idempotent=False,  # after a crash nobody waits for it: it is not made again (JRN-13)
             context=CallContext(call=self._call_id),
         )
         lane = lanes.lane(LANE)
         try:
-            return await call_on_lane(self._journal, lane, request, principal=PRINCIPAL)
+            self.last = await call_on_lane(self._journal, lane, request, principal=PRINCIPAL)
         except trio.Cancelled:
             with trio.CancelScope(shield=True), trio.move_on_after(_LAST_WORD_S):
                 # The lane knows it: it is not made again.
@@ -111,15 +109,7 @@ class Caller:
             raise
 
     async def perform(self, request: CallRequested, arguments: Any, /) -> CallOutcome:
-        """See `PerformCall`. It may be of an earlier life that was cut off."""
-        if request.call_id != self._call_id:
-            self._output.notice(
-                f"a call of {request.extension}.{request.name} was cut off with its process; it may be made again, and is"
-            )
-        try:
-            await self._load(request.extension)
-        except EnablingError as error:
-            raise CallError(str(error.args[0]), code="unknown_operation") from None
+        """See `PerformCall`."""
         return await self.host.call(
             request.kind,
             f"{request.extension}.{request.name}",
@@ -134,13 +124,10 @@ class Caller:
 
     async def _load(self, extension: str) -> None:
         """Have the host run an extension, if it is what was enabled."""
-        if extension in self._loaded:
-            return
         standing = await self.enabling.standing(extension)
         if standing.extension is None:
             assert standing.problem is not None
             raise standing.problem
-        self._loaded.add(extension)
         self.host.load(standing.extension)
 
 
@@ -169,7 +156,7 @@ def _names(record: ExtensionRecord, kind: CallKind) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def open_caller(around: Surroundings, watcher: Watcher, output: Output) -> AsyncIterator[tuple[Caller, Any]]:
+async def open_caller(around: Surroundings, watcher: Watcher) -> AsyncIterator[tuple[Caller, Any]]:
     """Open the journal, the lanes and a host, for one call. At the end no worker is left.
 
     Raises:
@@ -185,7 +172,7 @@ async def open_caller(around: Surroundings, watcher: Watcher, output: Output) ->
     async with open_sqlite(where) as backend:
         registry = known_types(await kinds_of(backend))
         async with open_journal(backend, registry=registry, redactor=Redactor(backend.hash_key)) as journal:
-            caller = Caller(journal, watcher, output)
+            caller = Caller(journal, watcher)
             calls = CallsLane(calls=ExtensionCalls(journal, caller.perform))
             async with (
                 open_processes() as processes,

@@ -30,12 +30,17 @@ if TYPE_CHECKING:
 
 
 def check(
-    directory: Annotated[Path, Parameter(name="DIR", help="The extension's directory: it holds the manifest.")],
+    directory: Annotated[
+        Path, Parameter(name="DIR", help="The extension's directory: it holds the manifest.")
+    ],
     /,
     *,
     write: Annotated[
         bool,
-        Parameter(negative=(), help="Put what the code declares into the manifest: tools, hooks, schemas, and so on."),
+        Parameter(
+            negative=(),
+            help="Put what the code declares into the manifest: tools, hooks, schemas, and so on.",
+        ),
     ] = False,
     where: Where = WHERE,
     common: Common = COMMON,
@@ -108,8 +113,8 @@ class _Check:
         """Hold what the code declares against the manifest, or write it there."""
         said = await declared(self._processes, self._around, manifest, str(self._directory))
         self._trace = said.traceback
-        for one in said.problems:
-            self._found("code", one)
+        for problem in said.problems:
+            self._found("code", problem)
         if said.name is None:
             return
         path = manifest_path(self._directory)
@@ -128,7 +133,9 @@ class _Check:
 
     async def _digest(self) -> str | None:
         try:
-            return (await trio.to_thread.run_sync(tree_digest, self._directory, abandon_on_cancel=True)).digest
+            return (
+                await trio.to_thread.run_sync(tree_digest, self._directory, abandon_on_cancel=True)
+            ).digest
         except TreeError as error:
             self._found("directory", str(error.args[0]))
             return None

@@ -79,7 +79,10 @@ def _told(outcome: CallOutcome) -> list[str]:
             ("processor time", None if outcome.cpu_ms is None else f"{outcome.cpu_ms:.0f} ms"),
             ("most memory", None if peak is None else f"{peak / 2**20:.1f} MiB"),
             ("sandbox", outcome.sandbox),
-            ("side effects", {True: "yes", False: "none", None: "it may have had some"}[outcome.side_effects]),
+            (
+                "side effects",
+                {True: "yes", False: "none", None: "it may have had some"}[outcome.side_effects],
+            ),
             ("worth another try", "yes" if outcome.retryable else None),
             ("call", outcome.call_id),
         ]

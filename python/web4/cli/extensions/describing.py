@@ -24,7 +24,7 @@ def describe(module: str, object: str) -> dict[str, Any]:  # noqa: A002 - as in 
         found: Any = importlib.import_module(module)
         for attribute in object.split("."):
             found = getattr(found, attribute)
-    except Exception as error:  # noqa: BLE001 - whatever importing it raises is what is asked for
+    except Exception as error:  # whatever importing it raises is what is asked for
         frame = error_frame("describe", error)
         lines = [one for one in (frame.data or {}).get("traceback", ()) if not one.startswith(_MACHINERY)]
         return _said(problems=[frame.message], traceback=lines)

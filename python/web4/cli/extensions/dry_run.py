@@ -1,4 +1,4 @@
-"""Starting an extension once, in a real worker with its own limits, to see whether it would be ready (EXT-15, EXT-42)."""
+"""Starting an extension once, in a real worker with its own limits: would it be ready? (EXT-15, EXT-42)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from web4.extensions.processes import Processes
 
 _DESCRIBING: Final = PythonEntry("web4.cli.extensions.describing", "ext")
-_DESCRIBE: Final = Tool(name="describe", description="Say what the code declares.", input_schema={"type": "object"})
+_DESCRIBE: Final = Tool(
+    name="describe", description="Say what the code declares.", input_schema={"type": "object"}
+)
 
 
 class Declared(NamedTuple):
@@ -99,9 +101,7 @@ async def declared(
     return Declared(**outcome.value)
 
 
-async def started(
-    processes: Processes, around: Surroundings, manifest: Manifest, directory: str
-) -> Started:
+async def started(processes: Processes, around: Surroundings, manifest: Manifest, directory: str) -> Started:
     """Start a worker of an extension as a node would, wait until it is ready, and end it.
 
     Args:

@@ -28,7 +28,9 @@ def enable(
     name: Name,
     /,
     *,
-    yes: Annotated[bool, Parameter(negative=(), help="Nobody is asked: what it asks for is agreed to.")] = False,
+    yes: Annotated[
+        bool, Parameter(negative=(), help="Nobody is asked: what it asks for is agreed to.")
+    ] = False,
     digest: Annotated[
         str | None,
         Parameter(
@@ -38,7 +40,9 @@ def enable(
     ] = None,
     development: Annotated[
         bool,
-        Parameter(negative=(), help="Its files may change from now on; what it may reach may not. For its author."),
+        Parameter(
+            negative=(), help="Its files may change from now on; what it may reach may not. For its author."
+        ),
     ] = False,
     where: Where = WHERE,
     common: Common = COMMON,
@@ -62,7 +66,8 @@ def enable(
         found = await find_extension(around, name)
         if not (yes or digest or can_ask()):
             raise CommandError(
-                f"somebody has to agree to what {name} asks for, and there is no terminal", code="human_needed"
+                f"somebody has to agree to what {name} asks for, and there is no terminal",
+                code="human_needed",
             )
         async with writing_enabling(around) as enabling:
             proposal = await enabling.propose(found)

@@ -27,7 +27,13 @@ def ls(*, where: Where = WHERE, common: Common = COMMON) -> int:
         if not found:
             return Answer(data, ["no extension is found; `web4 ext new NAME` writes one"])
         shown = [
-            [one.name, one.version or "", one.state.replace("_", " "), one.found.place if one.found else "", one.directory or ""]
+            [
+                one.name,
+                one.version or "",
+                one.state.replace("_", " "),
+                one.found.place if one.found else "",
+                one.directory or "",
+            ]
             for one in found
         ]
         lines = table([["name", "version", "state", "place", "directory"], *shown])

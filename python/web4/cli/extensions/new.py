@@ -45,7 +45,7 @@ def new(
             "Next:",
             visible(f"  web4 ext check {target}"),
             visible(f"  web4 ext enable {name}"),
-            visible(f"  web4 ext call {name}.greet '{{\"who\": \"Ada\"}}'"),
+            visible(f'  web4 ext call {name}.greet \'{{"who": "Ada"}}\''),
         ]
         return Answer({"name": name, "directory": str(target), "files": files}, [*lines, *after])
 

@@ -12,7 +12,7 @@ from web4.cli.errors import CommandError
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
-_MANIFEST: Final = '''\
+_MANIFEST: Final = """\
 schema = 1
 protocol = 1
 name = "{name}"
@@ -28,7 +28,9 @@ name = "greet"
 description = "Greet somebody by name."
 timeout_ms = 5000
 idempotent = true
-input_schema = {{ type = "object", properties = {{ who = {{ type = "string" }}, times = {{ type = "integer", default = 1 }} }}, required = ["who"], additionalProperties = false }}
+input_schema = {{ type = "object", properties = {{ who = {{ type = "string" }}, \
+times = {{ type = "integer", default = 1 }} }}, \
+required = ["who"], additionalProperties = false }}
 output_schema = {{ type = "array", items = {{ type = "string" }} }}
 
 # What one worker may use at most. More is asked for here, and shown to whoever enables it.
@@ -41,7 +43,7 @@ workers = 2
 [sandbox]
 level = "standard"
 network = "deny"
-'''
+"""
 
 _MODULE: Final = '''\
 """{name}: an extension of Web4. It runs in processes of its own, never in the node's."""
@@ -67,19 +69,14 @@ from pathlib import Path
 
 import trio
 from web4.ext.testing import Harness
-from web4.extensions.outcome import CallOutcome
-
-DIRECTORY = Path(__file__).parent
 
 
 def test_greet() -> None:
-    async def greet() -> CallOutcome:
-        async with Harness(DIRECTORY) as harness:
-            return await harness.call("greet", {{"who": "Ada"}})
+    async def greet() -> None:
+        async with Harness(Path(__file__).parent) as harness:
+            assert await harness.value("greet", {{"who": "Ada"}}) == ["Hello, Ada!"]
 
-    outcome = trio.run(greet)
-    assert outcome.outcome == "ok", outcome.reason
-    assert outcome.value == ["Hello, Ada!"]
+    trio.run(greet)
 '''
 
 _PYTEST: Final = """\

@@ -48,7 +48,8 @@ def show(name: Name, /, *, where: Where = WHERE, common: Common = COMMON) -> int
         if manifest is None or one.state in {BROKEN, GONE}:
             return Answer(one.document() | dict.fromkeys(_MORE), _heading(one, None))
         asks = asks_for(manifest)
-        tree = await _tree(one)
+        assert one.directory is not None
+        tree = await _tree(one.directory)
         given = await _given(around, manifest)
         return Answer(_data(one, manifest, asks, tree, given), _lines(one, manifest, asks, tree, given))
 
@@ -58,10 +59,10 @@ def show(name: Name, /, *, where: Where = WHERE, common: Common = COMMON) -> int
 _MORE = ("manifest", "asks", "found_digest", "files", "asked", "protections", "unprotected")
 
 
-async def _tree(one: Row) -> TreeDigest | None:
+async def _tree(directory: str) -> TreeDigest | None:
     """What is there; None where it cannot be pinned, which its state then says."""
     try:
-        return await trio.to_thread.run_sync(tree_digest, one.directory, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(tree_digest, directory, abandon_on_cancel=True)
     except TreeError:
         return None
 
@@ -76,13 +77,17 @@ async def _given(around: Surroundings, manifest: "Manifest") -> Sound:
         )
 
 
-def _data(one: Row, manifest: "Manifest", asks: "Asks", tree: TreeDigest | None, given: Sound) -> dict[str, Any]:
+def _data(
+    one: Row, manifest: "Manifest", asks: "Asks", tree: TreeDigest | None, given: Sound
+) -> dict[str, Any]:
     record, standing = one.record, one.standing
     return one.document() | {
         "manifest": msgspec.to_builtins(manifest),
         "asks": msgspec.structs.asdict(asks),
         "found_digest": None if tree is None else tree.digest,
-        "files": None if standing is None or standing.change is None else msgspec.to_builtins(standing.change),
+        "files": None
+        if standing is None or standing.change is None
+        else msgspec.to_builtins(standing.change),
         "asked": []
         if record is None
         else [
@@ -90,9 +95,7 @@ def _data(one: Row, manifest: "Manifest", asks: "Asks", tree: TreeDigest | None,
             for change in asked_since(record.asks, asks)
         ],
         "protections": None if given.protections is None else msgspec.to_builtins(given.protections),
-        "unprotected": None
-        if given.error is None
-        else {"code": given.error[0], "message": given.error[1]},
+        "unprotected": None if given.error is None else {"code": given.error[0], "message": given.error[1]},
     }
 
 
@@ -138,7 +141,9 @@ def _lines(one: Row, manifest: "Manifest", asks: "Asks", tree: TreeDigest | None
     missing = told.pop("missing")
     lines += ["  " + line for line in facts((FEATURES.get(name, name), word_of(told[name])) for name in told)]
     if missing:
-        lines.append(paint("missing", "red") + visible(f": {', '.join(missing)}; `web4 doctor` says what to do"))
+        lines.append(
+            paint("missing", "red") + visible(f": {', '.join(missing)}; `web4 doctor` says what to do")
+        )
     return lines
 
 
@@ -147,7 +152,7 @@ def _offers(manifest: "Manifest") -> list[list[object]]:
     for kind in ("tool", "command", "service", "workload", "rule"):
         for part in getattr(manifest, f"{kind}s"):
             first = part.description.partition("\n")[0]
-            rows.append([f"  {kind}", part.name, f"{manifest.timeout_ms(kind, part.name)} ms", first])  # type: ignore[arg-type]
+            rows.append([f"  {kind}", part.name, f"{manifest.timeout_ms(kind, part.name)} ms", first])
     for hook in manifest.hooks:
         rows.append(["  hook", hook.point, f"{manifest.timeout_ms('hook', hook.point)} ms", ""])
     return rows

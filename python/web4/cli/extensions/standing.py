@@ -1,4 +1,4 @@
-"""How extensions stand: those that are found, beside what the lane `server` says of them. Works beside a running node."""
+"""How extensions stand: what is found, beside what the lane `server` says. Works beside a running node."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
+from web4.cli.journal.known import known_types
 from web4.cli.text import moment
 from web4.extensions.ceilings import check_ceilings
 from web4.extensions.digest import FileDigest, TreeLimits, decode_files
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from web4.extensions.discovery import Found
     from web4.extensions.enabling_logic import ExtensionRecord
     from web4.extensions.manifest import Manifest
-
-from web4.cli.journal.known import known_types
+    from web4.extensions.quarantine import BreakerState
 
 ENABLED, DEVELOPMENT, NOT_ENABLED, CHANGED, QUARANTINED, REFUSED, BROKEN, GONE = (
     "enabled",
@@ -151,7 +151,9 @@ async def _row(around: Surroundings, name: str, found: Found | None, here: Known
     record = here.state.records.get(name)
     standing = None
     if record is not None and record.enabled:
-        standing = await trio.to_thread.run_sync(_stand, around, record, here.files[name], abandon_on_cancel=True)
+        standing = await trio.to_thread.run_sync(
+            _stand, around, record, here.files[name], abandon_on_cancel=True
+        )
     state, why = _state(found, record, standing)
     return Row(name, state, why, found, record, standing)
 
@@ -177,14 +179,17 @@ def _state(
     if standing.problem is not None:
         gone = found is None and standing.digest is None
         return (GONE if gone else CHANGED if standing.changed else REFUSED), str(standing.problem.args[0])
-    quarantine = record.quarantine
-    if quarantine is not None and quarantine.is_open:
-        after = "a trial call is let through" if quarantine.until <= _now() else "trial calls are let through"
-        return QUARANTINED, f"{quarantine.code}; {after} after {moment(quarantine.until)}"
+    if record.quarantine is not None and record.quarantine.is_open:
+        return QUARANTINED, _quarantined(record.quarantine)
+    return _running(standing)
+
+
+def _running(standing: Standing) -> tuple[str, str | None]:
     if standing.extension is not None and standing.extension.development:
         return DEVELOPMENT, "its files may change without anybody being asked"
     return ENABLED, None
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+def _quarantined(state: BreakerState) -> str:
+    over = state.until <= time.time_ns() // 1_000_000
+    return f"{state.code}; trial calls are let through {'since' if over else 'after'} {moment(state.until)}"

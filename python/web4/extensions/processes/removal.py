@@ -133,10 +133,13 @@ class _Level:
 
 def _open(name: str, parent: int | None) -> int:
     try:
-        return os.open(name, _DIRECTORY, dir_fd=parent)
+        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
     except PermissionError:
         _allow(name, parent)
         return os.open(name, _DIRECTORY, dir_fd=parent)
+    with suppress(PermissionError):
+        os.fchmod(descriptor, 0o700)  # who may list it may not remove from it yet
+    return descriptor
 
 
 def _allow(name: str, parent: int | None) -> None:

@@ -17,8 +17,9 @@ class StartSpec(msgspec.Struct, frozen=True, kw_only=True):
         version: Its version.
         entry: What runs in the worker.
         directory: The extension's, absolute; the worker's working directory.
-        environment: What the manifest lets through, and the node adds. `PATH`, `LANG`, `HOME` and `TMPDIR` have values
-            of their own unless they are here; nothing else of the node's environment reaches a worker.
+        environment: What the manifest lets through, and the node adds. `PATH`, `LANG`, `HOME`, `TMPDIR` and
+            `PYTHONPYCACHEPREFIX` have values of their own unless they are here; nothing else of the node's environment
+            reaches a worker.
         limits: Of section 6.
         sandbox: Of section 8.
         user: Uid and gid to become; None to stay what the node is.

@@ -80,9 +80,15 @@ class Template:
         finally:
             theirs.close()
             os.close(memory)
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+        except OSError:
+            ours.close()
+            self._process.kill()
+            self._process.wait()
+            raise
         ours.setblocking(False)
         self._control = ours
-        self._pidfd = os.pidfd_open(self._process.pid)
         self._slots = Slots(self._memory)
         self._turn = trio.Lock()
         self.prepared: Prepared | None = None
@@ -155,7 +161,8 @@ class Template:
                 answer = await self._answer()
             if answer is None:
                 self.kill()
-                return await self._answer()  # sent before it died; or it is gone
+                answer = await self._answer()  # sent before it died; or it is gone
+        assert answer is not None, "what is shielded ends"
         return answer
 
     async def _send(self, message: bytes, ends: Sequence[int]) -> None:
@@ -164,8 +171,10 @@ class Template:
                 socket.send_fds(self._control, [message], list(ends))
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._control)
-            except OSError as error:
+            except (BrokenPipeError, ConnectionResetError) as error:
                 raise TemplateGone(str(error)) from None
+            except OSError as error:  # too many descriptors on their way, no memory for them
+                raise WorkerStartError(f"no fork: {error}") from None
             else:
                 return
 

@@ -9,7 +9,7 @@ read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek
 open openat openat2 creat close close_range dup dup2 dup3 fcntl flock pipe pipe2
 stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat
 getdents getdents64 getcwd chdir fchdir umask
-rename renameat renameat2 mkdir mkdirat rmdir link linkat unlink unlinkat symlink symlinkat
+rename renameat renameat2 mknod mknodat mkdir mkdirat rmdir link linkat unlink unlinkat symlink symlinkat
 truncate ftruncate fallocate fadvise64 readahead fsync fdatasync sync_file_range cachestat
 chmod fchmod fchmodat fchmodat2 utime utimes utimensat futimesat
 getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
@@ -23,7 +23,7 @@ getsockname getpeername getsockopt setsockopt
 poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2
 eventfd eventfd2 signalfd signalfd4 timerfd_create timerfd_settime timerfd_gettime
 
-futex futex_wait futex_wake futex_waitv futex_requeue set_robust_list get_robust_list rseq
+futex futex_wait futex_wake futex_waitv futex_requeue set_robust_list rseq
 set_tid_address set_thread_area get_thread_area arch_prctl restart_syscall
 sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_getattr sched_rr_get_interval
 sched_get_priority_max sched_get_priority_min getcpu getpriority ioprio_get
@@ -38,7 +38,8 @@ getuid geteuid getresuid getgid getegid getresgid getgroups capget
 getrusage getrlimit setrlimit uname sysinfo getrandom seccomp
 landlock_create_ruleset landlock_add_rule landlock_restrict_self
 """
-"""`clone`, `execve`, `ioctl`, `memfd_create`, `prctl`, `prlimit64` and those of priorities go by their arguments."""
+"""`clone`, `execve`, `get_robust_list`, `ioctl`, `memfd_create`, `prctl`, `prlimit64` and those of priorities go by
+their arguments, as do some of these."""
 
 IOCTLS_ALLOWED: Final = (
     0x5401,  # TCGETS: is it a terminal?

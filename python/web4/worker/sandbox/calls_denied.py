@@ -18,13 +18,15 @@ swapon swapoff reboot acct quotactl quotactl_fd nfsservctl vhangup syslog
 sethostname setdomainname settimeofday clock_settime clock_adjtime adjtimex
 iopl ioperm modify_ldt uselib ustat sysfs _sysctl lookup_dcookie afs_syscall tuxcall security vserver
 migrate_pages move_pages memfd_secret lsm_set_self_attr
+io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents
 fanotify_init fanotify_mark inotify_init inotify_init1 inotify_add_watch
 shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl
 mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr
 """
 """Reasons, where they do not stand in EXT-29: file handles reach files past any path; watching a directory tells the
 names in it; queues, semaphores and memory of System V and POSIX outlive the worker and are shared with others of its
-user; page moves and `kcmp` take the id of another process.
+user; asynchronous input and output has one bound for the whole machine; page moves and `kcmp` take the id of another
+process.
 """
 
 METADATA: Final = """

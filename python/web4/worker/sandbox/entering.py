@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import struct
 from typing import TYPE_CHECKING, Final
@@ -15,11 +16,12 @@ from web4.worker.sandbox.joined import joined
 from web4.worker.sandbox.measuring import Entering, measure, status_of
 from web4.worker.sandbox.places import (
     Judge,
+    hidden_names,
     homes,
     identity_of,
     places_of,
     real_path,
-    resolved,
+    run_by_the_node,
     system_places,
 )
 from web4.worker.sandbox.privileges import (
@@ -31,7 +33,10 @@ from web4.worker.sandbox.privileges import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from web4.worker.request import Protections, WorkerRequest
+    from web4.worker.sandbox.places import Place
 
 _SECCOMP_SET_MODE_FILTER: Final = 1
 
@@ -47,10 +52,10 @@ def prepare(request: WorkerRequest) -> None:
     lower_limits(request.limits)
     # What is wrong with the request is told by `enter`.
     with contextlib.suppress(Unprotected):
-        system_places(resolved(request.sandbox.hidden), execute=request.sandbox.level != "strict")
+        system_places(hidden_names(request.sandbox.hidden), execute=request.sandbox.level != "strict")
     with contextlib.suppress(ValueError):
-        for scoped in (False, True):
-            filter_for(_wish(request, os.geteuid(), scoped=scoped))
+        for scoped, counted in itertools.product((False, True), repeat=2):
+            filter_for(_wish(request, os.geteuid(), scoped=scoped, counted=counted))
 
 
 def enter(request: WorkerRequest) -> Protections:
@@ -85,7 +90,7 @@ def enter(request: WorkerRequest) -> Protections:
         libc.prctl(libc.PR_SET_DUMPABLE, 1)  # a change of user would take its own /proc/self from it
         version = rules.restrict() if rules else 0
         scoped = rules is not None and rules.scoped and version > 0
-        wish = _wish(request, node_user, scoped=scoped)
+        wish = _wish(request, node_user, scoped=scoped, counted=not address_space)
         filtered = "seccomp" not in without and _filter(wish)
         if os.getppid() != parent:
             raise Unprotected("the node died while its worker started")
@@ -130,11 +135,8 @@ def _rules(request: WorkerRequest) -> landlock.RuleSet | None:
             sockets="network" not in sandbox.without,
             signals="signals" not in sandbox.without,
         )
-    names = resolved(sandbox.hidden)
-    hidden = Judge(names, "what no worker may read")
-    people = None
-    if sandbox.level == "strict":
-        people = Judge(homes(os.geteuid()), "people's files, which strict keeps")
+    names = hidden_names(sandbox.hidden)
+    judges = _judges(request, names)
     for place in places_of(request, names):
         try:
             descriptor = os.open(place.path, os.O_PATH | os.O_CLOEXEC)
@@ -146,9 +148,9 @@ def _rules(request: WorkerRequest) -> landlock.RuleSet | None:
             identity = identity_of(descriptor)
             if identity != place.known:
                 real = real_path(place.path, descriptor)
-                hidden.look(place, real, identity)
-                if people and place.granted:
-                    people.look(place, real, identity)
+                for judge, concerns in judges:
+                    if concerns(place):
+                        judge.look(place, real, identity)
             if rules:
                 rules.allow(descriptor, place.rights, directory=identity[2])
         finally:
@@ -156,7 +158,21 @@ def _rules(request: WorkerRequest) -> landlock.RuleSet | None:
     return rules
 
 
-def _wish(request: WorkerRequest, node_user: int, *, scoped: bool) -> Wish:
+def _judges(request: WorkerRequest, names: tuple[str, ...]) -> list[tuple[Judge, Callable[[Place], bool]]]:
+    """Who looks at paths, and at which."""
+    judges: list[tuple[Judge, Callable[[Place], bool]]] = [
+        (Judge(names, "what no worker may read"), lambda _: True)
+    ]
+    if request.sandbox.level == "strict":
+        people = Judge(homes(os.geteuid()), "people's files, which strict keeps")
+        judges.append((people, lambda place: place.granted))
+    if request.sandbox.write:
+        node = Judge(run_by_the_node(), "what the node itself runs, and cannot be written")
+        judges.append((node, lambda place: place.granted and bool(place.rights & landlock.WRITE_FILE)))
+    return judges
+
+
+def _wish(request: WorkerRequest, node_user: int, *, scoped: bool, counted: bool) -> Wish:
     sandbox = request.sandbox
     forks = request.limits.processes > 1 or "processes" in sandbox.without
     contained = forks and (scoped or request.pid_namespace)
@@ -164,6 +180,7 @@ def _wish(request: WorkerRequest, node_user: int, *, scoped: bool) -> Wish:
         level=sandbox.level,
         forks=forks,
         network=sandbox.network == "allow" or "network" in sandbox.without,
+        memory_files=counted,
         self_only=sandbox.level != "none" and "signals" not in sandbox.without and not contained,
         programs=isinstance(request.entry, CommandEntry),
         shares_user=request.user is None or request.user[0] == node_user,

@@ -25,11 +25,17 @@ _SOCK_TYPE_MASK: Final = 0xF
 _F_SETOWN: Final = 8
 _F_SETSIG: Final = 10
 _F_SETOWN_EX: Final = 15
+_F_SETLEASE: Final = 1024
+_F_SETPIPE_SZ: Final = 1031
+_CLOSE_RANGE_UNSHARE: Final = 2
 _MFD_NOEXEC_SEAL: Final = 8
 _PER_LINUX: Final = 0
 _PER_QUERY: Final = 0xFFFFFFFF
 _PRIO_PROCESS: Final = 0
 _IOPRIO_WHO_PROCESS: Final = 1
+_FCNTLS_DENIED: Final = (_F_SETLEASE, _F_SETPIPE_SZ)
+"""A lease holds up whoever else opens a file; pages of pipes have one bound for all processes of a user."""
+_SOCKETS: Final = ("socket", "connect", "bind", "listen", "accept", "accept4")
 _DIES_WITH_ITS_PARENT: Final = Case((If(0, libc.PR_SET_PDEATHSIG), If(1, signal.SIGKILL)), ALLOW)
 
 
@@ -40,6 +46,7 @@ class Wish(NamedTuple):
         level: Of section 8; `none` has a filter too, for what all levels promise.
         forks: Whether it may have more than one process.
         network: Whether sockets may be made (level none).
+        memory_files: Whether memory may be had that is no address space: a control group counts it then.
         self_only: Whether a signal to another process is refused here, and not by Landlock.
         programs: Whether it may execute programs at all.
         shares_user: Whether files of its own user can be the node's: then nobody changes modes and owners.
@@ -48,6 +55,7 @@ class Wish(NamedTuple):
     level: Level
     forks: bool
     network: bool
+    memory_files: bool
     self_only: bool
     programs: bool
     shares_user: bool
@@ -88,7 +96,11 @@ def _in_every_level(wish: Wish) -> dict[str, Decision]:
         "prctl": Check((_DIES_WITH_ITS_PARENT, Case((If(0, libc.PR_SET_PDEATHSIG),), DENY)), ALLOW),
     }
     if not wish.forks:
-        decisions |= {"fork": DENY, "vfork": DENY}
+        # A second table of descriptors would have a limit of its own, and nobody would look into it.
+        one_table = Check((Case((If(2, 0, _CLOSE_RANGE_UNSHARE),), ALLOW),), DENY)
+        decisions |= {"fork": DENY, "vfork": DENY, "close_range": one_table}
+    if not wish.memory_files:
+        decisions |= dict.fromkeys(("memfd_create", "memfd_secret", "shmget"), ABSENT)
     if not wish.network:
         decisions |= _no_network()
     return decisions
@@ -99,7 +111,8 @@ def _clone(*, forks: bool) -> Check:
     mask = libc.CLONE_NEW_ANYTHING | libc.CLONE_PARENT
     if forks:
         return Check((Case((If(0, 0, mask),), ALLOW),), DENY)
-    return Check((Case((If(0, libc.CLONE_THREAD, mask | libc.CLONE_THREAD),), ALLOW),), DENY)
+    thread = libc.CLONE_THREAD | libc.CLONE_FILES
+    return Check((Case((If(0, thread, mask | thread),), ALLOW),), DENY)
 
 
 def _no_network() -> dict[str, Decision]:
@@ -109,7 +122,7 @@ def _no_network() -> dict[str, Decision]:
     )
     to_nobody_else = Check((Case((If(4, 0), If(4, 0, high=True)), ALLOW),), REFUSE)
     return {
-        **dict.fromkeys(("socket", "connect", "bind", "listen", "accept", "accept4"), REFUSE),
+        **dict.fromkeys(_SOCKETS, REFUSE),
         "socketpair": Check(pairs, REFUSE),
         "sendto": to_nobody_else,
         # A ring makes and connects sockets without these calls.
@@ -123,8 +136,10 @@ def _in_a_sandbox(wish: Wish) -> dict[str, Decision]:
     decisions |= {
         "personality": _one_of(0, (_PER_LINUX, _PER_QUERY), ALLOW, DENY),
         "ioctl": _one_of(1, IOCTLS_DENIED, DENY, ALLOW),
+        "fcntl": _one_of(1, _FCNTLS_DENIED, DENY, ALLOW),
         # Limits, priority and processors: its own, nobody else's.
         "prlimit64": _of_itself(0),
+        "get_robust_list": _of_itself(0),
         "sched_setaffinity": _of_itself(0),
         "sched_setattr": _of_itself(0),
         "sched_setparam": _of_itself(0),
@@ -154,7 +169,7 @@ def _signals_to_itself() -> dict[str, Decision]:
         "kill": _of_itself(0),  # 0 is its own process group, which none but its own kin can be in
         **dict.fromkeys(("tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"), to_self),
         "pidfd_send_signal": DENY,
-        "fcntl": _one_of(1, (_F_SETOWN, _F_SETOWN_EX, _F_SETSIG), DENY, ALLOW),
+        "fcntl": _one_of(1, (_F_SETOWN, _F_SETOWN_EX, _F_SETSIG, *_FCNTLS_DENIED), DENY, ALLOW),
     }
 
 
@@ -165,11 +180,14 @@ def _in_strict(wish: Wish) -> dict[str, Decision]:
             (_DIES_WITH_ITS_PARENT, *(Case((If(0, one),), ALLOW) for one in PRCTLS_ALLOWED)), DENY
         ),
         "ioctl": _one_of(1, IOCTLS_ALLOWED, ALLOW, DENY),
-        # Memory with a name could be executed as a program.
-        "memfd_create": Check((Case((If(1, _MFD_NOEXEC_SEAL, _MFD_NOEXEC_SEAL),), ALLOW),), DENY),
         "execve": ALLOW if wish.programs else DENY,
         "execveat": DENY,
     }
     if wish.forks:
         decisions |= {"fork": ALLOW, "vfork": ALLOW}
+    if wish.memory_files:  # which could be executed as programs
+        never_executed = Case((If(1, _MFD_NOEXEC_SEAL, _MFD_NOEXEC_SEAL),), ALLOW)
+        decisions["memfd_create"] = Check((never_executed,), DENY)
+    if wish.network:  # never asked for, but switched off by a test
+        decisions |= dict.fromkeys(_SOCKETS, ALLOW)
     return decisions

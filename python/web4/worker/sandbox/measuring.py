@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from web4.worker.sandbox.joined import Joined
 
 _PTRACE_CONT: Final = 7
+_NO_DESCRIPTOR: Final = 0xFFFFFFFF
 _CLONE_SIGHAND: Final = 0x800
 _DISCARD_PORT: Final = 9
 _REFUSALS: Final = (errno.EPERM, errno.EACCES)
@@ -79,7 +80,8 @@ def measure(request: WorkerRequest, done: Entering, status: dict[str, list[bytes
     found = Protections(
         level=request.sandbox.level,
         no_new_privs=no_new_privs,
-        capabilities=_no_capabilities(status, no_new_privs=no_new_privs),
+        capabilities="capabilities" not in request.sandbox.without
+        and _no_capabilities(status, no_new_privs=no_new_privs),
         landlock=done.landlock if done.landlock and (done.root_granted or _root_is_closed()) else 0,
         seccomp=_seccomp(request, done),
         network=_network(done),
@@ -158,7 +160,7 @@ def _seccomp(
         return "off"
     if request.sandbox.level == "standard":
         return "deny_list"
-    return "allow_list" if refused("io_destroy", 0) else "off"
+    return "allow_list" if refused("vmsplice", _NO_DESCRIPTOR, 0, 0, 0) else "off"
 
 
 def _network(done: Entering) -> Literal["denied", "tcp_only", "allowed"]:
@@ -166,8 +168,6 @@ def _network(done: Entering) -> Literal["denied", "tcp_only", "allowed"]:
         (socket.AF_UNIX, socket.SOCK_STREAM),
         (socket.AF_INET, socket.SOCK_STREAM),
         (socket.AF_INET, socket.SOCK_DGRAM),
-        (socket.AF_INET6, socket.SOCK_STREAM),
-        (socket.AF_NETLINK, socket.SOCK_RAW),
     )
     if all(refused("socket", family, kind, 0) for family, kind in kinds):
         return "denied"

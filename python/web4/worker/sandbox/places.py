@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import pwd
 import stat
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -60,8 +59,9 @@ DEVICES: Final = {
     "/dev/random": landlock.READ_FILE,
     "/dev/urandom": landlock.READ_FILE,
 }
+_INTERPRETER: Final = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
 ITSELF: Final = "/proc/self"
-_HOMES: Final = ("/home", "/root")
+_HOMES: Final = ("/home", "/root", "/var/home")
 
 Identity = tuple[int, int, bool]
 """Device, number, and whether it is a directory."""
@@ -101,6 +101,12 @@ def resolved(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=32)
+def hidden_names(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Real names of what is hidden: looked up once, for it is the node's own and stays where it is."""
+    return resolved(paths)
+
+
+@functools.lru_cache(maxsize=32)
 def system_places(hidden: tuple[str, ...], *, execute: bool) -> tuple[Place, ...]:
     """What every worker may read, of what is here. Each once: what lies in another is left out.
 
@@ -112,7 +118,7 @@ def system_places(hidden: tuple[str, ...], *, execute: bool) -> tuple[Place, ...
         Unprotected: It covers what is hidden, or lies in it.
     """
     rights = landlock.READ | (landlock.EXECUTE if execute else 0)
-    needed = resolved((*PROGRAMS, sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix))
+    needed = resolved((*PROGRAMS, *_INTERPRETER))
     # A directory of `sys.path` that holds what is hidden (a checkout, say) is left out: it is not worth a refusal.
     useful = [
         one for one in resolved(filter(None, sys.path)) if not any(_collide(one, name) for name in hidden)
@@ -131,6 +137,12 @@ def system_places(hidden: tuple[str, ...], *, execute: bool) -> tuple[Place, ...
     for one in here:
         judge.look(one, one.path, one.known)
     return here
+
+
+@functools.lru_cache(maxsize=1)
+def run_by_the_node() -> tuple[str, ...]:
+    """Real names of what the node itself runs: who writes there is the node, when it starts the next time."""
+    return tuple(dict.fromkeys(resolved((*PROGRAMS, *_INTERPRETER, *filter(None, sys.path)))))
 
 
 def places_of(request: WorkerRequest, hidden: tuple[str, ...]) -> Iterator[Place]:
@@ -152,11 +164,15 @@ def places_of(request: WorkerRequest, hidden: tuple[str, ...]) -> Iterator[Place
 
 @functools.lru_cache(maxsize=8)
 def homes(user: int) -> tuple[str, ...]:
-    """Where people keep their files: the usual places, and the home of this user."""
+    """Where people keep their files: the usual places, and the home of this user.
+
+    It reads the file of accounts, and asks no name service: those may leave threads and sockets in a template.
+    """
     found = list(_HOMES)
-    with contextlib.suppress(KeyError):
-        found.append(pwd.getpwuid(user).pw_dir)
-    return tuple(one for one in dict.fromkeys(resolved(found)) if one != "/")
+    with contextlib.suppress(OSError), open("/etc/passwd", encoding="utf-8", errors="replace") as accounts:  # noqa: PTH123
+        fields = [line.rstrip("\n").split(":") for line in accounts]
+        found += [one[5] for one in fields if len(one) > 5 and one[2] == str(user)]
+    return tuple(one for one in dict.fromkeys(resolved(filter(os.path.isabs, found))) if one != "/")
 
 
 class Judge:

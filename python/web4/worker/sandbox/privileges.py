@@ -104,8 +104,10 @@ def become(user: tuple[int, int] | None) -> None:
     if user is not None:
         os.setgroups([])
     uid, gid = user if user is not None else (os.geteuid(), os.getegid())
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
+    if os.getresgid() != (gid, gid, gid):
+        os.setresgid(gid, gid, gid)
+    if os.getresuid() != (uid, uid, uid):
+        os.setresuid(uid, uid, uid)
     if death != libc.parent_death_signal():  # a change of user clears it
         libc.set_parent_death_signal(death)
 

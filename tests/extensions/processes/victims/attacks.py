@@ -72,6 +72,9 @@ def litter(sock: socket.socket) -> None:
         os.mkdir("d")
         os.chdir("d")
     os.chdir(top)
+    os.mkdir("readable")
+    os.mkdir("readable/inner")
+    os.chmod("readable", 0o500)
     os.mkdir("closed")
     os.mkdir("closed/inner")
     for path in ("closed/inner/file", "file"):
