@@ -395,6 +395,7 @@ class ExtensionHost:
             make=self._generation,
             metrics=self.metrics.of(name),
             registry=self._registry,
+            recorded=self._recording.flushed,
             nursery=self._nursery,
             emit=self._emit,
             changed=self._renamed,
