@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
-RUFF_PATHS := python scripts tests
+RUFF_PATHS := python scripts tests examples
 
 .PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills soak clean
 

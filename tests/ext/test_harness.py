@@ -155,6 +155,47 @@ async def test_ext_44_the_harness_says_what_was_due_and_what_came(tmp_path: Path
         await harness.call("echo", {"text": "a"})
 
 
+ASYNC = '''
+import trio
+from web4.ext import Context, Extension
+
+ext = Extension("acme.strict")
+
+
+@ext.tool
+async def greet(ctx: Context, who: str) -> str:
+    """Greet, after asking."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep, 0.001)
+        reply = await ctx.confirm("Sure?")
+    await ctx.progress("nearly there")
+    print("greeting", who)
+    return f"Hello, {who}" if reply else "Never mind"
+'''
+
+
+@pytest.mark.parametrize("level", ["none", "standard", "strict"])
+async def test_ext_29_async_handlers_work_whatever_the_sandbox(tmp_path: Path, level: str) -> None:
+    (tmp_path / "strict.py").write_text(ASYNC)
+    tool = {"name": "greet", "description": "Greet.", "input_schema": {"type": "object"}}
+    manifest = {
+        "schema": 1,
+        "protocol": 1,
+        "name": "acme.strict",
+        "version": "1.0.0",
+        "description": "For tests.",
+        "entry": {"python": "strict:ext"},
+        "ui": True,
+        "tools": [tool],
+        "sandbox": {"level": level},
+    }
+    (tmp_path / "web4-extension.json").write_bytes(msgspec.json.encode(manifest))
+    async with Harness(tmp_path, answer=agree) as harness:
+        outcome = await harness.call("greet", {"who": "you"})
+        assert (outcome.value, outcome.sandbox) == ("Hello, you", level)
+        assert "greeting you" in list(harness.lines())
+
+
 async def test_ext_44_what_is_no_extension_does_not_enter(tmp_path: Path) -> None:
     with pytest.raises(ManifestError):
         async with Harness(tmp_path):

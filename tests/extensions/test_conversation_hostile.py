@@ -64,6 +64,23 @@ async def test_what_is_no_conversation_kills(then: str, words: str) -> None:
         assert not conversation.reusable
 
 
+@pytest.mark.parametrize(
+    "then",
+    [
+        "say(t='password=hunter2' + 'x' * 100000)",
+        "say(t='log', message='', level='password=hunter2' + 'x' * 100000)",
+        "say(t='result', id=call['id'], value=msgspec.msgpack.Ext(5, b''), **{'k' * 100000: 1})",
+    ],
+)
+async def test_what_is_said_of_a_violation_is_bounded_and_redacted(then: str) -> None:
+    async with conversing(CALL + then + "; time.sleep(60)") as conversation:
+        outcome = await conversation.call(a_call())
+        assert outcome.outcome != "ok"
+        assert outcome.reason is not None
+        assert len(outcome.reason) < 400
+        assert "hunter2" not in outcome.reason
+
+
 @pytest.mark.scenario("extensions#5")
 async def test_of_two_results_the_first_counts_and_the_worker_takes_no_other_call() -> None:
     events: list[dict[str, Any]] = []
@@ -327,7 +344,34 @@ async def test_a_flood_of_pings_that_reads_no_answer() -> None:
     program = CALL + "data = raw({'t': 'ping', 'nonce': 1}) * 1000\nwhile True: s.sendall(data)"
     async with conversing(program) as conversation:
         outcome = await conversation.call(a_call())
-        assert outcome.code in ("extension_output_exceeded", "extension_protocol_error")
+        assert outcome.code == "extension_output_exceeded"
+        assert conversation.wire.waiting < 1 << 16
+
+
+async def test_urgent_data_and_descriptors_on_the_socket_come_to_nothing() -> None:
+    """Out-of-band bytes and passed descriptors are no frames, and leave nothing in the node."""
+    program = (
+        CALL
+        + """
+s.send(b"!", socket.MSG_OOB)
+for n in range(50): socket.send_fds(s, [raw({"t": "log", "level": "info", "message": ""})], [0, 1, 2])
+result(call, 1)
+"""
+    )
+    async with conversing(program + SERVE) as conversation:
+        before = len(os.listdir("/proc/self/fd"))
+        outcome = await conversation.call(a_call(timeout_ms=3000))
+        assert outcome.value == 1 or outcome.code in ("extension_protocol_error", "extension_timeout")
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_questions_whose_answers_nobody_reads() -> None:
+    ask = "{'t': 'ui_request', 'id': call['id'], 'request_id': 'r' * 100, 'method': 'confirm'}"
+    program = CALL + f"data = raw({ask}) * 1000\nwhile True: s.sendall(data)"
+    async with conversing(program, resources={"output_bytes": 1 << 26}, ui=True) as conversation:
+        outcome = await conversation.call(a_call())
+        assert outcome.code == "extension_protocol_error"
+        assert outcome.reason == "it does not read its answers"
 
 
 async def test_progress_comes_in_order_seldom_and_before_the_result() -> None:

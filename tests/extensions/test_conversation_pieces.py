@@ -28,6 +28,7 @@ from web4.extensions.schema_cost import deepest
 from web4.extensions.schemas import compile_schema
 from web4.extensions.terms import Terms
 from web4.extensions.values import MAX_DEPTH, UnfitValueError, decode_value
+from web4.extensions.weighing import MAX_VALUES, too_many_values
 from web4.journal.secret_search import SecretSearch
 from web4.worker import frames
 
@@ -172,6 +173,39 @@ def test_no_bytes_make_reading_raise_anything_else(data: bytes) -> None:
         decode_value(data)
     with suppress(frames.FrameError):
         arriving.decode(data)
+
+
+@given(
+    _VALUES,
+    st.sampled_from([b"\x90", b"\x07", b"\xcb" + bytes(8), b"\xcd\x01\x01", b"\xa2ab", b"\xd9\x03abc"]),
+)
+@settings(max_examples=max(8, EXAMPLES // 5), deadline=None)
+def test_values_are_counted_before_they_are_made(value: Any, filler: bytes) -> None:
+    """The scan agrees with a count of what is there, at the limit and one above it."""
+
+    def counted(one: Any) -> int:
+        inner = [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list) else []
+        return 1 + sum(counted(each) for each in inner)
+
+    encoded = msgspec.msgpack.encode(value)
+    beside = MAX_VALUES - 1 - counted(value)
+    for more, expected in ((0, False), (1, True)):
+        number = beside + more
+        data = b"\xdd" + (number + 1).to_bytes(4, "big") + filler * number + encoded
+        assert too_many_values(data) is expected
+
+
+@pytest.mark.parametrize("bomb", [b"\x90", b"\x80", b"\xa0", b"\x91\xc0", b"\xd9\x00", b"\xc4\x00\x90"])
+def test_a_small_frame_does_not_become_a_large_value(bomb: bytes) -> None:
+    """EXT-24: nothing of it is made."""
+    number = (4 << 20) // len(bomb) - 100
+    with pytest.raises(UnfitValueError, match="more than"):
+        decode_value(b"\xdd" + number.to_bytes(4, "big") + bomb * number)
+
+
+def test_large_values_of_few_parts_are_fine() -> None:
+    for value in ("ü" * 1_500_000, b"\x90" * 4_000_000, [1.5] * 190_000, ["\u4e2d" * 300] * 4000):
+        assert decode_value(msgspec.msgpack.encode(value)) == value
 
 
 def test_frames_are_those_of_the_protocol() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from web4.extensions.call import LogLine, ProgressUpdate
     from web4.extensions.conversation import Conversation
 
-ROUNDS = int(os.environ.get("WEB4_ROUNDS", "120"))
+ROUNDS = int(os.environ.get("WEB4_ROUNDS", "60"))
 SEED = int(os.environ.get("WEB4_SEED", "0")) or random.SystemRandom().getrandbits(32)
 
 PROGRAM = (

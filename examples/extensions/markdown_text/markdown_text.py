@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 from plain_text import PlainText
+
 from web4.ext import Context, Extension
 
 ext = Extension("markdown_text")

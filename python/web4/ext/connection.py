@@ -94,6 +94,16 @@ class Connection:
         self.open: dict[str, OpenCall | None] = {}
         self.cancelled: set[str] = set()
         self.draining = False
+        self.forked = False
+        """Whether this is a process that a handler has forked: it has no part in the conversation."""
+        os.register_at_fork(after_in_child=self._leave)
+
+    def _leave(self) -> None:
+        # Two processes on one socket would both answer, and take each other's frames.
+        self.forked = True
+        self._sending = threading.Lock()  # another thread may have held it
+        self._reading = threading.Lock()
+        self._socket.close()
 
     def fileno(self) -> int:
         """The descriptor, to wait for."""

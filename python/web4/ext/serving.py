@@ -127,6 +127,8 @@ def answer_plain(
     except NodeGoneError:
         raise
     except BaseException as error:
+        if connection.forked:
+            raise
         return error_frame(call.id, error, said_of(context))
     finally:
         finish(connection, call)

@@ -123,6 +123,8 @@ class _Loop:
                     raise
                 frame = error_frame(call.id, own, said_of(context))
             except BaseException as error:  # SystemExit and its like end the call, not the worker
+                if connection.forked:
+                    raise
                 frame = error_frame(call.id, error, said_of(context))
         finish(connection, call)
         if frame is None:

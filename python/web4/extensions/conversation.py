@@ -15,7 +15,7 @@ import trio
 
 from web4.extensions import arriving
 from web4.extensions.alarm import Alarm
-from web4.extensions.calling import Calling
+from web4.extensions.calling import BATCH, Calling
 from web4.extensions.capture import TAIL, Capture
 from web4.extensions.concluding import Ending
 from web4.extensions.envelope import by_evidence, envelope
@@ -37,6 +37,8 @@ REAPING: Final = 0.25
 """Seconds after which a call is concluded though its worker is not reaped yet (EXT-21)."""
 MAX_STRAYS: Final = 64
 """Frames of concluded calls that a worker may send before it is killed for them."""
+_PONGS: Final = 16 * 1024
+"""Bytes that wait for a worker, from which on its pings are not answered."""
 _UNREAD: Final = 256 * 1024
 """Bytes of answers that wait for a worker which does not read them, beside the frame of a call."""
 
@@ -195,16 +197,15 @@ class Conversation:
         if self._calling is not None or self.failure is not None or self.process.exit is not None:
             return
         try:
-            body = self.wire.next() or self.wire.read()
-            while body is not None:
+            if not self._overhear() and (body := self.wire.read()) is not None:
                 self._take_idle(body)
-                body = self.wire.next()
+                self._overhear()
             self.wire.flush()
             self.check_output()
         except WireEndedError:
             self.fail("extension_crashed", "it closed its socket")
         except FrameError as error:
-            self.fail("extension_protocol_error", str(error))
+            self.fail("extension_protocol_error", self.terms.redaction(str(error)))
 
     def take(self, frame: arriving.OfNone) -> None:
         """Handle a frame that belongs to no call.
@@ -215,7 +216,8 @@ class Conversation:
         if isinstance(frame, arriving.Log):
             self.log.frame(frame)
         elif isinstance(frame, Ping):
-            self.answer(Pong(nonce=frame.nonce))
+            if self.wire.waiting < _PONGS:  # who does not read the last ones is not waiting for this one
+                self.answer(Pong(nonce=frame.nonce))
         elif not isinstance(frame, Pong):
             raise FrameError("a second ready")
 
@@ -309,7 +311,11 @@ class Conversation:
         else:
             self._calling = None
             self._fit = self._fit and not ending.unclean
-            self._overhear()
+            try:
+                if self.wire.ahead:
+                    self._overhear()  # so that a worker in doubt is not given another call
+            except FrameError as error:
+                self.fail("extension_protocol_error", self.terms.redaction(str(error)))
             cpu_ms = self.meter.end()
         now = self.idle_since = trio.current_time()
         outcome = self.last = envelope(self, calling, ending, exited, cpu_ms, stderr, now)
@@ -321,13 +327,17 @@ class Conversation:
         self.stderr.read_rest()
         return self.stderr_tail()
 
-    def _overhear(self) -> None:
-        """Handle what came behind the answer, so that a worker in doubt is not given another call."""
-        try:
-            while (body := self.wire.next()) is not None:
-                self._take_idle(body)
-        except FrameError as error:
-            self.fail("extension_protocol_error", str(error))
+    def _overhear(self) -> bool:
+        """Handle what has arrived already, up to a bound; whether that was anything.
+
+        Raises:
+            FrameError: It has no place here.
+        """
+        for handled in range(BATCH):
+            if (body := self.wire.next()) is None:
+                return handled > 0
+            self._take_idle(body)
+        return True
 
     def _take_idle(self, body: bytes) -> None:
         frame = arriving.decode(body)

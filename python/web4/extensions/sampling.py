@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -23,10 +24,11 @@ class Sampler:
 
     def __init__(self) -> None:
         self._watched: dict[Conversation, float] = {}
+        """With the moment before which its directory is not looked at again."""
 
     def add(self, conversation: Conversation) -> None:
         """Look at a worker from now on."""
-        self._watched[conversation] = 0.0
+        self._watched[conversation] = -inf
 
     def discard(self, conversation: Conversation) -> None:
         """Look at it no more."""
@@ -34,28 +36,32 @@ class Sampler:
 
     async def run(self) -> None:
         """Look, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_at_directories)
+            while True:
+                await trio.sleep(PERIOD)
+                for conversation in list(self._watched):
+                    if conversation.open_call is not None:
+                        conversation.sample()
+                    else:
+                        conversation.attend()
+                        await trio.lowlevel.checkpoint()
+
+    async def _look_at_directories(self) -> None:
+        """Beside the rest: a large directory of one worker puts off no look at another."""
         while True:
             await trio.sleep(PERIOD)
-            for conversation in list(self._watched):
-                await self.look(conversation)
+            for conversation, due in list(self._watched.items()):
+                if conversation.open_call is not None and trio.current_time() >= due:
+                    await self._look_at_directory(conversation)
 
-    async def look(self, conversation: Conversation) -> None:
-        """Look at one worker now."""
-        if conversation.open_call is None:
-            conversation.attend()
-            await trio.lowlevel.checkpoint()
-            return
-        conversation.sample()
-        now = trio.current_time()
-        if now < self._watched.get(conversation, 0.0):
-            await trio.lowlevel.checkpoint()
-            return
-        call_id = conversation.open_call
-        limit = conversation.terms.tmp
+    async def _look_at_directory(self, conversation: Conversation) -> None:
+        call_id, limit = conversation.open_call, conversation.terms.tmp
+        began = trio.current_time()
         over = await trio.to_thread.run_sync(exceeds, conversation.process.tmp, limit)
-        after = trio.current_time()
+        ended = trio.current_time()
         if conversation in self._watched:
-            self._watched[conversation] = after + (after - now) * _SHARE
+            self._watched[conversation] = ended + (ended - began) * _SHARE
         if over and conversation.open_call == call_id:
             conversation.fail(
                 "extension_disk_exceeded", f"its private directory holds more than {limit} bytes"

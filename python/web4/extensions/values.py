@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from web4.extensions.weighing import MAX_VALUES, too_many_values
+
 MAX_DEPTH: Final = 64
 """Containers within containers."""
 
@@ -31,12 +33,14 @@ def decode_value(data: msgspec.Raw | bytes) -> Any:
 
     Raises:
         UnfitValueError: It holds an extension type, a timestamp, a number that is none, a key that is no text, text
-            that is not UTF-8, or is nested deeper than `MAX_DEPTH`.
+            that is not UTF-8, is nested deeper than `MAX_DEPTH`, or holds more than `MAX_VALUES`.
     """
+    if len(data) > MAX_VALUES and too_many_values(memoryview(data)):
+        raise UnfitValueError(f"more than {MAX_VALUES} values")
     try:
         value = _DECODER.decode(data)
     except (ValueError, RecursionError, TypeError) as error:  # TypeError: a key that cannot be one
-        raise UnfitValueError(str(error)) from None
+        raise UnfitValueError(str(error)[:200]) from None
     kind = type(value)
     if kind not in _FINE:
         _check([value])
