@@ -262,8 +262,9 @@ class Calling:
         while conclusion.ending is None and self.cancelling is None:
             body = wire.next()
             if body is None and not self._looked:
+                # Where the kernel lets the woken worker run in our place, the answer of a short call is there already.
                 self._looked = True
-                body = wire.read_at_once()
+                body = wire.read()
                 self._hurried = body is not None
             if body is not None:
                 return body

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from web4.extensions.call import Ask, OnEmit, OnIntent, OnLog, OnProgress
-    from web4.extensions.operations import Names, Operation, Route
+    from web4.extensions.generation import Generation
+    from web4.extensions.operations import Names, Operation
     from web4.extensions.outcome import CallOutcome
     from web4.extensions.processes import Processes
     from web4.extensions.recording import Registry
@@ -172,55 +173,57 @@ class ExtensionHost:
             on_emit=on_emit,
             on_intent=on_intent,
         )
-        return await self._admitted(route, call, view)
-
-    async def _admitted(self, route: Route, call: Call, view: View | None) -> CallOutcome:
-        """Make the call if the extension's breaker lets it through, and tell that what came of it (EXT-38)."""
         generation = route.generation
-        breaker = generation.breaker
-        permit = breaker.admit(self._clock.wall_ms())
+        permit = generation.breaker.admit(self._clock.wall_ms())
         if not isinstance(permit, Permit):
-            await trio.lowlevel.checkpoint()
-            outcome = generation.refused(call, _quarantined(generation.name, permit.retry_after_ms), 0.0)
-            generation.metrics.concluded(outcome)
-            return outcome
+            return await self._refuse(generation, call, permit.retry_after_ms)
         code: str | None = "extension_cancelled"
         try:
-            outcome = await self._served(route, call, view)
+            outcome = await generation.pool.call(
+                call,
+                session=context.session,
+                within_ms=math.inf if remaining_ms is None else remaining_ms,
+                again=idempotency_key is not None and operation.idempotent,
+                pinned=view is not None,
+            )
+            if isinstance(outcome, Moved):
+                outcome = await self._call_anew(operation, call, outcome)
             code = outcome.code
         finally:
-            change = breaker.conclude(permit, code, self._clock.wall_ms())
-            if change is not None:
-                self._seats.record(generation.name, change)
-                if change.event == "quarantined":
-                    refusal = _quarantined(generation.name, change.state.duration_ms)
-                    generation.pool.refuse_waiting(refusal)
+            if code is not None or permit.trial:  # nothing else is news to a breaker
+                self._tell(generation, permit, code)
         generation.metrics.concluded(outcome)
         return outcome
 
-    async def _served(self, route: Route, call: Call, view: View | None) -> CallOutcome:
-        again = route.operation.idempotent and call.idempotency_key is not None
-        session = call.context.session
-        remaining = call.remaining_ms
-        answer = await route.generation.pool.call(
-            call,
-            session=session,
-            within_ms=math.inf if remaining is None else remaining,
-            again=again,
-            pinned=view is not None,
-        )
-        while isinstance(answer, Moved):
-            # Another generation has taken over while it waited: it is called there as if it came now.
-            route = self._seats.names.find(call.kind, route.operation.full_name)
+    async def _call_anew(self, operation: Operation, call: Call, moved: Moved) -> CallOutcome:
+        """Another generation has taken over while the call waited: it is made there as if it came now."""
+        while True:
+            route = self._seats.names.find(call.kind, operation.full_name)
             route.check(call.arguments)
             answer = await route.generation.pool.call(
                 call,
-                session=session,
-                within_ms=math.inf if remaining is None else remaining,
-                again=answer.again,
-                fresh=answer.fresh,
+                session=call.context.session,
+                within_ms=math.inf if call.remaining_ms is None else call.remaining_ms,
+                again=moved.again,
+                fresh=moved.fresh,
             )
-        return answer
+            if not isinstance(answer, Moved):
+                return answer
+            moved = answer
+
+    async def _refuse(self, generation: Generation, call: Call, retry_after_ms: int) -> CallOutcome:
+        await trio.lowlevel.checkpoint()
+        outcome = generation.refused(call, _quarantined(generation.name, retry_after_ms), 0.0)
+        generation.metrics.concluded(outcome)
+        return outcome
+
+    def _tell(self, generation: Generation, permit: Permit, code: str | None) -> None:
+        """Tell the breaker what came of a call, and whoever has to know what it makes of that (EXT-38)."""
+        change = generation.breaker.conclude(permit, code, self._clock.wall_ms())
+        if change is not None:
+            self._seats.record(generation.name, change)
+            if change.event == "quarantined":
+                generation.pool.refuse_waiting(_quarantined(generation.name, change.state.duration_ms))
 
     # --- what there is ----------------------------------------------------------------------------------
 

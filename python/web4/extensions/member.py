@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from web4.extensions.outcome import CallOutcome
 
 Call = TypeVar("Call")
@@ -24,7 +26,7 @@ class PoolWorker(Protocol[Call_contra]):
         """Bytes it held when it was last looked at."""
         ...
 
-    async def call(self, call: Call_contra, waited: float, /) -> CallOutcome:
+    def call(self, call: Call_contra, waited: float, /) -> Awaitable[CallOutcome]:
         """Make the call, which waited so many seconds for this worker."""
         ...
 
@@ -56,7 +58,18 @@ class PoolWorker(Protocol[Call_contra]):
 class Member(Generic[Call]):
     """A worker and its place in the pool."""
 
-    __slots__ = ("busy", "calls", "gone", "leaving", "ready_at", "seen", "session", "used_at", "worker")
+    __slots__ = (
+        "busy",
+        "calls",
+        "gone",
+        "leaving",
+        "ready_at",
+        "resident",
+        "seen",
+        "session",
+        "used_at",
+        "worker",
+    )
 
     def __init__(self, worker: PoolWorker[Call], now: float) -> None:
         self.worker = worker
@@ -67,6 +80,8 @@ class Member(Generic[Call]):
         self.leaving = False
         """It was killed, or told to end."""
         self.ready_at = now
+        self.resident = 0
+        """Bytes, as last seen."""
         self.seen: tuple[float, float] | None = None
         """Processor seconds when it was last looked at, and when that was; None since its last call began."""
         self.session: str | None = None

@@ -98,6 +98,7 @@ class Pool(Generic[Call]):
             changed=self._staff_changed,
             wake=self._wake_at,
         )
+        self._idle = options.idle_ms / 1000
         self._longest = 1 if options.reuse == "call" else options.calls
         self._waiting: WaitingCalls[Member[Call]] = WaitingCalls(options.queue)
         self._pins = 0
@@ -105,6 +106,7 @@ class Pool(Generic[Call]):
         self._closing: str | None = None
         self._broken = False
         self._alarm = trio.CancelScope()
+        self._wakes_at = math.inf
         self._news = trio.Event()
 
     # --- calls ------------------------------------------------------------------------------------------
@@ -159,10 +161,11 @@ class Pool(Generic[Call]):
     def _take(self, session: str | None, *, fresh: bool) -> Member[Call] | None:
         """A free worker, for a call before which nobody waits."""
         staff = self._staff
-        if self._waiting or staff.busy >= staff.workers:
+        if self._waiting.queue or staff.busy >= staff.workers:
             return None
         member = staff.take(session, fresh=fresh)
-        staff.plan(0)
+        if not staff.plenty:
+            staff.plan(0)
         return member
 
     async def _queue(
@@ -195,18 +198,20 @@ class Pool(Generic[Call]):
         """Its call has ended, however it did."""
         staff = self._staff
         if staff.release(member, longest=self._longest, code=code):
-            if self._over:
-                staff.let_go(member, self._over)
+            over = self._over
+            if over is not None:
+                staff.let_go(member, over)
             else:
-                member.used_at = trio.current_time()
+                member.used_at = now = trio.current_time()
                 staff.free.append(member)
-                self._wake_at(member.used_at + self._options.idle_ms / 1000)
-        self._match()
+                self._wake_at(now + self._idle)
+        if self._waiting.queue or not staff.plenty:
+            self._match()
 
     def _match(self) -> None:
         """Hand free workers to those who wait, and see that there will be enough."""
         staff = self._staff
-        if self._waiting:
+        if self._waiting.queue:
             self._waiting.serve(self._find, lambda: staff.busy < staff.workers and bool(staff.free))
         if self._closing is None:
             staff.plan(len(self._waiting))
@@ -290,7 +295,7 @@ class Pool(Generic[Call]):
         """Why a worker that becomes free is let go; None while it is not."""
         if self._closing is not None:
             return "closed"
-        return None if self._current or self._pins or self._waiting else "superseded"
+        return None if self._current or self._pins or self._waiting.queue else "superseded"
 
     def _see_whether_over(self) -> None:
         if self._over:
@@ -328,15 +333,15 @@ class Pool(Generic[Call]):
     async def _keep(self) -> None:
         """Do in time what time brings: refuse those who waited too long, let idle workers go, start again."""
         staff = self._staff
-        idle = self._options.idle_ms / 1000
         while not self._over or staff.members or self._waiting:
-            next_at = min(self._waiting.earliest, staff.last_used() + idle, staff.again)
+            next_at = min(self._waiting.earliest, staff.last_used() + self._idle, staff.again)
+            self._wakes_at = next_at
             with trio.CancelScope(deadline=next_at) as self._alarm:
                 await trio.sleep_forever()
             now = trio.current_time()
             staff.again = math.inf if staff.again <= now else staff.again
             self._refuse_late(now)
-            staff.let_idle_go(now, idle, "idle")
+            staff.let_idle_go(now, self._idle, "idle")
             self._match()
             self._see_whether_over()
 
@@ -354,8 +359,8 @@ class Pool(Generic[Call]):
         return Refusal("extension_cancelled", "cancelled", self._closing or "the pool has ended")
 
     def _wake_at(self, moment: float) -> None:
-        if moment < self._alarm.deadline:  # noqa: PLR1730 - to set it costs more than to look
-            self._alarm.deadline = moment
+        if moment < self._wakes_at:
+            self._wakes_at = self._alarm.deadline = moment
 
     def health(self) -> PoolHealth:
         """How it stands."""

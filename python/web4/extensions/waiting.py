@@ -65,36 +65,37 @@ class Waiter(Generic[Worker]):
 class WaitingCalls(Generic[Worker]):
     """A bounded queue, first come, first served."""
 
-    __slots__ = ("_bound", "_queue")
+    __slots__ = ("_bound", "queue")
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._queue: deque[Waiter[Worker]] = deque()
+        self.queue: deque[Waiter[Worker]] = deque()
+        """Those who wait, in order. To look at: whoever changes it does so here."""
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     @property
     def full(self) -> bool:
         """Whether one more would be too many."""
-        return len(self._queue) >= self._bound
+        return len(self.queue) >= self._bound
 
     @property
     def earliest(self) -> float:
         """When the first of them has waited long enough; infinity when there is none."""
-        return min((one.expires for one in self._queue), default=float("inf"))
+        return min((one.expires for one in self.queue), default=float("inf"))
 
     def add(self, waiter: Waiter[Worker]) -> None:
         """At the end."""
-        self._queue.append(waiter)
+        self.queue.append(waiter)
 
     def remove(self, waiter: Waiter[Worker]) -> None:
         """Its task was cancelled."""
-        self._queue.remove(waiter)
+        self.queue.remove(waiter)
 
     def serve(self, find: Callable[[Waiter[Worker]], Worker | None], more: Callable[[], bool]) -> None:
         """Hand workers out in order, as long as `more` says so. Whom `find` has none for keeps its place."""
-        queue = self._queue
+        queue = self.queue
         passed: list[Waiter[Worker]] = []
         while queue and more():
             waiter = queue.popleft()
@@ -107,13 +108,13 @@ class WaitingCalls(Generic[Worker]):
 
     def refuse(self, refusal: Refusal, *, which: Callable[[Waiter[Worker]], bool] = lambda _one: True) -> int:
         """Hand a refusal to those that `which` names; how many they were."""
-        everyone = list(self._queue)
-        self._queue.clear()
+        everyone = list(self.queue)
+        self.queue.clear()
         refused = 0
         for one in everyone:
             if which(one):
                 one.hand(refusal)
                 refused += 1
             else:
-                self._queue.append(one)
+                self.queue.append(one)
         return refused

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import trio
@@ -13,7 +13,7 @@ from web4.extensions.errors import WorkerStartError
 from web4.extensions.processes import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from web4.extensions.call import Call
     from web4.extensions.conversation import Conversation
@@ -54,14 +54,14 @@ class WarmWorker:
         usage = self._conversation.usage
         return 0 if usage is None else usage.resident or 0
 
-    async def call(self, call: Call, waited: float, /) -> CallOutcome:
+    def call(self, call: Call, waited: float, /) -> Coroutine[Any, Any, CallOutcome]:
         """Make the call; see `Conversation.call`."""
         if waited:
             remaining = call.remaining_ms
             if remaining is not None:
                 remaining = max(1, remaining - int(waited * 1000))
             call = msgspec.structs.replace(call, queue_ms=round(waited * 1000, 3), remaining_ms=remaining)
-        return await self._conversation.call(call)
+        return self._conversation.call(call)
 
     def cpu_seconds(self) -> float | None:
         """Processor time since it started."""

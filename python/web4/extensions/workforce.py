@@ -83,6 +83,11 @@ class Workforce(Generic[Call]):
         """Workers that are there to stay."""
         return len(self.members) - self.leaving
 
+    @property
+    def plenty(self) -> bool:
+        """Whether there are as many free as there should be, so that nothing need be planned for nobody."""
+        return self._shared and len(self.free) >= self.spares
+
     # --- finding ----------------------------------------------------------------------------------------
 
     def take(self, session: str | None, *, fresh: bool) -> Member[Call] | None:
@@ -214,6 +219,7 @@ class Workforce(Generic[Call]):
         self.failure = None
         resident = member.worker.resident
         self._size = resident if self._size == GUESS else max(resident, self._size)
+        member.resident = resident
         self._memory.saw(member, resident)
         self.free.appendleft(member)
         self._changed(None)
@@ -257,7 +263,10 @@ class Workforce(Generic[Call]):
             return False
         if self._pauses.failures:
             self._pauses.succeeded()
-        self._memory.saw(member, worker.resident)
+        resident = worker.resident
+        if resident != member.resident:
+            member.resident = resident
+            self._memory.saw(member, resident)
         unfit = worker.unfit()
         if unfit is not None:
             self.retired += 1
