@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from web4.extensions import arriving
+from web4.extensions.answers import of_error, of_result
 from web4.extensions.call_clock import CallClock
 from web4.extensions.concluding import Conclusion, Ending
 from web4.extensions.dialogue import Dialogue
-from web4.extensions.evidence import is_memory_error
 from web4.extensions.progressing import Progressing
 from web4.extensions.values import UnfitValueError, decode_value
 from web4.extensions.winding_down import wind_down
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 BATCH: Final = 256
 """Frames that are handled before other tasks of the node have a turn."""
-MAX_MESSAGE: Final = 4096
-"""Characters of what an extension says of its own error."""
 
 
 class Calling:
@@ -282,14 +280,14 @@ class Calling:
     def _take(self, frame: arriving.Arriving) -> None:
         if type(frame) is arriving.Result and frame.id == self.call.call_id:
             self._flush_progress()
-            self.conclusion.conclude(self._ending(frame))
+            self.conclusion.conclude(of_result(frame, self.call, self.conversation.terms))
         elif not isinstance(frame, arriving.OfCall):
             self.conversation.take(frame)
         elif frame.id != self.call.call_id:
             self.conversation.take_stray(frame)
         elif isinstance(frame, arriving.Error):
             self._flush_progress()
-            self.conclusion.conclude(self._own_error(frame))
+            self.conclusion.conclude(of_error(frame, self.conversation))
         elif isinstance(frame, arriving.Progress):
             self._progressed(frame)
         elif isinstance(frame, arriving.UiRequest | arriving.Intent):
@@ -297,33 +295,6 @@ class Calling:
                 self._dialogue = Dialogue(self)
             self._dialogue.take(frame)
         self.heard = True
-
-    def _ending(self, frame: arriving.Result) -> Ending:
-        effects = frame.side_effects
-        try:
-            value = decode_value(frame.value)
-        except UnfitValueError as error:
-            return Ending(
-                "error", "extension_invalid_result", f"the value is none: {error}", side_effects=effects
-            )
-        schema = self.conversation.terms.output(self.call.kind, self.call.name)
-        if schema is not None and (complaint := schema.complaint(value)) is not None:
-            reason = f"the value does not fit its schema: {complaint}"
-            return Ending("error", "extension_invalid_result", reason, side_effects=effects)
-        return Ending("ok", value=value, side_effects=effects)
-
-    def _own_error(self, frame: arriving.Error) -> Ending:
-        conversation = self.conversation
-        memory = is_memory_error(frame.code, conversation.process.protections.memory)
-        return Ending(
-            "error",
-            "extension_memory_exceeded" if memory else "extension_error",
-            conversation.terms.redaction(f"{frame.code[:64]}: {frame.message[:MAX_MESSAGE]}"),
-            data=decode_value(frame.data),
-            side_effects=frame.side_effects,
-            retryable=frame.retryable,
-            unclean=memory,
-        )
 
     # --- what comes on the way --------------------------------------------------------------------------------
 
