@@ -64,6 +64,23 @@ async def test_what_is_no_conversation_kills(then: str, words: str) -> None:
         assert not conversation.reusable
 
 
+@pytest.mark.parametrize(
+    "then",
+    [
+        "say(t='password=hunter2' + 'x' * 100000)",
+        "say(t='log', message='', level='password=hunter2' + 'x' * 100000)",
+        "say(t='result', id=call['id'], value=msgspec.msgpack.Ext(5, b''), **{'k' * 100000: 1})",
+    ],
+)
+async def test_what_is_said_of_a_violation_is_bounded_and_redacted(then: str) -> None:
+    async with conversing(CALL + then + "; time.sleep(60)") as conversation:
+        outcome = await conversation.call(a_call())
+        assert outcome.outcome != "ok"
+        assert outcome.reason is not None
+        assert len(outcome.reason) < 400
+        assert "hunter2" not in outcome.reason
+
+
 @pytest.mark.scenario("extensions#5")
 async def test_of_two_results_the_first_counts_and_the_worker_takes_no_other_call() -> None:
     events: list[dict[str, Any]] = []

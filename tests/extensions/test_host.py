@@ -253,7 +253,7 @@ async def test_a_lost_call_is_made_again_only_if_that_is_harmless(tmp_path: Path
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(call)
                 await busy(host)
-                members = host._seats["acme.bench"].current.pool._staff.members
+                members = host._seats.seat("acme.bench").current.pool._staff.members
                 next(one for one in members if one.busy).worker.kill("memory")
             assert outcomes[0].code == (None if tries == 2 else "worker_lost")
             assert host.metrics.of("acme.bench").retries - before == tries - 1
@@ -427,10 +427,10 @@ async def test_a_mistake_of_ours_in_one_pool_costs_the_host_nothing(tmp_path: Pa
         def mistake(*_: Any) -> None:
             raise ZeroDivisionError
 
-        pool = host._seats["acme.bench"].current.pool
+        pool = host._seats.seat("acme.bench").current.pool
         pool._match = mistake  # type: ignore[method-assign]
         pool._wake_at(0)
-        await until(lambda: host._seats["acme.bench"].current.pool is not pool)
+        await until(lambda: host._seats.seat("acme.bench").current.pool is not pool)
         assert (await host.call("tool", "acme.other.echo", {"value": "x"})).code is None
         assert (await host.call("tool", "acme.bench.echo", {"value": "x"})).code is None
     told = [fields for kind, fields in events if kind == "extension_pool_failed"]

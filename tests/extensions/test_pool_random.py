@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from tests.extensions.pretending import Job, Workshop, refused
+from web4.extensions.memory import MemoryCeiling
 from web4.extensions.pool import Moved, Pool, PoolOptions
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Run:
             queue=rng.choice((4, 1_024)),
         )
         self.calm = rng.random() < 0.3
+        self.memory = MemoryCeiling(None if self.calm else rng.choice((None, 40 << 20, 80 << 20)))
         self.outcomes: dict[int, CallOutcome] = {}
         self.cancelled: set[int] = set()
         self.queued: list[int] = []
@@ -52,7 +54,7 @@ class Run:
         shop.starting = self.rng.choice((0.001, 0.02, 0.2))
         if not self.calm:
             shop.fails = lambda: self.rng.random() < 0.1
-        pool = Pool(shop.start, refused, options=self.options)
+        pool = Pool(shop.start, refused, options=self.options, memory=self.memory)
         self.shops.append(shop)
         self.pools.append(pool)
         await nursery.start(pool.run)
@@ -83,6 +85,33 @@ class Run:
             if idle and not self.calm:
                 self.rng.choice(idle).die()
 
+    async def turns(self) -> None:
+        """Runs that see one generation while they last; more of their calls come than callers make."""
+        number = JOBS
+        while True:
+            await trio.sleep(self.rng.random())
+            pool = self.pools[-1]
+            shop = self.shops[-1]
+            pool.pin()
+            try:
+                with trio.CancelScope(shield=True):
+                    for _ in range(3):
+                        await trio.sleep(self.rng.random() * 0.5)
+                        number += 1
+                        answer = await pool.call(Job(number, 0.001), pinned=True)
+                        assert not isinstance(answer, Moved), "a pinned call was sent elsewhere"
+                        assert answer.code is not None or number in shop.order
+            finally:
+                pool.unpin()
+
+    async def watcher(self) -> None:
+        while True:
+            await trio.sleep(0.3)
+            for worker in self.shops[-1].alive:
+                worker.burning = 0.0 if self.calm else self.rng.choice((0.0, 0.0, 0.0, 0.9))
+            for pool in self.pools:
+                pool.look_at_idle()
+
     async def reloader(self, nursery: trio.Nursery) -> None:
         while True:
             await trio.sleep(self.rng.random() * 3)
@@ -95,6 +124,8 @@ class Run:
             await self.open_pool(outer)
             async with trio.open_nursery() as weather:
                 weather.start_soon(self.killer)
+                weather.start_soon(self.turns)
+                weather.start_soon(self.watcher)
                 weather.start_soon(self.reloader, outer)
                 async with trio.open_nursery() as callers:
                     for number in range(JOBS):
@@ -103,6 +134,7 @@ class Run:
             health = self.pools[-1].health()
             assert (health.busy, health.waiting) == (0, 0)
             self.pools[-1].close("the run is over")
+        assert self.memory.used == 0
         for pool in self.pools:
             health = pool.health()
             assert (health.busy, health.free, health.starting, health.leaving, health.waiting) == (
@@ -126,7 +158,7 @@ def check(run: Run) -> None:
         assert shop.most_running <= options.workers
         assert shop.most_alive <= 2 * cap
         for worker in shop.made:
-            served += [job.number for job in worker.served]
+            served += [job.number for job in worker.served if job.number < JOBS]
             assert len(worker.served) <= options.calls
             if options.reuse == "call":
                 assert len(worker.served) <= 1

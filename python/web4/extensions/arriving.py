@@ -12,6 +12,8 @@ import msgspec
 
 from web4.worker.frames import Frame, FrameError, LogLevel, Ping, Pong, Ready, UiMethod
 
+_SHOWN: Final = 200
+"""Characters of what is wrong with a frame."""
 _NIL: Final = msgspec.Raw(b"\xc0")
 _NONE: Final = msgspec.Raw(b"\x80")
 
@@ -99,4 +101,4 @@ def decode(body: bytes | bytearray | memoryview) -> Arriving:
     try:
         return _DECODER.decode(body)  # type: ignore[no-any-return]
     except (ValueError, RecursionError) as error:
-        raise FrameError(str(error)) from None
+        raise FrameError(str(error)[:_SHOWN]) from None  # it may quote what came

@@ -47,7 +47,9 @@ class Calling:
         "_company",
         "_dialogue",
         "_held",
+        "_hurried",
         "_jobs",
+        "_looked",
         "_progress",
         "_sent_before",
         "_wire",
@@ -92,6 +94,8 @@ class Calling:
         self._progress: Progressing | None = None
         self._dialogue: Dialogue | None = None
         self._held: arriving.Emit | None = None
+        self._looked = False
+        self._hurried = False
         self._jobs: list[Callable[[], Awaitable[None]]] = []
         self._company: trio.Nursery | None = None
 
@@ -156,6 +160,8 @@ class Calling:
                 await self._pump()
             if (self._jobs or self._held is not None) and not self._interrupted:
                 await self._pump_in_company()
+            if self._hurried:
+                await trio.lowlevel.checkpoint()  # there was none: others have their turn now
         except BaseException:  # Cancelled, alone or in a group
             await self._wind_down("its caller was cancelled")
             raise
@@ -230,24 +236,11 @@ class Calling:
             self.violated(f"a field that is no value: {error}")
 
     async def _read_on(self) -> None:
-        wire, conversation = self._wire, self.conversation
         if self._held is not None:
             frame, self._held = self._held, None
             await self._emitted(frame)
         handled = 0
-        while not self._interrupted:
-            body = wire.next()
-            while body is None:
-                if self._jobs and self._company is None:
-                    return
-                await wire.readable()
-                if self._interrupted:
-                    return
-                body = wire.read()
-                handled = 0
-                if (excess := conversation.meter.excess()) is not None:
-                    conversation.fail(*excess)
-                    return
+        while (body := await self._arrival()) is not None:
             if trio.current_time() >= self.deadline:
                 self.expire()
                 return
@@ -256,17 +249,36 @@ class Calling:
                 self._take(arrived)
             elif self._company is not None:
                 await self._emitted(arrived)
-            else:
-                self._held = (
-                    arrived  # its taker may wait, and must be woken when the call ends: that needs company
-                )
+            else:  # its taker may wait, and must be woken when the call ends: that needs company
+                self._held = arrived
                 return
             handled += 1
             if handled % BATCH == 0:
                 await trio.lowlevel.checkpoint()
 
-    def _take(self, frame: arriving.Arriving) -> None:
+    async def _arrival(self) -> bytes | None:
+        """The next frame; None when the call is interrupted, or when company is needed and not there."""
+        conclusion, wire = self.conclusion, self._wire
+        while conclusion.ending is None and self.cancelling is None:
+            body = wire.next()
+            if body is None and not self._looked:
+                self._looked = True
+                body = wire.read_at_once()
+                self._hurried = body is not None
+            if body is not None:
+                return body
+            if self._jobs and self._company is None:
+                return None
+            await wire.readable()
+            if not self._interrupted:
+                body = wire.read()
+                if (excess := self.conversation.meter.excess()) is not None:
+                    self.conversation.fail(*excess)
+                elif body is not None:
+                    return body
+        return None
 
+    def _take(self, frame: arriving.Arriving) -> None:
         if type(frame) is arriving.Result and frame.id == self.call.call_id:
             self._flush_progress()
             self.conclusion.conclude(self._ending(frame))
@@ -378,6 +390,7 @@ class Calling:
 
     def violated(self, why: str) -> None:
         """It broke the protocol: it is killed, and the call ends with that (EXT-15)."""
+        why = self.conversation.terms.redaction(why)
         self.conclude(Ending("killed", "extension_protocol_error", why, fatal=True))
 
     def _ended(self, *, lost: bool) -> None:

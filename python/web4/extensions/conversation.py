@@ -205,7 +205,7 @@ class Conversation:
         except WireEndedError:
             self.fail("extension_crashed", "it closed its socket")
         except FrameError as error:
-            self.fail("extension_protocol_error", str(error))
+            self.fail("extension_protocol_error", self.terms.redaction(str(error)))
 
     def take(self, frame: arriving.OfNone) -> None:
         """Handle a frame that belongs to no call.
@@ -312,9 +312,10 @@ class Conversation:
             self._calling = None
             self._fit = self._fit and not ending.unclean
             try:
-                self._overhear()  # so that a worker in doubt is not given another call
+                if self.wire.ahead:
+                    self._overhear()  # so that a worker in doubt is not given another call
             except FrameError as error:
-                self.fail("extension_protocol_error", str(error))
+                self.fail("extension_protocol_error", self.terms.redaction(str(error)))
             cpu_ms = self.meter.end()
         now = self.idle_since = trio.current_time()
         outcome = self.last = envelope(self, calling, ending, exited, cpu_ms, stderr, now)

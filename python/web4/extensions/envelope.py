@@ -23,6 +23,9 @@ def by_evidence(
     if exited.reason not in ("exited", "signalled"):
         if exited.reason == ending.code:
             return ending  # it lived on behind a closed socket: what was said stands
+        if exited.reason == "processes":
+            reason = "it was ended: it had more processes than it may"
+            return replace(ending, outcome="killed", code="extension_crashed", reason=reason, retryable=False)
         reason = f"it was ended: {exited.reason}"
         return replace(ending, outcome="killed", code="worker_lost", reason=reason, retryable=True)
     cause = cause_of(
@@ -48,6 +51,24 @@ def envelope(
 ) -> CallOutcome:
     """Fill every field; null is what is not known."""
     call, manifest, process = calling.call, conversation.terms.manifest, conversation.process
+    if ending.code is None:  # nearly always; what is left out is null
+        return CallOutcome(
+            outcome="ok",
+            code=None,
+            extension=manifest.name,
+            version=manifest.version,
+            operation=f"{call.kind}:{call.name}",
+            timeout_ms=call.timeout_ms,
+            elapsed_ms=round((now - calling.began) * 1e3, 3),
+            queue_ms=call.queue_ms,
+            peak_memory_bytes=conversation.meter.peak,
+            cpu_ms=cpu_ms,
+            worker_id=process.worker_id,
+            call_id=call.call_id,
+            sandbox=process.protections.level,
+            side_effects=ending.side_effects,
+            value=ending.value,
+        )
     return CallOutcome(
         outcome=ending.outcome,
         code=ending.code,

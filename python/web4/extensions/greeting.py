@@ -122,6 +122,7 @@ async def _give_up(
         outcome, code, reason = "killed", "extension_start_failed", conversation.failure
     elif stderr is not None:
         reason = f"{reason}; it said: {stderr.rstrip().rpartition(chr(10))[2][:_SHOWN]}"
+    reason = terms.redaction(reason)
     conversation.last = CallOutcome(
         outcome=outcome,
         code=code,

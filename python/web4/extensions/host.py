@@ -6,23 +6,17 @@ import math
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import msgspec
 import trio
 
 from web4.extensions.call import Call
-from web4.extensions.errors import CallError, EnablingError
-from web4.extensions.generation import Generation
+from web4.extensions.errors import CallError
 from web4.extensions.hooks import HookChain
-from web4.extensions.memory import MemoryCeiling
-from web4.extensions.metrics import ExtensionMetrics, HostMetrics
-from web4.extensions.operations import Names, Operation
+from web4.extensions.host_health import HostHealth, health_of
 from web4.extensions.options import HostOptions
-from web4.extensions.pool import Moved, PoolHealth
+from web4.extensions.pool import Moved
 from web4.extensions.provisional import Provisional
-from web4.extensions.quarantine import Breaker, Mode, Permit
-from web4.extensions.recording import Recording
-from web4.extensions.reloading import Seat
-from web4.extensions.sampling import Sampler
+from web4.extensions.quarantine import Permit
+from web4.extensions.seats import Seats
 from web4.extensions.waiting import Refusal
 from web4.foundation.clock import SystemClock
 from web4.foundation.events import IsolatedEmitter, no_events
@@ -33,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from web4.extensions.call import Ask, OnEmit, OnIntent, OnLog, OnProgress
-    from web4.extensions.operations import Route
+    from web4.extensions.operations import Names, Operation, Route
     from web4.extensions.outcome import CallOutcome
     from web4.extensions.processes import Processes
     from web4.extensions.recording import Registry
@@ -44,57 +38,7 @@ if TYPE_CHECKING:
     from web4.worker.frames import CallKind
 
 _NOWHERE: Final = CallContext()
-_LOOK: Final = 1.0
-"""Seconds between two looks at idle workers."""
 _QUARANTINED: Final = "extension_quarantined"
-
-
-class ExtensionHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One extension at one moment.
-
-    Args:
-        name: Its name.
-        version: Of the generation that takes calls.
-        generation: Its number.
-        digest: Of its files as they were read.
-        development: Whether it is loaded anew when they change.
-        quarantine: `closed` is the good one (EXT-38).
-        retry_after_ms: Until a trial call is let through.
-        older: Generations that still finish their calls.
-        failure: Why the last reload failed.
-        pool: Of the generation that takes calls.
-        metrics: See `ExtensionMetrics.summary`.
-    """
-
-    name: str
-    version: str
-    generation: int
-    digest: str
-    development: bool
-    quarantine: Mode
-    retry_after_ms: int
-    older: int
-    failure: str | None
-    pool: PoolHealth
-    metrics: dict[str, Any]
-
-
-class HostHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """All extensions of a node at one moment.
-
-    Args:
-        extensions: By name.
-        workers: Worker processes of which something lives.
-        memory_bytes: What workers were last seen to hold, in all.
-        memory_ceiling: What they may (EXT-37).
-        starts_without_room: How often a worker was not started for want of it.
-    """
-
-    extensions: list[ExtensionHealth]
-    workers: int
-    memory_bytes: int
-    memory_ceiling: int | None
-    starts_without_room: int
 
 
 class View:
@@ -135,24 +79,24 @@ class ExtensionHost:
         on_log: OnLog | None,
     ) -> None:
         self._processes = processes
-        self._nursery = nursery
-        self._registry = registry
         self._options = options
-        self._emit = emit
         self._clock = clock
         self._ask = ask
-        self._on_log = on_log
-        self._memory = MemoryCeiling(options.memory_bytes)
-        self._sampler = Sampler()
-        self._recording = Recording(registry, emit)
-        self._seats: dict[str, Seat] = {}
-        self._names = Names(())
         self._prefix = ids.uuid4()
         self._calls = 0
         self._closed = False
-        self.metrics = HostMetrics()
+        self._seats = Seats(
+            processes,
+            nursery,
+            registry=registry,
+            options=options,
+            emit=emit,
+            on_log=on_log,
+            changed=self._renamed,
+        )
+        self.metrics = self._seats.metrics
         """What is counted of each extension (EXT-40)."""
-        self.hooks = self.chain(self._names, None)
+        self.hooks = self.chain(self._seats.names, None)
         """The hooks of the generations that take calls now; of a turn, see `pin`."""
 
     # --- calls ------------------------------------------------------------------------------------------
@@ -203,7 +147,7 @@ class ExtensionHost:
         if self._closed:
             await trio.lowlevel.checkpoint()
             raise CallError("the node is leaving", code="host_closed")
-        route = (self._names if view is None else view.names).find(kind, name)
+        route = (self._seats.names if view is None else view.names).find(kind, name)
         route.check(arguments)
         operation = route.operation
         limit = operation.timeout_ms if timeout_ms is None else min(timeout_ms, operation.timeout_ms)
@@ -247,7 +191,7 @@ class ExtensionHost:
         finally:
             change = breaker.conclude(permit, code, self._clock.wall_ms())
             if change is not None:
-                self._recording.changed(generation.name, change)
+                self._seats.record(generation.name, change)
                 if change.event == "quarantined":
                     refusal = _quarantined(generation.name, change.state.duration_ms)
                     generation.pool.refuse_waiting(refusal)
@@ -267,7 +211,7 @@ class ExtensionHost:
         )
         while isinstance(answer, Moved):
             # Another generation has taken over while it waited: it is called there as if it came now.
-            route = self._names.find(call.kind, route.operation.full_name)
+            route = self._seats.names.find(call.kind, route.operation.full_name)
             route.check(call.arguments)
             answer = await route.generation.pool.call(
                 call,
@@ -282,7 +226,7 @@ class ExtensionHost:
 
     def operations(self) -> list[Operation]:
         """Everything that can be called now, by kind and name."""
-        return self._names.operations()
+        return self._seats.names.operations()
 
     def operation(self, kind: CallKind, name: str) -> Operation:
         """What a name stands for now.
@@ -290,12 +234,12 @@ class ExtensionHost:
         Raises:
             CallError: `unknown_operation`.
         """
-        return self._names.find(kind, name).operation
+        return self._seats.names.find(kind, name).operation
 
     @contextmanager
     def pin(self) -> Iterator[View]:
         """See every extension in one generation for the time of the block, a turn (EXT-39)."""
-        names = self._names
+        names = self._seats.names
         for generation in names.generations.values():
             generation.pin()
         try:
@@ -316,163 +260,54 @@ class ExtensionHost:
 
     def health(self) -> HostHealth:
         """How everything stands."""
-        return HostHealth(
-            extensions=[self._health(seat) for _, seat in sorted(self._seats.items())],
-            workers=self._processes.living,
-            memory_bytes=self._memory.used,
-            memory_ceiling=self._memory.ceiling,
-            starts_without_room=self._memory.refused,
-        )
-
-    def _health(self, seat: Seat) -> ExtensionHealth:
         now = self._clock.wall_ms()
-        current = seat.current
-        state = seat.breaker.state
-        return ExtensionHealth(
-            name=seat.name,
-            version=current.manifest.version,
-            generation=current.number,
-            digest=current.extension.digest,
-            development=current.extension.development,
-            quarantine=seat.breaker.mode(now),
-            retry_after_ms=max(0, state.until - now) if state.is_open else 0,
-            older=sum(one is not current for one in seat.generations),
-            failure=seat.failure,
-            pool=current.pool.health(),
-            metrics=seat.metrics.summary(),
+        return HostHealth(
+            extensions=[health_of(seat, now) for seat in self._seats.all()],
+            workers=self._processes.living,
+            memory_bytes=self._seats.memory.used,
+            memory_ceiling=self._seats.memory.ceiling,
+            starts_without_room=self._seats.memory.refused,
         )
 
     # --- extensions come and go -------------------------------------------------------------------------
 
     async def ready(self, name: str) -> None:
-        """Until a worker of that extension is ready; starts one if need be.
-
-        Raises:
-            EnablingError: `not_enabled`: it is not run here.
-            WorkerStartError: It does not become ready.
-        """
-        await self._seat(name).current.pool.ready()
+        """See `Seats.ready`."""
+        await self._seats.ready(name)
 
     async def reload(self, name: str) -> int:
-        """Run what is enabled now: a new generation of a running extension (EXT-39), or one that was not run before.
-
-        Open calls finish on the old one. When the new one fails, the old one serves on.
-
-        Returns:
-            The number of the generation that takes calls.
+        """See `Seats.reload`.
 
         Raises:
             CallError: `host_closed`.
-            ExtensionError: It is not enabled, has changed, is none, or its worker does not start.
-            JournalError, ActorError: The lane does not take the note.
         """
         if self._closed:
             raise CallError("the node is leaving", code="host_closed")
-        seat = self._seats.get(name)
-        if seat is not None:
-            return (await seat.reload()).number
-        standing = await self._registry.standing(name)
-        if standing.extension is None:
-            assert standing.problem is not None
-            raise standing.problem
-        if name not in self._seats:
-            self.load(standing.extension)
-        await self.ready(name)
-        return self._seat(name).current.number
+        return await self._seats.reload(name)
 
     def load(self, extension: EnabledExtension) -> None:
-        """Run an extension from now on. Its workers are started in the background.
-
-        Raises:
-            EnablingError: `name_twice`: it is run already.
-            ManifestError: One of its schemas is none.
-        """
-        name = extension.manifest.name
-        if name in self._seats:
-            raise EnablingError(f"{name} is run already", code="name_twice")
-        self._seats[name] = Seat(
-            extension,
-            make=self._generation,
-            metrics=self.metrics.of(name),
-            registry=self._registry,
-            nursery=self._nursery,
-            emit=self._emit,
-            changed=self._renamed,
-        )
-        self._renamed()
-        if extension.development:
-            self._nursery.start_soon(self._seats[name].watch_files, self._options.watch_ms / 1000)
+        """See `Seats.load`."""
+        self._seats.load(extension)
 
     def unload(self, name: str, reason: str = "it was disabled") -> None:
-        """Run it no more: open calls are cancelled (EXT-19), those that wait are refused. Nothing if it is not run."""
-        seat = self._seats.pop(name, None)
-        if seat is not None:
-            self._renamed()
-            seat.close(reason)
+        """See `Seats.unload`."""
+        self._seats.unload(name, reason)
 
     async def reset(self, name: str, *, by: str = "operator") -> None:
-        """End a quarantine because a human says so (EXT-38). Durable when it returns.
-
-        Raises:
-            EnablingError: `not_enabled`: it is not run here.
-            JournalError, ActorError: The lane does not take it; the quarantine is over all the same.
-        """
-        change = self._seat(name).breaker.reset()
-        if change is not None:
-            await self._recording.flushed()
-            await self._registry.breaker_changed(name, change, by=by)
-
-    def _seat(self, name: str) -> Seat:
-        seat = self._seats.get(name)
-        if seat is None:
-            raise EnablingError(f"{name} is not run here", code="not_enabled")
-        return seat
-
-    def _generation(
-        self, extension: EnabledExtension, number: int, breaker: Breaker, metrics: ExtensionMetrics
-    ) -> Generation:
-        return Generation(
-            extension,
-            number,
-            processes=self._processes,
-            options=self._options,
-            memory=self._memory,
-            sampler=self._sampler,
-            breaker=breaker,
-            metrics=metrics,
-            emit=self._emit,
-            on_log=self._on_log,
-        )
+        """See `Seats.reset`."""
+        await self._seats.reset(name, by=by)
 
     def _renamed(self) -> None:
-        """Other generations take the calls."""
-        self._names = Names(seat.current for seat in self._seats.values())
-        self.hooks = self.chain(self._names, None)
+        self.hooks = self.chain(self._seats.names, None)
 
-    # --- its life ---------------------------------------------------------------------------------------
-
-    def start(self) -> None:
+    def begin(self) -> None:
         """Begin what goes on beside the calls."""
-        self._nursery.start_soon(self._sampler.run)
-        self._nursery.start_soon(self._recording.run)
-        self._nursery.start_soon(self._look_at_idle)
-
-    async def _look_at_idle(self) -> None:
-        while True:
-            await trio.sleep(_LOOK)
-            for seat in self._seats.values():
-                for generation in seat.generations:
-                    generation.pool.look_at_idle()
+        self._seats.start()
 
     async def close(self, reason: str) -> None:
         """Take no more calls, cancel those that are open (EXT-19), let idle workers end; returns when none is left."""
         self._closed = True
-        seats = list(self._seats.values())
-        for seat in seats:
-            seat.close(reason)
-        for seat in seats:
-            await seat.ended()
-        await self._recording.flushed()
+        await self._seats.close(reason)
 
 
 @asynccontextmanager
@@ -527,7 +362,7 @@ async def open_extension_host(
             try:
                 for one in extensions:
                     host.load(one)
-                host.start()
+                host.begin()
                 yield host
             except BaseException as error:
                 own = error

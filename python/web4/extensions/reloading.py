@@ -12,7 +12,7 @@ from web4.extensions.quarantine import Breaker, BreakerState
 from web4.extensions.spares import StartPauses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from web4.extensions.generation import Generation
     from web4.extensions.metrics import ExtensionMetrics
@@ -31,6 +31,7 @@ class Seat:
         make: Makes a generation of a reading, with its number.
         metrics: Of the extension.
         registry: Told before a new generation takes over.
+        recorded: Waits until the registry has been told of all changes of quarantine.
         nursery: Where pools are kept.
         emit: Told of failures.
         changed: Called when another generation takes the calls.
@@ -43,6 +44,7 @@ class Seat:
         make: Callable[[EnabledExtension, int, Breaker, ExtensionMetrics], Generation],
         metrics: ExtensionMetrics,
         registry: Registry,
+        recorded: Callable[[], Awaitable[None]],
         nursery: trio.Nursery,
         emit: Emitter,
         changed: Callable[[], None],
@@ -55,6 +57,7 @@ class Seat:
         self.watch = trio.CancelScope()
         self._make = make
         self._registry = registry
+        self._recorded = recorded
         self._nursery = nursery
         self._emit = emit
         self._changed = changed
@@ -79,6 +82,7 @@ class Seat:
         """
         async with self._one_at_a_time:
             try:
+                await self._recorded()
                 standing = await self._registry.standing(self.name)
                 if standing.extension is None:
                     assert standing.problem is not None
@@ -100,6 +104,8 @@ class Seat:
             raise
         old, self.current = self.current, new
         self.failure = self._refused = None
+        if extension.record.quarantine is None and extension.digest != old.extension.digest:
+            self.breaker.reset()  # it was for other files, and the lane has none for these
         self._changed()
         old.pool.supersede()
         self._emit(

@@ -40,7 +40,7 @@ def decode_value(data: msgspec.Raw | bytes) -> Any:
     try:
         value = _DECODER.decode(data)
     except (ValueError, RecursionError, TypeError) as error:  # TypeError: a key that cannot be one
-        raise UnfitValueError(str(error)) from None
+        raise UnfitValueError(str(error)[:200]) from None
     kind = type(value)
     if kind not in _FINE:
         _check([value])

@@ -16,6 +16,8 @@ READ: Final = 64 * 1024
 """Bytes read at once."""
 CHARGE: Final = 64
 """Bytes that a frame counts for beside its own: many small ones cost the node more than a large one."""
+UNLUCKY: Final = 20
+"""Calls for which `read_at_once` is not tried after it found nothing."""
 
 
 class BacklogError(FrameError):
@@ -38,18 +40,24 @@ class Wire:
         limit: Bytes of the largest frame.
     """
 
-    __slots__ = ("_end", "_flushing", "_limit", "_out", "_reader", "received", "sent")
+    __slots__ = ("_end", "_flushing", "_limit", "_out", "_reader", "_unlucky", "received", "sent")
 
     def __init__(self, end: socket.socket, limit: int) -> None:
         self._end = end
         self._limit = limit
         self._reader = FrameReader(limit)
         self._out = bytearray()
+        self._unlucky = 0
         self._flushing = False
         self.received = 0
         """Bytes that count against `output_bytes`, in all."""
         self.sent = 0
         """Frames, in all."""
+
+    @property
+    def ahead(self) -> int:
+        """Bytes that were read and belong to no frame that was taken."""
+        return len(self._reader)
 
     @property
     def flushing(self) -> bool:
@@ -152,6 +160,19 @@ class Wire:
             return data[HEADER:]  # nearly always: a frame, whole and alone
         self._reader.feed(data)
         return self.next()
+
+    def read_at_once(self) -> bytes | None:
+        """As `read`, right after a frame was sent, if that is likely to find its answer: or else it costs too much.
+
+        Where the kernel lets the woken worker run at once in our place, the answer of a short call is there already.
+        """
+        if self._unlucky:
+            self._unlucky -= 1
+            return None
+        body = self.read()
+        if body is None:
+            self._unlucky = UNLUCKY
+        return body
 
     async def readable(self) -> None:
         """Wait until there may be something to read, or until somebody calls `wake`.

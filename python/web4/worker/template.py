@@ -24,6 +24,7 @@ from web4.worker.sandbox import libc, prepare
 MAX_MESSAGE: Final = 128 * 1024
 """Bytes of one request, all of its environment included."""
 SLOTS_BYTES: Final = 4096
+_PR_GET_SECCOMP: Final = 21
 PidNamespace = Literal["privileged", "user", "off"]
 _DESCRIPTORS: Final = 6
 
@@ -45,13 +46,13 @@ class Prepared(msgspec.Struct, frozen=True, tag="prepared", kw_only=True):
 
     Args:
         pid_namespace: How it can make one: with its own privilege, inside a user namespace, or not at all.
+        seccomp: Whether the kernel filters system calls, and so can keep a worker from forking.
         failed: Modules that were to be imported and could not be, each with why.
-        refusal: Why this machine cannot start workers at all.
     """
 
     pid_namespace: PidNamespace
+    seccomp: bool
     failed: tuple[str, ...] = ()
-    refusal: str | None = None
 
 
 class Forked(msgspec.Struct, frozen=True, tag="forked", kw_only=True):
@@ -102,11 +103,11 @@ def main(orders: str) -> NoReturn:
     os.close(told.slots)
     importlib.import_module("encodings.ascii")  # else each fork looks for it on its own
     failed = tuple(reason for module in told.preload if (reason := _import(module)))
-    refusal = forking.refusal()
-    pid_namespace = "off" if refusal else _pid_namespace()
+    pid_namespace = _pid_namespace()
     gc.collect()
     gc.disable()
-    control.send(_ENCODER.encode(Prepared(pid_namespace=pid_namespace, failed=failed, refusal=refusal)))
+    prepared = Prepared(pid_namespace=pid_namespace, seccomp=_seccomp(), failed=failed)
+    control.send(_ENCODER.encode(prepared))
     slots = forking.Slots(memory)
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     while True:
@@ -162,6 +163,13 @@ def _import(module: str) -> str | None:
     except Exception as error:
         return f"{module}: {type(error).__name__}: {error}"
     return None
+
+
+def _seccomp() -> bool:
+    try:
+        return libc.prctl(_PR_GET_SECCOMP) >= 0
+    except OSError:
+        return False
 
 
 def _pid_namespace() -> PidNamespace:

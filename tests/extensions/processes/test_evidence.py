@@ -6,16 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
 from tests.extensions.processes.arrange import opened, read, settled, spec, survivors, underway, zombies
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MIB = 1 << 20
 
@@ -169,3 +166,17 @@ async def test_many_may_wait_and_all_can_be_cancelled(tmp_path: Path) -> None:
         assert not survivors(worker)
         await settled(processes)
         assert not zombies()
+
+
+async def test_a_worker_shares_what_its_template_has(tmp_path: Path) -> None:
+    """EXT-35: a page that no worker writes to exists once. A fresh interpreter has 14 MiB of its own."""
+    async with opened(tmp_path, preload=("trio",)) as processes:
+        worker = await processes.start(spec())
+        worker.socket.send(b"warm?")
+        assert await read(worker) == b"warm?"
+        private = 0
+        for line in Path(f"/proc/{worker.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Private_"):
+                private += int(line.split()[1])
+        assert 0 < private < 6 * 1024
+        worker.close()

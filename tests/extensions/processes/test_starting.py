@@ -25,6 +25,7 @@ from tests.extensions.processes.arrange import (
     zombies,
 )
 from web4.extensions.errors import WorkerStartError
+from web4.worker.sandbox import libc
 
 
 @pytest.mark.scenario("extensions#14")
@@ -254,3 +255,17 @@ async def test_the_block_raises_what_its_body_raised(tmp_path: Path) -> None:
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert [one.name for one in tmp_path.iterdir()] == ["lock"]
+
+
+async def test_a_machine_that_starts_no_workers_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EXT-32: it opens, for the rest of the node, and every start tells why not."""
+    monkeypatch.setattr(libc, "MACHINE", "")
+    telemetry = Telemetry()
+    async with opened(tmp_path, emit=telemetry) as processes:
+        with pytest.raises(WorkerStartError, match="x86_64 and aarch64"):
+            await processes.start(spec())
+        assert "x86_64" in (processes.kernel().refusal or "")
+        assert not children()
+    assert telemetry.of("worker_template_exited")

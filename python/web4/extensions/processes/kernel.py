@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from web4.worker import forking
 from web4.worker.request import TreeKill
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class KernelReport(msgspec.Struct, frozen=True, kw_only=True):
         cgroup_kill: Whether such a group can be killed as one.
         memory_by: What bounds memory: a control group the tree's, `rlimit` each process's address space.
         processes_by: What bounds the processes of a worker that may fork; `warden` counts, and kills the tree.
-        tree_kill_single: How a worker dies that may not fork, if seccomp is in force.
+        tree_kill_single: How a worker dies that may not fork; as one that may, where nothing keeps it from forking.
         tree_kill_many: How a tree dies.
         user: `root`, or the uid in decimal, of a worker for which no other is configured.
     """
@@ -40,7 +41,7 @@ class KernelReport(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_kill: bool
     memory_by: Literal["cgroup", "rlimit"]
     processes_by: Literal["cgroup", "warden"]
-    tree_kill_single: TreeKill = "single_process"
+    tree_kill_single: TreeKill
     tree_kill_many: TreeKill
     user: str
 
@@ -50,8 +51,9 @@ def report(prepared: Prepared | None, hierarchies: tuple[Hierarchy, ...], *, rea
     controllers = {name for one in hierarchies for name in one.controllers}
     kills = any(one.kills for one in hierarchies)
     pid_namespace = prepared.pid_namespace if prepared else "off"
+    many: TreeKill = "cgroup" if kills else "pid_namespace" if pid_namespace != "off" else "best_effort"
     return KernelReport(
-        refusal=prepared.refusal if prepared else None,
+        refusal=forking.refusal(),
         template=ready,
         template_failed=prepared.failed if prepared else (),
         pid_namespace=pid_namespace,
@@ -59,6 +61,7 @@ def report(prepared: Prepared | None, hierarchies: tuple[Hierarchy, ...], *, rea
         cgroup_kill=kills,
         memory_by="cgroup" if "memory" in controllers else "rlimit",
         processes_by="cgroup" if "pids" in controllers else "warden",
-        tree_kill_many="cgroup" if kills else "pid_namespace" if pid_namespace != "off" else "best_effort",
+        tree_kill_single="single_process" if prepared and prepared.seccomp else many,
+        tree_kill_many=many,
         user="root" if os.getuid() == 0 else str(os.getuid()),
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -21,6 +22,7 @@ from web4.extensions.processes.templates import Templates
 from web4.extensions.processes.worker_process import WorkerProcess
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
+from web4.worker import forking
 from web4.worker.request import Entered, NotEntered, PythonEntry, WorkerRequest
 
 if TYPE_CHECKING:
@@ -101,6 +103,8 @@ class Processes:
         """
         if self._closed:
             raise WorkerStartError("the node is leaving")
+        if (refusal := forking.refusal()) is not None:
+            raise WorkerStartError(refusal)
         began = time.monotonic()
         worker_id = self._ids.uuid4()
         try:
@@ -110,7 +114,8 @@ class Processes:
         try:
             worker, warm = await self._fork_once_more(spec, worker_id, tmp)
         except BaseException:
-            os.rmdir(tmp)  # noqa: PTH106 - nobody has had it
+            with suppress(OSError):
+                os.rmdir(tmp)  # noqa: PTH106 - nobody has had it
             raise
         try:
             await self._enter(worker, spec, began)
@@ -143,11 +148,17 @@ class Processes:
             root = await template.fork(request, channels.theirs)
             channels.close_theirs()
             worker = WorkerProcess(request, channels, groups, root)
+        except OSError as error:  # it has ended already, or there is no descriptor left to hold it by
+            channels.close()
+            _abandon(root)
+            raise WorkerStartError(f"it was forked and lost: {error}") from None
         except BaseException:
             channels.close()
             raise
         scope = self._living[worker] = trio.CancelScope(shield=True)
         self._nursery.start_soon(self._own, worker, spec, scope)
+        if self._closed:  # meanwhile
+            self._end(worker, scope)
         return worker
 
     def _request(
@@ -155,7 +166,8 @@ class Processes:
     ) -> tuple[WorkerRequest, WorkerGroups]:
         assert template.prepared is not None
         without = spec.sandbox.without
-        warden = spec.limits.processes > 1 or "seccomp" in without or "processes" in without
+        kept = template.prepared.seccomp and not {"seccomp", "processes"} & set(without)
+        warden = spec.limits.processes > 1 or not kept  # one that cannot be kept from forking has one too
         hierarchies = _chosen(self._hierarchies, without, warden=warden)
         groups = WorkerGroups(hierarchies, worker_id)
         namespace = (
@@ -253,14 +265,17 @@ class Processes:
             cpu_ms=ended.cpu_ms,
         )
 
+    def _end(self, worker: WorkerProcess, scope: trio.CancelScope) -> None:
+        worker.kill("closed")
+        scope.deadline = trio.current_time() + _CLOSE_SECONDS
+
     async def close(self) -> None:
         """Kill every worker and wait for the end of each; nothing is started any more."""
         self._closed = True
         if not self._living:
             self._all_gone.set()
         for worker, scope in self._living.items():
-            worker.kill("closed")
-            scope.deadline = trio.current_time() + _CLOSE_SECONDS
+            self._end(worker, scope)
         with trio.CancelScope(shield=True):
             await self._all_gone.wait()
 
@@ -301,7 +316,10 @@ async def open_processes(
             processes = Processes(place, templates, nursery, emit, ids, frozenset(without))
             try:
                 nursery.start_soon(_remove_leftovers, place, emit)
-                await nursery.start(templates.keep)
+                if (refusal := forking.refusal()) is None:
+                    await nursery.start(templates.keep)
+                else:
+                    emit("worker_template_exited", severity="warning", reason=refusal)
                 yield processes
             except BaseException as error:
                 own = error
@@ -343,6 +361,13 @@ def _chosen(
         for one in hierarchies
         if one.controllers & wanted or (warden and one.kills and "tree_kill" not in without)
     )
+
+
+def _abandon(root: int) -> None:
+    """End a process that cannot be watched. A killed one is reaped within a millisecond or so."""
+    with suppress(OSError):
+        os.kill(root, signal.SIGKILL)
+        os.waitpid(root, 0)
 
 
 def _environment(tmp: str) -> dict[str, str]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _LOCK_SECONDS: Final = 5.0
+_RUN: Final = "run-"
+"""How the places of runs are called: nothing else in the directory is ever touched."""
 _GROUPS: Final = "groups"
 _SEARCHABLE: Final = 0o711
 """A worker of another user finds the way to its own directory, and can list none of the others."""
@@ -34,7 +36,7 @@ class Leftovers(NamedTuple):
 
 
 class Runtime:
-    """The place of one run: `<directory>/<instance>/`. Its lock is held as long as the process lives.
+    """The place of one run: `<directory>/run-<instance>/`. Its lock is held as long as the process lives.
 
     Args:
         directory: Shared by the runs of a node; None for one of the user's own in the temporary directory.
@@ -46,16 +48,16 @@ class Runtime:
 
     def __init__(self, directory: Path | None, instance: str) -> None:
         self._directory = directory or Path(tempfile.gettempdir()) / f"web4-{os.getuid()}"
-        self._place = self._directory / instance
+        self._place = self._directory / f"{_RUN}{instance}"
         self._lock = -1
         self._dead: list[tuple[Path, int]] = []
         self.hierarchies: tuple[Hierarchy, ...] = ()
         """Where the workers of this run make their control groups."""
         try:
             self._directory.mkdir(mode=_SEARCHABLE, parents=True, exist_ok=True)
-            _check_owner(self._directory)
+            _check(self._directory, ours=directory is None)
             self._claim()
-            self._make_hierarchies(instance)
+            self._make_hierarchies()
         except OSError as error:
             self.close()
             raise WorkerStartError(
@@ -107,7 +109,7 @@ class Runtime:
         try:
             _lock(shared)
             for other in self._directory.iterdir():
-                if other.is_dir() and not other.is_symlink():
+                if other.name.startswith(_RUN) and other.is_dir() and not other.is_symlink():
                     try:
                         lock = os.open(other / "lock", _OPEN, 0o600)
                     except FileNotFoundError:  # its run is just leaving
@@ -125,19 +127,18 @@ class Runtime:
         finally:
             os.close(shared)
 
-    def _make_hierarchies(self, instance: str) -> None:
-        planned = groups.plan_roots(
-            instance
-        )  # written down before they are made: a kill in between leaves nothing
+    def _make_hierarchies(self) -> None:
+        planned = groups.plan_roots(self._place.name)
+        # Written down before they are made: a kill in between leaves nothing.
         (self._place / _GROUPS).write_text("".join(f"{root.path}\n" for root in planned))
         self.hierarchies = groups.make_roots(planned)
 
 
-def _check_owner(directory: Path) -> None:
+def _check(directory: Path, *, ours: bool) -> None:
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise OSError("it is not a directory of this user; name another")
-    if found.st_mode & 0o022:
+    if ours and found.st_mode & 0o022:  # anybody can have made it first, where everybody may
         raise OSError("others may write to it")
 
 

@@ -80,9 +80,15 @@ class Template:
         finally:
             theirs.close()
             os.close(memory)
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+        except OSError:
+            ours.close()
+            self._process.kill()
+            self._process.wait()
+            raise
         ours.setblocking(False)
         self._control = ours
-        self._pidfd = os.pidfd_open(self._process.pid)
         self._slots = Slots(self._memory)
         self._turn = trio.Lock()
         self.prepared: Prepared | None = None

@@ -57,6 +57,7 @@ class Templates:
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
                     status = await template.wait()
+                    self.current = None
                 reason = f"exit status {status}" if status >= 0 else f"signal {-status}"
             except (TemplateGone, OSError) as error:
                 reason = str(error)
@@ -106,5 +107,4 @@ class Templates:
             severity="warning" if failed else "info",
             pid=template.pid,
             failed=failed,
-            refusal=template.prepared.refusal,
         )
