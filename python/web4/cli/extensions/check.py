@@ -1,7 +1,7 @@
 """`web4 ext check`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import trio
 from cyclopts import Parameter
@@ -27,6 +27,8 @@ from web4.worker.request import PythonEntry
 if TYPE_CHECKING:
     from web4.extensions.manifest import Manifest
     from web4.extensions.processes import Processes
+
+_LONG_S: Final = 2.0
 
 
 def check(
@@ -59,12 +61,20 @@ def check(
     ```
     """
 
-    async def body(_: Output) -> Answer:
+    async def body(output: Output) -> Answer:
         around = surroundings(common, where)
-        async with open_processes() as processes:
-            return await _Check(around, processes, directory).run(write=write)
+        async with open_processes() as processes, trio.open_nursery() as nursery:
+            nursery.start_soon(_say_that_it_takes_long, output)
+            answer = await _Check(around, processes, directory).run(write=write)
+            nursery.cancel_scope.cancel()
+        return answer
 
     return perform(common, body)
+
+
+async def _say_that_it_takes_long(output: Output) -> None:
+    await trio.sleep(_LONG_S)
+    output.notice("waiting for its worker, which is killed when `timeouts.startup_ms` is over")
 
 
 class Finding(NamedTuple):
