@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.extensions.conversing import SERVE, START, a_call, conversing
-from web4.extensions.call import IntentReply, UiQuestion, UiReply
+from web4.extensions.conversation.call import IntentReply, UiQuestion, UiReply
 
 CALL = START + "call = hear()\n"
 HEEDS = CALL + "cancel = hear()\nresult(call, cancel['reason'], side_effects=False)\n" + SERVE

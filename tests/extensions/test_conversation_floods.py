@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from tests.extensions.conversing import SERVE, START, a_call, conversing, manifest
-from web4.extensions.progressing import MAX_DATA
-from web4.extensions.terms import Terms
+from web4.extensions.conversation.progressing import MAX_DATA
+from web4.extensions.conversation.terms import Terms
 
 if TYPE_CHECKING:
-    from web4.extensions.call import LogLine
+    from web4.extensions.conversation.call import LogLine
 
 
 CALL = START + "call = hear()\n"

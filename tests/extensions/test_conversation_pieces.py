@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from web4.extensions import arriving
-from web4.extensions.call_clock import CallClock
-from web4.extensions.concluding import Conclusion, Ending
-from web4.extensions.evidence import cause_of, describe
+from web4.extensions.conversation import arriving
+from web4.extensions.conversation.call_clock import CallClock
+from web4.extensions.conversation.concluding import Conclusion, Ending
+from web4.extensions.conversation.evidence import cause_of, describe
+from web4.extensions.conversation.redacting import Redaction
+from web4.extensions.conversation.sampling import exceeds
+from web4.extensions.conversation.values import MAX_DEPTH, UnfitValueError, decode_value
+from web4.extensions.conversation.weighing import MAX_VALUES, too_many_values
 from web4.extensions.processes import Exit
-from web4.extensions.redacting import Redaction
-from web4.extensions.sampling import exceeds
-from web4.extensions.values import MAX_DEPTH, UnfitValueError, decode_value
-from web4.extensions.weighing import MAX_VALUES, too_many_values
 from web4.journal.secret_search import SecretSearch
 from web4.worker import frames
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.extensions.conversing import manifest
+from web4.extensions.conversation.terms import Terms
+from web4.extensions.conversation.values import MAX_DEPTH
 from web4.extensions.errors import ManifestError
-from web4.extensions.schema_cost import deepest
-from web4.extensions.schemas import compile_schema
-from web4.extensions.terms import Terms
-from web4.extensions.values import MAX_DEPTH
+from web4.extensions.manifests.schema_cost import deepest
+from web4.extensions.manifests.schemas import compile_schema
 
 
 def _doubling(times: int) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from tests.extensions.conversing import SERVE, START, a_call, conversing, manifest
-from web4.extensions.terms import Terms
+from web4.extensions.conversation.terms import Terms
 
 if TYPE_CHECKING:
-    from web4.extensions.call import UiQuestion, UiReply
+    from web4.extensions.conversation.call import UiQuestion, UiReply
 
 CALL = START + "call = hear()\n"
 HEEDS = CALL + "cancel = hear()\nresult(call, cancel['reason'], side_effects=False)\n" + SERVE

@@ -10,18 +10,18 @@ import trio
 from web4.actors.lane_actors import open_lane_actors
 from web4.cli.extensions.writing import rules_of
 from web4.cli.journal.known import kinds_of, known_types
-from web4.extensions.call_events import CallRequested
-from web4.extensions.calls_lane import CallsLane, ExtensionCalls
-from web4.extensions.calls_lane_asking import call_on_lane
-from web4.extensions.enabling import Enabling
+from web4.extensions.calls.call_events import CallRequested
+from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
+from web4.extensions.calls.calls_lane_asking import call_on_lane
+from web4.extensions.calls.kept_values import UnkeptError, kept
+from web4.extensions.enabling.enabling import Enabling
+from web4.extensions.enabling.server_lane import SERVER_LANE
 from web4.extensions.errors import CallError, EnablingError
-from web4.extensions.host import open_extension_host
-from web4.extensions.kept_values import UnkeptError, kept
-from web4.extensions.manifest import Hook
-from web4.extensions.options import HostOptions
+from web4.extensions.hosting.host import open_extension_host
+from web4.extensions.hosting.options import HostOptions
+from web4.extensions.manifests.manifest import Hook
+from web4.extensions.manifests.schemas import compile_schema
 from web4.extensions.processes import open_processes
-from web4.extensions.schemas import compile_schema
-from web4.extensions.server_lane import SERVER_LANE
 from web4.foundation.ids import SystemIds
 from web4.journal import open_journal
 from web4.journal.backends.sqlite import open_sqlite
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from web4.actors.lane_ref import LaneRef
     from web4.cli.extensions.places import Surroundings
     from web4.cli.extensions.watching import Watcher
-    from web4.extensions.enabling_logic import ExtensionRecord, ExtensionsState
-    from web4.extensions.host import ExtensionHost
+    from web4.extensions.enabling.enabling_logic import ExtensionRecord, ExtensionsState
+    from web4.extensions.enabling.standing import EnabledExtension
+    from web4.extensions.hosting.host import ExtensionHost
     from web4.extensions.outcome import CallOutcome
-    from web4.extensions.standing import EnabledExtension
     from web4.journal.journal import Journal
     from web4.worker.frames import CallKind
 

@@ -15,17 +15,17 @@ from web4.cli.options import COMMON, Common
 from web4.cli.output import Output
 from web4.cli.running import Answer, perform
 from web4.cli.text import facts, paint, visible
-from web4.extensions.asking import asks_for
-from web4.extensions.ceilings import check_ceilings
-from web4.extensions.digest import tree_digest
+from web4.extensions.enabling.asking import asks_for
 from web4.extensions.errors import ManifestError, TreeError
-from web4.extensions.grants import check_grants
-from web4.extensions.manifest_file import manifest_path, parse_document, read_bytes
+from web4.extensions.manifests.ceilings import check_ceilings
+from web4.extensions.manifests.grants import check_grants
+from web4.extensions.manifests.manifest_file import manifest_path, parse_document, read_bytes
+from web4.extensions.places.digest import tree_digest
 from web4.extensions.processes import open_processes
 from web4.worker.request import PythonEntry
 
 if TYPE_CHECKING:
-    from web4.extensions.manifest import Manifest
+    from web4.extensions.manifests.manifest import Manifest
     from web4.extensions.processes import Processes
 
 _LONG_S: Final = 2.0

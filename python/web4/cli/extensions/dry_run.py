@@ -11,19 +11,19 @@ import trio
 
 from web4.cli.extensions.declared import GROUPS
 from web4.cli.extensions.measuring import limits_of
-from web4.extensions.call import Call
-from web4.extensions.conversation import open_conversation
+from web4.extensions.conversation.call import Call
+from web4.extensions.conversation.conversation import open_conversation
+from web4.extensions.conversation.terms import Terms
 from web4.extensions.errors import WorkerStartError
-from web4.extensions.manifest import Manifest, Tool
+from web4.extensions.manifests.manifest import Manifest, Tool
 from web4.extensions.processes import StartSpec
-from web4.extensions.terms import Terms
 from web4.worker.request import PythonEntry, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from web4.cli.extensions.places import Surroundings
-    from web4.extensions.conversation import Conversation
+    from web4.extensions.conversation.conversation import Conversation
     from web4.extensions.processes import Processes
 
 _DESCRIBING: Final = PythonEntry("web4.cli.extensions.describing", "ext")
