@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
-from web4.extensions.call import Call
-from web4.extensions.conversation import Conversation, open_conversation
-from web4.extensions.manifest import Manifest, Resources, Timeouts, Tool
+from web4.extensions.conversation.call import Call
+from web4.extensions.conversation.conversation import Conversation, open_conversation
+from web4.extensions.conversation.sampling import Sampler
+from web4.extensions.conversation.terms import Terms
+from web4.extensions.manifests.manifest import Manifest, Resources, Timeouts, Tool
 from web4.extensions.processes import Exit, Usage, WorkerProcess
-from web4.extensions.sampling import Sampler
-from web4.extensions.terms import Terms
 from web4.worker.request import CommandEntry, Protections
 
 if TYPE_CHECKING:

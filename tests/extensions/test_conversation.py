@@ -8,9 +8,9 @@ import trio
 import trio.testing
 
 from tests.extensions.conversing import SERVE, START, a_call, conversing, manifest
+from web4.extensions.conversation.terms import Terms
 from web4.extensions.errors import WorkerStartError
 from web4.extensions.outcome import CallOutcome
-from web4.extensions.terms import Terms
 
 
 async def test_a_call_is_answered_with_every_field_of_the_envelope() -> None:

@@ -12,7 +12,7 @@ import trio.testing
 from tests.extensions.hosting import busy, hosted, running, until, write_extension
 from tests.extensions.processes.arrange import settled
 from web4.extensions.errors import CallError, EnablingError, ManifestError
-from web4.extensions.options import HostOptions
+from web4.extensions.hosting.options import HostOptions
 from web4.extensions.processes import open_processes
 from web4.testing import ManualClock
 from web4.worker.frames import CallContext
@@ -20,8 +20,8 @@ from web4.worker.frames import CallContext
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from web4.extensions.call import ProgressUpdate
-    from web4.extensions.host import ExtensionHost
+    from web4.extensions.conversation.call import ProgressUpdate
+    from web4.extensions.hosting.host import ExtensionHost
     from web4.extensions.outcome import CallOutcome
 
 HANGING = ["sleep", "spin", "stubborn", "block"]

@@ -20,7 +20,7 @@ import trio
 
 from tests.extensions.hosting import LONG, code, hosted, running, until, write_extension
 from tests.extensions.processes.arrange import children, descriptors, groups, named, settled, zombies
-from web4.extensions.options import HostOptions
+from web4.extensions.hosting.options import HostOptions
 from web4.extensions.processes import open_processes
 
 if TYPE_CHECKING:

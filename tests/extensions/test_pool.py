@@ -11,11 +11,11 @@ import trio.testing
 
 from tests.extensions.pretending import Job, PretendedWorker, Workshop, refused
 from web4.extensions.errors import WorkerStartError
-from web4.extensions.memory import MemoryCeiling
 from web4.extensions.metrics import ExtensionMetrics
 from web4.extensions.outcome import CallOutcome
-from web4.extensions.pool import Moved, Pool, PoolOptions
-from web4.extensions.spares import Staff, StartPauses, to_start
+from web4.extensions.pool.memory import MemoryCeiling
+from web4.extensions.pool.pool import Moved, Pool, PoolOptions
+from web4.extensions.pool.spares import Staff, StartPauses, to_start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

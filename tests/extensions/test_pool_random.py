@@ -14,8 +14,8 @@ import trio
 import trio.testing
 
 from tests.extensions.pretending import Job, Workshop, refused
-from web4.extensions.memory import MemoryCeiling
-from web4.extensions.pool import Moved, Pool, PoolOptions
+from web4.extensions.pool.memory import MemoryCeiling
+from web4.extensions.pool.pool import Moved, Pool, PoolOptions
 
 if TYPE_CHECKING:
     from web4.extensions.outcome import CallOutcome
