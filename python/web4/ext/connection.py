@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import mmap
 import os
 import socket
 import threading
@@ -76,7 +77,8 @@ class Connection:
             fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
         fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
-        self._buffer = bytearray(_READ)
+        # Memory that costs nothing before it is used: of most workers no more than a page ever is.
+        self._buffer = mmap.mmap(-1, _READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._buffer)
         self._reader = FrameReader()
         self.buffered = False
@@ -96,10 +98,10 @@ class Connection:
         self.draining = False
         self.forked = False
         """Whether this is a process that a handler has forked: it has no part in the conversation."""
-        os.register_at_fork(after_in_child=self._leave)
+        _open.add(self)
 
-    def _leave(self) -> None:
-        # Two processes on one socket would both answer, and take each other's frames.
+    def leave(self) -> None:
+        """Have no part in the conversation: this is a fork, and two on one socket would both answer."""
         self.forked = True
         self._sending = threading.Lock()  # another thread may have held it
         self._reading = threading.Lock()
@@ -116,6 +118,7 @@ class Connection:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+        _open.discard(self)
 
     # --- sending ----------------------------------------------------------------------------------------------
 
@@ -280,3 +283,15 @@ class Connection:
                 frame = self.receive()
                 if frame is not None:
                     self.take(frame)
+
+
+_open: Final[set[Connection]] = set()
+"""Those of this process. One hook for all of them: a hook lasts as long as the process."""
+
+
+def _leave() -> None:
+    for connection in tuple(_open):
+        connection.leave()
+
+
+os.register_at_fork(after_in_child=_leave)

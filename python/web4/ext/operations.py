@@ -154,7 +154,6 @@ class Operation:
         Raises:
             DeclarationError: As `describe`.
         """
-        self.describe()
         self.bind = self._binder()
 
     def _binder(self) -> Callable[[Context, Any], Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import random
 import resource
 import select
 import signal
@@ -19,12 +18,21 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
-from web4.worker import descriptors, groups
-from web4.worker.request import CommandEntry, Entered, NotEntered, Protections, Report, WorkerRequest
+from web4.worker import descriptors, forking, groups, sandbox
+from web4.worker.request import (
+    CommandEntry,
+    Entered,
+    Limits,
+    NotEntered,
+    PythonEntry,
+    Report,
+    Sandbox,
+    WorkerRequest,
+)
 from web4.worker.sandbox import Unprotected, enter, libc
 
 if TYPE_CHECKING:
-    from web4.worker.request import PythonEntry
+    from web4.worker.request import Protections
 
 EXIT_NOT_STARTED: Final = 125
 """Exit status of a worker that never came to the extension; the report has the reason."""
@@ -73,6 +81,12 @@ def _enter(request: WorkerRequest) -> Protections:
     if not request.warden:  # which has joined them for both
         groups.join(request.groups)
     os.setsid()
+    _settle(request)
+    die_with_parent()
+    return enter(request)
+
+
+def _settle(request: WorkerRequest) -> None:
     for name in [*os.environ]:
         del os.environ[name]
     for name, value in request.environment.items():
@@ -82,8 +96,36 @@ def _enter(request: WorkerRequest) -> Protections:
     os.chdir(request.directory)
     tempfile.tempdir = None
     name_process(f"web4:{request.extension}")
-    die_with_parent()
-    return enter(request)
+
+
+def rehearse() -> None:
+    """In the template: do what changes nothing, until Python has seen it often enough.
+
+    Python rewrites code that it runs, and fills caches. What it has rewritten here is shared by all workers; what a
+    worker rewrites, it copies first.
+    """
+    request = WorkerRequest(
+        worker_id="",
+        extension="template",
+        entry=PythonEntry(module="", object=""),
+        directory="/",
+        tmp="/",
+        environment=dict(os.environ),
+        limits=Limits(memory=2**28, cpu_seconds=60, open_files=128, processes=1, file=2**28),
+        sandbox=Sandbox(),
+    )
+    message = _ENCODER.encode(request)
+    near, far = os.pipe()
+    try:
+        for _ in range(forking.ENOUGH):
+            request = msgspec.msgpack.decode(message, type=WorkerRequest)
+            _settle(request)
+            _is_gone(near)
+            sandbox.rehearse(request)
+    finally:
+        os.close(near)
+        os.close(far)
+    del os.environ["WEB4_WORKER_FD"]
 
 
 def _bound(processes: int) -> None:
@@ -101,10 +143,15 @@ def die_with_parent() -> None:
         NodeGone: It is not.
     """
     libc.set_parent_death_signal(signal.SIGKILL)
-    watch = select.poll()
-    watch.register(descriptors.REPORT, 0)
-    if watch.poll(0):  # the node holds the other end
+    if _is_gone(descriptors.REPORT):  # the node holds the other end
         raise NodeGone
+
+
+def _is_gone(descriptor: int) -> bool:
+    """Whether nobody holds the other end."""
+    watch = select.poll()
+    watch.register(descriptor, 0)
+    return bool(watch.poll(0))
 
 
 def name_process(name: str) -> None:
@@ -143,8 +190,8 @@ def _execute(entry: CommandEntry, request: WorkerRequest) -> None:
 def _serve(entry: PythonEntry, directory: str, serve: str) -> int:
     os.close(descriptors.REPORT)
     os.set_inheritable(descriptors.WORKER, False)  # what the extension starts has no business with the node
+    gc.freeze()  # what the start has made lasts: a collection would only touch it, and copy what it refers to
     gc.enable()
-    random.seed()
     module, _, name = serve.partition(":")
     try:
         getattr(importlib.import_module(module), name)(

@@ -81,7 +81,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
         path: The node's `sys.path`: an isolated interpreter has none of its own.
         control: Descriptor of the control socket.
         slots: Descriptor of the memory that both share.
-        preload: Modules to import before the first fork.
+        preload: Modules to import before the first fork; with `:function`, what to call there when all are in.
         serve: `module:function` of the SDK that runs a Python extension.
     """
 
@@ -103,6 +103,9 @@ def main(orders: str) -> NoReturn:
     os.close(told.slots)
     importlib.import_module("encodings.ascii")  # else each fork looks for it on its own
     failed = tuple(reason for module in told.preload if (reason := _import(module)))
+    if told.preload:  # one that is to last
+        starting.rehearse()
+        forking.rehearse()
     pid_namespace = _pid_namespace()
     gc.collect()
     gc.disable()
@@ -157,11 +160,14 @@ def _forget_the_host() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _import(module: str) -> str | None:
+def _import(preload: str) -> str | None:
+    module, _, function = preload.partition(":")
     try:
-        importlib.import_module(module)
+        found = importlib.import_module(module)
+        if function:
+            getattr(found, function)()
     except Exception as error:
-        return f"{module}: {type(error).__name__}: {error}"
+        return f"{preload}: {type(error).__name__}: {error}"
     return None
 
 
