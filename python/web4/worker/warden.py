@@ -71,7 +71,7 @@ def stand(
         for descriptor in (0, 1, 2, descriptors.WORKER, descriptors.REPORT):
             os.close(descriptor)
         _prefer()
-        _watch(worker, None if bounded else request.limits.processes)
+        _watch(worker, None if bounded or not request.forks else request.limits.processes)
         if not request.pid_namespace:  # else the end of this process is that of all others in it
             _end_all(worker)
     finally:
