@@ -100,6 +100,7 @@ def main(orders: str) -> NoReturn:
     starting.name_process("web4:template")
     control = socket.socket(fileno=told.control)
     memory = mmap.mmap(told.slots, SLOTS_BYTES)
+    memory.madvise(mmap.MADV_DONTFORK)  # a worker that could write it would choose what the node kills
     os.close(told.slots)
     importlib.import_module("encodings.ascii")  # else each fork looks for it on its own
     failed = tuple(reason for module in told.preload if (reason := _import(module)))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 VICTIMS = Path(__file__).parent / "victims"
 SERVE = "tests.extensions.processes.plain:serve"
 ROUNDS = int(os.environ.get("WEB4_ROUNDS", "1"))
-PATIENCE = 60
+PATIENCE = 60 + 2 * ROUNDS
 """Seconds after which a test has hung."""
 
 
