@@ -42,8 +42,7 @@ class Calling:
 
     __slots__ = (
         "_clock",
-        "_company",
-        "_dialogue",
+                "_dialogue",
         "_held",
         "_hurried",
         "_jobs",
@@ -54,6 +53,7 @@ class Calling:
         "began",
         "call",
         "cancelling",
+        "company",
         "conclusion",
         "conversation",
         "deadline",
@@ -95,7 +95,8 @@ class Calling:
         self._looked = False
         self._hurried = False
         self._jobs: list[Callable[[], Awaitable[None]]] = []
-        self._company: trio.Nursery | None = None
+        self.company: trio.Nursery | None = None
+        """Runs what is done beside the reading; None while there is none."""
 
     @property
     def clock(self) -> CallClock:
@@ -200,18 +201,20 @@ class Calling:
             self._ended(lost=True)
 
     async def _pump_in_company(self) -> None:
-        with trio.CancelScope() as self.scope:
-            async with trio.open_nursery() as self._company:
-                for job in self._jobs:
-                    self._company.start_soon(job)
-                await self._pump()
-                self._company.cancel_scope.cancel()
-        self.scope = None
+        try:
+            with trio.CancelScope() as self.scope:
+                async with trio.open_nursery() as self.company:
+                    for job in self._jobs:
+                        self.company.start_soon(job)
+                    await self._pump()
+                    self.company.cancel_scope.cancel()
+        finally:
+            self.scope = self.company = None
 
     def also(self, job: Callable[[], Awaitable[None]]) -> None:
         """Have something done beside the reading, as long as the call is open."""
-        if self._company is not None:
-            self._company.start_soon(job)
+        if self.company is not None:
+            self.company.start_soon(job)
         else:
             self._jobs.append(job)
 
@@ -245,7 +248,7 @@ class Calling:
             arrived = arriving.decode(body)
             if type(arrived) is not arriving.Emit:
                 self._take(arrived)
-            elif self._company is not None:
+            elif self.company is not None:
                 await self._emitted(arrived)
             else:  # its taker may wait, and must be woken when the call ends: that needs company
                 self._held = arrived
@@ -266,7 +269,7 @@ class Calling:
                 self._hurried = body is not None
             if body is not None:
                 return body
-            if self._jobs and self._company is None:
+            if self._jobs and self.company is None:
                 return None
             await wire.readable()
             if not self._interrupted:

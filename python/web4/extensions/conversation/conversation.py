@@ -126,6 +126,8 @@ class Conversation:
         try:
             ending = await calling.run()
         except BaseException:
+            # A mistake of ours may have come in between: even then the worker serves nobody else.
+            calling.conclusion.conclude(Ending("killed", "worker_lost", "the node failed", fatal=True))
             assert calling.conclusion.ending is not None
             await self._finish(calling, calling.conclusion.ending)
             raise
