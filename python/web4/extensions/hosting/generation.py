@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from web4.extensions.conversation.redacting import known_from
 from web4.extensions.conversation.terms import Terms
 from web4.extensions.errors import TreeError, WorkerStartError
 from web4.extensions.hosting.operations import Route, operations_of
@@ -84,14 +85,15 @@ class Generation:
         self.breaker = breaker
         self.metrics = metrics
         self._tree = extension.tree
+        self._spec = start_spec(extension, number, options)
         self._terms = Terms(
             manifest,
             generation=number,
             config=options.config.get(manifest.name),
             on_log=on_log,
             emit=emit,
+            secrets=(*options.secrets, known_from(self._spec.environment)),
         )
-        self._spec = start_spec(extension, number, options)
         self._pins = 0
         self.pool = self.new_pool()
 
