@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
 
 from tests.extensions.conversing import START, a_call, conversing
-from web4.extensions.conversation.call import UiQuestion, UiReply
+
+if TYPE_CHECKING:
+    from web4.extensions.conversation.call import UiQuestion, UiReply
 
 ASKS = """
 call = hear()

@@ -68,7 +68,13 @@ async def test_a_variable_that_is_passed_on_is_in_no_log_and_no_reason(tmp_path:
 
 
 def test_variables_whose_names_or_values_are_odd() -> None:
-    odd = {"A": "short", "É": "a long value", "A" * 100: "another value", "b c": "a third value", "E": "\udcff" * 8}
+    odd = {
+        "A": "short",
+        "É": "a long value",
+        "A" * 100: "another value",
+        "b c": "a third value",
+        "E": "\udcff" * 8,
+    }
     redaction = Redaction(known_from(odd))
     text = redaction("short, a long value, another value, a third value")
     assert text.startswith("short, [redacted:environment.")

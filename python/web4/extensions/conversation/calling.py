@@ -42,7 +42,7 @@ class Calling:
 
     __slots__ = (
         "_clock",
-                "_dialogue",
+        "_dialogue",
         "_held",
         "_hurried",
         "_jobs",
@@ -60,12 +60,15 @@ class Calling:
         "fault",
         "given_up",
         "heard",
+        "id",
         "scope",
     )
 
     def __init__(self, conversation: Conversation, call: Call) -> None:
         self.call = call
         self.conversation = conversation
+        self.id = conversation.unused(call.call_id)
+        """What its worker knows it by."""
         self.conclusion = Conclusion()
         self.began = trio.current_time()
         self.cancelling: str | None = None
@@ -183,7 +186,7 @@ class Calling:
     def _send(self) -> None:
         call = self.call
         frame = CallFrame(
-            id=call.call_id,
+            id=self.id,
             kind=call.kind,
             name=call.name,
             arguments=call.arguments,
@@ -281,12 +284,12 @@ class Calling:
         return None
 
     def _take(self, frame: arriving.Arriving) -> None:
-        if type(frame) is arriving.Result and frame.id == self.call.call_id:
+        if type(frame) is arriving.Result and frame.id == self.id:
             self._flush_progress()
             self.conclusion.conclude(of_result(frame, self.call, self.conversation.terms))
         elif not isinstance(frame, arriving.OfCall):
             self.conversation.take(frame)
-        elif frame.id != self.call.call_id:
+        elif frame.id != self.id:
             self.conversation.take_stray(frame)
         elif isinstance(frame, arriving.Error):
             self._flush_progress()
@@ -309,7 +312,7 @@ class Calling:
         if self.call.on_progress is None:
             return
         if self._progress is None:
-            self._progress = Progressing(self.call.on_progress)
+            self._progress = Progressing(self.call.on_progress, self.call.call_id)
         try:
             if self._progress.take(frame, now):
                 self.also(self._when_due)
@@ -337,7 +340,7 @@ class Calling:
                 self.failed(error)
 
     async def _emitted(self, frame: arriving.Emit) -> None:
-        if frame.id != self.call.call_id:
+        if frame.id != self.id:
             self.conversation.take_stray(frame)
             return
         self.heard = True

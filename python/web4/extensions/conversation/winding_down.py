@@ -32,7 +32,7 @@ async def wind_down(calling: Calling, reason: str) -> Ending:
         try:
             async with trio.open_nursery() as calling.company:
                 if call.cancellable:
-                    conversation.wire.send(Cancel(id=call.call_id, reason=reason))
+                    conversation.wire.send(Cancel(id=calling.id, reason=reason))
                 calling.company.start_soon(conversation.wire.flushed)
                 answer = await _answer(calling)
                 calling.company.cancel_scope.cancel()
@@ -64,7 +64,7 @@ async def _answer(calling: Calling) -> Answer:
         frame = arriving.decode(body)
         if not isinstance(frame, arriving.OfCall):
             conversation.take(frame)
-        elif frame.id != calling.call.call_id:
+        elif frame.id != calling.id:
             conversation.take_stray(frame)
         elif isinstance(frame, Answer):
             return frame
