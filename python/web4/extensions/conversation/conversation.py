@@ -110,13 +110,10 @@ class Conversation:
 
         Raises:
             RuntimeError: Another call is open.
-            ValueError: It was given this `call_id` before.
             Exception: What a callback of `call` raised; the worker is killed.
         """
         if self._calling is not None:
             raise RuntimeError("a worker has one call at a time")
-        if call.call_id in self._concluded:
-            raise ValueError("a worker is given a call_id once")
         calling = self._calling = Calling(self, call)
         self.alarm.set(calling.deadline)
         self.meter.begin()
@@ -126,6 +123,8 @@ class Conversation:
         try:
             ending = await calling.run()
         except BaseException:
+            # A mistake of ours may have come in between: even then the worker serves nobody else.
+            calling.conclusion.conclude(Ending("killed", "worker_lost", "the node failed", fatal=True))
             assert calling.conclusion.ending is not None
             await self._finish(calling, calling.conclusion.ending)
             raise
@@ -133,6 +132,14 @@ class Conversation:
         if calling.fault is not None:
             raise calling.fault
         return outcome
+
+    def unused(self, call_id: str) -> str:
+        """An id that no call of this worker has had: two calls of one id must not take each other's frames (EXT-3)."""
+        found, number = call_id, len(self._concluded)
+        while found in self._concluded:
+            found = f"{call_id}~{number}"
+            number += 1
+        return found
 
     def cancel(self, call_id: str, reason: str) -> bool:
         """Cancel an open call (EXT-19); its outcome will be `cancelled`. False if it is not open, or no more."""
@@ -294,7 +301,7 @@ class Conversation:
     # --- conclusions ------------------------------------------------------------------------------------------
 
     async def _finish(self, calling: Calling, ending: Ending) -> CallOutcome:
-        self._concluded.add(calling.call.call_id)
+        self._concluded.add(calling.id)
         exited: Exit | None = None
         stderr: str | None = None
         if ending.fatal:
