@@ -150,7 +150,7 @@ class Connection:
         try:
             if not self.buffered:
                 count = self._recv_into(self._buffer, 0, flags)
-                if count > HEADER and length_of(self._buffer) == count - HEADER:
+                if count > HEADER and length_of(self._view) == count - HEADER:
                     return decode_to_worker(self._view[HEADER:count])  # a frame and no more: no copy of it
                 self._feed(count)
             while (body := self._reader.next()) is None:
