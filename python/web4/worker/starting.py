@@ -88,7 +88,7 @@ def _enter(request: WorkerRequest) -> Protections:
         groups.join(request.groups)
     os.setsid()
     _go_first()
-    _settle(request)
+    _settle(request, request.environment | passed())
     die_with_parent()
     return enter(request)
 
@@ -108,10 +108,10 @@ def _go_first() -> None:
         os.close(descriptor)
 
 
-def _settle(request: WorkerRequest) -> None:
+def _settle(request: WorkerRequest, environment: dict[str, str]) -> None:
     for name in [*os.environ]:
         del os.environ[name]
-    for name, value in (request.environment | passed()).items():
+    for name, value in environment.items():
         os.environ[name] = value
     os.environ["WEB4_WORKER_FD"] = str(descriptors.WORKER)
     os.umask(0o077)
@@ -141,7 +141,7 @@ def rehearse() -> None:
     try:
         for _ in range(forking.ENOUGH):
             request = msgspec.msgpack.decode(message, type=WorkerRequest)
-            _settle(request)
+            _settle(request, request.environment)
             _is_gone(near)
             sandbox.rehearse(request)
     finally:
