@@ -175,7 +175,7 @@ class ExtensionHost:
             on_intent=on_intent,
         )
         generation = route.generation
-        permit = generation.breaker.admit(self._clock.wall_ms())
+        permit = generation.breaker.leave or generation.breaker.admit(self._clock.wall_ms())
         if not isinstance(permit, Permit):
             return await self._refuse(generation, call, permit.retry_after_ms)
         code: str | None = "extension_cancelled"

@@ -198,10 +198,13 @@ class Pool(Generic[Call]):
             await trio.lowlevel.checkpoint()
             return refusal
         expires = since + min(self._options.queue_ms, within_ms) / 1000
-        waiter = Waiter[Member[Call]](session=session, fresh=fresh, pinned=pinned, expires=expires)
+        waiter: Waiter[Member[Call]] = Waiter(session, fresh, pinned, expires)
         self._waiting.add(waiter)
-        self._wake_at(expires)
-        self._match()
+        if expires < self._wakes_at:
+            self._wake_at(expires)
+        staff = self._staff
+        if staff.busy < staff.workers or not staff.plenty:
+            self._match()
         return await waiter.wait(self._leave_queue)
 
     def _leave_queue(self, waiter: Waiter[Member[Call]]) -> None:
@@ -213,15 +216,22 @@ class Pool(Generic[Call]):
     def _give_back(self, member: Member[Call], code: str | None) -> None:
         """Its call has ended, however it did."""
         staff = self._staff
+        queue = self._waiting.queue
         if staff.release(member, longest=self._longest, code=code):
             over = self._over
             if over is not None:
                 staff.let_go(member, over)
+            elif queue and staff.shared and not queue[0].fresh:
+                # From hand to hand: whoever has waited longest gets what has just become free.
+                waiter = queue.popleft()
+                staff.occupy(member, waiter.session)
+                waiter.hand(member)
             else:
                 member.used_at = now = trio.current_time()
                 staff.free.append(member)
-                self._wake_at(now + self._idle)
-        if self._waiting.queue or not staff.plenty:
+                if now + self._idle < self._wakes_at:
+                    self._wake_at(now + self._idle)
+        if not staff.plenty or (queue and staff.busy < staff.workers):
             self._match()
 
     def _match(self) -> None:
