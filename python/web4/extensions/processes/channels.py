@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from web4.worker.request import Report
 
 _CREDENTIALS: Final = struct.Struct("3i")
+_SO_PASSRIGHTS: Final = 83
 _REPORT_LIMIT: Final = 16 * 1024
 
 
@@ -128,6 +130,8 @@ class Channels:
         self._theirs.append(theirs.detach())
         self._ends.append(ours)
         ours.setblocking(False)
+        with suppress(OSError):  # ENOPROTOOPT: Linux before 6.16 lets them come, to be closed unread
+            ours.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)  # it sends no descriptors for the node to close
         return ours
 
 

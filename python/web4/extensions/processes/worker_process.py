@@ -144,6 +144,8 @@ class WorkerProcess:
     def entered(self, pid: int, protections: Protections, start_ms: float) -> None:
         """Its sandbox is complete."""
         self.pid, self._protections, self.start_ms = pid, protections, start_ms
+        if self.exit is not None:  # already; and its number may be another's
+            return
         with suppress(OSError):
             self._statm = os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
 
