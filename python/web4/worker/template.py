@@ -103,6 +103,7 @@ def main(orders: str) -> NoReturn:
     starting.name_process("web4:template")
     control = socket.socket(fileno=told.control)
     memory = mmap.mmap(told.slots, SLOTS_BYTES)
+    memory.madvise(mmap.MADV_DONTFORK)  # a worker that could write it would choose what the node kills
     os.close(told.slots)
     importlib.import_module("encodings.ascii")  # else each fork looks for it on its own
     failed = tuple(reason for module in told.preload if (reason := _import(module)))
@@ -137,7 +138,7 @@ def _fork(
     if request.pid_namespace:
         flags |= libc.CLONE_NEWPID | (libc.CLONE_NEWUSER if pid_namespace == "user" else 0)
     identity = os.getuid(), os.getgid()
-    group = groups.make(request.groups, request.limits, extra=1)
+    group = groups.make(request.groups, request.limits, extra=1, alone=not request.warden)
     try:
         prepare(request)
         gc.freeze()  # a collection in the worker must not touch, and so copy, what it shares with its template

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
+
+from web4.worker.descendants import descendants
 
 if TYPE_CHECKING:
     from web4.extensions.conversation.conversation import Conversation
@@ -58,7 +61,7 @@ class Sampler:
     async def _look_at_directory(self, conversation: Conversation) -> None:
         call_id, limit = conversation.open_call, conversation.terms.tmp
         began = trio.current_time()
-        over = await trio.to_thread.run_sync(exceeds, conversation.process.tmp, limit)
+        over = await trio.to_thread.run_sync(exceeds, conversation.process.tmp, limit, conversation.process.pid)
         ended = trio.current_time()
         if conversation in self._watched:
             self._watched[conversation] = ended + (ended - began) * _SHARE
@@ -68,12 +71,19 @@ class Sampler:
             )
 
 
-def exceeds(directory: str, limit: int) -> bool:
+def exceeds(directory: str, limit: int, pid: int | None = None) -> bool:
     """Whether a directory tree holds more than `limit` bytes on its disk. Follows no link; ends as soon as it does.
 
     What cannot be looked into counts as too much: only its owner can have made it so.
+
+    Args:
+        directory: To look at.
+        limit: Bytes.
+        pid: Whose open files count too, once they have no name any more; with those of its descendants.
     """
-    total = 0
+    total = 0 if pid is None else _nameless(directory, pid)
+    if total > limit:
+        return True
     waiting = [directory]
     while waiting:
         try:
@@ -93,3 +103,18 @@ def exceeds(directory: str, limit: int) -> bool:
         except OSError:
             return True
     return False
+
+
+def _nameless(directory: str, pid: int) -> int:
+    """Bytes of files on the disk of `directory` that are deleted, and open in a process tree."""
+    found: dict[int, int] = {}
+    with suppress(OSError):
+        device = os.stat(directory).st_dev  # noqa: PTH116 - strings, as above
+        for one in (pid, *descendants(pid)):
+            with suppress(OSError):
+                for name in os.listdir(f"/proc/{one}/fd"):  # noqa: PTH208
+                    with suppress(OSError):
+                        file = os.stat(f"/proc/{one}/fd/{name}")  # noqa: PTH116
+                        if file.st_nlink == 0 and file.st_dev == device:
+                            found[file.st_ino] = file.st_blocks * 512
+    return sum(found.values())

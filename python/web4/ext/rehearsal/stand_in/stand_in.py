@@ -22,6 +22,7 @@ def add(ctx: Context, first: int, second: int = 0) -> dict[str, int]:
     """Add two numbers.
 
     Args:
+        ctx: Of the call.
         first: One.
         second: Another.
     """
