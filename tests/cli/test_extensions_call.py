@@ -70,6 +70,8 @@ def fail(how: str) -> None:
         raise Failure("too_late", "it is too late", retryable=True, side_effects=False)
     if how == "crash":
         os.abort()
+    if how == "denied":
+        os.fork()
     raise ValueError(how)
 
 @ext.command
@@ -182,6 +184,9 @@ def test_failures(own: Path, capfd: Capture) -> None:
     text = here(capfd, "ext", "call", "notes.fail", '{"how": "no \\u001b[2J reason"}').out
     assert "extension_error" in text
     assert "no \\x1b[2J reason" in text
+    assert "in fail: raise ValueError(how)" in text  # where it was raised
+    text = here(capfd, "ext", "call", "notes.fail", '{"how": "denied"}').out
+    assert "the sandbox may have refused it" in text
     # Two of them count against it, a third opens the quarantine (EXT-38).
     assert call(capfd, "notes.fail", '{"how": "crash"}').data["code"] == "extension_crashed"
     states = {one["name"]: one["state"] for one in here(capfd, "ext", "ls", "--json").data["extensions"]}

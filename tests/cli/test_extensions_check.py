@@ -80,6 +80,7 @@ def test_write(notes: Path, capfd: Capture) -> None:
     (notes / "notes.py").write_text(NOTES)
     found = findings(check(capfd, notes))
     assert set(found) == {"tools.greet", "tools.search", "commands.count", "hooks.tool_call"}
+    assert f"web4 ext check {notes} --write" in here(capfd, "ext", "check", notes).out
     before = (notes / "web4-extension.toml").read_text()
     done = check(capfd, notes, "--write")
     assert (findings(done), done.data["written"]) == ({}, True)
@@ -164,6 +165,11 @@ BAD_CODE = {
     "eats": ("x = bytearray(1 << 30)", "memory"),
     "reaches out": ("open('/etc/shadow').read()", "PermissionError"),
     "another process": ("import os, signal; os.kill(os.getppid(), signal.SIGKILL)", "PermissionError"),
+    "another name": (
+        "from web4.ext import Extension\nother = Extension('notes')",
+        "its extension is notes:other",
+    ),
+    "no form in JSON": (NOTES.replace("words: str", "words: object"), "its parameter words"),
     "nothing": ("ext = 1", "is no Extension"),
     "no description": (NOTES.replace('    """Count the notes."""\n', ""), "no description"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
 import trio
 
 from web4.actors.lane_actors import open_lane_actors
@@ -181,6 +182,13 @@ def _names(record: ExtensionRecord, kind: CallKind) -> tuple[str, ...]:
     return record.asks.tools if kind == "tool" else record.asks.commands
 
 
+def _alone(extension: EnabledExtension) -> EnabledExtension:
+    """The same without spares: after this call there is no other, and a worker that waits for one costs its start."""
+    manifest = extension.manifest
+    resources = msgspec.structs.replace(manifest.resources, spares=0)
+    return msgspec.structs.replace(extension, manifest=msgspec.structs.replace(manifest, resources=resources))
+
+
 @asynccontextmanager
 async def open_caller(
     around: Surroundings, watcher: Watcher, kind: CallKind, name: str, arguments: dict[str, Any]
@@ -209,7 +217,7 @@ async def open_caller(
         processes = await enter(open_processes())
         caller.host = await enter(
             open_extension_host(
-                (target.extension,),
+                (_alone(target.extension),),
                 processes,
                 registry=enabling,
                 options=HostOptions(worker_user=around.configuration.worker_user, hidden=around.paths.hidden),

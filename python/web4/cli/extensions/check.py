@@ -188,7 +188,8 @@ class _Check:
         lines += ["  " + visible(line) for line in self._trace]
         if findings:
             if self._differs:
-                lines += ["", visible(f"`web4 ext check {self._directory} --write` makes the manifest say what the code does")]
+                how = f"`web4 ext check {self._directory} --write` makes the manifest say what the code does"
+                lines += ["", visible(how)]
             many = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
             return Answer(data, [*lines, paint(many, "red")], exits.NO)
         assert manifest is not None

@@ -34,15 +34,15 @@ _HINTS: Final = {
     "extension_busy": "all its workers are taken: call it again, or raise `resources.workers`",
     "extension_memory_exceeded": "the limit is `resources.memory_mb` of its manifest, for all of the worker",
     "extension_cpu_exceeded": "the limit is `resources.cpu_seconds` of its manifest, for each call",
-    "extension_output_exceeded": "the limit is `resources.output_bytes` of its manifest: the result, and what it prints",
+    "extension_output_exceeded": "the limit is `resources.output_bytes` of its manifest: results and prints",
     "extension_disk_exceeded": "the limits are `resources.file_mb` and `resources.tmp_mb` of its manifest",
     "extension_invalid_result": "its `output_schema` and its code disagree: `web4 ext check DIR` says where",
     "extension_timeout": "the limit is `timeout_ms` of the tool, or `--timeout-ms`",
 }
 
 _DENIED: Final = (
-    "the sandbox may have refused it: one process, no network, its own directory to read and `ctx.tmp` to write, unless "
-    "the manifest asks for more; `web4 ext show {name}` says what it has"
+    "the sandbox may have refused it: one process, no network, its own directory to read and `ctx.tmp` to write, "
+    "unless the manifest asks for more; `web4 ext show {name}` says what it has"
 )
 
 
