@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import web4
-from web4.extensions.document import manifest_schema
+from web4.extensions.manifests.document import manifest_schema
 from web4.foundation.errors import Web4Error
 from web4.protocols.cip.schemas import json_schemas as cip_schemas
 

@@ -12,16 +12,16 @@ import trio
 
 from scripts.demo.survivors import branch_of, left_of, tree_below
 from web4.actors.lane_actors import open_lane_actors
-from web4.extensions.call_events import CallRequested
-from web4.extensions.calls_lane import CallsLane, ExtensionCalls
-from web4.extensions.calls_lane_asking import call_on_lane
-from web4.extensions.enabling import Enabling, EnablingRules
-from web4.extensions.grants import NodePaths
-from web4.extensions.host import open_extension_host
-from web4.extensions.kept_values import kept
-from web4.extensions.options import HostOptions
+from web4.extensions.calls.call_events import CallRequested
+from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
+from web4.extensions.calls.calls_lane_asking import call_on_lane
+from web4.extensions.calls.kept_values import kept
+from web4.extensions.enabling.enabling import Enabling, EnablingRules
+from web4.extensions.enabling.server_lane import SERVER_LANE
+from web4.extensions.hosting.host import open_extension_host
+from web4.extensions.hosting.options import HostOptions
+from web4.extensions.manifests.grants import NodePaths
 from web4.extensions.processes import open_processes
-from web4.extensions.server_lane import SERVER_LANE
 from web4.journal.lane import SERVER, Lane
 from web4.worker.frames import CallContext
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from scripts.demo.child import Setup
     from scripts.demo.survivors import Seen
     from web4.actors.lane_ref import LaneRef
-    from web4.extensions.call import ProgressUpdate
-    from web4.extensions.host import ExtensionHost
+    from web4.extensions.conversation.call import ProgressUpdate
+    from web4.extensions.hosting.host import ExtensionHost
     from web4.extensions.outcome import CallOutcome
     from web4.journal.journal import Journal
 

@@ -11,7 +11,7 @@ import trio
 
 from tests.cli.terminal import on_terminal
 from web4.cli.extensions.terminal import answer_extension, can_ask
-from web4.extensions.call import UiQuestion
+from web4.extensions.conversation.call import UiQuestion
 
 if TYPE_CHECKING:
     from web4.worker.frames import UiMethod
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCRIPT = """
 import sys, msgspec, trio
 from web4.cli.extensions.terminal import answer_extension, confirm
-from web4.extensions.call import UiQuestion
+from web4.extensions.conversation.call import UiQuestion
 request = msgspec.json.decode(sys.argv[1], type=UiQuestion)
 async def main():
     with trio.open_signal_receiver(2) as signals:

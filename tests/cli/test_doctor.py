@@ -42,6 +42,7 @@ KERNEL = KernelReport(
     cgroup_kill=True,
     memory_by="cgroup",
     processes_by="cgroup",
+    tree_kill_single="single_process",
     tree_kill_many="cgroup",
     user="1000",
 )

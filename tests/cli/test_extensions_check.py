@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.demo.survivors import Seen, left_of, tree_below
 from tests.cli.command import Done, here
 from tests.cli.extensions import change_manifest, scaffold
+from tests.cli.terminal import PATIENCE, on_terminal
 
 Capture = pytest.CaptureFixture[str]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "extensions" / "markdown_text"
@@ -166,6 +169,16 @@ BAD_CODE = {
 }
 
 
+@pytest.mark.parametrize(
+    "told", ["{'parts': {'tools': [1]}}", "{'parts': {'tools': [{}]}}", "{'parts': {'x': []}}", "7"]
+)
+def test_code_that_takes_the_worker_over(told: str, notes: Path, capfd: Capture) -> None:
+    """What comes out of the worker is held to its shape: nothing of it can make the command line fail."""
+    hostile = f"import web4.ext.operations as o\no.Operation.value = lambda *_: {told}\n"
+    (notes / "notes.py").write_text(hostile + NOTES)
+    assert "says of itself what cannot be" in findings(check(capfd, notes, "--write"))["code"]
+
+
 @pytest.mark.parametrize("name", BAD_CODE)
 def test_code_that_does_not_start(name: str, notes: Path, capfd: Capture) -> None:
     """EXT-1, EXT-4: whatever the code does as it is imported, it does in a worker, and it is a finding."""
@@ -175,9 +188,10 @@ def test_code_that_does_not_start(name: str, notes: Path, capfd: Capture) -> Non
     found = findings(done)
     assert told in found["code"], found
     assert "frozen importlib" not in "".join(done.data["traceback"])
-    text = here(capfd, "ext", "check", notes).out
-    assert "finding" in text
-    assert "\x1b[2J" not in text
+    if name == "raises":
+        text = here(capfd, "ext", "check", notes).out
+        assert "finding" in text
+        assert "\x1b[2J" not in text
 
 
 def test_code_that_hangs(notes: Path, capfd: Capture) -> None:
@@ -218,3 +232,26 @@ def test_no_extension(name: str, notes: Path, tmp_path: Path, capfd: Capture) ->
     found: Any = findings(check(capfd, MISTAKES[name]))
     assert "manifest" in found
     assert not list((tmp_path / "empty").iterdir())
+
+
+def test_interrupted(notes: Path, tmp_path: Path) -> None:
+    """UX-6, EXT-41: Ctrl-C while the code hangs ends it at once, and nothing of the worker is left."""
+    (notes / "notes.py").write_text("while True: pass\n")
+    with on_terminal("ext", "check", notes, cwd=tmp_path) as terminal:
+        tree: dict[Seen, Seen | None] = {}
+        deadline = time.monotonic() + PATIENCE
+        while sum("web4" in name_of(one) for one in tree) < 2:  # the template, and a worker
+            assert time.monotonic() < deadline
+            tree |= tree_below(terminal.process.pid)
+            time.sleep(0.01)
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "Traceback" not in terminal.shown
+        assert not left_of(set(tree))
+
+
+def name_of(one: Seen) -> str:
+    try:
+        return Path(f"/proc/{one.pid}/comm").read_text()
+    except OSError:
+        return ""

@@ -14,8 +14,8 @@ import pytest
 from tests.ext.workers import EXAMPLES, build, commands, source
 from web4.ext.conformance.__main__ import main, outcome
 from web4.ext.conformance.checks import Check, all_checks
-from web4.extensions.manifest import HOOK_POINTS, Hook, Part, Tool
-from web4.extensions.reading import read_manifest
+from web4.extensions.manifests.manifest import HOOK_POINTS, Hook, Part, Tool
+from web4.extensions.manifests.reading import read_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from tests.ext.workers import EXAMPLES, build, source
 from web4.ext.conformance.checks import HOOKS
 from web4.ext.hooks import QUESTIONS, SessionFork, TextInput, ToolCall
 from web4.ext.testing import Harness
-from web4.extensions.call import IntentReply, UiQuestion, UiReply
+from web4.extensions.conversation.call import IntentReply, UiQuestion, UiReply
 from web4.extensions.errors import CallError, ManifestError, WorkerStartError
 from web4.worker.frames import CallContext
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from web4.ext import hooks
-from web4.extensions.manifest import CLOSED_BY_DEFAULT, HOOK_POINTS
+from web4.extensions.manifests.manifest import CLOSED_BY_DEFAULT, HOOK_POINTS
 
 
 def test_ext_10_the_sdk_and_the_manifest_know_the_same_points() -> None:

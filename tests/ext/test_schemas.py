@@ -13,7 +13,7 @@ import pytest
 
 from web4.ext import Allow, Context, DeclarationError, Extension, Rewrite, ToolCall
 from web4.ext.schemas import schema_of, split_docstring
-from web4.extensions.manifest import Hook, Part, Tool
+from web4.extensions.manifests.manifest import Hook, Part, Tool
 
 
 class Colour(enum.Enum):

@@ -9,8 +9,8 @@ import trio
 
 from tests.actors.jobs import opened
 from web4.actors import ActorOptions, open_lane_actors
-from web4.extensions.call_events import CALL_EVENTS, CallConcluded, CallRequested, Kept
-from web4.extensions.calls_lane import CallsLane, ExtensionCalls
+from web4.extensions.calls.call_events import CALL_EVENTS, CallConcluded, CallRequested, Kept
+from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
 from web4.extensions.outcome import CallOutcome
 from web4.journal.lane import Lane
 from web4.worker.frames import CallContext

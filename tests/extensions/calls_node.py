@@ -18,10 +18,10 @@ import trio
 
 from tests.extensions.calling import Host, outcome, request
 from web4.actors import LaneActors, open_lane_actors
-from web4.extensions.call_events import CALL_EVENTS, CallRequested
-from web4.extensions.calls_lane import CallsLane, ExtensionCalls
-from web4.extensions.calls_lane_asking import call_on_lane
-from web4.extensions.kept_values import INLINE_BYTES, kept
+from web4.extensions.calls.call_events import CALL_EVENTS, CallRequested
+from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
+from web4.extensions.calls.calls_lane_asking import call_on_lane
+from web4.extensions.calls.kept_values import INLINE_BYTES, kept
 from web4.journal import EventRegistry, Journal, Lane, open_journal
 from web4.journal.backends.sqlite import open_sqlite
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
-from web4.extensions.call import Call
-from web4.extensions.conversation import Conversation, open_conversation
-from web4.extensions.manifest import Manifest, Resources, Timeouts, Tool
+from web4.extensions.conversation.call import Call
+from web4.extensions.conversation.conversation import Conversation, open_conversation
+from web4.extensions.conversation.sampling import Sampler
+from web4.extensions.conversation.terms import Terms
+from web4.extensions.manifests.manifest import Manifest, Resources, Timeouts, Tool
 from web4.extensions.processes import Exit, Usage, WorkerProcess
-from web4.extensions.sampling import Sampler
-from web4.extensions.terms import Terms
 from web4.worker.request import CommandEntry, Protections
 
 if TYPE_CHECKING:
@@ -34,13 +34,55 @@ LONG = 60.0
 """Seconds after which a test is stuck."""
 
 PROLOGUE = """
-import os, signal, socket, sys, time, msgspec
+import os, signal, socket, struct, sys, time
+
+def pack(v):  # msgpack by hand: an import would cost each of these processes more than all the rest
+    if v is None: return b"\\xc0"
+    if v is True: return b"\\xc3"
+    if v is False: return b"\\xc2"
+    if isinstance(v, int) and v < 0: return b"\\xd3" + struct.pack(">q", v)
+    if isinstance(v, int): return bytes([v]) if v < 128 else b"\\xcf" + struct.pack(">Q", v)
+    if isinstance(v, float): return b"\\xcb" + struct.pack(">d", v)
+    if isinstance(v, str):
+        v = v.encode()
+        return b"\\xdb" + struct.pack(">I", len(v)) + v
+    if isinstance(v, bytes): return b"\\xc6" + struct.pack(">I", len(v)) + v
+    if isinstance(v, dict):
+        return b"\\xdf" + struct.pack(">I", len(v)) + b"".join(pack(k) + pack(w) for k, w in v.items())
+    return b"\\xdd" + struct.pack(">I", len(v)) + b"".join(map(pack, v))
+
+def unpack(d):
+    at = 0
+    def take(n):
+        nonlocal at
+        at += n
+        return d[at - n : at]
+    def number(n, signed=False): return int.from_bytes(take(n), "big", signed=signed)
+    def many(n): return [one() for _ in range(n)]
+    def pairs(n): return {one(): one() for _ in range(n)}
+    def one():
+        h = number(1)
+        if h < 0x80: return h
+        if h < 0x90: return pairs(h & 15)
+        if h < 0xa0: return many(h & 15)
+        if h < 0xc0: return take(h & 31).decode()
+        if h > 0xdf: return h - 256
+        if h in (0xc0, 0xc2, 0xc3): return {0xc0: None, 0xc2: False, 0xc3: True}[h]
+        if h in (0xc4, 0xc5, 0xc6): return take(number(1 << h - 0xc4))
+        if h == 0xca: return struct.unpack(">f", take(4))[0]
+        if h == 0xcb: return struct.unpack(">d", take(8))[0]
+        if h < 0xd0: return number(1 << h - 0xcc)
+        if h < 0xd4: return number(1 << h - 0xd0, True)
+        if h in (0xd9, 0xda, 0xdb): return take(number(1 << h - 0xd9)).decode()
+        return (many if h < 0xde else pairs)(number(2 if h in (0xdc, 0xde) else 4))
+    return one()
+
 s = socket.socket(fileno=int(os.environ["WEB4_WORKER_FD"]))
 s.setblocking(True)
 held = bytearray()
 
 def raw(frame):
-    body = frame if isinstance(frame, bytes) else msgspec.msgpack.encode(frame)
+    body = frame if isinstance(frame, bytes) else pack(frame)
     return len(body).to_bytes(4, "big") + body
 
 def say(**frame):
@@ -56,7 +98,7 @@ def hear():
     end = 4 + int.from_bytes(held[:4], "big")
     body = bytes(held[4:end])
     del held[:end]
-    return msgspec.msgpack.decode(body)
+    return unpack(body)
 
 def ready(**other):
     say(**{"t": "ready", "protocol": 1, "sdk": "by hand", "tools": ["echo"], "commands": [], "hooks": []} | other)
@@ -136,7 +178,7 @@ class PlainProcess:
         assert self.exit is not None
         return self.exit
 
-    def usage(self) -> Usage:
+    def usage(self, earlier: Usage | None = None) -> Usage:
         if self.exit is not None:
             return Usage(None, None, None, None)
         try:

@@ -18,7 +18,7 @@ from web4.ext.hooks import (
     ToolResult,
     TurnPoint,
 )
-from web4.extensions.manifest import Hook, Manifest
+from web4.extensions.manifests.manifest import Hook, Manifest
 from web4.extensions.outcome import CallOutcome
 from web4.worker.request import PythonEntry
 

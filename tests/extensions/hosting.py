@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from web4.extensions.host import ExtensionHost, open_extension_host
-from web4.extensions.options import HostOptions
+from web4.extensions.hosting.host import ExtensionHost, open_extension_host
+from web4.extensions.hosting.options import HostOptions
+from web4.extensions.hosting.provisional import read_provisional
 from web4.extensions.processes import Processes, open_processes
-from web4.extensions.provisional import read_provisional
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

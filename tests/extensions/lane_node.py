@@ -18,14 +18,14 @@ import trio
 
 from tests.extensions.hosting import write_extension
 from web4.actors import LaneActors, open_lane_actors
-from web4.extensions.call_events import CALL_EVENTS
-from web4.extensions.calls_lane import CallsLane, ExtensionCalls
-from web4.extensions.calls_lane_asking import call_on_lane
-from web4.extensions.calls_lane_host import HostCalls, request_for
-from web4.extensions.host import ExtensionHost, open_extension_host
-from web4.extensions.kept_values import kept
+from web4.extensions.calls.call_events import CALL_EVENTS
+from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
+from web4.extensions.calls.calls_lane_asking import call_on_lane
+from web4.extensions.calls.calls_lane_host import HostCalls, request_for
+from web4.extensions.calls.kept_values import kept
+from web4.extensions.hosting.host import ExtensionHost, open_extension_host
+from web4.extensions.hosting.provisional import read_provisional
 from web4.extensions.processes import open_processes
-from web4.extensions.provisional import read_provisional
 from web4.journal import EventRegistry, Journal, Lane, open_journal
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.recovery import RECOVERY_EVENTS

@@ -14,7 +14,7 @@ from web4.extensions.outcome import CallOutcome
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from web4.extensions.waiting import Refusal
+    from web4.extensions.pool.waiting import Refusal
 
 
 class Job(NamedTuple):

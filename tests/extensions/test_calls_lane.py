@@ -12,16 +12,16 @@ import trio.testing
 from tests.actors.jobs import START, Said
 from tests.extensions.calling import LANE, Host, calling, concluded, forever, outcome, request
 from web4.actors.definition import Effect
-from web4.extensions.calls_lane import ExtensionCalls
-from web4.extensions.calls_lane_asking import call_on_lane
-from web4.extensions.calls_logic import RECENT, CallsLogic, ConcludeCall, CutCall, RequestCall
+from web4.extensions.calls.calls_lane import ExtensionCalls
+from web4.extensions.calls.calls_lane_asking import call_on_lane
+from web4.extensions.calls.calls_logic import RECENT, CallsLogic, ConcludeCall, CutCall, RequestCall
 from web4.extensions.errors import CallError
 from web4.extensions.outcome import CallOutcome
 from web4.journal.backends.memory import Fault, ScriptedFaults
 from web4.testing import check_lane_logic
 
 if TYPE_CHECKING:
-    from web4.extensions.call_events import CallRequested
+    from web4.extensions.calls.call_events import CallRequested
 
 
 async def test_a_call_is_durable_before_the_worker_sees_it() -> None:

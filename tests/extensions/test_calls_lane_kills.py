@@ -23,9 +23,9 @@ from tests.actors.jobs import START
 from tests.extensions.calling import LANE, Host, calling, concluded, forever, outcome, request
 from tests.extensions.calls_node import LANES
 from web4.actors import open_lane_actors
-from web4.extensions.call_events import CALL_EVENTS, CallConcluded, CallRequested
-from web4.extensions.calls_lane import CallsLane, ExtensionCalls
-from web4.extensions.calls_logic import RequestCall
+from web4.extensions.calls.call_events import CALL_EVENTS, CallConcluded, CallRequested
+from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
+from web4.extensions.calls.calls_logic import RequestCall
 from web4.journal import EventRegistry, open_journal
 from web4.journal.backends.memory import MemoryStore
 from web4.journal.backends.sqlite import open_sqlite

@@ -16,9 +16,9 @@ import trio
 import trio.testing
 
 from tests.extensions.calling import LANE, Host, calling, concluded, outcome, request
-from web4.extensions.call_events import CallRequested
-from web4.extensions.calls_lane_asking import call_on_lane
-from web4.extensions.calls_logic import CutCall
+from web4.extensions.calls.call_events import CallRequested
+from web4.extensions.calls.calls_lane_asking import call_on_lane
+from web4.extensions.calls.calls_logic import CutCall
 from web4.foundation.errors import Web4Error
 from web4.journal.backends.memory import MemoryStore, RandomFaults
 

@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from tests.extensions.lane_node import LANE, opened_node, prepare
-from web4.extensions.call_events import CallConcluded, CallRequested
+from web4.extensions.calls.call_events import CallConcluded, CallRequested
 
 KILLS = int(os.environ.get("WEB4_KILLS", "2"))
 SEED = int(os.environ.get("WEB4_SEED", "6"))

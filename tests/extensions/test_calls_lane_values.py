@@ -10,10 +10,10 @@ import trio
 
 from tests.extensions.calling import LANE, Host, calling, concluded, outcome, request
 from web4.actors import open_lane_actors
-from web4.extensions.call_events import CALL_EVENTS, CallRequested
-from web4.extensions.calls_lane import CallsLane, ExtensionCalls
-from web4.extensions.calls_lane_asking import call_on_lane
-from web4.extensions.kept_values import INLINE_BYTES, UnkeptError, kept, restored
+from web4.extensions.calls.call_events import CALL_EVENTS, CallRequested
+from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
+from web4.extensions.calls.calls_lane_asking import call_on_lane
+from web4.extensions.calls.kept_values import INLINE_BYTES, UnkeptError, kept, restored
 from web4.journal.backends.memory import MemoryStore, ScriptedFaults, open_memory
 from web4.journal.event_types import EventRegistry
 from web4.journal.limits import JournalLimits

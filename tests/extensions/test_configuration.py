@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.extensions.making import SEARCH, document, make_extension
-from web4.extensions.ceilings import Ceilings, check_ceilings
-from web4.extensions.configuration import ExtensionsConfiguration, read_configuration
 from web4.extensions.errors import ExtensionsConfigurationError, ManifestError
-from web4.extensions.grants import NodePaths, check_grants
-from web4.extensions.manifest import Resources, Timeouts
-from web4.extensions.reading import manifest_of, read_manifest
+from web4.extensions.manifests.ceilings import Ceilings, check_ceilings
+from web4.extensions.manifests.configuration import ExtensionsConfiguration, read_configuration
+from web4.extensions.manifests.grants import NodePaths, check_grants
+from web4.extensions.manifests.manifest import Resources, Timeouts
+from web4.extensions.manifests.reading import manifest_of, read_manifest
 
 ROUNDS = int(os.environ.get("WEB4_ROUNDS", "100"))
 

@@ -14,11 +14,11 @@ import pytest
 import trio
 
 from tests.extensions.conversing import LONG, START, a_call, conversing, manifest
-from web4.extensions.terms import Terms
+from web4.extensions.conversation.terms import Terms
 
 if TYPE_CHECKING:
-    from web4.extensions.call import LogLine, ProgressUpdate
-    from web4.extensions.conversation import Conversation
+    from web4.extensions.conversation.call import LogLine, ProgressUpdate
+    from web4.extensions.conversation.conversation import Conversation
 
 ROUNDS = int(os.environ.get("WEB4_ROUNDS", "60"))
 SEED = int(os.environ.get("WEB4_SEED", "0")) or random.SystemRandom().getrandbits(32)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.extensions.making import make_extension
 from web4 import _core
-from web4.extensions.digest import (
+from web4.extensions.errors import ManifestError, TreeError
+from web4.extensions.places.digest import (
     TreeDigest,
     TreeLimits,
     decode_files,
@@ -21,8 +22,7 @@ from web4.extensions.digest import (
     tree_digest,
     unchanged,
 )
-from web4.extensions.errors import ManifestError, TreeError
-from web4.extensions.pinning import read_pinned
+from web4.extensions.places.pinning import read_pinned
 
 ROUNDS = int(os.environ.get("WEB4_ROUNDS", "60"))
 
@@ -246,7 +246,7 @@ def test_unchanged_notices(tmp_path: Path, act: str) -> None:
 
 def test_manifest_and_digest_are_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """EXT-7: a manifest exchanged between the two readings would be shown, and another one pinned."""
-    from web4.extensions import pinning
+    from web4.extensions.places import pinning
 
     make_extension(tmp_path)
     assert read_pinned(tmp_path).manifest.name == "acme.notes"

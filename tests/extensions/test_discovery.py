@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.extensions.making import make_extension
-from web4.extensions import discovery, installed
-from web4.extensions.discovery import Found, Places, discover, find
 from web4.extensions.errors import EnablingError, ManifestError
-from web4.extensions.pinning import read_pinned
+from web4.extensions.places import discovery, installed
+from web4.extensions.places.discovery import Found, Places, discover, find
+from web4.extensions.places.pinning import read_pinned
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,11 +9,9 @@ import msgspec
 import pytest
 
 from tests.extensions.making import SEARCH, make_extension
-from web4.extensions.asking import Asks, shown
-from web4.extensions.ceilings import Ceilings
-from web4.extensions.digest import unchanged
-from web4.extensions.enabling import Enabling, EnablingRules, Proposal, open_enabling
-from web4.extensions.enabling_events import (
+from web4.extensions.enabling.asking import Asks, shown
+from web4.extensions.enabling.enabling import Enabling, EnablingRules, Proposal, open_enabling
+from web4.extensions.enabling.enabling_events import (
     MAX_NAMED,
     ExtensionChanged,
     ExtensionDisabled,
@@ -22,10 +20,12 @@ from web4.extensions.enabling_events import (
     ExtensionReloaded,
     ExtensionRestored,
 )
+from web4.extensions.enabling.server_lane import extensions_state
 from web4.extensions.errors import EnablingError, ManifestError, TreeError
-from web4.extensions.grants import NodePaths
+from web4.extensions.manifests.ceilings import Ceilings
+from web4.extensions.manifests.grants import NodePaths
+from web4.extensions.places.digest import unchanged
 from web4.extensions.quarantine import Breaker, Permit
-from web4.extensions.server_lane import extensions_state
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
 from web4.journal.lane import SERVER
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from web4.extensions.standing import EnabledExtension, Standing
+    from web4.extensions.enabling.standing import EnabledExtension, Standing
     from web4.journal.journal import Journal
 
 

@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from web4.extensions import enabling_logic
-from web4.extensions.asking import Asks
-from web4.extensions.enabling_events import EXTENSION_EVENTS
-from web4.extensions.enabling_logic import (
+from web4.extensions.enabling import enabling_logic
+from web4.extensions.enabling.asking import Asks
+from web4.extensions.enabling.enabling_events import EXTENSION_EVENTS
+from web4.extensions.enabling.enabling_logic import (
     Disable,
     Enable,
     ExtensionCommand,
@@ -23,8 +23,8 @@ from web4.extensions.enabling_logic import (
     NoteChanged,
     NoteReloaded,
 )
+from web4.extensions.enabling.server_lane import SERVER_LANE
 from web4.extensions.quarantine import BreakerState
-from web4.extensions.server_lane import SERVER_LANE
 from web4.foundation.logic import replay
 from web4.journal.event_types import EventRegistry
 from web4.testing import check_lane_logic

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.extensions.hook_workers import ALLOW, CALL, QUESTION, Workers, at, extension
 from web4.ext.hooks import ANSWERS, LOOP_POINTS, QUESTIONS, LoopStep, TextInput, ToolCall, ToolResult
-from web4.extensions.hook_answers import MAX_REASON
-from web4.extensions.hooks import HookChain
-from web4.extensions.manifest import HOOK_POINTS
+from web4.extensions.hooks.hook_answers import MAX_REASON
+from web4.extensions.hooks.hooks import HookChain
+from web4.extensions.manifests.manifest import HOOK_POINTS
 from web4.worker.frames import CallContext
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tests.extensions.hook_workers import ALLOW, CALL, QUESTION, Workers, at, extension
 from web4.ext.hooks import LOOP_POINTS, ToolResult
 from web4.extensions.errors import CallError
-from web4.extensions.hook_answers import is_json
-from web4.extensions.hooks import HookChain
-from web4.extensions.manifest import CLOSED_BY_DEFAULT, FailMode
+from web4.extensions.hooks.hook_answers import is_json
+from web4.extensions.hooks.hooks import HookChain
+from web4.extensions.manifests.manifest import CLOSED_BY_DEFAULT, FailMode
 from web4.extensions.outcome import CODES
 from web4.foundation.digest import canonical
 

@@ -12,8 +12,8 @@ from web4.ext.hooks import TextInput, ToolCall
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from web4.extensions.hook_answers import HookVerdict
-    from web4.extensions.host import ExtensionHost
+    from web4.extensions.hooks.hook_answers import HookVerdict
+    from web4.extensions.hosting.host import ExtensionHost
 
 GUARD = """
 import time

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.extensions.hosting import busy, hosted, running, until, write_extension
 from tests.extensions.processes.arrange import settled
 from web4.extensions.errors import CallError, EnablingError, ManifestError
-from web4.extensions.options import HostOptions
+from web4.extensions.hosting.options import HostOptions
 from web4.extensions.processes import open_processes
 from web4.testing import ManualClock
 from web4.worker.frames import CallContext
@@ -19,8 +20,8 @@ from web4.worker.frames import CallContext
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from web4.extensions.call import ProgressUpdate
-    from web4.extensions.host import ExtensionHost
+    from web4.extensions.conversation.call import ProgressUpdate
+    from web4.extensions.hosting.host import ExtensionHost
     from web4.extensions.outcome import CallOutcome
 
 HANGING = ["sleep", "spin", "stubborn", "block"]
@@ -253,7 +254,7 @@ async def test_a_lost_call_is_made_again_only_if_that_is_harmless(tmp_path: Path
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(call)
                 await busy(host)
-                members = host._seats["acme.bench"].current.pool._staff.members
+                members = host._seats.seat("acme.bench").current.pool._staff.members
                 next(one for one in members if one.busy).worker.kill("memory")
             assert outcomes[0].code == (None if tries == 2 else "worker_lost")
             assert host.metrics.of("acme.bench").retries - before == tries - 1
@@ -427,11 +428,30 @@ async def test_a_mistake_of_ours_in_one_pool_costs_the_host_nothing(tmp_path: Pa
         def mistake(*_: Any) -> None:
             raise ZeroDivisionError
 
-        pool = host._seats["acme.bench"].current.pool
+        pool = host._seats.seat("acme.bench").current.pool
         pool._match = mistake  # type: ignore[method-assign]
         pool._wake_at(0)
-        await until(lambda: host._seats["acme.bench"].current.pool is not pool)
+        await until(lambda: host._seats.seat("acme.bench").current.pool is not pool)
         assert (await host.call("tool", "acme.other.echo", {"value": "x"})).code is None
         assert (await host.call("tool", "acme.bench.echo", {"value": "x"})).code is None
     told = [fields for kind, fields in events if kind == "extension_pool_failed"]
     assert [(one["extension"], one["error"]) for one in told] == [("acme.bench", "ExceptionGroup")]
+
+
+async def test_a_host_closes_though_a_pool_has_just_failed_or_a_start_is_failing(tmp_path: Path) -> None:
+    options = HostOptions(close_ms=10**9)  # were it to hang, the test would
+    for number in range(4):
+        directory = write_extension(tmp_path / f"ext{number}")
+        async with running(directory, runtime=tmp_path / "run", options=options) as host:
+            assert (await echo(host)).code is None
+            if number % 2:
+                (directory / "more.py").write_text("")  # the spare that is starting must not
+                continue
+
+            def mistake(*_: Any) -> None:
+                raise ZeroDivisionError
+
+            pool = host._seats.seat("acme.bench").current.pool
+            pool._match = mistake  # type: ignore[method-assign]
+            pool._wake_at(0)
+            await trio.testing.wait_all_tasks_blocked()

@@ -9,19 +9,19 @@ import pytest
 import trio
 
 from tests.extensions.hosting import LONG, until, write_extension
-from web4.extensions.enabling import Enabling, EnablingRules, open_enabling
-from web4.extensions.enabling_events import (
+from web4.extensions.enabling.enabling import Enabling, EnablingRules, open_enabling
+from web4.extensions.enabling.enabling_events import (
     ExtensionChanged,
     ExtensionQuarantined,
     ExtensionReloaded,
     ExtensionRestored,
 )
+from web4.extensions.enabling.server_lane import extensions_state
 from web4.extensions.errors import EnablingError
-from web4.extensions.grants import NodePaths
-from web4.extensions.host import ExtensionHost, open_extension_host
-from web4.extensions.options import HostOptions
+from web4.extensions.hosting.host import ExtensionHost, open_extension_host
+from web4.extensions.hosting.options import HostOptions
+from web4.extensions.manifests.grants import NodePaths
 from web4.extensions.processes import open_processes
-from web4.extensions.server_lane import extensions_state
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
 from web4.journal.lane import SERVER

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.extensions.making import SEARCH, document, make_extension
-from web4.extensions.document import manifest_schema
 from web4.extensions.errors import ManifestError
-from web4.extensions.manifest import HOOK_POINTS, Manifest
-from web4.extensions.manifest_file import MAX_BYTES, parse_document
-from web4.extensions.reading import manifest_of, read_manifest
+from web4.extensions.manifests.document import manifest_schema
+from web4.extensions.manifests.manifest import HOOK_POINTS, Manifest
+from web4.extensions.manifests.manifest_file import MAX_BYTES, parse_document
+from web4.extensions.manifests.reading import manifest_of, read_manifest
 from web4.worker.request import CommandEntry, PythonEntry
 
 ROUNDS = int(os.environ.get("WEB4_ROUNDS", "150"))

@@ -14,8 +14,8 @@ import trio
 import trio.testing
 
 from tests.extensions.pretending import Job, Workshop, refused
-from web4.extensions.memory import MemoryCeiling
-from web4.extensions.pool import Moved, Pool, PoolOptions
+from web4.extensions.pool.memory import MemoryCeiling
+from web4.extensions.pool.pool import Moved, Pool, PoolOptions
 
 if TYPE_CHECKING:
     from web4.extensions.outcome import CallOutcome
@@ -71,9 +71,11 @@ class Run:
         job = self.job(number)
         patience = 0.05 * rng.random() if not self.calm and rng.random() < 0.1 else 1e6
         with trio.move_on_after(patience) as scope:
-            answer: CallOutcome | Moved = Moved(again=rng.random() < 0.5, fresh=False)
+            answer: CallOutcome | Moved = Moved(rng.random() < 0.5, fresh=False, waited=0.0, call=job)
             while isinstance(answer, Moved):
-                answer = await self.pools[-1].call(job, session=job.session, **answer._asdict())
+                answer = await self.pools[-1].call(
+                    job, session=job.session, again=answer.again, fresh=answer.fresh, before=answer.waited
+                )
             self.outcomes[number] = answer
         if scope.cancelled_caught:
             self.cancelled.add(number)

@@ -10,12 +10,12 @@ import trio
 
 from tests.extensions.hosting import write_extension
 from web4.ext.hooks import TextInput, ToolCall
-from web4.extensions.enabling import EnablingRules, open_enabling
-from web4.extensions.grants import NodePaths
-from web4.extensions.host import open_extension_host
+from web4.extensions.enabling.enabling import EnablingRules, open_enabling
+from web4.extensions.enabling.server_lane import extensions_state
+from web4.extensions.hosting.host import open_extension_host
+from web4.extensions.manifests.grants import NodePaths
 from web4.extensions.processes import open_processes
 from web4.extensions.quarantine import FIRST_MS
-from web4.extensions.server_lane import extensions_state
 from web4.foundation.clock import SystemClock
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from web4.extensions.hook_answers import HookVerdict
-    from web4.extensions.host import ExtensionHost
+    from web4.extensions.hooks.hook_answers import HookVerdict
+    from web4.extensions.hosting.host import ExtensionHost
     from web4.extensions.outcome import CallOutcome
 
 NAME = "acme.fragile"

@@ -9,15 +9,15 @@ import trio
 
 from tests.extensions.hosting import busy, code, running, until, write_extension
 from web4.extensions.errors import EnablingError, ExtensionError, ManifestError, WorkerStartError
-from web4.extensions.options import HostOptions
-from web4.extensions.provisional import Provisional, read_provisional
+from web4.extensions.hosting.options import HostOptions
+from web4.extensions.hosting.provisional import Provisional, read_provisional
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from web4.extensions.host import ExtensionHost
+    from web4.extensions.enabling.standing import EnabledExtension
+    from web4.extensions.hosting.host import ExtensionHost
     from web4.extensions.outcome import CallOutcome
-    from web4.extensions.standing import EnabledExtension
 
 NAME = "acme.bench"
 

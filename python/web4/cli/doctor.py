@@ -14,7 +14,7 @@ from web4.cli.options import COMMON, Common
 from web4.cli.output import Output
 from web4.cli.running import Answer, perform
 from web4.cli.text import facts, paint, table, visible
-from web4.extensions.manifest import Resources
+from web4.extensions.manifests.manifest import Resources
 from web4.extensions.processes import KernelReport, open_processes
 from web4.worker.request import Level, Protections, Sandbox
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 import trio
 
-from web4.extensions.call import IntentReply, UiReply
-from web4.extensions.host import open_extension_host
-from web4.extensions.options import HostOptions
+from web4.extensions.conversation.call import IntentReply, UiReply
+from web4.extensions.hosting.host import open_extension_host
+from web4.extensions.hosting.options import HostOptions
+from web4.extensions.hosting.provisional import read_provisional
 from web4.extensions.processes import open_processes
-from web4.extensions.provisional import read_provisional
 from web4.worker.frames import CallContext
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from web4.extensions.call import LogLine, ProgressUpdate, UiQuestion
-    from web4.extensions.hook_answers import HookVerdict
-    from web4.extensions.host import ExtensionHost
+    from web4.extensions.conversation.call import LogLine, ProgressUpdate, UiQuestion
+    from web4.extensions.hooks.hook_answers import HookVerdict
+    from web4.extensions.hosting.host import ExtensionHost
     from web4.extensions.outcome import CallOutcome
     from web4.worker.frames import CallKind
 

@@ -4,7 +4,17 @@
 `open_processes`. A call ends in a `CallOutcome`, whatever the extension did (EXT-4).
 """
 
-from web4.extensions.call import Ask, IntentReply, LogLine, OnLog, OnProgress, ProgressUpdate, UiQuestion, UiReply
+from web4.extensions.conversation.call import (
+    Ask,
+    IntentReply,
+    LogLine,
+    OnLog,
+    OnProgress,
+    ProgressUpdate,
+    UiQuestion,
+    UiReply,
+)
+from web4.extensions.enabling.standing import EnabledExtension
 from web4.extensions.errors import (
     CallError,
     EnablingError,
@@ -14,15 +24,15 @@ from web4.extensions.errors import (
     TreeError,
     WorkerStartError,
 )
-from web4.extensions.host import ExtensionHealth, ExtensionHost, HostHealth, View, open_extension_host
-from web4.extensions.manifest import Manifest
-from web4.extensions.operations import Operation
-from web4.extensions.options import HostOptions
+from web4.extensions.hosting.host import ExtensionHost, View, open_extension_host
+from web4.extensions.hosting.host_health import ExtensionHealth, HostHealth
+from web4.extensions.hosting.operations import Operation
+from web4.extensions.hosting.options import HostOptions
+from web4.extensions.hosting.provisional import Provisional, read_provisional
+from web4.extensions.manifests.manifest import Manifest
 from web4.extensions.outcome import CODES, CallOutcome
-from web4.extensions.pool import PoolHealth
+from web4.extensions.pool.pool_health import PoolHealth
 from web4.extensions.processes import Processes, open_processes
-from web4.extensions.provisional import Provisional, read_provisional
-from web4.extensions.standing import EnabledExtension
 from web4.worker.frames import CallContext
 
 __all__ = [

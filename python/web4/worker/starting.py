@@ -12,6 +12,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import sys
 import tempfile
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -38,8 +39,11 @@ EXIT_NOT_STARTED: Final = 125
 """Exit status of a worker that never came to the extension; the report has the reason."""
 OOM_SCORE: Final = 500
 """Added, in thousandths of the memory there is, to what a worker holds when the kernel looks for whom to end."""
+MAX_ENVIRONMENT: Final = 128 * 1024
+"""Bytes of the variables that a manifest lets through, as MessagePack."""
 _REASON_LIMIT: Final = 2_000
 _ENCODER: Final = msgspec.msgpack.Encoder()
+_ENVIRONMENT: Final = msgspec.msgpack.Decoder(dict[str, str])
 
 
 class NodeGone(Exception):  # noqa: N818 - nobody is left to whom it would be an error
@@ -60,7 +64,7 @@ def start(request: WorkerRequest, sources: tuple[int, ...], serve: str, *, alone
         descriptors.arrange(sources)
         try:
             protections = _enter(request)
-            if alone:
+            if alone and protections.processes != "seccomp":
                 _bound(request.limits.processes + 1)
         except Unprotected as error:
             say(NotEntered(code="extension_unprotected", reason=str(error)[:_REASON_LIMIT]))
@@ -84,7 +88,7 @@ def _enter(request: WorkerRequest) -> Protections:
         groups.join(request.groups)
     os.setsid()
     _go_first()
-    _settle(request)
+    _settle(request, request.environment | passed())
     die_with_parent()
     return enter(request)
 
@@ -104,10 +108,10 @@ def _go_first() -> None:
         os.close(descriptor)
 
 
-def _settle(request: WorkerRequest) -> None:
+def _settle(request: WorkerRequest, environment: dict[str, str]) -> None:
     for name in [*os.environ]:
         del os.environ[name]
-    for name, value in request.environment.items():
+    for name, value in environment.items():
         os.environ[name] = value
     os.environ["WEB4_WORKER_FD"] = str(descriptors.WORKER)
     os.umask(0o077)
@@ -137,7 +141,7 @@ def rehearse() -> None:
     try:
         for _ in range(forking.ENOUGH):
             request = msgspec.msgpack.decode(message, type=WorkerRequest)
-            _settle(request)
+            _settle(request, request.environment)
             _is_gone(near)
             sandbox.rehearse(request)
     finally:
@@ -152,6 +156,15 @@ def _bound(processes: int) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
     except (OSError, ValueError):
         return
+
+
+def passed() -> dict[str, str]:
+    """The variables that the manifest lets through: sent before the fork, read by nobody but the worker (EXT-36)."""
+    with socket.socket(fileno=os.dup(descriptors.REPORT)) as report:
+        try:
+            return _ENVIRONMENT.decode(report.recv(MAX_ENVIRONMENT, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return {}
 
 
 def die_with_parent() -> None:

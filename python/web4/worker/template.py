@@ -19,7 +19,7 @@ import msgspec
 
 from web4.worker import forking, groups, starting, warden
 from web4.worker.request import WorkerRequest
-from web4.worker.sandbox import libc, prepare
+from web4.worker.sandbox import libc, places, prepare
 
 MAX_MESSAGE: Final = 128 * 1024
 """Bytes of one request, all of its environment included."""
@@ -79,7 +79,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     """What the node tells the template as it executes it, as JSON in argv.
 
     Args:
-        path: The node's `sys.path`: an isolated interpreter has none of its own.
+        path: What workers import from: an isolated interpreter has no path of its own.
+        program: What the node alone imports from. Nobody writes there.
         control: Descriptor of the control socket.
         slots: Descriptor of the memory that both share.
         preload: Modules to import before the first fork; with `:function`, what to call there when all are in.
@@ -87,6 +88,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     path: list[str]
+    program: list[str]
     control: int
     slots: int
     preload: list[str]
@@ -96,11 +98,13 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 def main(orders: str) -> NoReturn:
     """Be a template until the node goes."""
     told = msgspec.json.decode(orders, type=Orders)
+    places.tell_program(told.program)
     _forget_the_host()
     libc.set_parent_death_signal(signal.SIGKILL)
     starting.name_process("web4:template")
     control = socket.socket(fileno=told.control)
     memory = mmap.mmap(told.slots, SLOTS_BYTES)
+    memory.madvise(mmap.MADV_DONTFORK)  # a worker that could write it would choose what the node kills
     os.close(told.slots)
     importlib.import_module("encodings.ascii")  # else each fork looks for it on its own
     preload = (*told.preload, *_REHEARSALS) if told.preload else ()  # without, it is to fork but once

@@ -17,21 +17,21 @@ import trio
 from scripts.bench.meter import percentiles, resident
 from scripts.bench.workers_loads import bench_workers
 from scripts.bench.workers_task import PAUSE, TIMEOUT, Task, latencies, private_kib
-from web4.extensions.conversation import open_conversation
-from web4.extensions.generation import start_spec
-from web4.extensions.host import open_extension_host
-from web4.extensions.options import HostOptions
+from web4.extensions.conversation.conversation import open_conversation
+from web4.extensions.conversation.terms import Terms
+from web4.extensions.hosting.generation import start_spec
+from web4.extensions.hosting.host import open_extension_host
+from web4.extensions.hosting.options import HostOptions
+from web4.extensions.hosting.provisional import read_provisional
 from web4.extensions.processes import open_processes
-from web4.extensions.provisional import read_provisional
-from web4.extensions.terms import Terms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from scripts.bench.figures import Measurement
-    from web4.extensions.host import ExtensionHost
+    from web4.extensions.enabling.standing import EnabledExtension
+    from web4.extensions.hosting.host import ExtensionHost
     from web4.extensions.processes import Processes
-    from web4.extensions.standing import EnabledExtension
 
 _now = time.perf_counter_ns
 _TEXT = "x" * 1024

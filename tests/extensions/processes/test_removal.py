@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -103,8 +104,18 @@ def test_stopping_in_the_middle_gives_descriptors_back(tmp_path: Path) -> None:
     removed(place)
 
 
-async def test_a_large_directory_does_not_hold_the_node_up(tmp_path: Path) -> None:
+async def test_a_large_directory_does_not_hold_the_node_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is removed off the Trio thread, and the end of the worker does not wait for it."""
+    asked_by: set[threading.Thread] = set()
+    step = Removal.step
+
+    def watched(removal: Removal, entries: int) -> bool:
+        asked_by.add(threading.current_thread())
+        return step(removal, entries)
+
+    monkeypatch.setattr(Removal, "step", watched)
     async with opened(tmp_path) as processes:
         worker = await processes.start(spec("litter", level="none", environment={"MANY": "1000"}))
         await underway(worker)
@@ -114,3 +125,5 @@ async def test_a_large_directory_does_not_hold_the_node_up(tmp_path: Path) -> No
         other.close()
         await settled(processes)
         assert not os.path.exists(worker.tmp)
+        assert asked_by
+        assert threading.current_thread() not in asked_by

@@ -135,7 +135,7 @@ async def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
 async def test_an_environment_that_is_too_large(tmp_path: Path) -> None:
     async with opened(tmp_path) as processes:
         before = descriptors()
-        with pytest.raises(WorkerStartError, match="bytes of request"):
+        with pytest.raises(WorkerStartError, match="bytes of environment"):
             await processes.start(spec(environment={"LARGE": "x" * 200_000}))
         assert descriptors() == before
         assert not list(tmp_path.glob("*/tmp/*"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from web4.cli.text import paint, visible
-from web4.extensions.asking import asked_since, shown
+from web4.extensions.enabling.asking import asked_since, shown
 
 if TYPE_CHECKING:
-    from web4.extensions.asking import Asks
+    from web4.extensions.enabling.asking import Asks
 
 _MEANING: Final = {
     "level": {"none": "no sandbox: it may do whatever you may"},

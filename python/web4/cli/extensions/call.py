@@ -68,11 +68,11 @@ def call(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_pass_on, called)
                 with trio.CancelScope() as around_call:
-                    async with open_caller(around, watcher) as (caller, lanes):
+                    async with open_caller(around, watcher, kind, name, given) as caller:
                         # An interrupted call has an end of its own, and the lanes must live to keep it.
                         around_call.shield = True
                         with called:
-                            await caller.call(lanes, kind, name, given, timeout_ms)
+                            await caller.call(timeout_ms)
                         around_call.shield = False
                 await trio.lowlevel.checkpoint_if_cancelled()
                 nursery.cancel_scope.cancel()

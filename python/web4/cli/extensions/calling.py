@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import trio
 
 from web4.actors.lane_actors import open_lane_actors
 from web4.cli.extensions.writing import rules_of
 from web4.cli.journal.known import kinds_of, known_types
-from web4.extensions.call_events import CallRequested
-from web4.extensions.calls_lane import CallsLane, ExtensionCalls
-from web4.extensions.calls_lane_asking import call_on_lane
-from web4.extensions.enabling import Enabling
+from web4.extensions.calls.call_events import CallRequested
+from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
+from web4.extensions.calls.calls_lane_asking import call_on_lane
+from web4.extensions.calls.kept_values import UnkeptError, kept
+from web4.extensions.enabling.enabling import Enabling
+from web4.extensions.enabling.server_lane import SERVER_LANE
 from web4.extensions.errors import CallError, EnablingError
-from web4.extensions.host import open_extension_host
-from web4.extensions.kept_values import UnkeptError, kept
-from web4.extensions.options import HostOptions
+from web4.extensions.hosting.host import open_extension_host
+from web4.extensions.hosting.options import HostOptions
+from web4.extensions.manifests.manifest import Hook
+from web4.extensions.manifests.schemas import compile_schema
 from web4.extensions.processes import open_processes
-from web4.extensions.schemas import compile_schema
-from web4.extensions.server_lane import SERVER_LANE
 from web4.foundation.ids import SystemIds
 from web4.journal import open_journal
 from web4.journal.backends.sqlite import open_sqlite
@@ -31,10 +32,12 @@ from web4.worker.frames import CallContext
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from web4.actors.lane_ref import LaneRef
     from web4.cli.extensions.places import Surroundings
     from web4.cli.extensions.watching import Watcher
-    from web4.extensions.enabling_logic import ExtensionRecord, ExtensionsState
-    from web4.extensions.host import ExtensionHost
+    from web4.extensions.enabling.enabling_logic import ExtensionRecord, ExtensionsState
+    from web4.extensions.enabling.standing import EnabledExtension
+    from web4.extensions.hosting.host import ExtensionHost
     from web4.extensions.outcome import CallOutcome
     from web4.journal.journal import Journal
     from web4.worker.frames import CallKind
@@ -46,66 +49,73 @@ _LAST_WORD_S: Final = 15.0
 """How long an interrupted call may take to be concluded; it is bounded by its own `cancel_ms` and by killing."""
 
 
+class Target(NamedTuple):
+    """What is called.
+
+    Args:
+        extension: As it is enabled.
+        kind: Of the operation.
+        name: Of the operation, without the extension's.
+        arguments: Fit its schema.
+    """
+
+    extension: EnabledExtension
+    kind: CallKind
+    name: str
+    arguments: dict[str, Any]
+
+
 class Caller:
-    """Makes calls of enabled extensions. `open_caller` makes it.
+    """Makes a call of an enabled extension. `open_caller` makes it.
 
     Args:
         journal: Opened for writing.
-        enabling: What may be called.
         watcher: Sees the call.
+        target: What is called.
     """
 
-    def __init__(self, journal: Journal, watcher: Watcher) -> None:
+    def __init__(self, journal: Journal, watcher: Watcher, target: Target) -> None:
         self._journal = journal
         self._watcher = watcher
+        self._target = target
         self._call_id = SystemIds().uuid4()
         self.host: ExtensionHost
-        self.enabling: Enabling
+        self.lane: LaneRef
         self.last: CallOutcome | None = None
         """How the call ended."""
 
-    async def call(
-        self, lanes: Any, kind: CallKind, name: str, arguments: Any, timeout_ms: int | None
-    ) -> None:
-        """Make a call; `last` says what came of it.
+    async def call(self, timeout_ms: int | None) -> None:
+        """Make the call; `last` says what came of it.
 
         Cancellation: it is cut off and concluded before the cancellation goes on. The lanes must live until then.
 
         Raises:
-            EnablingError: `not_enabled`, `changed`.
-            CallError: `unknown_operation`, `arguments`.
+            CallError: `arguments`: no lane can keep them.
         """
-        await self._load(_extension_of(await self.enabling.state(), kind, name))
-        operation = self.host.operation(kind, name)
-        if operation.input_schema is not None:
-            schema = compile_schema(operation.input_schema, field=f"{kind}s.{operation.name}.input_schema")
-            misfit = schema.misfit(arguments)
-            if misfit is not None:
-                where = misfit.pointer or "the arguments"
-                raise CallError(f"{where}: expected {misfit.expected}, got {misfit.found}", code="arguments")
+        target = self._target
+        manifest = target.extension.manifest
         try:
-            known = await kept(self._journal, arguments)
+            arguments = await kept(self._journal, target.arguments)
         except UnkeptError as error:
             raise CallError(f"the arguments cannot be kept: {error}", code="arguments") from None
         request = CallRequested(
             call_id=self._call_id,
-            extension=operation.extension,
-            version=operation.version,
-            kind=kind,
-            name=operation.name,
-            arguments=known,
+            extension=manifest.name,
+            version=manifest.version,
+            kind=target.kind,
+            name=target.name,
+            arguments=arguments,
             timeout_ms=timeout_ms,
             idempotency_key=self._call_id,
             idempotent=False,  # after a crash nobody waits for it: it is not made again (JRN-13)
             context=CallContext(call=self._call_id),
         )
-        lane = lanes.lane(LANE)
         try:
-            self.last = await call_on_lane(self._journal, lane, request, principal=PRINCIPAL)
+            self.last = await call_on_lane(self._journal, self.lane, request, principal=PRINCIPAL)
         except trio.Cancelled:
             with trio.CancelScope(shield=True), trio.move_on_after(_LAST_WORD_S):
                 # The lane knows it: it is not made again.
-                self.last = await call_on_lane(self._journal, lane, request, principal=PRINCIPAL)
+                self.last = await call_on_lane(self._journal, self.lane, request, principal=PRINCIPAL)
             raise
 
     async def perform(self, request: CallRequested, arguments: Any, /) -> CallOutcome:
@@ -122,13 +132,29 @@ class Caller:
             ask=self._watcher.ask,
         )
 
-    async def _load(self, extension: str) -> None:
-        """Have the host run an extension, if it is what was enabled."""
-        standing = await self.enabling.standing(extension)
-        if standing.extension is None:
-            assert standing.problem is not None
-            raise standing.problem
-        self.host.load(standing.extension)
+
+async def _find(enabling: Enabling, kind: CallKind, name: str, arguments: dict[str, Any]) -> Target:
+    """What a name stands for, if it may be called with these arguments. Starts nothing.
+
+    Raises:
+        EnablingError: `not_enabled`, `changed`.
+        CallError: `unknown_operation`, `arguments`.
+    """
+    standing = await enabling.standing(_extension_of(await enabling.state(), kind, name))
+    if standing.extension is None:
+        assert standing.problem is not None
+        raise standing.problem
+    manifest = standing.extension.manifest
+    last = name.rpartition(".")[2]
+    part = manifest.part(kind, last)
+    if part is None:
+        raise CallError(f"{manifest.name} has no {kind} {last!r}", code="unknown_operation")
+    schema = None if isinstance(part, Hook) else part.input_schema
+    misfit = schema and compile_schema(schema, field=f"{kind}s.{last}.input_schema").misfit(arguments)
+    if misfit:
+        where = misfit.pointer or "the arguments"
+        raise CallError(f"{where}: expected {misfit.expected}, got {misfit.found}", code="arguments")
+    return Target(standing.extension, kind, last, arguments)
 
 
 def _extension_of(state: ExtensionsState, kind: CallKind, name: str) -> str:
@@ -156,11 +182,14 @@ def _names(record: ExtensionRecord, kind: CallKind) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def open_caller(around: Surroundings, watcher: Watcher) -> AsyncIterator[tuple[Caller, Any]]:
+async def open_caller(
+    around: Surroundings, watcher: Watcher, kind: CallKind, name: str, arguments: dict[str, Any]
+) -> AsyncIterator[Caller]:
     """Open the journal, the lanes and a host, for one call. At the end no worker is left.
 
     Raises:
-        EnablingError: `not_enabled`: there is no journal, so nothing is.
+        EnablingError: `not_enabled`, `changed`.
+        CallError: `unknown_operation`, `arguments`.
         JournalLocked: The node runs, or another verb writes.
         JournalError: The journal cannot be opened.
         WorkerStartError: Workers cannot be started here.
@@ -168,21 +197,26 @@ async def open_caller(around: Surroundings, watcher: Watcher) -> AsyncIterator[t
     where = around.data / "journal"
     if not (where / "journal.db").exists():
         raise EnablingError(f"nothing is enabled in {around.data}", code="not_enabled")
-    options = HostOptions(worker_user=around.configuration.worker_user, hidden=around.paths.hidden)
-    async with open_sqlite(where) as backend:
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        backend = await enter(open_sqlite(where))
         registry = known_types(await kinds_of(backend))
-        async with open_journal(backend, registry=registry, redactor=Redactor(backend.hash_key)) as journal:
-            caller = Caller(journal, watcher)
-            calls = CallsLane(calls=ExtensionCalls(journal, caller.perform))
-            async with (
-                open_processes() as processes,
-                open_lane_actors(journal, {"server": SERVER_LANE}) as servers,
-            ):
-                caller.enabling = Enabling(servers.lane(SERVER), journal, rules_of(around))
-                async with (
-                    open_extension_host(
-                        (), processes, registry=caller.enabling, options=options, on_log=watcher.log
-                    ) as caller.host,
-                    open_lane_actors(journal, {"human": calls}) as lanes,
-                ):
-                    yield caller, lanes
+        journal = await enter(open_journal(backend, registry=registry, redactor=Redactor(backend.hash_key)))
+        servers = await enter(open_lane_actors(journal, {"server": SERVER_LANE}))
+        enabling = Enabling(servers.lane(SERVER), journal, rules_of(around))
+        target = await _find(enabling, kind, name, arguments)
+        caller = Caller(journal, watcher, target)
+        processes = await enter(open_processes())
+        caller.host = await enter(
+            open_extension_host(
+                (target.extension,),
+                processes,
+                registry=enabling,
+                options=HostOptions(worker_user=around.configuration.worker_user, hidden=around.paths.hidden),
+                on_log=watcher.log,
+            )
+        )
+        calls = CallsLane(calls=ExtensionCalls(journal, caller.perform))
+        lanes = await enter(open_lane_actors(journal, {"human": calls}))
+        caller.lane = lanes.lane(LANE)
+        yield caller

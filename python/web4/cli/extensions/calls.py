@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from web4.actors.definition import LaneDefinition
-from web4.extensions.call_events import CALL_EVENTS
-from web4.extensions.calls_logic import CallsLogic, CallsState
+from web4.extensions.calls.call_events import CALL_EVENTS
+from web4.extensions.calls.calls_logic import CallsLogic, CallsState
 
 if TYPE_CHECKING:
     from web4.journal.replay import ReplayDefinition

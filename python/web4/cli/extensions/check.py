@@ -1,7 +1,7 @@
 """`web4 ext check`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import trio
 from cyclopts import Parameter
@@ -15,18 +15,20 @@ from web4.cli.options import COMMON, Common
 from web4.cli.output import Output
 from web4.cli.running import Answer, perform
 from web4.cli.text import facts, paint, visible
-from web4.extensions.asking import asks_for
-from web4.extensions.ceilings import check_ceilings
-from web4.extensions.digest import tree_digest
+from web4.extensions.enabling.asking import asks_for
 from web4.extensions.errors import ManifestError, TreeError
-from web4.extensions.grants import check_grants
-from web4.extensions.manifest_file import manifest_path, parse_document, read_bytes
+from web4.extensions.manifests.ceilings import check_ceilings
+from web4.extensions.manifests.grants import check_grants
+from web4.extensions.manifests.manifest_file import manifest_path, parse_document, read_bytes
+from web4.extensions.places.digest import tree_digest
 from web4.extensions.processes import open_processes
 from web4.worker.request import PythonEntry
 
 if TYPE_CHECKING:
-    from web4.extensions.manifest import Manifest
+    from web4.extensions.manifests.manifest import Manifest
     from web4.extensions.processes import Processes
+
+_LONG_S: Final = 2.0
 
 
 def check(
@@ -59,12 +61,20 @@ def check(
     ```
     """
 
-    async def body(_: Output) -> Answer:
+    async def body(output: Output) -> Answer:
         around = surroundings(common, where)
-        async with open_processes() as processes:
-            return await _Check(around, processes, directory).run(write=write)
+        async with open_processes() as processes, trio.open_nursery() as nursery:
+            nursery.start_soon(_say_that_it_takes_long, output)
+            answer = await _Check(around, processes, directory).run(write=write)
+            nursery.cancel_scope.cancel()
+        return answer
 
     return perform(common, body)
+
+
+async def _say_that_it_takes_long(output: Output) -> None:
+    await trio.sleep(_LONG_S)
+    output.notice("waiting for its worker, which is killed when `timeouts.startup_ms` is over")
 
 
 class Finding(NamedTuple):
@@ -84,6 +94,7 @@ class _Check:
         self._findings: list[Finding] = []
         self._trace: list[str] = []
         self._written = False
+        self._differs = False
 
     async def run(self, *, write: bool) -> Answer:
         """Look at everything; what was found."""
@@ -128,6 +139,7 @@ class _Check:
             return
         if not entries_of(said.parts) and not said.problems:
             self._found("code", "it declares no tool, no hook, nothing")
+        self._differs = bool(differs) and not said.problems
         for one in differs:
             self._found(one.where, one.text)
 
@@ -175,6 +187,8 @@ class _Check:
         lines += [paint("finding", "red") + visible(f": {one.where}: {one.text}") for one in findings]
         lines += ["  " + visible(line) for line in self._trace]
         if findings:
+            if self._differs:
+                lines += ["", visible(f"`web4 ext check {self._directory} --write` makes the manifest say what the code does")]
             many = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
             return Answer(data, [*lines, paint(many, "red")], exits.NO)
         assert manifest is not None

@@ -13,7 +13,7 @@ import tomlkit.items
 from tomlkit.exceptions import TOMLKitError
 
 from web4.cli.errors import CommandError
-from web4.extensions.manifest import Hook, Part, Tool
+from web4.extensions.manifests.manifest import Hook, Part, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 import trio
 
+from web4.cli.extensions.declared import GROUPS
 from web4.cli.extensions.measuring import limits_of
-from web4.extensions.call import Call
-from web4.extensions.conversation import open_conversation
+from web4.extensions.conversation.call import Call
+from web4.extensions.conversation.conversation import open_conversation
+from web4.extensions.conversation.terms import Terms
 from web4.extensions.errors import WorkerStartError
-from web4.extensions.manifest import Manifest, Tool
+from web4.extensions.manifests.manifest import Manifest, Tool
 from web4.extensions.processes import StartSpec
-from web4.extensions.terms import Terms
 from web4.worker.request import PythonEntry, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from web4.cli.extensions.places import Surroundings
-    from web4.extensions.conversation import Conversation
+    from web4.extensions.conversation.conversation import Conversation
     from web4.extensions.processes import Processes
 
 _DESCRIBING: Final = PythonEntry("web4.cli.extensions.describing", "ext")
@@ -31,8 +32,8 @@ _DESCRIBE: Final = Tool(
 )
 
 
-class Declared(NamedTuple):
-    """What an extension's code declares.
+class Declared(msgspec.Struct, frozen=True, kw_only=True):
+    """What an extension's code declares. It comes out of a process that the code may have taken over.
 
     Args:
         name: What it calls itself; None if it could not be imported.
@@ -41,10 +42,17 @@ class Declared(NamedTuple):
         traceback: Of what its import raised.
     """
 
-    name: str | None
-    parts: dict[str, list[dict[str, Any]]]
-    problems: list[str]
-    traceback: list[str]
+    name: str | None = None
+    parts: dict[str, list[dict[str, Any]]] = {}
+    problems: list[str] = []
+    traceback: list[str] = []
+
+    def __post_init__(self) -> None:
+        for group, entries in self.parts.items():
+            if group not in GROUPS:
+                raise ValueError("a group of parts that there is not")
+            if not all(isinstance(one.get(GROUPS[group][0]), str) for one in entries):
+                raise ValueError("a part without a name")
 
 
 class Started(NamedTuple):
@@ -94,11 +102,14 @@ async def declared(
         async with _worker(processes, around, asked, directory) as worker:
             outcome = await worker.call(call)
     except WorkerStartError as error:
-        return Declared(None, {}, [_told(error)], _said(error))
+        return Declared(problems=[_told(error)], traceback=_said(error))
     if outcome.outcome != "ok":
         told = [f"importing it came to {outcome.code}: {outcome.reason}"]
-        return Declared(None, {}, told, (outcome.stderr or "").splitlines())
-    return Declared(**outcome.value)
+        return Declared(problems=told, traceback=(outcome.stderr or "").splitlines())
+    try:
+        return msgspec.convert(outcome.value, Declared)
+    except msgspec.ValidationError as error:
+        return Declared(problems=[f"it says of itself what cannot be: {error}"])
 
 
 async def started(processes: Processes, around: Surroundings, manifest: Manifest, directory: str) -> Started:

@@ -21,7 +21,7 @@ from web4.extensions.errors import EnablingError
 if TYPE_CHECKING:
     from typing import Any
 
-    from web4.extensions.enabling import Proposal
+    from web4.extensions.enabling.enabling import Proposal
 
 
 def enable(

@@ -7,14 +7,14 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from web4.extensions.errors import ManifestError
-from web4.extensions.manifest import HOOK_POINTS
-from web4.extensions.manifest_file import manifest_path, parse_document, read_bytes
-from web4.extensions.reading import manifest_of
+from web4.extensions.manifests.manifest import HOOK_POINTS
+from web4.extensions.manifests.manifest_file import manifest_path, parse_document, read_bytes
+from web4.extensions.manifests.reading import manifest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from web4.extensions.manifest import Manifest
+    from web4.extensions.manifests.manifest import Manifest
 
 _MOST: Final = 50
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import trio
 
 from web4.extensions.errors import WorkerStartError
-from web4.extensions.manifest import Resources
+from web4.extensions.manifests.manifest import Resources
 from web4.extensions.processes import StartSpec
 from web4.worker.request import Limits, PythonEntry, Sandbox
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import trio
 from cyclopts import Parameter
 
-from web4.extensions.discovery import find
 from web4.extensions.errors import EnablingError
-from web4.extensions.unknown_keys import nearest
+from web4.extensions.manifests.unknown_keys import nearest
+from web4.extensions.places.discovery import find
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from web4.cli.extensions.places import Surroundings
-    from web4.extensions.discovery import Found
+    from web4.extensions.places.discovery import Found
 
 Name = Annotated[str, Parameter(name="NAME", help="The extension, as `web4 ext ls` has it.")]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from cyclopts import Parameter
 
 from web4.cli.journal.target import data_directory
-from web4.extensions.configuration import ExtensionsConfiguration, read_configuration
-from web4.extensions.discovery import Found, Places, discover
 from web4.extensions.errors import ExtensionsConfigurationError
-from web4.extensions.grants import NodePaths
+from web4.extensions.manifests.configuration import ExtensionsConfiguration, read_configuration
+from web4.extensions.manifests.grants import NodePaths
+from web4.extensions.places.discovery import Found, Places, discover
 
 if TYPE_CHECKING:
     from web4.cli.options import Common

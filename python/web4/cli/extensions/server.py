@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from web4.extensions.enabling_events import EXTENSION_EVENTS
-from web4.extensions.server_lane import SERVER_LANE
+from web4.extensions.enabling.enabling_events import EXTENSION_EVENTS
+from web4.extensions.enabling.server_lane import SERVER_LANE
 
 if TYPE_CHECKING:
     from web4.journal.replay import ReplayDefinition

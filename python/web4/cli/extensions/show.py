@@ -15,15 +15,15 @@ from web4.cli.options import COMMON, Common
 from web4.cli.output import Output
 from web4.cli.running import Answer, perform
 from web4.cli.text import facts, moment, paint, table, visible
-from web4.extensions.asking import asked_since, asks_for
-from web4.extensions.digest import TreeDigest, tree_digest
+from web4.extensions.enabling.asking import asked_since, asks_for
 from web4.extensions.errors import TreeError
+from web4.extensions.places.digest import TreeDigest, tree_digest
 from web4.extensions.processes import open_processes
 from web4.worker.request import Sandbox
 
 if TYPE_CHECKING:
-    from web4.extensions.asking import Asks
-    from web4.extensions.manifest import Manifest
+    from web4.extensions.enabling.asking import Asks
+    from web4.extensions.manifests.manifest import Manifest
 
 
 def show(name: Name, /, *, where: Where = WHERE, common: Common = COMMON) -> int:

@@ -9,12 +9,12 @@ import trio
 
 from web4.cli.journal.known import known_types
 from web4.cli.text import moment
-from web4.extensions.ceilings import check_ceilings
-from web4.extensions.digest import FileDigest, TreeLimits, decode_files
-from web4.extensions.enabling_logic import ExtensionsState
-from web4.extensions.grants import check_grants
-from web4.extensions.server_lane import SERVER_LANE
-from web4.extensions.standing import Standing, stands
+from web4.extensions.enabling.enabling_logic import ExtensionsState
+from web4.extensions.enabling.server_lane import SERVER_LANE
+from web4.extensions.enabling.standing import Standing, stands
+from web4.extensions.manifests.ceilings import check_ceilings
+from web4.extensions.manifests.grants import check_grants
+from web4.extensions.places.digest import FileDigest, TreeLimits, decode_files
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.blobs import get_blob
 from web4.journal.errors import BlobNotFoundError, CorruptJournalError
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from web4.cli.extensions.places import Surroundings
-    from web4.extensions.discovery import Found
-    from web4.extensions.enabling_logic import ExtensionRecord
-    from web4.extensions.manifest import Manifest
+    from web4.extensions.enabling.enabling_logic import ExtensionRecord
+    from web4.extensions.manifests.manifest import Manifest
+    from web4.extensions.places.discovery import Found
     from web4.extensions.quarantine import BreakerState
 
 ENABLED, DEVELOPMENT, NOT_ENABLED, CHANGED, QUARANTINED, REFUSED, BROKEN, GONE = (

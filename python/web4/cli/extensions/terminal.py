@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from web4.cli.text import visible
-from web4.extensions.call import UiQuestion, UiReply
+from web4.extensions.conversation.call import UiQuestion, UiReply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

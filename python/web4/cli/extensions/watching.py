@@ -12,7 +12,7 @@ from web4.cli.text import visible
 
 if TYPE_CHECKING:
     from web4.cli.output import Output
-    from web4.extensions.call import LogLine, ProgressUpdate, UiQuestion, UiReply
+    from web4.extensions.conversation.call import LogLine, ProgressUpdate, UiQuestion, UiReply
 
 _EVERY_S: Final = 10.0
 """How often progress is told where there is no terminal (UX-5)."""

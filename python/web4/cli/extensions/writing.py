@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from web4.cli.journal.known import kinds_of, known_types
-from web4.extensions.enabling import EnablingRules, open_enabling
+from web4.extensions.enabling.enabling import EnablingRules, open_enabling
 from web4.journal import open_journal
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.redaction import Redactor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from web4.cli.extensions.places import Surroundings
-    from web4.extensions.enabling import Enabling
+    from web4.extensions.enabling.enabling import Enabling
 
 
 @asynccontextmanager

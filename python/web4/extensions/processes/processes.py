@@ -23,7 +23,7 @@ from web4.extensions.processes.worker_process import WorkerProcess
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
 from web4.worker import forking
-from web4.worker.request import Entered, NotEntered, PythonEntry, WorkerRequest
+from web4.worker.request import CommandEntry, Entered, NotEntered, PythonEntry, WorkerRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -40,8 +40,8 @@ SERVE: Final = "web4.ext.serving:serve"
 PRELOAD: Final = ("web4.ext.serving", "web4.ext.serving_async", "web4.ext.rehearsal:rehearse")
 """What every Python extension needs, once for all of them."""
 Mechanism = Literal["cgroup", "pid_namespace"]
-_INLINE: Final = 256
-"""Entries of a private directory that are removed at once; more are left to a thread."""
+_NEVER_LARGE: Final = 16 * 1024
+"""Bytes of a directory that takes no time to remove when it is empty. One that held a million names still has them."""
 _STEP: Final = 2_000
 _CLOSE_SECONDS: Final = 20.0
 _FIRST_LOOK: Final = 0.0005
@@ -145,6 +145,7 @@ class Processes:
         except OSError as error:
             raise WorkerStartError(f"no descriptors for it: {error}") from None
         try:
+            channels.pass_environment(spec.environment)
             root = await template.fork(request, channels.theirs)
             channels.close_theirs()
             worker = WorkerProcess(request, channels, groups, root)
@@ -167,7 +168,9 @@ class Processes:
         assert template.prepared is not None
         without = spec.sandbox.without
         kept = template.prepared.seccomp and not {"seccomp", "processes"} & set(without)
-        warden = spec.limits.processes > 1 or not kept  # one that cannot be kept from forking has one too
+        forks = spec.limits.processes > 1 or not kept  # one that cannot be kept from forking may
+        # What executes programs can do so from a thread: the parent-death signal is gone then (EXT-34).
+        warden = forks or isinstance(spec.entry, CommandEntry)
         hierarchies = _chosen(self._hierarchies, without, warden=warden)
         groups = WorkerGroups(hierarchies, worker_id)
         namespace = (
@@ -182,13 +185,14 @@ class Processes:
             entry=spec.entry,
             directory=spec.directory,
             tmp=tmp,
-            environment=_environment(tmp) | spec.environment,
+            environment=_environment(tmp),
             limits=spec.limits,
             sandbox=spec.sandbox,
             user=spec.user,
             groups=groups.directories,
             warden=warden,
             pid_namespace=namespace,
+            forks=forks,
         )
         return request, groups
 
@@ -230,7 +234,7 @@ class Processes:
             pause = min(2 * pause, 1.0)
         removal = Removal(worker.tmp)
         try:
-            if not removal.step(_INLINE):
+            if not _remove_empty(worker.tmp):
                 await trio.to_thread.run_sync(_finish, removal, limiter=self._cleaners)
         except OSError as error:
             reason = f"{type(error).__name__}: {error.strerror}"
@@ -343,6 +347,19 @@ async def _remove_leftovers(place: Runtime, emit: Emitter) -> None:
         emit("worker_leftovers_removed", runs=found.runs, directories=found.directories, groups=found.groups)
 
 
+def _remove_empty(path: str) -> bool:
+    """Remove a private directory that nobody has used; whether it is gone. All others can take seconds: one large file
+    can, one emptied directory can.
+    """
+    try:
+        if os.stat(path).st_size > _NEVER_LARGE:  # noqa: PTH116 - strings: on the path of every exit
+            return False
+        os.rmdir(path)  # noqa: PTH106
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return True
+
+
 def _finish(removal: Removal) -> None:
     while not removal.step(_STEP):
         pass
@@ -366,6 +383,7 @@ def _chosen(
 def _abandon(root: int) -> None:
     """End a process that cannot be watched. A killed one is reaped within a millisecond or so."""
     with suppress(OSError):
+        os.waitid(os.P_PID, root, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # else the number may be another's by now
         os.kill(root, signal.SIGKILL)
         os.waitpid(root, 0)
 

@@ -27,6 +27,18 @@ _SEARCHABLE: Final = 0o711
 """A worker of another user finds the way to its own directory, and can list none of the others."""
 
 
+_held: Final[set[int]] = set()
+"""Locks of the runs of this process. A child that it forks shall not keep them beyond its death."""
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 class Leftovers(NamedTuple):
     """What runs that were killed had left, and is removed."""
 
@@ -50,6 +62,7 @@ class Runtime:
         self._directory = directory or Path(tempfile.gettempdir()) / f"web4-{os.getuid()}"
         self._place = self._directory / f"{_RUN}{instance}"
         self._lock = -1
+        self._process = os.getpid()
         self._dead: list[tuple[Path, int]] = []
         self.hierarchies: tuple[Hierarchy, ...] = ()
         """Where the workers of this run make their control groups."""
@@ -91,7 +104,12 @@ class Runtime:
         return path
 
     def close(self) -> None:
-        """Remove what this run has made; its workers have ended. Blocks: call it in a thread."""
+        """Remove what this run has made; its workers have ended. Blocks: call it in a thread.
+
+        In a fork of the process it does nothing: all this is the parent's.
+        """
+        if os.getpid() != self._process:
+            return
         for hierarchy in self.hierarchies:
             groups.remove_root(hierarchy.root)
         for _place, lock in self._dead:
@@ -100,6 +118,7 @@ class Runtime:
         if self._lock >= 0:
             with suppress(OSError):
                 _remove(str(self._place))
+            _held.discard(self._lock)
             os.close(self._lock)
             self._lock = -1
 
@@ -123,6 +142,7 @@ class Runtime:
             for path in (self._place, self._place / "tmp"):
                 path.chmod(_SEARCHABLE)  # whatever the umask
             self._lock = os.open(self._place / "lock", _OPEN, 0o600)
+            _held.add(self._lock)
             _lock(self._lock)
         finally:
             os.close(shared)

@@ -1,0 +1,1 @@
+"""Where extensions are found, and which bytes they are (EXT-6, EXT-7)."""
