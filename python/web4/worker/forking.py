@@ -23,7 +23,7 @@ _CLONE_PARENT_SETTID: Final = 0x100000
 _CLONE_CHILD_CLEARTID: Final = 0x200000
 _CLONE_CHILD_SETTID: Final = 0x1000000
 _PR_GET_TID_ADDRESS: Final = 40
-ENOUGH: Final = 12
+ENOUGH: Final = 10
 """Times that Python must see code run before it stops rewriting it."""
 _CLONE_ARGUMENTS: Final = struct.Struct("=11Q")
 """flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup."""

@@ -27,6 +27,7 @@ SLOTS_BYTES: Final = 4096
 _PR_GET_SECCOMP: Final = 21
 PidNamespace = Literal["privileged", "user", "off"]
 _DESCRIPTORS: Final = 6
+_REHEARSALS: Final = ("web4.worker.starting:rehearse", "web4.worker.forking:rehearse")
 
 
 class Fork(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,10 +107,8 @@ def main(orders: str) -> NoReturn:
     memory.madvise(mmap.MADV_DONTFORK)  # a worker that could write it would choose what the node kills
     os.close(told.slots)
     importlib.import_module("encodings.ascii")  # else each fork looks for it on its own
-    failed = tuple(reason for module in told.preload if (reason := _import(module)))
-    if told.preload:  # one that is to last
-        starting.rehearse()
-        forking.rehearse()
+    preload = (*told.preload, *_REHEARSALS) if told.preload else ()  # without, it is to fork but once
+    failed = tuple(reason for one in preload if (reason := _import(one)))
     pid_namespace = _pid_namespace()
     gc.collect()
     gc.disable()
