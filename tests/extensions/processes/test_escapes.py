@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 LEVELS: tuple[Level, ...] = ("none", "standard", "strict")
 
 
-def escape(victim: str, processes: int = 1, environment: dict[str, str] | None = None, **sandbox: str) -> StartSpec:
-    found = spec(processes=processes, environment=environment, **sandbox)
+def escape(
+    victim: str, processes: int = 1, environment: dict[str, str] | None = None, level: Level = "standard"
+) -> StartSpec:
+    found = spec(processes=processes, environment=environment, level=level)
     return msgspec.structs.replace(found, entry=PythonEntry("escapes", victim))
 
 
@@ -74,7 +76,14 @@ async def test_a_python_worker_that_is_alone_executes_nothing(level: Level, tmp_
 @pytest.mark.parametrize("without", ["", "cgroup", "pid_namespace", "cgroup pid_namespace"])
 async def test_no_trick_with_threads_outlives_the_node(kind: str, without: str, tmp_path: Path) -> None:
     """EXT-34: the node is killed while it has a child of its own, which holds copies of all its descriptors."""
-    command = [sys.executable, "-m", "tests.extensions.processes.forking_node", str(tmp_path), kind, *without.split()]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.extensions.processes.forking_node",
+        str(tmp_path),
+        kind,
+        *without.split(),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as node:
         assert node.stdout is not None
         line = await trio.to_thread.run_sync(node.stdout.readline)
