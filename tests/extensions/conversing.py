@@ -178,7 +178,7 @@ class PlainProcess:
         assert self.exit is not None
         return self.exit
 
-    def usage(self) -> Usage:
+    def usage(self, earlier: Usage | None = None) -> Usage:
         if self.exit is not None:
             return Usage(None, None, None, None)
         try:

@@ -99,12 +99,14 @@ class Breaker:
             forgotten, and so are the trial calls that were answered: two more are asked for.
     """
 
-    __slots__ = ("_epoch", "_trial", "state")
+    __slots__ = ("_epoch", "_trial", "leave", "state")
 
     def __init__(self, state: BreakerState = _CLOSED) -> None:
         self.state = msgspec.structs.replace(state, successes=0) if state.successes else state
         self._epoch = 0
         self._trial = False
+        self.leave = None if self.state.is_open else Permit(0, trial=False)
+        """What `admit` would give at any time, while it is closed; None while it has to be asked."""
 
     def mode(self, now: int) -> Mode:
         """`closed`, `open`, or `trial` when the wait is over and it is not closed yet."""
@@ -114,8 +116,8 @@ class Breaker:
 
     def admit(self, now: int) -> Permit | Refused:
         """Ask for leave to make a call; one trial call at a time is let through after the wait."""
-        if not self.state.is_open:
-            return Permit(self._epoch, trial=False)
+        if self.leave is not None:
+            return self.leave
         left = self._left(now)
         if left or self._trial:
             return Refused(left)
@@ -186,3 +188,4 @@ class Breaker:
         self.state = state
         self._epoch += 1
         self._trial = False
+        self.leave = None if state.is_open else Permit(self._epoch, trial=False)

@@ -19,23 +19,24 @@ class Alarm:
             one it rang for was put off meanwhile; infinite if there is none.
     """
 
-    __slots__ = ("_at", "_ring", "_scope")
+    __slots__ = ("_ring", "_scope", "at")
 
     def __init__(self, ring: Callable[[], float]) -> None:
         self._ring = ring
-        self._at = inf
+        self.at = inf
+        """When it rings at the latest."""
         self._scope = trio.CancelScope()
 
     def set(self, at: float) -> None:
         """Let it ring at `at`, of `trio.current_time`, or earlier if it was set earlier."""
-        if at < self._at:
-            self._at = self._scope.deadline = at
+        if at < self.at:
+            self.at = self._scope.deadline = at
 
     async def run(self) -> None:
         """Wait and ring, for ever."""
         while True:
-            self._scope = trio.CancelScope(deadline=self._at)
+            self._scope = trio.CancelScope(deadline=self.at)
             with self._scope:
                 await trio.sleep_forever()
-            self._at = inf
-            self._at = self._ring()
+            self.at = inf
+            self.at = self._ring()

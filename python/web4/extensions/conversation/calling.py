@@ -42,32 +42,33 @@ class Calling:
 
     __slots__ = (
         "_clock",
-        "_company",
         "_dialogue",
         "_held",
-        "_hurried",
         "_jobs",
-        "_looked",
         "_progress",
         "_sent_before",
         "_wire",
         "began",
         "call",
         "cancelling",
+        "company",
         "conclusion",
         "conversation",
         "deadline",
         "fault",
         "given_up",
         "heard",
+        "id",
         "scope",
     )
 
     def __init__(self, conversation: Conversation, call: Call) -> None:
         self.call = call
         self.conversation = conversation
+        self.id = conversation.unused(call.call_id)
+        """What its worker knows it by."""
         self.conclusion = Conclusion()
-        self.began = trio.current_time()
+        self.began = conversation.now()
         self.cancelling: str | None = None
         """Why it is being cancelled; None while it is not."""
         self.fault: Exception | None = None
@@ -92,10 +93,9 @@ class Calling:
         self._progress: Progressing | None = None
         self._dialogue: Dialogue | None = None
         self._held: arriving.Emit | None = None
-        self._looked = False
-        self._hurried = False
         self._jobs: list[Callable[[], Awaitable[None]]] = []
-        self._company: trio.Nursery | None = None
+        self.company: trio.Nursery | None = None
+        """Runs what is done beside the reading; None while there is none."""
 
     @property
     def clock(self) -> CallClock:
@@ -158,8 +158,6 @@ class Calling:
                 await self._pump()
             if (self._jobs or self._held is not None) and not self._interrupted:
                 await self._pump_in_company()
-            if self._hurried:
-                await trio.lowlevel.checkpoint()  # there was none: others have their turn now
         except BaseException:  # Cancelled, alone or in a group
             await self._wind_down("its caller was cancelled")
             raise
@@ -182,7 +180,7 @@ class Calling:
     def _send(self) -> None:
         call = self.call
         frame = CallFrame(
-            id=call.call_id,
+            id=self.id,
             kind=call.kind,
             name=call.name,
             arguments=call.arguments,
@@ -200,18 +198,20 @@ class Calling:
             self._ended(lost=True)
 
     async def _pump_in_company(self) -> None:
-        with trio.CancelScope() as self.scope:
-            async with trio.open_nursery() as self._company:
-                for job in self._jobs:
-                    self._company.start_soon(job)
-                await self._pump()
-                self._company.cancel_scope.cancel()
-        self.scope = None
+        try:
+            with trio.CancelScope() as self.scope:
+                async with trio.open_nursery() as self.company:
+                    for job in self._jobs:
+                        self.company.start_soon(job)
+                    await self._pump()
+                    self.company.cancel_scope.cancel()
+        finally:
+            self.scope = self.company = None
 
     def also(self, job: Callable[[], Awaitable[None]]) -> None:
         """Have something done beside the reading, as long as the call is open."""
-        if self._company is not None:
-            self._company.start_soon(job)
+        if self.company is not None:
+            self.company.start_soon(job)
         else:
             self._jobs.append(job)
 
@@ -224,6 +224,9 @@ class Calling:
     async def _pump(self) -> None:
         """Read until the call is interrupted, or until company is needed and not there."""
         try:
+            if self._held is not None:
+                frame, self._held = self._held, None
+                await self._emitted(frame)
             await self._read_on()
         except WireEndedError as error:
             untouched = not self.heard and self._wire.sent == self._sent_before + 1
@@ -234,18 +237,30 @@ class Calling:
             self.violated(f"a field that is no value: {error}")
 
     async def _read_on(self) -> None:
-        if self._held is not None:
-            frame, self._held = self._held, None
-            await self._emitted(frame)
+        # All of it stands here: each more coroutine in which a short call awaits another costs it a microsecond.
+        conclusion, wire, conversation = self.conclusion, self._wire, self.conversation
         handled = 0
-        while (body := await self._arrival()) is not None:
-            if trio.current_time() >= self.deadline:
+        while conclusion.ending is None and self.cancelling is None:
+            body = wire.next() if wire.ahead else None
+            if body is None:
+                if self._jobs and self.company is None:
+                    return
+                await wire.readable()
+                if self._interrupted:
+                    return
+                body = wire.read()
+                if (excess := conversation.meter.excess()) is not None:
+                    conversation.fail(*excess)
+                    return
+                if body is None:
+                    continue
+            if conversation.now() >= self.deadline:
                 self.expire()
                 return
             arrived = arriving.decode(body)
             if type(arrived) is not arriving.Emit:
                 self._take(arrived)
-            elif self._company is not None:
+            elif self.company is not None:
                 await self._emitted(arrived)
             else:  # its taker may wait, and must be woken when the call ends: that needs company
                 self._held = arrived
@@ -254,36 +269,14 @@ class Calling:
             if handled % BATCH == 0:
                 await trio.lowlevel.checkpoint()
 
-    async def _arrival(self) -> bytes | None:
-        """The next frame; None when the call is interrupted, or when company is needed and not there."""
-        conclusion, wire = self.conclusion, self._wire
-        while conclusion.ending is None and self.cancelling is None:
-            body = wire.next()
-            if body is None and not self._looked:
-                # Where the kernel lets the woken worker run in our place, the answer of a short call is there already.
-                self._looked = True
-                body = wire.read()
-                self._hurried = body is not None
-            if body is not None:
-                return body
-            if self._jobs and self._company is None:
-                return None
-            await wire.readable()
-            if not self._interrupted:
-                body = wire.read()
-                if (excess := self.conversation.meter.excess()) is not None:
-                    self.conversation.fail(*excess)
-                elif body is not None:
-                    return body
-        return None
-
     def _take(self, frame: arriving.Arriving) -> None:
-        if type(frame) is arriving.Result and frame.id == self.call.call_id:
-            self._flush_progress()
+        if type(frame) is arriving.Result and frame.id == self.id:
+            if self._progress is not None:
+                self._flush_progress()
             self.conclusion.conclude(of_result(frame, self.call, self.conversation.terms))
         elif not isinstance(frame, arriving.OfCall):
             self.conversation.take(frame)
-        elif frame.id != self.call.call_id:
+        elif frame.id != self.id:
             self.conversation.take_stray(frame)
         elif isinstance(frame, arriving.Error):
             self._flush_progress()
@@ -306,7 +299,7 @@ class Calling:
         if self.call.on_progress is None:
             return
         if self._progress is None:
-            self._progress = Progressing(self.call.on_progress)
+            self._progress = Progressing(self.call.on_progress, self.call.call_id)
         try:
             if self._progress.take(frame, now):
                 self.also(self._when_due)
@@ -334,7 +327,7 @@ class Calling:
                 self.failed(error)
 
     async def _emitted(self, frame: arriving.Emit) -> None:
-        if frame.id != self.call.call_id:
+        if frame.id != self.id:
             self.conversation.take_stray(frame)
             return
         self.heard = True

@@ -54,15 +54,17 @@ class Conversation:
     def __init__(self, process: WorkerProcess, terms: Terms) -> None:
         self.process = process
         self.terms = terms
+        self.now = trio.lowlevel.current_clock().current_time
+        """`trio.current_time`, by the shortest way."""
         self.wire = Wire(process.socket, terms.frame_limit)
         self.log = ExtensionLog(terms, process.worker_id)
         self.stdout = Capture(process.stdout, "stdout", self.log, self._wrote)
         self.stderr = Capture(process.stderr, "stderr", self.log, self._wrote)
         self._fit = False
-        self.calls = 0
-        """Calls it was given."""
         self.discarded = 0
         """Frames of calls that had been concluded."""
+        self.calls = 0
+        """Calls it was given."""
         self.idle_since = trio.current_time()
         """When it became ready, or its last call ended; of `trio.current_time`."""
         self.meter = Meter(process, terms, self.wire)
@@ -110,15 +112,13 @@ class Conversation:
 
         Raises:
             RuntimeError: Another call is open.
-            ValueError: It was given this `call_id` before.
             Exception: What a callback of `call` raised; the worker is killed.
         """
         if self._calling is not None:
             raise RuntimeError("a worker has one call at a time")
-        if call.call_id in self._concluded:
-            raise ValueError("a worker is given a call_id once")
         calling = self._calling = Calling(self, call)
-        self.alarm.set(calling.deadline)
+        if calling.deadline < self.alarm.at:
+            self.alarm.set(calling.deadline)
         self.meter.begin()
         self.log.call_id = call.call_id
         self.calls += 1
@@ -126,13 +126,23 @@ class Conversation:
         try:
             ending = await calling.run()
         except BaseException:
+            # A mistake of ours may have come in between: even then the worker serves nobody else.
+            calling.conclusion.conclude(Ending("killed", "worker_lost", "the node failed", fatal=True))
             assert calling.conclusion.ending is not None
             await self._finish(calling, calling.conclusion.ending)
             raise
-        outcome = await self._finish(calling, ending)
+        outcome = await self._finish(calling, ending) if ending.fatal else self._finish_alive(calling, ending)
         if calling.fault is not None:
             raise calling.fault
         return outcome
+
+    def unused(self, call_id: str) -> str:
+        """An id that no call of this worker has had: two calls of one id must not take each other's frames (EXT-3)."""
+        found, number = call_id, len(self._concluded)
+        while found in self._concluded:
+            found = f"{call_id}~{number}"
+            number += 1
+        return found
 
     def cancel(self, call_id: str, reason: str) -> bool:
         """Cancel an open call (EXT-19); its outcome will be `cancelled`. False if it is not open, or no more."""
@@ -294,31 +304,37 @@ class Conversation:
     # --- conclusions ------------------------------------------------------------------------------------------
 
     async def _finish(self, calling: Calling, ending: Ending) -> CallOutcome:
-        self._concluded.add(calling.call.call_id)
-        exited: Exit | None = None
-        stderr: str | None = None
-        if ending.fatal:
+        """Conclude, the worker's end included if that is asked for."""
+        if not ending.fatal:
+            return self._finish_alive(calling, ending)
+        self._concluded.add(calling.id)
+        self._fit = False
+        exited = await self.reaped() if ending.evidence else None
+        if exited is None:
+            exited = await self.end(ending.code or "ended")
+        stderr = self.last_words()
+        cpu_ms = self.meter.end_by(exited)
+        if ending.evidence and exited is not None:
+            ending = by_evidence(ending, exited, self, cpu_ms, stderr)
+        self._calling = None
+        now = self.idle_since = self.now()
+        outcome = self.last = envelope(self, calling, ending, exited, cpu_ms, stderr, now)
+        return outcome
+
+    def _finish_alive(self, calling: Calling, ending: Ending) -> CallOutcome:
+        self._concluded.add(calling.id)
+        self._calling = None
+        if ending.unclean:
             self._fit = False
-            if ending.evidence:
-                exited = await self.reaped()
-            if exited is None:
-                exited = await self.end(ending.code or "ended")
-            stderr = self.last_words()
-            cpu_ms = self.meter.end_by(exited)
-            if ending.evidence and exited is not None:
-                ending = by_evidence(ending, exited, self, cpu_ms, stderr)
-            self._calling = None
-        else:
-            self._calling = None
-            self._fit = self._fit and not ending.unclean
+        if self.wire.ahead:
             try:
-                if self.wire.ahead:
-                    self._overhear()  # so that a worker in doubt is not given another call
+                self._overhear()  # so that a worker in doubt is not given another call
             except FrameError as error:
                 self.fail("extension_protocol_error", self.terms.redaction(str(error)))
-            cpu_ms = self.meter.end()
-        now = self.idle_since = trio.current_time()
-        outcome = self.last = envelope(self, calling, ending, exited, cpu_ms, stderr, now)
+        now = self.now()
+        cpu_ms = self.meter.end(now - calling.began)
+        self.idle_since = now
+        outcome = self.last = envelope(self, calling, ending, None, cpu_ms, None, now)
         return outcome
 
     def last_words(self) -> str | None:

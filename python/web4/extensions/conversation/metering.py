@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from web4.extensions.conversation.terms import Terms
     from web4.extensions.conversation.wire import Wire
     from web4.extensions.processes import Exit, Usage, WorkerProcess
 
+EACH: Final = 16
+"""Calls from one count of a worker's descriptors to the next."""
+LONG: Final = 0.01
+"""Seconds of a call after which they are counted in any case."""
+
 
 class Meter:
     """The meter of one worker."""
 
-    __slots__ = ("_clock", "_cpu", "_process", "_received", "_terms", "_wire", "_written", "peak", "usage")
+    __slots__ = (
+        "_calls",
+        "_clock",
+        "_cpu",
+        "_most",
+        "_process",
+        "_received",
+        "_terms",
+        "_wire",
+        "_written",
+        "peak",
+        "usage",
+    )
 
     def __init__(self, process: WorkerProcess, terms: Terms, wire: Wire) -> None:
         self._process = process
         self._terms = terms
         self._wire = wire
+        self._most = terms.output_bytes
+        self._calls = 0
         self._written = 0
         self._received = 0
         self._cpu = 0
@@ -34,20 +54,37 @@ class Meter:
     def begin(self) -> None:
         """A call begins."""
         self._written, self._received = 0, self._wire.received
-        self._cpu = self._now() or 0
+        if self._clock is None:
+            self._cpu = self._process.usage().cpu_ns or 0
+            return
+        try:
+            self._cpu = time.clock_gettime_ns(self._clock)
+        except OSError:  # it has ended
+            self._cpu = 0
 
-    def look(self) -> Usage:
-        """Look at what it uses."""
-        usage = self.usage = self._process.usage()
+    def look(self, earlier: Usage | None = None) -> Usage:
+        """Look at what it uses; of descriptors at what `earlier` says, if that is given."""
+        usage = self.usage = self._process.usage(earlier)
         resident = usage.resident
         if resident is not None and (self.peak is None or resident > self.peak):
             self.peak = resident
         return usage
 
-    def end(self) -> float | None:
-        """A call has ended and the worker lives: the processor time of the call, milliseconds."""
+    def end(self, lasted: float = math.inf) -> float | None:
+        """A call has ended and the worker lives: the processor time of the call, milliseconds.
+
+        Memory is looked at after each call. Descriptors cost as much as all else here, and are looked at after the
+        first, second, fourth and eighth call, each sixteenth, and each that took long: a leak that matters is found
+        a few calls later, long before the worker has none left, and its retiring is no conclusion of any call (EXT-25).
+
+        Args:
+            lasted: Seconds that the call took.
+        """
         self._written, self._received = 0, self._wire.received
-        cpu = self.look().cpu_ns
+        self._calls += 1
+        calls = self._calls
+        due = calls % EACH == 0 or lasted > LONG or (calls < EACH and calls & (calls - 1) == 0)
+        cpu = self.look(None if due else self.usage).cpu_ns
         return None if cpu is None else (cpu - self._cpu) / 1e6
 
     def end_by(self, exited: Exit | None) -> float | None:
@@ -63,7 +100,7 @@ class Meter:
 
     def excess(self) -> tuple[str, str] | None:
         """The code and the reason for which it must be ended, by what it wrote."""
-        if self._written + self._wire.received - self._received <= self._terms.output_bytes:
+        if self._written + self._wire.received - self._received <= self._most:
             return None
         return "extension_output_exceeded", f"it wrote more than {self._terms.output_bytes} bytes in one call"
 
@@ -76,11 +113,3 @@ class Meter:
         if usage.resident is not None and usage.resident > terms.memory and not by_kernel:
             return "extension_memory_exceeded", f"it holds more than {terms.memory} bytes"
         return None
-
-    def _now(self) -> int | None:
-        if self._clock is None:
-            return self._process.usage().cpu_ns
-        try:
-            return time.clock_gettime_ns(self._clock)
-        except OSError:
-            return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from web4.worker.frames import HEADER, Frame, FrameError, FrameReader, encode
+from web4.worker.frames import HEADER, Frame, FrameError, FrameReader, encode, length_of
 
 if TYPE_CHECKING:
     import socket
@@ -38,23 +38,35 @@ class Wire:
         limit: Bytes of the largest frame.
     """
 
-    __slots__ = ("_end", "_flushing", "_limit", "_out", "_reader", "received", "sent")
+    __slots__ = (
+        "_end",
+        "_flushing",
+        "_limit",
+        "_out",
+        "_reader",
+        "_recv",
+        "_send",
+        "_whole",
+        "ahead",
+        "received",
+        "sent",
+    )
 
     def __init__(self, end: socket.socket, limit: int) -> None:
         self._end = end
+        # Looked up once: a short call is little more than these two.
+        self._send, self._recv = end.send, end.recv
         self._limit = limit
+        self._whole = limit + HEADER
         self._reader = FrameReader(limit)
         self._out = bytearray()
         self._flushing = False
+        self.ahead = 0
+        """Bytes that were read and belong to no frame that was taken."""
         self.received = 0
         """Bytes that count against `output_bytes`, in all."""
         self.sent = 0
         """Frames, in all."""
-
-    @property
-    def ahead(self) -> int:
-        """Bytes that were read and belong to no frame that was taken."""
-        return len(self._reader)
 
     @property
     def flushing(self) -> bool:
@@ -79,7 +91,7 @@ class Wire:
             self._out += data
             return self.flush()
         try:
-            count = self._end.send(data)
+            count = self._send(data)
         except (BlockingIOError, InterruptedError):
             count = 0
         except OSError:
@@ -131,6 +143,7 @@ class Wire:
             FrameError: It is longer than the limit, or empty.
         """
         body = self._reader.next()
+        self.ahead = len(self._reader)
         if body is not None:
             self.received += CHARGE
         return body
@@ -143,7 +156,7 @@ class Wire:
             FrameError: As `next`.
         """
         try:
-            data = self._end.recv(READ)
+            data = self._recv(READ)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
@@ -152,10 +165,11 @@ class Wire:
             raise WireEndedError(unread=False)
         length = len(data)
         self.received += length
-        if not self._reader and int.from_bytes(data[:HEADER], "big") == length - HEADER > 0:
+        if not self.ahead and HEADER < length <= self._whole and length_of(data) == length - HEADER:
             self.received += CHARGE
             return data[HEADER:]  # nearly always: a frame, whole and alone
         self._reader.feed(data)
+        self.ahead = 1  # until `next` has counted: a refusal leaves it like this
         return self.next()
 
     async def readable(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple
 
 import msgspec
 import trio
@@ -55,10 +55,14 @@ class Moved(NamedTuple):
     Args:
         again: Whether it may still be made once more.
         fresh: Whether it is made once more, and needs a worker that has served nobody.
+        waited: The seconds it has waited already.
+        call: As it was when it began to wait.
     """
 
     again: bool
     fresh: bool
+    waited: float
+    call: Any
 
 
 class Pool(Generic[Call]):
@@ -73,6 +77,7 @@ class Pool(Generic[Call]):
         options: See there.
         memory: The ceiling it shares with other pools.
         metrics: Where it counts.
+        settle: Makes of a call that has to wait one that its caller changes no more.
     """
 
     def __init__(
@@ -83,8 +88,10 @@ class Pool(Generic[Call]):
         options: PoolOptions,
         memory: MemoryCeiling | None = None,
         metrics: ExtensionMetrics | None = None,
+        settle: Callable[[Call], Call] = lambda call: call,
     ) -> None:
         self._refused = refused
+        self._settle = settle
         self._options = options
         self._memory = memory or MemoryCeiling()
         self._metrics = metrics or ExtensionMetrics()
@@ -120,6 +127,7 @@ class Pool(Generic[Call]):
         again: bool = False,
         fresh: bool = False,
         pinned: bool = False,
+        before: float = 0.0,
     ) -> CallOutcome | Moved:
         """Make a call in a worker of its own.
 
@@ -133,19 +141,26 @@ class Pool(Generic[Call]):
             again: Whether it may be made once more, in a fresh worker, should this one be lost (EXT-23).
             fresh: Whether it needs a worker that has served nobody.
             pinned: Whether it must not move to another generation (EXT-39).
+            before: Seconds it has waited elsewhere: they count as if it had waited here.
 
         Returns:
             What came of it; `Moved` when another generation must be asked instead.
         """
         while True:
-            waited = 0.0
+            waited = before
             member = self._take(session, fresh=fresh)
             if member is None:
-                since = trio.current_time()
+                since = trio.current_time() - before
+                call = self._settle(call)
                 answer = await self._queue(session, since, within_ms, fresh=fresh, pinned=pinned)
                 waited = trio.current_time() - since
+                if not isinstance(answer, Refusal) and self._closing is not None:  # between its turn and now
+                    self._give_back(answer, None)
+                    answer = self._closed_refusal()
                 if isinstance(answer, Refusal):
-                    return Moved(again, fresh) if answer.moved else self._refused(call, answer, waited)
+                    if answer.moved:
+                        return Moved(again, fresh, waited, call)
+                    return self._refused(call, answer, waited)
                 member = answer
             code: str | None = "extension_cancelled"
             try:
@@ -156,6 +171,7 @@ class Pool(Generic[Call]):
             if code != "worker_lost" or not again:
                 return outcome
             fresh, again = True, False
+            before = waited + (outcome.elapsed_ms or 0.0) / 1000
             self._metrics.retries += 1
 
     def _take(self, session: str | None, *, fresh: bool) -> Member[Call] | None:
@@ -182,10 +198,13 @@ class Pool(Generic[Call]):
             await trio.lowlevel.checkpoint()
             return refusal
         expires = since + min(self._options.queue_ms, within_ms) / 1000
-        waiter = Waiter[Member[Call]](session=session, fresh=fresh, pinned=pinned, expires=expires)
+        waiter: Waiter[Member[Call]] = Waiter(session, fresh, pinned, expires)
         self._waiting.add(waiter)
-        self._wake_at(expires)
-        self._match()
+        if expires < self._wakes_at:
+            self._wake_at(expires)
+        staff = self._staff
+        if staff.busy < staff.workers or not staff.plenty:
+            self._match()
         return await waiter.wait(self._leave_queue)
 
     def _leave_queue(self, waiter: Waiter[Member[Call]]) -> None:
@@ -197,15 +216,22 @@ class Pool(Generic[Call]):
     def _give_back(self, member: Member[Call], code: str | None) -> None:
         """Its call has ended, however it did."""
         staff = self._staff
+        queue = self._waiting.queue
         if staff.release(member, longest=self._longest, code=code):
             over = self._over
             if over is not None:
                 staff.let_go(member, over)
+            elif queue and staff.shared and not queue[0].fresh:
+                # From hand to hand: whoever has waited longest gets what has just become free.
+                waiter = queue.popleft()
+                staff.occupy(member, waiter.session)
+                waiter.hand(member)
             else:
                 member.used_at = now = trio.current_time()
                 staff.free.append(member)
-                self._wake_at(now + self._idle)
-        if self._waiting.queue or not staff.plenty:
+                if now + self._idle < self._wakes_at:
+                    self._wake_at(now + self._idle)
+        if not staff.plenty or (queue and staff.busy < staff.workers):
             self._match()
 
     def _match(self) -> None:

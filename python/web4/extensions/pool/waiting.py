@@ -30,7 +30,7 @@ class Waiter(Generic[Worker]):
 
     __slots__ = ("_task", "answer", "expires", "fresh", "pinned", "session")
 
-    def __init__(self, *, session: str | None, fresh: bool, pinned: bool, expires: float) -> None:
+    def __init__(self, session: str | None, fresh: bool, pinned: bool, expires: float) -> None:
         self.session = session
         self.fresh = fresh
         """Whether it needs a worker that has served nobody (EXT-23)."""

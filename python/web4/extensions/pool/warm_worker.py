@@ -34,11 +34,13 @@ class WarmWorker:
         conversation: Its `greet` has returned.
     """
 
-    __slots__ = ("_conversation", "_first", "_most_memory", "_most_open")
+    __slots__ = ("_conversation", "_first", "_meter", "_most_memory", "_most_open", "_processes")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
+        self._meter = conversation.meter
         self._first = conversation.usage or _UNKNOWN
+        self._processes = self._first.processes or 0
         resources = conversation.terms.manifest.resources
         self._most_memory = (resources.memory_mb << 20) * 3 // 4
         self._most_open = min((self._first.descriptors or 0) + DESCRIPTORS, resources.open_files * 3 // 4)
@@ -51,7 +53,7 @@ class WarmWorker:
     @property
     def resident(self) -> int:
         """Bytes it held after its last call."""
-        usage = self._conversation.usage
+        usage = self._meter.usage
         return 0 if usage is None else usage.resident or 0
 
     def call(self, call: Call, waited: float, /) -> Coroutine[Any, Any, CallOutcome]:
@@ -70,14 +72,15 @@ class WarmWorker:
 
     def unfit(self) -> str | None:
         """Why it should not serve on (EXT-25)."""
-        usage = self._conversation.usage
+        usage = self._meter.usage
         if usage is None:
             return "unknown"
-        if (usage.resident or 0) > self._most_memory:
+        _, resident, descriptors, processes = usage
+        if resident is not None and resident > self._most_memory:
             return "memory_grown"
-        if (usage.processes or 0) > (self._first.processes or 0):
+        if processes is not None and processes > self._processes:
             return "leftovers"
-        if (usage.descriptors or 0) > self._most_open:
+        if descriptors is not None and descriptors > self._most_open:
             return "descriptors_grown"
         return None
 
@@ -119,10 +122,17 @@ async def open_worker(
     except trio.TooSlowError:
         reason = f"its process had not started within {startup_ms} ms"
         raise WorkerStartError(reason, code="extension_start_timeout") from None
-    async with open_conversation(process, terms) as conversation:
-        await conversation.greet()
-        sampler.add(conversation)
-        try:
-            yield WarmWorker(conversation)
-        finally:
-            sampler.discard(conversation)
+    try:
+        async with open_conversation(process, terms) as conversation:
+            await conversation.greet()
+            sampler.add(conversation)
+            try:
+                yield WarmWorker(conversation)
+            finally:
+                sampler.discard(conversation)
+    except BaseExceptionGroup as group:
+        # It failed just as it was cancelled: then nobody asks why.
+        rest = group.split(WorkerStartError)[1]
+        if rest is None:
+            raise
+        raise rest from None

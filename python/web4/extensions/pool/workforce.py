@@ -58,7 +58,7 @@ class Workforce(Generic[Call]):
         self._start = start
         self.workers = workers
         self.spares = spares
-        self._shared = shared
+        self.shared = shared
         self._memory = memory
         self._metrics = metrics
         self._changed = changed
@@ -86,7 +86,7 @@ class Workforce(Generic[Call]):
     @property
     def plenty(self) -> bool:
         """Whether there are as many free as there should be, so that nothing need be planned for nobody."""
-        return self._shared and len(self.free) >= self.spares
+        return self.shared and len(self.free) >= self.spares
 
     # --- finding ----------------------------------------------------------------------------------------
 
@@ -99,29 +99,33 @@ class Workforce(Generic[Call]):
         """
         free = self.free
         while free:
-            if self._shared and not fresh:
+            if self.shared and not fresh:
                 member: Member[Call] | None = free.pop()  # the one used last: the others may become idle
             else:
                 member = self._fitting(session, fresh=fresh)
             if member is None:
                 return None
             if member.worker.usable:
-                member.busy = True
-                member.calls += 1
-                member.session = session
-                member.seen = None
-                self.busy += 1
+                self.occupy(member, session)
                 return member
             self._died(member)
             self.dismiss(member, "died")
         return None
+
+    def occupy(self, member: Member[Call], session: str | None) -> None:
+        """A worker that is not among the free serves this session's call from now on."""
+        member.busy = True
+        member.calls += 1
+        member.session = session
+        member.seen = None
+        self.busy += 1
 
     def _fitting(self, session: str | None, *, fresh: bool) -> Member[Call] | None:
         found = None
         for member in self.free:
             if member.calls == 0:
                 found = found or member
-            elif not fresh and not self._shared and member.session == session:
+            elif not fresh and not self.shared and member.session == session:
                 found = member
                 break
         if found is not None:
@@ -139,13 +143,13 @@ class Workforce(Generic[Call]):
         """Start what is missing for so many waiting calls, unless a pause or the memory ceiling stands against it."""
         free, starting, spares = len(self.free), self.starting, self.spares
         if self.nursery is None or (
-            self._shared and free + starting >= spares and (not waiting or self.busy >= self.workers)
+            self.shared and free + starting >= spares and (not waiting or self.busy >= self.workers)
         ):
             return
-        if not self._shared:
+        if not self.shared:
             self._bind_no_more_than_may_serve()
             free = len(self.free)
-        useful = free if self._shared else sum(one.calls == 0 for one in self.free)
+        useful = free if self.shared else sum(one.calls == 0 for one in self.free)
         staff = Staff(self.busy, useful, free - useful, starting, self.leaving, waiting)
         missing = to_start(staff, workers=self.workers, spares=spares)
         if missing == 0:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from web4.foundation.ids import IdSource
 
 SERVE: Final = "web4.ext.serving:serve"
-PRELOAD: Final = ("web4.ext.serving", "web4.ext.serving_async")
+PRELOAD: Final = ("web4.ext.serving", "web4.ext.serving_async", "web4.ext.rehearsal:rehearse")
 """What every Python extension needs, once for all of them."""
 Mechanism = Literal["cgroup", "pid_namespace"]
 _STEP: Final = 2_000
