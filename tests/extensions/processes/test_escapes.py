@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -28,9 +28,9 @@ LEVELS: tuple[Level, ...] = ("none", "standard", "strict")
 
 
 def escape(
-    victim: str, processes: int = 1, environment: dict[str, str] | None = None, level: Level = "standard"
+    victim: str, processes: int = 1, environment: dict[str, str] | None = None, **sandbox: Any
 ) -> StartSpec:
-    found = spec(processes=processes, environment=environment, level=level)
+    found = spec(processes=processes, environment=environment, **sandbox)
     return msgspec.structs.replace(found, entry=PythonEntry("escapes", victim))
 
 

@@ -25,7 +25,8 @@ def import_paths() -> tuple[list[str], list[str]]:
     meant = {os.path.realpath(one) for one in named.split(os.pathsep) if one}
     meant |= {os.path.realpath(Path(one).parent) for one in web4.__path__}
     unasked = _unasked() - meant
-    path, program = [], []
+    path: list[str] = []
+    program: list[str] = []
     for one in dict.fromkeys(os.path.abspath(one) for one in sys.path):  # noqa: PTH100 - as the import system has them
         real = os.path.realpath(one)
         alone = real in unasked and Path(real).name not in _PACKAGES
