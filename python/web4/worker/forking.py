@@ -55,6 +55,10 @@ class Slots:
     def __setitem__(self, slot: int, number: int) -> None:
         self._numbers[slot] = number
 
+    def close(self) -> None:
+        """Let go of the memory. Nothing else may be called afterwards."""
+        self._ffi.release(self._numbers)
+
     def address(self, slot: int) -> int:
         """Where it lies."""
         return int(self._ffi.cast("uintptr_t", self._numbers + slot))

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import msgspec
 import trio
@@ -24,6 +24,12 @@ ENTRIES = {
 }
 
 
+def keep() -> NoReturn:
+    """What a child of the program does: it lives on, and has every descriptor."""
+    time.sleep(60)
+    os._exit(0)
+
+
 async def main(directory: Path, kind: str, without: tuple[Mechanism, ...]) -> None:
     async with opened(directory, without=without) as processes:
         worker = await processes.start(msgspec.structs.replace(spec(), entry=ENTRIES[kind]))
@@ -33,8 +39,7 @@ async def main(directory: Path, kind: str, without: tuple[Mechanism, ...]) -> No
         of_the_node = {*descendants(os.getpid()), worker.pid, tree.pid}
         child = os.fork()
         if child == 0:
-            time.sleep(60)
-            os._exit(0)
+            keep()
         print(*of_the_node, child, flush=True)
         await trio.sleep_forever()
 

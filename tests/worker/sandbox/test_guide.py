@@ -13,6 +13,7 @@ from tests.worker.sandbox import surprises
 from tests.worker.sandbox.inside import asked, run
 
 HERE = Path(__file__).parent
+PROCESSES = HERE.parents[1] / "extensions" / "processes"
 GUIDE = HERE.parents[2] / "docs" / "guides" / "the-sandbox.md"
 
 
@@ -20,8 +21,8 @@ def test_docs_claims_name_tests() -> None:
     named = set(re.findall(r"`(test_\w+)`", GUIDE.read_text()))
     written = {
         name
-        for path in HERE.glob("test_*.py")
-        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+        for path in (*HERE.glob("test_*.py"), *PROCESSES.glob("test_*.py"))
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.M)
     }
     assert len(named) > 30
     assert named <= written

@@ -61,7 +61,9 @@ class Sampler:
     async def _look_at_directory(self, conversation: Conversation) -> None:
         call_id, limit = conversation.open_call, conversation.terms.tmp
         began = trio.current_time()
-        over = await trio.to_thread.run_sync(exceeds, conversation.process.tmp, limit, conversation.process.pid)
+        over = await trio.to_thread.run_sync(
+            exceeds, conversation.process.tmp, limit, conversation.process.pid
+        )
         ended = trio.current_time()
         if conversation in self._watched:
             self._watched[conversation] = ended + (ended - began) * _SHARE

@@ -131,7 +131,9 @@ class Channels:
         self._ends.append(ours)
         ours.setblocking(False)
         with suppress(OSError):  # ENOPROTOOPT: Linux before 6.16 lets them come, to be closed unread
-            ours.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)  # it sends no descriptors for the node to close
+            ours.setsockopt(
+                socket.SOL_SOCKET, _SO_PASSRIGHTS, 0
+            )  # it sends no descriptors for the node to close
         return ours
 
 

@@ -15,7 +15,7 @@ from web4.extensions.errors import WorkerStartError
 from web4.extensions.processes import kernel
 from web4.extensions.processes.channels import Channels
 from web4.extensions.processes.groups import WorkerGroups
-from web4.extensions.processes.removal import Removal
+from web4.extensions.processes.removal import Removal, remove_empty
 from web4.extensions.processes.runtime import Runtime
 from web4.extensions.processes.template import TemplateGone
 from web4.extensions.processes.templates import Templates
@@ -40,8 +40,6 @@ SERVE: Final = "web4.ext.serving:serve"
 PRELOAD: Final = ("web4.ext.serving", "web4.ext.serving_async", "web4.ext.rehearsal:rehearse")
 """What every Python extension needs, once for all of them."""
 Mechanism = Literal["cgroup", "pid_namespace"]
-_NEVER_LARGE: Final = 16 * 1024
-"""Bytes of a directory that takes no time to remove when it is empty. One that held a million names still has them."""
 _STEP: Final = 2_000
 _CLOSE_SECONDS: Final = 20.0
 _FIRST_LOOK: Final = 0.0005
@@ -234,7 +232,7 @@ class Processes:
             pause = min(2 * pause, 1.0)
         removal = Removal(worker.tmp)
         try:
-            if not _remove_empty(worker.tmp):
+            if not remove_empty(worker.tmp):
                 await trio.to_thread.run_sync(_finish, removal, limiter=self._cleaners)
         except OSError as error:
             reason = f"{type(error).__name__}: {error.strerror}"
@@ -347,19 +345,6 @@ async def _remove_leftovers(place: Runtime, emit: Emitter) -> None:
         emit("worker_leftovers_removed", runs=found.runs, directories=found.directories, groups=found.groups)
 
 
-def _remove_empty(path: str) -> bool:
-    """Remove a private directory that nobody has used; whether it is gone. All others can take seconds: one large file
-    can, one emptied directory can.
-    """
-    try:
-        if os.stat(path).st_size > _NEVER_LARGE:  # noqa: PTH116 - strings: on the path of every exit
-            return False
-        os.rmdir(path)  # noqa: PTH106
-    except OSError as error:
-        return isinstance(error, FileNotFoundError)
-    return True
-
-
 def _finish(removal: Removal) -> None:
     while not removal.step(_STEP):
         pass
@@ -383,7 +368,9 @@ def _chosen(
 def _abandon(root: int) -> None:
     """End a process that cannot be watched. A killed one is reaped within a millisecond or so."""
     with suppress(OSError):
-        os.waitid(os.P_PID, root, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # else the number may be another's by now
+        os.waitid(
+            os.P_PID, root, os.WEXITED | os.WNOHANG | os.WNOWAIT
+        )  # else the number may be another's by now
         os.kill(root, signal.SIGKILL)
         os.waitpid(root, 0)
 

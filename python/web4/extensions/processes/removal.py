@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 _LEVELS: Final = 32
 """Directories that are open at a time, two descriptors each."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEVER_LARGE: Final = 16 * 1024
+"""Bytes of a directory that takes no time to remove when it is empty. One that held a million names still has them."""
+
+
+def remove_empty(path: str) -> bool:
+    """Remove a directory that nobody has used; whether it is gone.
+
+    It takes no time. All others can take seconds: one large file can, one emptied directory can.
+    """
+    try:
+        if os.stat(path).st_size > _NEVER_LARGE:
+            return False
+        os.rmdir(path)
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return True
 
 
 class Removal:

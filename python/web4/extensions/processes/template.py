@@ -94,6 +94,7 @@ class Template:
         self._control = ours
         self._slots = Slots(self._memory)
         self._turn = trio.Lock()
+        self._last: int | None = None
         self.prepared: Prepared | None = None
         """What it said when it was ready; None before."""
 
@@ -128,12 +129,14 @@ class Template:
                 f"{len(message)} bytes of request are more than {MAX_MESSAGE}: its environment?"
             )
         async with self._turn:
+            if self._last is not None:
+                raise TemplateGone("it ended")
             self._slots[0] = 0
             try:
                 answer = await self._ask(message, ends)
             except TemplateGone:
-                if self._slots[0]:  # it died behind the fork, and the kernel had left the number before
-                    return self._slots[0]
+                if left := self._left():  # it died behind the fork, and the kernel had left the number before
+                    return left
                 raise
             return _forked(answer)
 
@@ -155,6 +158,13 @@ class Template:
             trio.lowlevel.notify_closing(end)
         self._control.close()
         os.close(self._pidfd)
+        self._last = self._slots[0]
+        self._slots.close()
+        self._memory.close()
+
+    def _left(self) -> int:
+        """What the kernel left in the slot, be the memory closed by now or not."""
+        return self._slots[0] if self._last is None else self._last
 
     async def _ask(self, message: bytes, ends: Sequence[int]) -> Prepared | Forked | NotForked:
         answer: Prepared | Forked | NotForked | None = None

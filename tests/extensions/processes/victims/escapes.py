@@ -48,7 +48,7 @@ def remember(sock: socket.socket) -> None:
 def replace(sock: socket.socket) -> None:
     """Execute a program from a thread: its parent-death signal would be that of the thread, none."""
     os.set_inheritable(sock.fileno(), True)
-    code = "import socket,time; socket.socket(fileno=%d).sendall(b'up0'); time.sleep(9999)" % sock.fileno()
+    code = f"import socket,time; socket.socket(fileno={sock.fileno()}).sendall(b'up0'); time.sleep(9999)"
 
     def execute() -> None:
         try:
@@ -64,7 +64,7 @@ def headless(sock: socket.socket) -> None:
     """The first thread ends, another goes on."""
 
     def go_on() -> None:
-        while len(os.listdir("/proc/self/task/%d/fd" % os.getpid())) > 0:
+        while len(os.listdir(f"/proc/self/task/{os.getpid()}/fd")) > 0:
             time.sleep(0.001)
         sock.sendall(b"up")
         rest()
