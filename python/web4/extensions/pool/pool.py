@@ -158,9 +158,8 @@ class Pool(Generic[Call]):
                     self._give_back(answer, None)
                     answer = self._closed_refusal()
                 if isinstance(answer, Refusal):
-                    if answer.moved:
-                        return Moved(again, fresh, waited, call)
-                    return self._refused(call, answer, waited)
+                    moved = Moved(again, fresh, waited, call)
+                    return moved if answer.moved else self._refused(call, answer, waited)
                 member = answer
             code: str | None = "extension_cancelled"
             try:

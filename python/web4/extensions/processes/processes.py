@@ -20,7 +20,7 @@ from web4.extensions.processes.runtime import Runtime
 from web4.extensions.processes.template import TemplateGone
 from web4.extensions.processes.templates import Templates
 from web4.extensions.processes.worker_process import WorkerProcess
-from web4.foundation.events import no_events
+from web4.foundation.events import IsolatedEmitter, no_events
 from web4.foundation.ids import SystemIds
 from web4.worker import forking
 from web4.worker.request import CommandEntry, Entered, NotEntered, PythonEntry, WorkerRequest
@@ -310,6 +310,7 @@ async def open_processes(
         WorkerStartError: The runtime directory cannot be used.
     """
     ids = ids or SystemIds()
+    emit = IsolatedEmitter(emit)  # one that raised would take the reaping of a worker with it
     own: BaseException | None = None
     place = await trio.to_thread.run_sync(Runtime, runtime, ids.uuid4())
     try:
