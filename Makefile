@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests examples
 
-.PHONY: demo test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills soak clean
+.PHONY: demo test test-rust test-python test-python-workers test-python-others test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills soak clean
 
 demo: $(VENV)/.built $(VENV)/.demo
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -16,9 +16,17 @@ test-rust:
 	@echo "==> cargo test"
 	@cargo test --workspace --quiet
 
-test-python: $(VENV)/.built $(VENV)/.test
-	@echo "==> pytest"
-	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+# Two halves, so that two cores can have one each.
+test-python: test-python-workers test-python-others
+
+WORKER_TESTS := tests/worker tests/ext tests/extensions tests/examples tests/cli
+test-python-workers: $(VENV)/.built $(VENV)/.test $(VENV)/.demo
+	@echo "==> pytest: workers, extensions, the command line"
+	@$(BIN)/python -m pytest $(WORKER_TESTS) $(PYTEST_FLAGS)
+
+test-python-others: $(VENV)/.built $(VENV)/.test $(VENV)/.demo
+	@echo "==> pytest: all the rest"
+	@$(BIN)/python -m pytest $(WORKER_TESTS:%=--ignore=%) $(PYTEST_FLAGS)
 
 lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint
 	cargo fmt --all --check

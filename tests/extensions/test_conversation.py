@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
+
 import msgspec
 import pytest
 import trio
@@ -79,12 +81,22 @@ async def test_a_worker_that_does_not_drain_is_killed() -> None:
         assert conversation.process.exit.signal == 9
 
 
-async def test_a_call_id_is_given_to_a_worker_once() -> None:
-    async with conversing() as conversation:
+async def test_two_calls_of_one_id_do_not_take_each_others_answers() -> None:
+    """EXT-3: an id that a caller gives twice, as a retry does, is told apart in the worker."""
+    program = """
+    first = hear()
+    result(first, "first")
+    second = hear()
+    result(first, "late")
+    result(second, second["id"] != first["id"])
+    """
+    async with conversing(START + dedent(program)) as conversation:
         call = a_call()
-        await conversation.call(call)
-        with pytest.raises(ValueError, match="once"):
-            await conversation.call(call)
+        assert (await conversation.call(call)).value == "first"
+        outcome = await conversation.call(call)
+        assert (outcome.value, outcome.call_id) == (True, call.call_id)
+        assert conversation.discarded == 1
+        assert not conversation.reusable
 
 
 async def test_a_worker_has_one_call_at_a_time() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.extensions.hosting import busy, hosted, running, until, write_extension
 from tests.extensions.processes.arrange import settled
@@ -435,3 +436,22 @@ async def test_a_mistake_of_ours_in_one_pool_costs_the_host_nothing(tmp_path: Pa
         assert (await host.call("tool", "acme.bench.echo", {"value": "x"})).code is None
     told = [fields for kind, fields in events if kind == "extension_pool_failed"]
     assert [(one["extension"], one["error"]) for one in told] == [("acme.bench", "ExceptionGroup")]
+
+
+async def test_a_host_closes_though_a_pool_has_just_failed_or_a_start_is_failing(tmp_path: Path) -> None:
+    options = HostOptions(close_ms=10**9)  # were it to hang, the test would
+    for number in range(4):
+        directory = write_extension(tmp_path / f"ext{number}")
+        async with running(directory, runtime=tmp_path / "run", options=options) as host:
+            assert (await echo(host)).code is None
+            if number % 2:
+                (directory / "more.py").write_text("")  # the spare that is starting must not
+                continue
+
+            def mistake(*_: Any) -> None:
+                raise ZeroDivisionError
+
+            pool = host._seats.seat("acme.bench").current.pool
+            pool._match = mistake  # type: ignore[method-assign]
+            pool._wake_at(0)
+            await trio.testing.wait_all_tasks_blocked()

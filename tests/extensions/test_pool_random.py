@@ -71,9 +71,11 @@ class Run:
         job = self.job(number)
         patience = 0.05 * rng.random() if not self.calm and rng.random() < 0.1 else 1e6
         with trio.move_on_after(patience) as scope:
-            answer: CallOutcome | Moved = Moved(again=rng.random() < 0.5, fresh=False)
+            answer: CallOutcome | Moved = Moved(rng.random() < 0.5, fresh=False, waited=0.0, call=job)
             while isinstance(answer, Moved):
-                answer = await self.pools[-1].call(job, session=job.session, **answer._asdict())
+                answer = await self.pools[-1].call(
+                    job, session=job.session, again=answer.again, fresh=answer.fresh, before=answer.waited
+                )
             self.outcomes[number] = answer
         if scope.cancelled_caught:
             self.cancelled.add(number)

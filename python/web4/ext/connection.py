@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import mmap
 import os
 import select
 import socket
@@ -77,7 +78,8 @@ class Connection:
             fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
         fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
-        self._buffer = bytearray(_READ)
+        # Memory that costs nothing before it is used: of most workers no more than a page ever is.
+        self._buffer = mmap.mmap(-1, _READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._view = memoryview(self._buffer)
         self._reader = FrameReader()
         self.buffered = False
@@ -102,10 +104,10 @@ class Connection:
         self.draining = False
         self.forked = False
         """Whether this is a process that a handler has forked: it has no part in the conversation."""
-        os.register_at_fork(after_in_child=self._leave)
+        _open.add(self)
 
-    def _leave(self) -> None:
-        # Two processes on one socket would both answer, and take each other's frames.
+    def leave(self) -> None:
+        """Have no part in the conversation: this is a fork, and two on one socket would both answer."""
         self.forked = True
         self._sending = threading.Lock()  # another thread may have held it
         self._reading = threading.Lock()
@@ -122,6 +124,7 @@ class Connection:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+        _open.discard(self)
 
     # --- sending ----------------------------------------------------------------------------------------------
 
@@ -155,7 +158,7 @@ class Connection:
                 if not flags:
                     self._wait()
                 count = self._recv_into(self._buffer, 0, flags)
-                if count > HEADER and length_of(self._buffer) == count - HEADER:
+                if count > HEADER and length_of(self._view) == count - HEADER:
                     return decode_to_worker(self._view[HEADER:count])  # a frame and no more: no copy of it
                 self._feed(count)
             while (body := self._reader.next()) is None:
@@ -288,3 +291,15 @@ class Connection:
                 frame = self.receive()
                 if frame is not None:
                     self.take(frame)
+
+
+_open: Final[set[Connection]] = set()
+"""Those of this process. One hook for all of them: a hook lasts as long as the process."""
+
+
+def _leave() -> None:
+    for connection in tuple(_open):
+        connection.leave()
+
+
+os.register_at_fork(after_in_child=_leave)

@@ -135,7 +135,7 @@ class Operation:
         if self.kind in _WHOLE:
             schema = None if self.parameters.type in (None, Commit) else schema_of(self.parameters.type)
         else:
-            schema = schema_of(self.parameters.type)
+            schema = self._schema_of_parameters()
             # The struct's own docstring would be that of every struct.
             assert schema is not None
             schema.pop("description", None)
@@ -143,8 +143,24 @@ class Operation:
             entry["input_schema"] = schema
         answer = self.hints.get("return", Any)
         if self.kind == "tool" and answer is not Any:
-            entry["output_schema"] = schema_of(answer)
+            entry["output_schema"] = self._schema("what it returns", answer)
         return entry | told
+
+    def _schema_of_parameters(self) -> dict[str, Any] | None:
+        try:
+            return schema_of(self.parameters.type)
+        except DeclarationError:
+            for one in msgspec.structs.fields(self.parameters.type):  # which of them
+                self._schema(f"its parameter {one.name}", one.type)
+            raise
+
+    def _schema(self, what: str, kind: Any) -> dict[str, Any] | None:
+        try:
+            return schema_of(kind)
+        except DeclarationError as error:
+            raise DeclarationError(
+                f"{self!r}: {what}: {error}; take numbers, texts, lists, dataclasses, TypedDicts, msgspec structs"
+            ) from None
 
     # --- calling ----------------------------------------------------------------------------------------------
 
@@ -154,7 +170,6 @@ class Operation:
         Raises:
             DeclarationError: As `describe`.
         """
-        self.describe()
         self.bind = self._binder()
 
     def _binder(self) -> Callable[[Context, Any], Any]:

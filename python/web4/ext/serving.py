@@ -42,7 +42,7 @@ def serve(descriptor: int, module: str, object: str, directory: str) -> None:  #
     _keep_lines()
     connection = Connection(descriptor)
     try:
-        _serve(connection, module, object, directory)
+        converse(connection, module, object, directory)
     except NodeBrokenError as error:
         print(f"web4: the node broke the protocol: {error}", file=sys.stderr)  # noqa: T201 - the worker's log
         raise SystemExit(BAD_FRAME) from None
@@ -52,7 +52,14 @@ def serve(descriptor: int, module: str, object: str, directory: str) -> None:  #
         connection.close()
 
 
-def _serve(connection: Connection, module: str, name: str, directory: str) -> None:
+def converse(connection: Connection, module: str, name: str, directory: str) -> None:
+    """Hello, import, ready, calls, until the connection is drained.
+
+    Raises:
+        NodeBrokenError: The node did not keep to the protocol.
+        NodeGoneError: The socket has ended.
+        SystemExit: The extension does not load.
+    """
     hello = connection.receive()
     if not isinstance(hello, Hello):
         raise NodeBrokenError("the first frame is no hello")

@@ -50,6 +50,10 @@ def import_from_sources(directory: str) -> None:
         raise ImportError(path)
 
     sys.path_hooks.insert(0, hook)
-    for path in tuple(sys.path_importer_cache):  # finders that were made before
-        if below.startswith(f"{path.rstrip('/')}/"):
-            del sys.path_importer_cache[path]
+    # Finders that were made before. Looked up by name: to walk through all would copy pages of the template.
+    place = below
+    while place:
+        place = place.rstrip("/")
+        for spelling in (place or "/", f"{place}/"):
+            sys.path_importer_cache.pop(spelling, None)
+        place = place.rpartition("/")[0]

@@ -23,6 +23,8 @@ _CLONE_PARENT_SETTID: Final = 0x100000
 _CLONE_CHILD_CLEARTID: Final = 0x200000
 _CLONE_CHILD_SETTID: Final = 0x1000000
 _PR_GET_TID_ADDRESS: Final = 40
+ENOUGH: Final = 12
+"""Times that Python must see code run before it stops rewriting it."""
 _CLONE_ARGUMENTS: Final = struct.Struct("=11Q")
 """flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup."""
 
@@ -96,6 +98,21 @@ def fork(flags: int = 0, *, slot: int = 0, group: str | None = None) -> int:
         else:
             interpreter.PyOS_AfterFork_Parent()
     return pid
+
+
+def rehearse() -> None:
+    """Do what the interpreter does in each child, without a fork, until it has learned it: children share that.
+
+    Where there is no other thread it changes nothing that matters: locks that nobody holds are made anew.
+
+    Raises:
+        RuntimeError: This process has other threads.
+    """
+    if threading.active_count() > 1:
+        raise RuntimeError("a process with threads cannot be forked safely")
+    for _ in range(ENOUGH):
+        ctypes.pythonapi.PyOS_BeforeFork()
+        ctypes.pythonapi.PyOS_AfterFork_Child()
 
 
 def _clone(flags: int, slot: int, tid: int) -> int:

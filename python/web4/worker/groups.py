@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,13 +11,18 @@ if TYPE_CHECKING:
     from web4.worker.request import Limits
 
 
-def make(directories: Sequence[str], limits: Limits, *, extra: int = 0) -> str | None:
+THREADS: Final = 1024
+"""Threads of a worker that may not fork, where a group counts them: root is under no other bound."""
+
+
+def make(directories: Sequence[str], limits: Limits, *, extra: int = 0, alone: bool = False) -> str | None:
     """Make the groups at `directories` and set `limits`. One that cannot be made is left out.
 
     Args:
         directories: Each of a hierarchy of its own; none exists, their parents do.
         limits: Of the tree. Where the number of processes is bound, threads count as such.
         extra: Processes beyond the limit: the warden.
+        alone: Whether seccomp keeps it from forking; then the group bounds its threads.
 
     Returns:
         The one of version 2, into which a process can be forked.
@@ -28,8 +33,10 @@ def make(directories: Sequence[str], limits: Limits, *, extra: int = 0) -> str |
         "memory.oom.group": 1,
         "memory.limit_in_bytes": limits.memory,
     }
-    if limits.processes > 1:  # one alone is kept by seccomp, which lets threads be
+    if limits.processes > 1:
         settings["pids.max"] = limits.processes + extra
+    elif alone:
+        settings["pids.max"] = THREADS
     second = None
     for directory in directories:
         try:

@@ -89,7 +89,8 @@ class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
         entry: What runs once the sandbox is entered.
         directory: The extension's, absolute; the worker's working directory.
         tmp: The worker's own, absolute, there already and empty.
-        environment: All of it (EXT-31 and the `environment` of the manifest); `WEB4_WORKER_FD` is added.
+        environment: What every worker has; `WEB4_WORKER_FD` is added. What the manifest lets through may be secret and
+            is not here, for later workers inherit the template's memory: the node sends it on the report's socket.
         limits: See there.
         sandbox: See there.
         user: Uid and gid to become, or None to stay.
@@ -97,6 +98,7 @@ class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
         warden: Whether a warden stands over it: a parent that is the init of a PID namespace or a subreaper, and
             ends when the whole tree has (EXT-22). Needed when it may fork.
         pid_namespace: Whether the warden is the init of a PID namespace.
+        forks: Whether the worker may have a second process, or nothing keeps it from it: then the warden counts.
     """
 
     worker_id: str
@@ -111,6 +113,7 @@ class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     warden: bool = False
     pid_namespace: bool = False
+    forks: bool = True
 
 
 class Protections(msgspec.Struct, frozen=True, kw_only=True):

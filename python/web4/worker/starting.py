@@ -9,27 +9,41 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import random
 import resource
 import select
 import signal
+import socket
 import sys
 import tempfile
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
-from web4.worker import descriptors, groups
-from web4.worker.request import CommandEntry, Entered, NotEntered, Protections, Report, WorkerRequest
+from web4.worker import descriptors, forking, groups, sandbox
+from web4.worker.request import (
+    CommandEntry,
+    Entered,
+    Limits,
+    NotEntered,
+    PythonEntry,
+    Report,
+    Sandbox,
+    WorkerRequest,
+)
 from web4.worker.sandbox import Unprotected, enter, libc
 
 if TYPE_CHECKING:
-    from web4.worker.request import PythonEntry
+    from web4.worker.request import Protections
 
 EXIT_NOT_STARTED: Final = 125
 """Exit status of a worker that never came to the extension; the report has the reason."""
+OOM_SCORE: Final = 500
+"""Added, in thousandths of the memory there is, to what a worker holds when the kernel looks for whom to end."""
+MAX_ENVIRONMENT: Final = 128 * 1024
+"""Bytes of the variables that a manifest lets through, as MessagePack."""
 _REASON_LIMIT: Final = 2_000
 _ENCODER: Final = msgspec.msgpack.Encoder()
+_ENVIRONMENT: Final = msgspec.msgpack.Decoder(dict[str, str])
 
 
 class NodeGone(Exception):  # noqa: N818 - nobody is left to whom it would be an error
@@ -50,7 +64,7 @@ def start(request: WorkerRequest, sources: tuple[int, ...], serve: str, *, alone
         descriptors.arrange(sources)
         try:
             protections = _enter(request)
-            if alone:
+            if alone and protections.processes != "seccomp":
                 _bound(request.limits.processes + 1)
         except Unprotected as error:
             say(NotEntered(code="extension_unprotected", reason=str(error)[:_REASON_LIMIT]))
@@ -73,17 +87,67 @@ def _enter(request: WorkerRequest) -> Protections:
     if not request.warden:  # which has joined them for both
         groups.join(request.groups)
     os.setsid()
+    _go_first()
+    _settle(request, request.environment | passed())
+    die_with_parent()
+    return enter(request)
+
+
+def _go_first() -> None:
+    """When the machine's memory is out, let the kernel end workers before the node. None can take that back."""
+    try:
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if int(os.read(descriptor, 16)) < OOM_SCORE:
+            os.write(descriptor, b"%d" % OOM_SCORE)
+    except (OSError, ValueError):
+        return
+    finally:
+        os.close(descriptor)
+
+
+def _settle(request: WorkerRequest, environment: dict[str, str]) -> None:
     for name in [*os.environ]:
         del os.environ[name]
-    for name, value in request.environment.items():
+    for name, value in environment.items():
         os.environ[name] = value
     os.environ["WEB4_WORKER_FD"] = str(descriptors.WORKER)
     os.umask(0o077)
     os.chdir(request.directory)
     tempfile.tempdir = None
     name_process(f"web4:{request.extension}")
-    die_with_parent()
-    return enter(request)
+
+
+def rehearse() -> None:
+    """In the template: do what changes nothing, until Python has seen it often enough.
+
+    Python rewrites code that it runs, and fills caches. What it has rewritten here is shared by all workers; what a
+    worker rewrites, it copies first.
+    """
+    request = WorkerRequest(
+        worker_id="",
+        extension="template",
+        entry=PythonEntry(module="", object=""),
+        directory="/",
+        tmp="/",
+        environment=dict(os.environ),
+        limits=Limits(memory=2**28, cpu_seconds=60, open_files=128, processes=1, file=2**28),
+        sandbox=Sandbox(),
+    )
+    message = _ENCODER.encode(request)
+    near, far = os.pipe()
+    try:
+        for _ in range(forking.ENOUGH):
+            request = msgspec.msgpack.decode(message, type=WorkerRequest)
+            _settle(request, request.environment)
+            _is_gone(near)
+            sandbox.rehearse(request)
+    finally:
+        os.close(near)
+        os.close(far)
+    del os.environ["WEB4_WORKER_FD"]
 
 
 def _bound(processes: int) -> None:
@@ -94,6 +158,15 @@ def _bound(processes: int) -> None:
         return
 
 
+def passed() -> dict[str, str]:
+    """The variables that the manifest lets through: sent before the fork, read by nobody but the worker (EXT-36)."""
+    with socket.socket(fileno=os.dup(descriptors.REPORT)) as report:
+        try:
+            return _ENVIRONMENT.decode(report.recv(MAX_ENVIRONMENT, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return {}
+
+
 def die_with_parent() -> None:
     """Let the kernel kill this process when its parent dies, and look whether the node is there still (EXT-34).
 
@@ -101,10 +174,15 @@ def die_with_parent() -> None:
         NodeGone: It is not.
     """
     libc.set_parent_death_signal(signal.SIGKILL)
-    watch = select.poll()
-    watch.register(descriptors.REPORT, 0)
-    if watch.poll(0):  # the node holds the other end
+    if _is_gone(descriptors.REPORT):  # the node holds the other end
         raise NodeGone
+
+
+def _is_gone(descriptor: int) -> bool:
+    """Whether nobody holds the other end."""
+    watch = select.poll()
+    watch.register(descriptor, 0)
+    return bool(watch.poll(0))
 
 
 def name_process(name: str) -> None:
@@ -143,8 +221,8 @@ def _execute(entry: CommandEntry, request: WorkerRequest) -> None:
 def _serve(entry: PythonEntry, directory: str, serve: str) -> int:
     os.close(descriptors.REPORT)
     os.set_inheritable(descriptors.WORKER, False)  # what the extension starts has no business with the node
+    gc.freeze()  # what the start has made lasts: a collection would only touch it, and copy what it refers to
     gc.enable()
-    random.seed()
     module, _, name = serve.partition(":")
     try:
         getattr(importlib.import_module(module), name)(

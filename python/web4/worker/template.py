@@ -19,7 +19,7 @@ import msgspec
 
 from web4.worker import forking, groups, starting, warden
 from web4.worker.request import WorkerRequest
-from web4.worker.sandbox import libc, prepare
+from web4.worker.sandbox import libc, places, prepare
 
 MAX_MESSAGE: Final = 128 * 1024
 """Bytes of one request, all of its environment included."""
@@ -78,14 +78,16 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     """What the node tells the template as it executes it, as JSON in argv.
 
     Args:
-        path: The node's `sys.path`: an isolated interpreter has none of its own.
+        path: What workers import from: an isolated interpreter has no path of its own.
+        program: What the node alone imports from. Nobody writes there.
         control: Descriptor of the control socket.
         slots: Descriptor of the memory that both share.
-        preload: Modules to import before the first fork.
+        preload: Modules to import before the first fork; with `:function`, what to call there when all are in.
         serve: `module:function` of the SDK that runs a Python extension.
     """
 
     path: list[str]
+    program: list[str]
     control: int
     slots: int
     preload: list[str]
@@ -95,14 +97,19 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 def main(orders: str) -> NoReturn:
     """Be a template until the node goes."""
     told = msgspec.json.decode(orders, type=Orders)
+    places.tell_program(told.program)
     _forget_the_host()
     libc.set_parent_death_signal(signal.SIGKILL)
     starting.name_process("web4:template")
     control = socket.socket(fileno=told.control)
     memory = mmap.mmap(told.slots, SLOTS_BYTES)
+    memory.madvise(mmap.MADV_DONTFORK)  # a worker that could write it would choose what the node kills
     os.close(told.slots)
     importlib.import_module("encodings.ascii")  # else each fork looks for it on its own
     failed = tuple(reason for module in told.preload if (reason := _import(module)))
+    if told.preload:  # one that is to last
+        starting.rehearse()
+        forking.rehearse()
     pid_namespace = _pid_namespace()
     gc.collect()
     gc.disable()
@@ -131,7 +138,7 @@ def _fork(
     if request.pid_namespace:
         flags |= libc.CLONE_NEWPID | (libc.CLONE_NEWUSER if pid_namespace == "user" else 0)
     identity = os.getuid(), os.getgid()
-    group = groups.make(request.groups, request.limits, extra=1)
+    group = groups.make(request.groups, request.limits, extra=1, alone=not request.warden)
     try:
         prepare(request)
         gc.freeze()  # a collection in the worker must not touch, and so copy, what it shares with its template
@@ -157,11 +164,14 @@ def _forget_the_host() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _import(module: str) -> str | None:
+def _import(preload: str) -> str | None:
+    module, _, function = preload.partition(":")
     try:
-        importlib.import_module(module)
+        found = importlib.import_module(module)
+        if function:
+            getattr(found, function)()
     except Exception as error:
-        return f"{module}: {type(error).__name__}: {error}"
+        return f"{preload}: {type(error).__name__}: {error}"
     return None
 
 

@@ -2,7 +2,8 @@
 
 As init of a PID namespace it need do nothing for that: the kernel kills what is left when an init ends, and the node's
 SIGKILL ends it. Where no namespace can be made it is a child subreaper: every orphan of the tree becomes its child,
-and it kills until it has none. Then it learns of the node's death, or wish, by the end of its control socket.
+and it kills until it has none. Then it learns of the node's wish by the end of its control
+socket, and of its death by a signal.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def stand(
         serve: As for `starting.start`.
         identity: Uid and gid of the template, as seen outside: those to keep in a user namespace.
     """
+    node = os.getppid()
     try:
         descriptors.arrange(sources)
         try:
@@ -71,7 +73,7 @@ def stand(
         for descriptor in (0, 1, 2, descriptors.WORKER, descriptors.REPORT):
             os.close(descriptor)
         _prefer()
-        _watch(worker, None if bounded else request.limits.processes)
+        _watch(worker, node, None if bounded or not request.forks else request.limits.processes)
         if not request.pid_namespace:  # else the end of this process is that of all others in it
             _end_all(worker)
     finally:
@@ -121,18 +123,24 @@ def _prefer() -> None:
         return
 
 
-def _watch(worker: int, limit: int | None) -> None:
-    """Reap until the worker ends, the node closes the control socket, or the tree outgrows `limit`."""
+def _watch(worker: int, node: int, limit: int | None) -> None:
+    """Reap until the worker ends, the node dies or closes the control socket, or the tree outgrows `limit`.
+
+    The end of the socket is not enough: a program that embeds a node may have forked, and its child holds a copy.
+    """
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    if libc.parent_death_signal() == 0:  # else it is SIGKILL, and the namespace ends with this process
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        libc.set_parent_death_signal(signal.SIGUSR1)
     poll = select.poll()
     poll.register(woken, select.POLLIN)
     poll.register(CONTROL, select.POLLIN)
     own = int(os.readlink("/proc/self"))  # `/proc` may be of another namespace than this process's id
-    while _reap(worker):
+    while _reap(worker) and os.getppid() == node:
         ready = poll.poll(None if limit is None else _LOOK)
         if any(descriptor == CONTROL for descriptor, _ in ready):  # the node never writes: this is its end
             break
@@ -141,7 +149,7 @@ def _watch(worker: int, limit: int | None) -> None:
         if limit is not None and len(descendants(own)) > limit:
             _send(Ended(exceeded=True))
             break
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
 
 
 def _end_all(worker: int) -> None:

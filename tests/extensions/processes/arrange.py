@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 VICTIMS = Path(__file__).parent / "victims"
 SERVE = "tests.extensions.processes.plain:serve"
 ROUNDS = int(os.environ.get("WEB4_ROUNDS", "1"))
-PATIENCE = 60
+PATIENCE = 60 + 2 * ROUNDS
 """Seconds after which a test has hung."""
 
 
@@ -149,11 +149,16 @@ def descriptors() -> dict[int, str]:
     return found
 
 
+OTHERS: set[int] = set()
+"""Children that were there before the test: the workers of other modules' fixtures."""
+
+
 def children() -> set[int]:
+    """Process ids of the children that this test has made."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
         found |= {int(word) for word in (task / "children").read_text().split()}
-    return found
+    return found - OTHERS
 
 
 def groups() -> set[str]:

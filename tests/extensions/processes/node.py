@@ -1,4 +1,7 @@
-"""A node that is going to be killed: `python -m tests.extensions.processes.node DIRECTORY EXTENSION MECHANISM…`."""
+"""A node that is going to be killed.
+
+`python -m tests.extensions.processes.node DIRECTORY EXTENSION WORKERS MECHANISM…`
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,12 @@ if TYPE_CHECKING:
 
 BUSY = ("spin", "stubborn", "stopped", "grandchildren", "double_forks", "chains", "bomb", "stopped_tree")
 ALONE = 3
-WORKERS = 20
 
 
-async def main(directory: Path, extension: str, without: tuple[Mechanism, ...]) -> None:
+async def main(directory: Path, extension: str, workers: int, without: tuple[Mechanism, ...]) -> None:
     telemetry = Telemetry()
     async with opened(directory, without=without, emit=telemetry) as processes:
-        for number in range(WORKERS):
+        for number in range(workers):
             victim = BUSY[number % len(BUSY)]
             limit = 1 if number % len(BUSY) < ALONE else 10
             worker = await processes.start(spec(victim, processes=limit, extension=extension))
@@ -31,4 +33,10 @@ async def main(directory: Path, extension: str, without: tuple[Mechanism, ...]) 
 
 
 if __name__ == "__main__":
-    trio.run(main, Path(sys.argv[1]), sys.argv[2], cast("tuple[Mechanism, ...]", tuple(sys.argv[3:])))
+    trio.run(
+        main,
+        Path(sys.argv[1]),
+        sys.argv[2],
+        int(sys.argv[3]),
+        cast("tuple[Mechanism, ...]", tuple(sys.argv[4:])),
+    )

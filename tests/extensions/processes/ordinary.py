@@ -40,13 +40,16 @@ PRELOAD = ("resource",)
 ALONE = ("spin", "stubborn", "leave")
 
 
-async def main(directory: Path, without: tuple[Mechanism, ...]) -> None:
+async def main(place: Path, without: tuple[Mechanism, ...]) -> None:
+    directory, victims = place / "runtime", place / "victims"
     told: dict[str, Any] = {"user": os.getuid(), "victims": {}}
     async with opened(directory, without=without, preload=PRELOAD) as processes:
         told["kernel"] = msgspec.to_builtins(processes.kernel())
         before = descriptors()
         for victim in VICTIMS:
-            worker = await processes.start(spec(victim, processes=1 if victim in ALONE else 12))
+            worker = await processes.start(
+                spec(victim, processes=1 if victim in ALONE else 12, directory=victims)
+            )
             if victim not in ("leave", "daemon"):
                 await underway(worker)
                 worker.kill("done")
@@ -60,7 +63,7 @@ async def main(directory: Path, without: tuple[Mechanism, ...]) -> None:
                 worker.protections.user,
             ]
             worker.close()
-        litter = await processes.start(spec("litter", level="none"))
+        litter = await processes.start(spec("litter", level="none", directory=victims))
         await underway(litter)
         litter.close()
         await settled(processes)

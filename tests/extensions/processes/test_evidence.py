@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from tests.extensions.processes.arrange import opened, read, settled, spec, survivors, underway, zombies
+from tests.extensions.processes.sharing import shared_templates  # noqa: F401 - a fixture
 
 MIB = 1 << 20
 

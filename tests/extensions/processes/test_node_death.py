@@ -13,7 +13,6 @@ import pytest
 import trio
 
 from tests.extensions.processes.arrange import ROUNDS, Telemetry, groups, named, opened
-from tests.extensions.processes.node import WORKERS
 from tests.extensions.processes.test_tree_kill import MECHANISMS
 
 if TYPE_CHECKING:
@@ -22,10 +21,11 @@ if TYPE_CHECKING:
 
 @pytest.mark.scenario("extensions#12")
 @pytest.mark.parametrize(
-    "mechanism", list(MECHANISMS) if ROUNDS > 1 else ["cgroup and namespace", "subreaper"]
+    ("mechanism", "workers"),
+    [(one, 20) for one in MECHANISMS] if ROUNDS > 1 else [("cgroup and namespace", 20), ("subreaper", 8)],
 )
-async def test_a_node_that_is_killed_leaves_nothing(mechanism: str, tmp_path: Path) -> None:
-    """Scenario 12: twenty busy workers, trees among them."""
+async def test_a_node_that_is_killed_leaves_nothing(mechanism: str, workers: int, tmp_path: Path) -> None:
+    """Scenario 12: twenty busy workers, trees among them; eight are one of each sort."""
     extension = f"k{secrets.token_hex(4)}"
     node = subprocess.Popen(
         [
@@ -34,6 +34,7 @@ async def test_a_node_that_is_killed_leaves_nothing(mechanism: str, tmp_path: Pa
             "tests.extensions.processes.node",
             str(tmp_path),
             extension,
+            str(workers),
             *MECHANISMS[mechanism],
         ],
         stdout=subprocess.PIPE,
@@ -43,14 +44,14 @@ async def test_a_node_that_is_killed_leaves_nothing(mechanism: str, tmp_path: Pa
         assert node.stdout is not None
         said = await trio.to_thread.run_sync(node.stdout.readline)
         assert said.startswith(b"busy"), said
-        assert len(named(extension)) > WORKERS // 2  # a bare warden ends what outgrows its limit
+        assert len(named(extension)) > workers // 2  # a bare warden ends what outgrows its limit
         node.send_signal(signal.SIGKILL)
         node.wait()
         while named(extension):
             await trio.sleep(0.01)
     (run,) = [path for path in tmp_path.iterdir() if path.is_dir()]
     left = len(list((run / "tmp").iterdir()))
-    assert WORKERS // 2 < left <= WORKERS
+    assert workers // 2 < left <= workers
     telemetry = Telemetry()
     async with opened(tmp_path, emit=telemetry):
         while not telemetry.of("worker_leftovers_removed"):

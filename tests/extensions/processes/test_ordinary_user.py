@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.extensions.processes.arrange import ROUNDS
+from tests.extensions.processes.arrange import ROUNDS, VICTIMS
 from tests.extensions.processes.ordinary import ALONE
 
 if TYPE_CHECKING:
@@ -35,8 +36,12 @@ BECOME = [
 def directory() -> Iterator[Path]:
     """Of that user: nobody else enters those that pytest makes."""
     with tempfile.TemporaryDirectory() as made:
+        # Of all that lies elsewhere, workers need nothing: the checkout may be closed to that user.
+        shutil.copytree(VICTIMS, Path(made, "victims"), ignore=shutil.ignore_patterns("__pycache__"))
+        Path(made, "runtime").mkdir()
         if os.getuid() == 0:
-            os.chown(made, NOBODY, NOBODY)
+            for path in (Path(made), *Path(made).rglob("*")):
+                os.chown(path, NOBODY, NOBODY)
         yield Path(made)
 
 

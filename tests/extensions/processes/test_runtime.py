@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.extensions.processes.arrange import descriptors, groups
+from tests.extensions.processes.sharing import shared_templates  # noqa: F401 - a fixture
 from web4.extensions.errors import WorkerStartError
 from web4.extensions.processes.runtime import Leftovers, Runtime
 

@@ -24,8 +24,10 @@ from tests.extensions.processes.arrange import (
     underway,
     zombies,
 )
+from tests.extensions.processes.sharing import shared_templates  # noqa: F401 - a fixture
 from web4.extensions.errors import WorkerStartError
 from web4.worker.sandbox import libc
+from web4.worker.starting import OOM_SCORE
 
 
 @pytest.mark.scenario("extensions#14")
@@ -67,6 +69,15 @@ async def test_what_a_worker_sees_is_its_own(processes_limit: int, tmp_path: Pat
             assert len({worker.tmp for worker in workers}) == 3
     finally:
         del os.environ["WEB4_SECRET_OF_THE_NODE"]
+
+
+@pytest.mark.parametrize("processes_limit", [1, 4])
+async def test_workers_go_before_the_node(processes_limit: int, tmp_path: Path) -> None:
+    """When the machine's memory is out; the sandbox keeps them from taking that back."""
+    async with opened(tmp_path) as processes:
+        worker = await processes.start(spec(processes=processes_limit))
+        assert int(Path(f"/proc/{worker.pid}/oom_score_adj").read_text()) >= OOM_SCORE
+        worker.close()
 
 
 async def test_a_program_gets_the_socket_and_nothing_else(tmp_path: Path) -> None:
@@ -263,9 +274,10 @@ async def test_a_machine_that_starts_no_workers_says_so(
     """EXT-32: it opens, for the rest of the node, and every start tells why not."""
     monkeypatch.setattr(libc, "MACHINE", "")
     telemetry = Telemetry()
+    before = children()
     async with opened(tmp_path, emit=telemetry) as processes:
         with pytest.raises(WorkerStartError, match="x86_64 and aarch64"):
             await processes.start(spec())
         assert "x86_64" in (processes.kernel().refusal or "")
-        assert not children()
+        assert children() == before
     assert telemetry.of("worker_template_exited")

@@ -19,6 +19,7 @@ from tests.extensions.processes.arrange import (
     underway,
     zombies,
 )
+from tests.extensions.processes.sharing import shared_templates  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from web4.extensions.processes.processes import Mechanism

@@ -19,6 +19,7 @@ from tests.extensions.processes.arrange import (
     underway,
     zombies,
 )
+from tests.extensions.processes.sharing import shared_templates  # noqa: F401 - a fixture
 from tests.extensions.processes.test_tree_kill import MECHANISMS
 from web4.worker.descendants import descendants
 

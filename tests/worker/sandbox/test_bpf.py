@@ -51,7 +51,7 @@ checks = some.builds(
     ).map(tuple),
     otherwise=answers,
 )
-tables = some.dictionaries(some.integers(0, 500), some.one_of(answers, checks), min_size=1, max_size=300)
+tables = some.dictionaries(some.integers(0, 500), some.one_of(answers, checks), min_size=1, max_size=100)
 
 
 def meant(decision: Decision, arguments: tuple[int, ...]) -> str | int:

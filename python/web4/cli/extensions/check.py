@@ -94,6 +94,7 @@ class _Check:
         self._findings: list[Finding] = []
         self._trace: list[str] = []
         self._written = False
+        self._differs = False
 
     async def run(self, *, write: bool) -> Answer:
         """Look at everything; what was found."""
@@ -138,6 +139,7 @@ class _Check:
             return
         if not entries_of(said.parts) and not said.problems:
             self._found("code", "it declares no tool, no hook, nothing")
+        self._differs = bool(differs) and not said.problems
         for one in differs:
             self._found(one.where, one.text)
 
@@ -185,6 +187,8 @@ class _Check:
         lines += [paint("finding", "red") + visible(f": {one.where}: {one.text}") for one in findings]
         lines += ["  " + visible(line) for line in self._trace]
         if findings:
+            if self._differs:
+                lines += ["", visible(f"`web4 ext check {self._directory} --write` makes the manifest say what the code does")]
             many = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
             return Answer(data, [*lines, paint(many, "red")], exits.NO)
         assert manifest is not None

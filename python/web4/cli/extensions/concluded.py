@@ -32,8 +32,18 @@ _HINTS: Final = {
     "extension_unprotected": "`web4 doctor` says what this machine does not give, and what to do about it",
     "extension_start_failed": "`web4 ext check DIR` starts it and says all that is wrong",
     "extension_busy": "all its workers are taken: call it again, or raise `resources.workers`",
+    "extension_memory_exceeded": "the limit is `resources.memory_mb` of its manifest, for all of the worker",
+    "extension_cpu_exceeded": "the limit is `resources.cpu_seconds` of its manifest, for each call",
+    "extension_output_exceeded": "the limit is `resources.output_bytes` of its manifest: the result, and what it prints",
+    "extension_disk_exceeded": "the limits are `resources.file_mb` and `resources.tmp_mb` of its manifest",
+    "extension_invalid_result": "its `output_schema` and its code disagree: `web4 ext check DIR` says where",
     "extension_timeout": "the limit is `timeout_ms` of the tool, or `--timeout-ms`",
 }
+
+_DENIED: Final = (
+    "the sandbox may have refused it: one process, no network, its own directory to read and `ctx.tmp` to write, unless "
+    "the manifest asks for more; `web4 ext show {name}` says what it has"
+)
 
 
 def answer_of(outcome: CallOutcome) -> Answer:
@@ -42,10 +52,13 @@ def answer_of(outcome: CallOutcome) -> Answer:
     if outcome.outcome == "ok":
         return Answer(data, _value(outcome.value))
     lines = [paint(visible(f"{outcome.outcome}: {outcome.code}"), "red"), *_told(outcome)]
+    lines += ["  " + visible(line) for line in _traceback(outcome)]
     if outcome.stderr:
         lines += ["", "what it wrote to standard error, its end:"]
         lines += ["  " + visible(line) for line in outcome.stderr.splitlines()]
     hint = _HINTS.get(outcome.code or "")
+    if hint is None and _is_denied(outcome):
+        hint = _DENIED
     if hint:
         lines += ["", visible(hint.format(name=outcome.extension))]
     return Answer(data, lines, exit_of(outcome))
@@ -87,6 +100,18 @@ def _told(outcome: CallOutcome) -> list[str]:
             ("call", outcome.call_id),
         ]
     )
+
+
+def _traceback(outcome: CallOutcome) -> list[str]:
+    """Where the extension's own error was raised, if it says so."""
+    said = outcome.data.get("traceback") if isinstance(outcome.data, dict) else None
+    return [str(one) for one in said] if isinstance(said, list) else []
+
+
+def _is_denied(outcome: CallOutcome) -> bool:
+    """Whether it failed for what the kernel refuses a worker, as Python tells it."""
+    said = outcome.reason or ""
+    return outcome.sandbox in {"standard", "strict"} and ("PermissionError" in said or "gaierror" in said)
 
 
 def _time(outcome: CallOutcome) -> str | None:

@@ -6,6 +6,7 @@ It is an extension itself, started in the sandbox and with the limits of the one
 from __future__ import annotations
 
 import importlib
+import operator
 from typing import Any
 
 from web4.ext import DeclarationError, Extension
@@ -21,13 +22,17 @@ _MACHINERY = ("<frozen importlib", "importlib/")
 def describe(module: str, object: str) -> dict[str, Any]:  # noqa: A002 - as in the manifest
     """Import an extension and say what it declares: its name, its parts, and all that is wrong with them."""
     try:
-        found: Any = importlib.import_module(module)
-        for attribute in object.split("."):
-            found = getattr(found, attribute)
+        imported = importlib.import_module(module)
     except Exception as error:  # whatever importing it raises is what is asked for
         frame = error_frame("describe", error)
         lines = [one for one in (frame.data or {}).get("traceback", ()) if not one.startswith(_MACHINERY)]
         return _said(problems=[frame.message], traceback=lines)
+    try:
+        found: Any = operator.attrgetter(object)(imported)
+    except AttributeError:
+        there = [name for name, value in vars(imported).items() if isinstance(value, Extension)]
+        hint = f"; its extension is {module}:{there[0]}" if there else ""
+        return _said(problems=[f"`entry.python`: {module} has no {object!r}{hint}"])
     if not isinstance(found, Extension):
         return _said(problems=[f"{module}:{object} is no Extension but of type {type(found).__name__}"])
     parts: dict[str, list[dict[str, Any]]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from web4.extensions.conversation.concluding import Ending
 from web4.extensions.conversation.evidence import is_memory_error
@@ -45,8 +45,15 @@ def of_error(frame: arriving.Error, conversation: Conversation) -> Ending:
         "error",
         "extension_memory_exceeded" if memory else "extension_error",
         conversation.terms.redaction(f"{frame.code[:64]}: {frame.message[:MAX_MESSAGE]}"),
-        data=decode_value(frame.data),
+        data=_data(frame, conversation.terms),
         side_effects=frame.side_effects,
         retryable=frame.retryable,
         unclean=memory,
     )
+
+
+def _data(frame: arriving.Error, terms: Terms) -> Any:
+    """What came along with an error, for whoever mends it. Left out if a secret stands in it."""
+    if terms.redaction.knows(frame.data):
+        return None
+    return decode_value(frame.data)

@@ -70,7 +70,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Do this. What its worker does never raises; what the callbacks below raise ends the call and is raised on.
 
     Args:
-        call_id: Unique in the node's life. A worker is never given the same one twice.
+        call_id: Unique in the node's life, as it should be. Given again, a worker knows that call by another id.
         kind: What is called.
         name: Of the tool, command, … or the point of a hook.
         arguments: JSON values and bytes; checked against the input schema before.

@@ -42,7 +42,6 @@ class Calling:
 
     __slots__ = (
         "_clock",
-        "_company",
         "_dialogue",
         "_held",
         "_jobs",
@@ -52,18 +51,22 @@ class Calling:
         "began",
         "call",
         "cancelling",
+        "company",
         "conclusion",
         "conversation",
         "deadline",
         "fault",
         "given_up",
         "heard",
+        "id",
         "scope",
     )
 
     def __init__(self, conversation: Conversation, call: Call) -> None:
         self.call = call
         self.conversation = conversation
+        self.id = conversation.unused(call.call_id)
+        """What its worker knows it by."""
         self.conclusion = Conclusion()
         self.began = conversation.now()
         self.cancelling: str | None = None
@@ -91,7 +94,8 @@ class Calling:
         self._dialogue: Dialogue | None = None
         self._held: arriving.Emit | None = None
         self._jobs: list[Callable[[], Awaitable[None]]] = []
-        self._company: trio.Nursery | None = None
+        self.company: trio.Nursery | None = None
+        """Runs what is done beside the reading; None while there is none."""
 
     @property
     def clock(self) -> CallClock:
@@ -176,7 +180,7 @@ class Calling:
     def _send(self) -> None:
         call = self.call
         frame = CallFrame(
-            id=call.call_id,
+            id=self.id,
             kind=call.kind,
             name=call.name,
             arguments=call.arguments,
@@ -194,18 +198,20 @@ class Calling:
             self._ended(lost=True)
 
     async def _pump_in_company(self) -> None:
-        with trio.CancelScope() as self.scope:
-            async with trio.open_nursery() as self._company:
-                for job in self._jobs:
-                    self._company.start_soon(job)
-                await self._pump()
-                self._company.cancel_scope.cancel()
-        self.scope = None
+        try:
+            with trio.CancelScope() as self.scope:
+                async with trio.open_nursery() as self.company:
+                    for job in self._jobs:
+                        self.company.start_soon(job)
+                    await self._pump()
+                    self.company.cancel_scope.cancel()
+        finally:
+            self.scope = self.company = None
 
     def also(self, job: Callable[[], Awaitable[None]]) -> None:
         """Have something done beside the reading, as long as the call is open."""
-        if self._company is not None:
-            self._company.start_soon(job)
+        if self.company is not None:
+            self.company.start_soon(job)
         else:
             self._jobs.append(job)
 
@@ -237,7 +243,7 @@ class Calling:
         while conclusion.ending is None and self.cancelling is None:
             body = wire.next() if wire.ahead else None
             if body is None:
-                if self._jobs and self._company is None:
+                if self._jobs and self.company is None:
                     return
                 await wire.readable()
                 if self._interrupted:
@@ -254,7 +260,7 @@ class Calling:
             arrived = arriving.decode(body)
             if type(arrived) is not arriving.Emit:
                 self._take(arrived)
-            elif self._company is not None:
+            elif self.company is not None:
                 await self._emitted(arrived)
             else:  # its taker may wait, and must be woken when the call ends: that needs company
                 self._held = arrived
@@ -264,13 +270,13 @@ class Calling:
                 await trio.lowlevel.checkpoint()
 
     def _take(self, frame: arriving.Arriving) -> None:
-        if type(frame) is arriving.Result and frame.id == self.call.call_id:
+        if type(frame) is arriving.Result and frame.id == self.id:
             if self._progress is not None:
                 self._flush_progress()
             self.conclusion.conclude(of_result(frame, self.call, self.conversation.terms))
         elif not isinstance(frame, arriving.OfCall):
             self.conversation.take(frame)
-        elif frame.id != self.call.call_id:
+        elif frame.id != self.id:
             self.conversation.take_stray(frame)
         elif isinstance(frame, arriving.Error):
             self._flush_progress()
@@ -293,7 +299,7 @@ class Calling:
         if self.call.on_progress is None:
             return
         if self._progress is None:
-            self._progress = Progressing(self.call.on_progress)
+            self._progress = Progressing(self.call.on_progress, self.call.call_id)
         try:
             if self._progress.take(frame, now):
                 self.also(self._when_due)
@@ -321,7 +327,7 @@ class Calling:
                 self.failed(error)
 
     async def _emitted(self, frame: arriving.Emit) -> None:
-        if frame.id != self.call.call_id:
+        if frame.id != self.id:
             self.conversation.take_stray(frame)
             return
         self.heard = True

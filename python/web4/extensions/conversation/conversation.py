@@ -112,13 +112,10 @@ class Conversation:
 
         Raises:
             RuntimeError: Another call is open.
-            ValueError: It was given this `call_id` before.
             Exception: What a callback of `call` raised; the worker is killed.
         """
         if self._calling is not None:
             raise RuntimeError("a worker has one call at a time")
-        if call.call_id in self._concluded:
-            raise ValueError("a worker is given a call_id once")
         calling = self._calling = Calling(self, call)
         if calling.deadline < self.alarm.at:
             self.alarm.set(calling.deadline)
@@ -129,6 +126,8 @@ class Conversation:
         try:
             ending = await calling.run()
         except BaseException:
+            # A mistake of ours may have come in between: even then the worker serves nobody else.
+            calling.conclusion.conclude(Ending("killed", "worker_lost", "the node failed", fatal=True))
             assert calling.conclusion.ending is not None
             await self._finish(calling, calling.conclusion.ending)
             raise
@@ -136,6 +135,14 @@ class Conversation:
         if calling.fault is not None:
             raise calling.fault
         return outcome
+
+    def unused(self, call_id: str) -> str:
+        """An id that no call of this worker has had: two calls of one id must not take each other's frames (EXT-3)."""
+        found, number = call_id, len(self._concluded)
+        while found in self._concluded:
+            found = f"{call_id}~{number}"
+            number += 1
+        return found
 
     def cancel(self, call_id: str, reason: str) -> bool:
         """Cancel an open call (EXT-19); its outcome will be `cancelled`. False if it is not open, or no more."""
@@ -300,7 +307,7 @@ class Conversation:
         """Conclude, the worker's end included if that is asked for."""
         if not ending.fatal:
             return self._finish_alive(calling, ending)
-        self._concluded.add(calling.call.call_id)
+        self._concluded.add(calling.id)
         self._fit = False
         exited = await self.reaped() if ending.evidence else None
         if exited is None:
@@ -315,7 +322,7 @@ class Conversation:
         return outcome
 
     def _finish_alive(self, calling: Calling, ending: Ending) -> CallOutcome:
-        self._concluded.add(calling.call.call_id)
+        self._concluded.add(calling.id)
         self._calling = None
         if ending.unclean:
             self._fit = False

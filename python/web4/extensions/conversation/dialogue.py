@@ -108,7 +108,7 @@ class Dialogue:
             reply = await decide(intent_id, intent)
             self._open.discard(intent_id)
             calling.conversation.answer(
-                IntentAnswer(id=calling.call.call_id, intent_id=intent_id, ok=reply.ok, error=reply.error)
+                IntentAnswer(id=calling.id, intent_id=intent_id, ok=reply.ok, error=reply.error)
             )
         except BacklogError as error:
             calling.violated(str(error))

@@ -25,9 +25,10 @@ MAX_DATA: Final = 64 * 1024
 class Progressing:
     """The updates of one call. Of many in a short time only the latest is even read."""
 
-    __slots__ = ("_hand_on", "_latest", "_next")
+    __slots__ = ("_call_id", "_hand_on", "_latest", "_next")
 
-    def __init__(self, hand_on: OnProgress) -> None:
+    def __init__(self, hand_on: OnProgress, call_id: str) -> None:
+        self._call_id = call_id
         self._hand_on = hand_on
         self._latest: Progress | None = None
         self._next = -float("inf")
@@ -71,4 +72,4 @@ class Progressing:
         fraction = frame.fraction
         if fraction is not None:
             fraction = min(1.0, max(0.0, fraction)) if isfinite(fraction) else None
-        self._hand_on(ProgressUpdate(frame.id, message, fraction, data))
+        self._hand_on(ProgressUpdate(self._call_id, message, fraction, data))

@@ -9,10 +9,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from web4.journal.secret_search import SHORTEST, SecretSearch
+
 if TYPE_CHECKING:
-    from web4.journal.secret_search import SecretSearch
+    from collections.abc import Mapping
+
+    import msgspec
 
 _MARK: Final = "[redacted]"
+_NAME: Final = 64
+_MARKED: Final = re.compile(r"[a-z0-9_.-]+", re.ASCII)
 
 # No pattern backtracks over more than it matched: each repeats one class of characters, with a bound.
 _BLOCK: Final = re.compile(
@@ -41,15 +47,34 @@ class Redaction:
 
     __slots__ = ("_known",)
 
-    def __init__(self, known: SecretSearch | None = None) -> None:
+    def __init__(self, *known: SecretSearch) -> None:
         self._known = known
 
     def __call__(self, text: str) -> str:
         """The text with every secret replaced that either net caught."""
-        if self._known:
-            text = self._known.scrub(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+        for known in self._known:
+            if known:
+                text = known.scrub(text.encode("utf-8", "replace")).decode("utf-8", "replace")
         text = _BLOCK.sub(_MARK, text)
         text = _NAMED.sub(rf"\1{_MARK}", text)
         text = _BEARER.sub(rf"\1{_MARK}", text)
         text = _IN_URL.sub(rf"\1{_MARK}", text)
         return _SHAPED.sub(_MARK, text)
+
+    def knows(self, data: bytes | msgspec.Raw) -> bool:
+        """Whether a secret that the node knows stands in some bytes, such as a field of a frame."""
+        return any(known.found(bytes(data)) for known in self._known if known)
+
+
+def known_from(environment: Mapping[str, str]) -> SecretSearch:
+    """The values of the variables that are passed to an extension, as secrets: nobody says which of them are.
+
+    A value too short to be searched for is left out. The mark names the variable.
+    """
+    search = SecretSearch()
+    for number, (name, value) in enumerate(sorted(environment.items())):
+        mark = f"environment.{number}.{name.lower()}"[:_NAME] if name.isascii() else f"environment.{number}"
+        data = value.encode("utf-8", "surrogateescape")
+        if len(data) >= SHORTEST:
+            search.learn(mark if _MARKED.fullmatch(mark) else f"environment.{number}", data)
+    return search

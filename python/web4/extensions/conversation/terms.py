@@ -26,7 +26,8 @@ class Terms:
         config: Handed to the extension as it starts.
         on_log: Gets the extension's log, line by line; must not block or raise.
         emit: Where telemetry goes.
-        secrets: Values that never reach a log or an outcome, beside what looks like one.
+        secrets: Values that never reach a log, nor the words of an outcome, beside what looks like one. A value that
+            the extension answers with is its own: what becomes of it is its caller's concern (JRN-18f).
         frame_limit: Bytes of the largest frame.
 
     Raises:
@@ -41,7 +42,7 @@ class Terms:
         config: dict[str, Any] | None = None,
         on_log: OnLog | None = None,
         emit: Emitter = no_events,
-        secrets: SecretSearch | None = None,
+        secrets: tuple[SecretSearch, ...] = (),
         frame_limit: int = MAX_FRAME,
     ) -> None:
         self.manifest = manifest
@@ -49,7 +50,7 @@ class Terms:
         self.config = config or {}
         self.on_log = on_log
         self.emit = emit
-        self.redaction = Redaction(secrets)
+        self.redaction = Redaction(*secrets)
         self.frame_limit = frame_limit
         self.tools = frozenset(one.name for one in manifest.tools)
         self.commands = frozenset(one.name for one in manifest.commands)

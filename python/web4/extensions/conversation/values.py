@@ -15,6 +15,8 @@ MAX_DEPTH: Final = 64
 _FINE: Final = frozenset({str, int, bool, type(None), bytes})
 _KNOWN: Final = _FINE | {float, list, dict}
 _NESTED: Final = frozenset({list, dict})
+_OUR_NESTED: Final = _NESTED | {tuple}
+_OURS: Final = _KNOWN | _OUR_NESTED | {bytearray, memoryview}
 
 
 class UnfitValueError(Exception):
@@ -67,6 +69,40 @@ def _check(level: list[Any]) -> None:
                 nested += one.values()
         level = nested
     raise UnfitValueError(f"nested deeper than {MAX_DEPTH}")
+
+
+def unfit_argument(value: Any) -> str | None:
+    """Why something of this program's own cannot be the arguments of a call; None if it can (EXT-14).
+
+    What msgpack would say in a way of its own (a timestamp, a number that is none, a key that is no text) is refused
+    here, so that no worker has to make sense of it.
+    """
+    if type(value) is dict:  # nearly always a few texts and numbers
+        for key, one in value.items():
+            if type(key) is not str or type(one) not in _FINE:
+                break
+        else:
+            return None
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        nested: list[Any] = []
+        kinds = set(map(type, level))
+        if not kinds <= _OURS:
+            return f"a value of type {sorted(kind.__name__ for kind in kinds - _OURS)[0]}"
+        if float in kinds and not all(isfinite(one) for one in level if type(one) is float):
+            return "a number that is not finite"
+        if not kinds & _OUR_NESTED:
+            return None
+        for one in level:
+            kind = type(one)
+            if kind is dict:
+                if not all(type(key) is str for key in one):
+                    return "a key that is no text"
+                nested += one.values()
+            elif kind is list or kind is tuple:
+                nested += one
+        level = nested
+    return f"values nested deeper than {MAX_DEPTH}"
 
 
 def depth_of(value: Any) -> int:

@@ -30,14 +30,16 @@ async def wind_down(calling: Calling, reason: str) -> Ending:
         if calling.given_up:
             calling.scope.cancel()
         try:
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as calling.company:
                 if call.cancellable:
-                    conversation.wire.send(Cancel(id=call.call_id, reason=reason))
-                nursery.start_soon(conversation.wire.flushed)
+                    conversation.wire.send(Cancel(id=calling.id, reason=reason))
+                calling.company.start_soon(conversation.wire.flushed)
                 answer = await _answer(calling)
-                nursery.cancel_scope.cancel()
+                calling.company.cancel_scope.cancel()
         except* (WireEndedError, FrameError):
             pass  # it will not answer
+        finally:
+            calling.company = None
     return Ending(
         "cancelled",
         "extension_cancelled",
@@ -62,7 +64,7 @@ async def _answer(calling: Calling) -> Answer:
         frame = arriving.decode(body)
         if not isinstance(frame, arriving.OfCall):
             conversation.take(frame)
-        elif frame.id != calling.call.call_id:
+        elif frame.id != calling.id:
             conversation.take_stray(frame)
         elif isinstance(frame, Answer):
             return frame

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import trio
 
+from web4.extensions.conversation.redacting import known_from
 from web4.extensions.conversation.terms import Terms
 from web4.extensions.errors import TreeError, WorkerStartError
 from web4.extensions.hosting.operations import Route, operations_of
@@ -84,14 +86,15 @@ class Generation:
         self.breaker = breaker
         self.metrics = metrics
         self._tree = extension.tree
+        self._spec = start_spec(extension, number, options)
         self._terms = Terms(
             manifest,
             generation=number,
             config=options.config.get(manifest.name),
             on_log=on_log,
             emit=emit,
+            secrets=(*options.secrets, known_from(self._spec.environment)),
         )
-        self._spec = start_spec(extension, number, options)
         self._pins = 0
         self.pool = self.new_pool()
 
@@ -112,6 +115,7 @@ class Generation:
             ),
             memory=self._memory,
             metrics=self.metrics,
+            settle=_settled,
         )
         for _ in range(self._pins):
             self.pool.pin()
@@ -185,6 +189,21 @@ class Generation:
             sandbox=self.manifest.sandbox.level,
             side_effects=False,
         )
+
+
+def _settled(call: Call) -> Call:
+    """The call as it will be sent: what was checked is what its worker gets, however long it waits until then."""
+    try:
+        arguments = msgspec.Raw(msgspec.msgpack.encode(call.arguments))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return call  # it cannot be sent, which its conversation tells
+    return msgspec.structs.replace(call, arguments=arguments)
+
+
+def arguments_of(call: Call) -> Any:
+    """What a call is made with, whether it had to wait or not."""
+    given = call.arguments
+    return msgspec.msgpack.decode(given) if isinstance(given, msgspec.Raw) else given
 
 
 def start_spec(extension: EnabledExtension, number: int, options: HostOptions) -> StartSpec:

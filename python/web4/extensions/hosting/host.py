@@ -11,6 +11,7 @@ import trio
 from web4.extensions.conversation.call import Call
 from web4.extensions.errors import CallError
 from web4.extensions.hooks.hooks import HookChain
+from web4.extensions.hosting.generation import arguments_of
 from web4.extensions.hosting.host_health import HostHealth, health_of
 from web4.extensions.hosting.options import HostOptions
 from web4.extensions.hosting.provisional import Provisional
@@ -187,7 +188,7 @@ class ExtensionHost:
                 pinned=view is not None,
             )
             if isinstance(outcome, Moved):
-                outcome = await self._call_anew(operation, call, outcome)
+                outcome = await self._call_anew(operation, outcome)
             code = outcome.code
         finally:
             if code is not None or permit.trial:  # nothing else is news to a breaker
@@ -195,17 +196,19 @@ class ExtensionHost:
         generation.metrics.concluded(outcome)
         return outcome
 
-    async def _call_anew(self, operation: Operation, call: Call, moved: Moved) -> CallOutcome:
-        """Another generation has taken over while the call waited: it is made there as if it came now."""
+    async def _call_anew(self, operation: Operation, moved: Moved) -> CallOutcome:
+        """Another generation has taken over while the call waited: it is made there, with the time it has left."""
         while True:
+            call: Call = moved.call
             route = self._seats.names.find(call.kind, operation.full_name)
-            route.check(call.arguments)
+            route.check(arguments_of(call))
             answer = await route.generation.pool.call(
                 call,
                 session=call.context.session,
                 within_ms=math.inf if call.remaining_ms is None else call.remaining_ms,
                 again=moved.again,
                 fresh=moved.fresh,
+                before=moved.waited,
             )
             if not isinstance(answer, Moved):
                 return answer

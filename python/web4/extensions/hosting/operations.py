@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from web4.extensions.conversation.values import unfit_argument
 from web4.extensions.errors import CallError
 from web4.extensions.manifests.manifest import Hook, Manifest, Tool
 from web4.extensions.manifests.schemas import compile_schema
@@ -101,11 +102,14 @@ class Route:
             self.schema = compile_schema(operation.input_schema, field=field)
 
     def check(self, arguments: Any) -> None:
-        """Hold arguments against the input schema.
+        """Hold arguments against the protocol and the input schema.
 
         Raises:
-            CallError: `arguments`; `field` is the JSON pointer of the first thing that does not fit.
+            CallError: `arguments`; `field` is the JSON pointer of the first thing that does not fit the schema.
         """
+        unfit = unfit_argument(arguments)
+        if unfit is not None:
+            raise CallError(f"{self.operation.full_name}: {unfit} cannot be an argument", code="arguments")
         misfit = None if self.schema is None else self.schema.misfit(arguments)
         if misfit is not None:
             raise CallError(

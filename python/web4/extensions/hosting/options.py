@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from web4.extensions.places.digest import TreeLimits
+from web4.journal.secret_search import SecretSearch
 
 
 class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +20,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
         without: Kernel features to do without, for a test build (EXT-32).
         config: What each extension is handed as it starts, by its name.
         environment: Where the variables come from that a manifest lets through; None for the node's own.
+        secrets: What the node knows and no log may hold, beside the variables that a manifest lets through (EXT-28).
         tree: What a directory of an extension may hold.
         queue: Calls of one extension that may wait for a worker.
         calls: After so many calls a worker is retired (EXT-25).
@@ -33,6 +35,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     without: tuple[str, ...] = ()
     config: dict[str, dict[str, Any]] = {}
     environment: dict[str, str] | None = None
+    secrets: tuple[SecretSearch, ...] = ()
     tree: TreeLimits = TreeLimits()
     queue: int = 1_024
     calls: int = 1_000

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from web4.extensions.errors import ExtensionError
+from web4.extensions.errors import EnablingError, ExtensionError
 from web4.extensions.pool.spares import StartPauses
 from web4.extensions.quarantine import Breaker, BreakerState
 
@@ -64,6 +64,7 @@ class Seat:
         self._one_at_a_time = trio.Lock()
         self._pools: set[Generation] = set()
         self._refused: str | None = None
+        self._closed = False
         self._ended = trio.Event()
         self.current = make(extension, 1, self.breaker, metrics)
         self._number = 1
@@ -93,6 +94,8 @@ class Seat:
                 raise
 
     async def _replace(self, extension: EnabledExtension) -> Generation:
+        if self._closed:
+            raise EnablingError(f"{self.name} is run no more", code="not_enabled")
         self._number += 1
         new = self._make(extension, self._number, self.breaker, self.metrics)
         self._keep(new)
@@ -159,6 +162,7 @@ class Seat:
 
     def close(self, reason: str) -> None:
         """End all of it: open calls are cancelled, workers told to go. Nothing is started any more."""
+        self._closed = True
         self.watch.cancel()
         for generation in self._pools:
             generation.pool.close(reason)
@@ -185,10 +189,12 @@ class Seat:
                         generation=generation.number,
                         error=type(error).__name__,
                     )
-                if generation is not self.current:
+                if self._closed or generation is not self.current:
                     return
                 pauses.failed(trio.current_time())
                 await trio.sleep_until(pauses.until)
+                if self._closed:
+                    return
                 generation.new_pool()
         finally:
             self._pools.discard(generation)

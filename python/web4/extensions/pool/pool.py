@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple
 
 import msgspec
 import trio
@@ -14,26 +14,19 @@ from web4.extensions.metrics import ExtensionMetrics
 from web4.extensions.pool.member import Call, Member, PoolWorker
 from web4.extensions.pool.memory import MemoryCeiling
 from web4.extensions.pool.pool_health import PoolHealth
-from web4.extensions.pool.waiting import Refusal, Waiter, WaitingCalls
+from web4.extensions.pool.waiting import Refusal, Waiter, WaitingCalls, start_refusal
 from web4.extensions.pool.workforce import Workforce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from web4.extensions.outcome import CallOutcome, Outcome
+    from web4.extensions.outcome import CallOutcome
 
 CALLS: Final = 1_000
 """After so many calls a worker is retired (EXT-25)."""
 QUEUE: Final = 1_024
 """Calls that may wait in one pool."""
-_START_OUTCOMES: Final[dict[str, Outcome]] = {
-    "extension_start_failed": "error",
-    "extension_start_timeout": "timeout",
-    "extension_protocol_error": "killed",
-    "extension_unprotected": "refused",
-    "extension_changed": "refused",
-}
 _MOVED: Final = Refusal("extension_busy", "refused", "another generation has taken over", moved=True)
 
 
@@ -55,10 +48,14 @@ class Moved(NamedTuple):
     Args:
         again: Whether it may still be made once more.
         fresh: Whether it is made once more, and needs a worker that has served nobody.
+        waited: The seconds it has waited already.
+        call: As it was when it began to wait.
     """
 
     again: bool
     fresh: bool
+    waited: float
+    call: Any
 
 
 class Pool(Generic[Call]):
@@ -73,6 +70,7 @@ class Pool(Generic[Call]):
         options: See there.
         memory: The ceiling it shares with other pools.
         metrics: Where it counts.
+        settle: Makes of a call that has to wait one that its caller changes no more.
     """
 
     def __init__(
@@ -83,8 +81,10 @@ class Pool(Generic[Call]):
         options: PoolOptions,
         memory: MemoryCeiling | None = None,
         metrics: ExtensionMetrics | None = None,
+        settle: Callable[[Call], Call] = lambda call: call,
     ) -> None:
         self._refused = refused
+        self._settle = settle
         self._options = options
         self._memory = memory or MemoryCeiling()
         self._metrics = metrics or ExtensionMetrics()
@@ -121,6 +121,7 @@ class Pool(Generic[Call]):
         again: bool = False,
         fresh: bool = False,
         pinned: bool = False,
+        before: float = 0.0,
     ) -> CallOutcome | Moved:
         """Make a call in a worker of its own.
 
@@ -134,19 +135,26 @@ class Pool(Generic[Call]):
             again: Whether it may be made once more, in a fresh worker, should this one be lost (EXT-23).
             fresh: Whether it needs a worker that has served nobody.
             pinned: Whether it must not move to another generation (EXT-39).
+            before: Seconds it has waited elsewhere: they count as if it had waited here.
 
         Returns:
             What came of it; `Moved` when another generation must be asked instead.
         """
         while True:
-            waited = 0.0
+            waited = before
             member = self._take(session, fresh=fresh)
             if member is None:
-                since = self._now()
+                since = self._now() - before
+                call = self._settle(call)
                 answer = await self._queue(session, since, within_ms, fresh=fresh, pinned=pinned)
                 waited = self._now() - since
+                if not isinstance(answer, Refusal) and self._closing is not None:  # between its turn and now
+                    self._give_back(answer, None)
+                    answer = self._closed_refusal()
                 if isinstance(answer, Refusal):
-                    return Moved(again, fresh) if answer.moved else self._refused(call, answer, waited)
+                    if answer.moved:
+                        return Moved(again, fresh, waited, call)
+                    return self._refused(call, answer, waited)
                 member = answer
             code: str | None = "extension_cancelled"
             try:
@@ -157,6 +165,7 @@ class Pool(Generic[Call]):
             if code != "worker_lost" or not again:
                 return outcome
             fresh, again = True, False
+            before = waited + (outcome.elapsed_ms or 0.0) / 1000
             self._metrics.retries += 1
 
     def _take(self, session: str | None, *, fresh: bool) -> Member[Call] | None:
@@ -236,7 +245,7 @@ class Pool(Generic[Call]):
     def _staff_changed(self, error: WorkerStartError | None) -> None:
         """A worker has joined, failed to start, or gone."""
         if error is not None and not self._staff.starting and not self._staff.serving:
-            self._waiting.refuse(_start_refusal(error))
+            self._waiting.refuse(start_refusal(error))
         self._match()
         self._see_whether_over()
         self._tell()
@@ -360,7 +369,7 @@ class Pool(Generic[Call]):
     def _refuse_late(self, now: float) -> None:
         failure = self._staff.failure
         if failure is not None and not self._staff.serving:
-            refusal = _start_refusal(failure)
+            refusal = start_refusal(failure)
         else:
             refusal = Refusal("extension_busy", "refused", "no worker was free in time")
         self._waiting.refuse(refusal, which=lambda one: one.expires <= now)
@@ -389,8 +398,3 @@ class Pool(Generic[Call]):
             lost=staff.lost,
             failure=None if staff.failure is None else str(staff.failure),
         )
-
-
-def _start_refusal(error: WorkerStartError) -> Refusal:
-    retryable = error.code in ("extension_start_failed", "extension_start_timeout")
-    return Refusal(error.code, _START_OUTCOMES[error.code], error.args[0], retryable)

@@ -122,10 +122,17 @@ async def open_worker(
     except trio.TooSlowError:
         reason = f"its process had not started within {startup_ms} ms"
         raise WorkerStartError(reason, code="extension_start_timeout") from None
-    async with open_conversation(process, terms) as conversation:
-        await conversation.greet()
-        sampler.add(conversation)
-        try:
-            yield WarmWorker(conversation)
-        finally:
-            sampler.discard(conversation)
+    try:
+        async with open_conversation(process, terms) as conversation:
+            await conversation.greet()
+            sampler.add(conversation)
+            try:
+                yield WarmWorker(conversation)
+            finally:
+                sampler.discard(conversation)
+    except BaseExceptionGroup as group:
+        # It failed just as it was cancelled: then nobody asks why.
+        rest = group.split(WorkerStartError)[1]
+        if rest is None:
+            raise
+        raise rest from None

@@ -7,9 +7,12 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import trio
 
+from web4.extensions.errors import WorkerStartError
 from web4.worker.request import REPORT_DECODER
+from web4.worker.starting import MAX_ENVIRONMENT
 
 if TYPE_CHECKING:
     from web4.worker.request import Report
@@ -47,6 +50,20 @@ class Channels:
     def theirs(self) -> list[int]:
         """The ends to send to the template, in its order."""
         return self._theirs
+
+    def pass_environment(self, variables: dict[str, str]) -> None:
+        """Leave variables for the worker, and for nobody else, to read as it starts.
+
+        Raises:
+            WorkerStartError: They are too large.
+        """
+        message = msgspec.msgpack.encode(variables)
+        if len(message) > MAX_ENVIRONMENT:
+            raise WorkerStartError(f"{len(message)} bytes of environment are more than {MAX_ENVIRONMENT}")
+        try:
+            self.report.send(message)
+        except OSError as error:
+            raise WorkerStartError(f"{len(message)} bytes of environment: {error}") from None
 
     def close_theirs(self) -> None:
         """Once they were sent: a copy here would keep the node from noticing the worker's end."""

@@ -23,7 +23,7 @@ from web4.extensions.processes.worker_process import WorkerProcess
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
 from web4.worker import forking
-from web4.worker.request import Entered, NotEntered, PythonEntry, WorkerRequest
+from web4.worker.request import CommandEntry, Entered, NotEntered, PythonEntry, WorkerRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from web4.foundation.ids import IdSource
 
 SERVE: Final = "web4.ext.serving:serve"
-PRELOAD: Final = ("web4.ext.serving", "web4.ext.serving_async")
+PRELOAD: Final = ("web4.ext.serving", "web4.ext.serving_async", "web4.ext.rehearsal:rehearse")
 """What every Python extension needs, once for all of them."""
 Mechanism = Literal["cgroup", "pid_namespace"]
 _INLINE: Final = 256
@@ -145,6 +145,7 @@ class Processes:
         except OSError as error:
             raise WorkerStartError(f"no descriptors for it: {error}") from None
         try:
+            channels.pass_environment(spec.environment)
             root = await template.fork(request, channels.theirs)
             channels.close_theirs()
             worker = WorkerProcess(request, channels, groups, root)
@@ -167,7 +168,9 @@ class Processes:
         assert template.prepared is not None
         without = spec.sandbox.without
         kept = template.prepared.seccomp and not {"seccomp", "processes"} & set(without)
-        warden = spec.limits.processes > 1 or not kept  # one that cannot be kept from forking has one too
+        forks = spec.limits.processes > 1 or not kept  # one that cannot be kept from forking may
+        # What executes programs can do so from a thread: the parent-death signal is gone then (EXT-34).
+        warden = forks or isinstance(spec.entry, CommandEntry)
         hierarchies = _chosen(self._hierarchies, without, warden=warden)
         groups = WorkerGroups(hierarchies, worker_id)
         namespace = (
@@ -182,13 +185,14 @@ class Processes:
             entry=spec.entry,
             directory=spec.directory,
             tmp=tmp,
-            environment=_environment(tmp) | spec.environment,
+            environment=_environment(tmp),
             limits=spec.limits,
             sandbox=spec.sandbox,
             user=spec.user,
             groups=groups.directories,
             warden=warden,
             pid_namespace=namespace,
+            forks=forks,
         )
         return request, groups
 

@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from web4.extensions.errors import WorkerStartError
+from web4.extensions.processes.import_paths import import_paths
 from web4.worker.forking import Slots
 from web4.worker.template import (
     FROM_TEMPLATE,
@@ -56,9 +57,11 @@ class Template:
         memory = os.memfd_create("web4-slots", os.MFD_CLOEXEC)
         try:
             os.ftruncate(memory, SLOTS_BYTES)
+            path, program = import_paths()
             self._memory = mmap.mmap(memory, SLOTS_BYTES)
             orders = Orders(
-                path=[os.path.abspath(one) for one in sys.path],  # noqa: PTH100 - as the import system has them
+                path=path,
+                program=program,
                 control=theirs.fileno(),
                 slots=memory,
                 preload=list(preload),

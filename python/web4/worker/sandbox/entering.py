@@ -58,6 +58,40 @@ def prepare(request: WorkerRequest) -> None:
             filter_for(_wish(request, os.geteuid(), scoped=scoped, counted=counted))
 
 
+def rehearse(request: WorkerRequest) -> None:
+    """In the template, a few times: do of `enter` what changes nothing, so that its workers need not learn it.
+
+    It makes rules without laying them on, and tries what a sandbox refuses; outside one that fails or does nothing.
+
+    Raises:
+        OSError: A path of `request` cannot be opened.
+    """
+    if not libc.LINUX:
+        return
+    _understand(request)
+    status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        groups = joined(("/sys/fs/cgroup/web4.rehearsal",))
+        rules = _rules(request)
+        if rules:
+            rules.close()
+        libc.parent_death_signal()
+        lower_limits(request.limits)
+        _program(_wish(request, os.geteuid(), scoped=True, counted=True))
+        nothing = Entering(
+            landlock=1,
+            scoped=True,
+            root_granted=False,
+            seccomp=True,
+            self_only=True,
+            address_space=True,
+            groups=groups,
+        )
+        measure(request, nothing, status_of(status))
+    finally:
+        os.close(status)
+
+
 def enter(request: WorkerRequest) -> Protections:
     """In the worker, after groups, session and descriptors: give up all that the request does not grant, for good.
 
@@ -190,12 +224,17 @@ def _wish(request: WorkerRequest, node_user: int, *, scoped: bool, counted: bool
 def _filter(wish: Wish) -> bool:
     """Put the seccomp filter in force. False where there is none for this machine, or the kernel refuses."""
     try:
-        program = filter_for(wish).of(os.getpid())
+        program, header = _program(wish)
     except ValueError:
         return False
-    header = struct.pack("=H6xQ", len(program) // 8, libc.address(program))
     try:
         libc.syscall(libc.SYS_SECCOMP, _SECCOMP_SET_MODE_FILTER, 0, libc.address(header))
     except OSError:
         return False
-    return True
+    return len(program) > 0
+
+
+def _program(wish: Wish) -> tuple[bytearray, bytes]:
+    """The filter and what points to it; the one must outlive the use of the other."""
+    program = filter_for(wish).of(os.getpid())
+    return program, struct.pack("=H6xQ", len(program) // 8, libc.address(program))

@@ -99,6 +99,9 @@ def _in_every_level(wish: Wish) -> dict[str, Decision]:
         # A second table of descriptors would have a limit of its own, and nobody would look into it.
         one_table = Check((Case((If(2, 0, _CLOSE_RANGE_UNSHARE),), ALLOW),), DENY)
         decisions |= {"fork": DENY, "vfork": DENY, "close_range": one_table}
+        if not wish.programs:
+            # A program that a thread executes is rid of the parent-death signal, and nobody stands over this process.
+            decisions |= {"execve": DENY, "execveat": DENY}
     if not wish.memory_files:
         decisions |= dict.fromkeys(("memfd_create", "memfd_secret", "shmget"), ABSENT)
     if not wish.network:

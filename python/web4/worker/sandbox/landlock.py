@@ -113,5 +113,9 @@ class RuleSet:
         except OSError:
             return 0
         finally:
-            os.close(self._descriptor)
+            self.close()
         return self._version
+
+    def close(self) -> None:
+        """Give up rules that are not in force."""
+        os.close(self._descriptor)

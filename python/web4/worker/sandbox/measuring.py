@@ -204,7 +204,8 @@ def _processes(request: WorkerRequest, done: Entering) -> Literal["seccomp", "cg
     # Without CLONE_VM these flags are nonsense to the kernel: nothing is started if the filter does not catch them.
     if done.seccomp and request.limits.processes == 1 and refused("clone", _CLONE_SIGHAND, 0, 0, 0, 0):
         return "seccomp"
-    return "cgroup" if done.groups.processes else "off"
+    # Of a worker that may not fork, a group bounds only the threads.
+    return "cgroup" if done.groups.processes and request.limits.processes > 1 else "off"
 
 
 def _tree_kill(

@@ -139,10 +139,18 @@ def system_places(hidden: tuple[str, ...], *, execute: bool) -> tuple[Place, ...
     return here
 
 
+_program: list[str] = []
+
+
+def tell_program(directories: Iterable[str]) -> None:
+    """Say which directories the node imports from and workers do not: told once, before the first of them."""
+    _program.extend(directories)
+
+
 @functools.lru_cache(maxsize=1)
 def run_by_the_node() -> tuple[str, ...]:
     """Real names of what the node itself runs: who writes there is the node, when it starts the next time."""
-    return tuple(dict.fromkeys(resolved((*PROGRAMS, *_INTERPRETER, *filter(None, sys.path)))))
+    return tuple(dict.fromkeys(resolved((*PROGRAMS, *_INTERPRETER, *filter(None, sys.path), *_program))))
 
 
 def places_of(request: WorkerRequest, hidden: tuple[str, ...]) -> Iterator[Place]:

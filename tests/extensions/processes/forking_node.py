@@ -1,0 +1,43 @@
+"""A node in a program that forks: `python -m tests.extensions.processes.forking_node DIRECTORY KIND MECHANISM…`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+import trio
+
+from tests.extensions.processes.arrange import VICTIMS, opened, spec, underway
+from web4.worker.descendants import descendants
+from web4.worker.request import CommandEntry, PythonEntry
+
+if TYPE_CHECKING:
+    from web4.extensions.processes.processes import Mechanism
+
+ENTRIES = {
+    "program": CommandEntry((sys.executable, "-I", "-S", str(VICTIMS / "thread_exec.py"))),
+    "headless": PythonEntry("escapes", "headless"),
+}
+
+
+async def main(directory: Path, kind: str, without: tuple[Mechanism, ...]) -> None:
+    async with opened(directory, without=without) as processes:
+        worker = await processes.start(msgspec.structs.replace(spec(), entry=ENTRIES[kind]))
+        await underway(worker)
+        tree = await processes.start(spec("double_forks", processes=8))
+        await underway(tree)
+        of_the_node = {*descendants(os.getpid()), worker.pid, tree.pid}
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        print(*of_the_node, child, flush=True)
+        await trio.sleep_forever()
+
+
+if __name__ == "__main__":
+    trio.run(main, Path(sys.argv[1]), sys.argv[2], cast("tuple[Mechanism, ...]", tuple(sys.argv[3:])))
