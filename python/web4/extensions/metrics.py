@@ -62,9 +62,9 @@ class ExtensionMetrics:
         if code is not None:
             _count(self.codes, code)
         if elapsed is not None and outcome.worker_id is not None:
-            self.latency.add(_microseconds(elapsed))
+            self.latency.add(int(elapsed * 1000) if elapsed > 0 else 0)
         if queued is not None:
-            self.queue.add(_microseconds(queued))
+            self.queue.add(int(queued * 1000) if queued > 0 else 0)
 
     def started(self, start_ms: float, *, waited_for: bool) -> None:
         """Count a worker that became ready.

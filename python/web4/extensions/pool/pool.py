@@ -14,26 +14,19 @@ from web4.extensions.metrics import ExtensionMetrics
 from web4.extensions.pool.member import Call, Member, PoolWorker
 from web4.extensions.pool.memory import MemoryCeiling
 from web4.extensions.pool.pool_health import PoolHealth
-from web4.extensions.pool.waiting import Refusal, Waiter, WaitingCalls
+from web4.extensions.pool.waiting import Refusal, Waiter, WaitingCalls, start_refusal
 from web4.extensions.pool.workforce import Workforce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from web4.extensions.outcome import CallOutcome, Outcome
+    from web4.extensions.outcome import CallOutcome
 
 CALLS: Final = 1_000
 """After so many calls a worker is retired (EXT-25)."""
 QUEUE: Final = 1_024
 """Calls that may wait in one pool."""
-_START_OUTCOMES: Final[dict[str, Outcome]] = {
-    "extension_start_failed": "error",
-    "extension_start_timeout": "timeout",
-    "extension_protocol_error": "killed",
-    "extension_unprotected": "refused",
-    "extension_changed": "refused",
-}
 _MOVED: Final = Refusal("extension_busy", "refused", "another generation has taken over", moved=True)
 
 
@@ -115,6 +108,7 @@ class Pool(Generic[Call]):
         self._alarm = trio.CancelScope()
         self._wakes_at = math.inf
         self._news = trio.Event()
+        self._now: Callable[[], float] = trio.current_time
 
     # --- calls ------------------------------------------------------------------------------------------
 
@@ -150,10 +144,10 @@ class Pool(Generic[Call]):
             waited = before
             member = self._take(session, fresh=fresh)
             if member is None:
-                since = trio.current_time() - before
+                since = self._now() - before
                 call = self._settle(call)
                 answer = await self._queue(session, since, within_ms, fresh=fresh, pinned=pinned)
-                waited = trio.current_time() - since
+                waited = self._now() - since
                 if not isinstance(answer, Refusal) and self._closing is not None:  # between its turn and now
                     self._give_back(answer, None)
                     answer = self._closed_refusal()
@@ -226,7 +220,7 @@ class Pool(Generic[Call]):
                 staff.occupy(member, waiter.session)
                 waiter.hand(member)
             else:
-                member.used_at = now = trio.current_time()
+                member.used_at = now = self._now()
                 staff.free.append(member)
                 if now + self._idle < self._wakes_at:
                     self._wake_at(now + self._idle)
@@ -250,7 +244,7 @@ class Pool(Generic[Call]):
     def _staff_changed(self, error: WorkerStartError | None) -> None:
         """A worker has joined, failed to start, or gone."""
         if error is not None and not self._staff.starting and not self._staff.serving:
-            self._waiting.refuse(_start_refusal(error))
+            self._waiting.refuse(start_refusal(error))
         self._match()
         self._see_whether_over()
         self._tell()
@@ -336,6 +330,7 @@ class Pool(Generic[Call]):
         then, too, no worker is left, and those that waited are refused.
         """
         staff = self._staff
+        self._now = trio.lowlevel.current_clock().current_time  # the same, by the shortest way
         self._memory.join(staff)
         try:
             async with trio.open_nursery() as nursery:
@@ -373,7 +368,7 @@ class Pool(Generic[Call]):
     def _refuse_late(self, now: float) -> None:
         failure = self._staff.failure
         if failure is not None and not self._staff.serving:
-            refusal = _start_refusal(failure)
+            refusal = start_refusal(failure)
         else:
             refusal = Refusal("extension_busy", "refused", "no worker was free in time")
         self._waiting.refuse(refusal, which=lambda one: one.expires <= now)
@@ -402,8 +397,3 @@ class Pool(Generic[Call]):
             lost=staff.lost,
             failure=None if staff.failure is None else str(staff.failure),
         )
-
-
-def _start_refusal(error: WorkerStartError) -> Refusal:
-    retryable = error.code in ("extension_start_failed", "extension_start_timeout")
-    return Refusal(error.code, _START_OUTCOMES[error.code], error.args[0], retryable)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from web4.extensions.errors import WorkerStartError
     from web4.extensions.outcome import Outcome
 
 Worker = TypeVar("Worker")
+_START_OUTCOMES: Final[dict[str, Outcome]] = {
+    "extension_start_failed": "error",
+    "extension_start_timeout": "timeout",
+    "extension_protocol_error": "killed",
+    "extension_unprotected": "refused",
+    "extension_changed": "refused",
+}
 
 
 class Refusal(NamedTuple):
@@ -23,6 +31,12 @@ class Refusal(NamedTuple):
     reason: str
     retryable: bool = True
     moved: bool = False
+
+
+def start_refusal(error: WorkerStartError) -> Refusal:
+    """For calls that wait where no worker is and the last start failed."""
+    retryable = error.code in ("extension_start_failed", "extension_start_timeout")
+    return Refusal(error.code, _START_OUTCOMES[error.code], error.args[0], retryable)
 
 
 class Waiter(Generic[Worker]):

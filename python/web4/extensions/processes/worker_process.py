@@ -39,6 +39,7 @@ class WorkerProcess:
         self._channels = channels
         self._groups = groups
         self._root = root
+        self._alone = not request.warden
         self._pidfd = os.pidfd_open(root)
         self._statm = -1
         self._reason: str | None = None
@@ -113,9 +114,13 @@ class WorkerProcess:
         """
         if self.exit is not None:
             return Usage(None, None, None, None)
-        if not self._request.warden:
+        if self._alone:
             opened = self._descriptors() if earlier is None else earlier.descriptors
-            return Usage(self._cpu_ns(self.pid), self._resident_of_one(), opened, 1)
+            try:
+                cpu: int | None = time.clock_gettime_ns((~self.pid << 3) | 2)
+                return Usage(cpu, int(os.pread(self._statm, 128, 0).split(None, 2)[1]) * _PAGE, opened, 1)
+            except (OSError, IndexError):  # it ends: what is left of it
+                return Usage(self._cpu_ns(self.pid), None, opened, 1)
         members = self._groups.processes()
         if members is None:
             members = descendants(self._root)
@@ -221,12 +226,6 @@ class WorkerProcess:
         try:
             return time.clock_gettime_ns((~pid << 3) | 2)  # the clock of all threads of that process
         except OSError:
-            return None
-
-    def _resident_of_one(self) -> int | None:
-        try:
-            return int(os.pread(self._statm, 128, 0).split(None, 2)[1]) * _PAGE
-        except (OSError, IndexError):
             return None
 
     def _descriptors(self) -> int | None:
