@@ -40,7 +40,10 @@ async def test_at_its_limit_a_call_ends_and_its_worker_is_dead(then: str) -> Non
         assert (outcome.outcome, outcome.code) == ("timeout", "extension_timeout")
         assert outcome.reason == "it had not answered within its time"
         assert outcome.value is None
-        assert outcome.signal in (signal.SIGKILL, None)  # null when the kernel took longer than 250 ms (EXT-21)
+        assert outcome.signal in (
+            signal.SIGKILL,
+            None,
+        )  # null when the kernel took longer than 250 ms (EXT-21)
         assert outcome.exit_status is None
         assert outcome.timeout_ms == 150
         assert outcome.elapsed_ms is not None
@@ -252,7 +255,10 @@ async def test_what_a_call_uses_is_looked_at(then: str, resources: dict[str, int
     async with conversing(CALL + then, samples=True, resources=resources) as conversation:
         outcome = await conversation.call(a_call())
         assert (outcome.outcome, outcome.code) == ("killed", code)
-        assert outcome.signal in (signal.SIGKILL, None)  # null when the kernel took longer than 250 ms (EXT-21)
+        assert outcome.signal in (
+            signal.SIGKILL,
+            None,
+        )  # null when the kernel took longer than 250 ms (EXT-21)
 
 
 async def test_processor_time_is_counted_per_call() -> None:
