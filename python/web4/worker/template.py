@@ -137,7 +137,7 @@ def _fork(
     if request.pid_namespace:
         flags |= libc.CLONE_NEWPID | (libc.CLONE_NEWUSER if pid_namespace == "user" else 0)
     identity = os.getuid(), os.getgid()
-    group = groups.make(request.groups, request.limits, extra=1, alone=not request.warden)
+    group = groups.make(request.groups, request.limits, extra=1, alone=not request.forks)
     try:
         prepare(request)
         gc.freeze()  # a collection in the worker must not touch, and so copy, what it shares with its template

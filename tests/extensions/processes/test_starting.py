@@ -219,6 +219,7 @@ async def test_a_worker_that_is_killed_while_it_starts(tmp_path: Path) -> None:
     """It is a start that failed, not a hang."""
     async with opened(tmp_path) as processes:
         template = processes.template_pid
+        assert template is not None
         failures = 0
 
         async def kill_all() -> None:

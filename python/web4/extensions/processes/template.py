@@ -180,6 +180,8 @@ class Template:
 
     async def _send(self, message: bytes, ends: Sequence[int]) -> None:
         while True:
+            if self._control.fileno() < 0:  # closed, while this waited for its turn or for room
+                raise TemplateGone("it ended")
             try:
                 socket.send_fds(self._control, [message], list(ends))
             except BlockingIOError:
