@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import trio
 
-from tests.extensions.processes.arrange import descriptors, opened, spec, underway
+from tests.extensions.processes.arrange import Telemetry, descriptors, opened, spec, underway
 from tests.extensions.processes.victims.escapes import MARK
 from web4.worker.request import PythonEntry
 
@@ -92,6 +92,11 @@ async def test_no_trick_with_threads_outlives_the_node(kind: str, without: str, 
         try:
             with trio.fail_after(20):
                 while any(alive(pid) for pid in pids):
+                    await trio.sleep(0.005)
+            assert alive(child)
+            telemetry = Telemetry()  # which holds no lock of its parent's: what that left is found
+            async with opened(tmp_path, emit=telemetry):
+                while not telemetry.of("worker_leftovers_removed"):
                     await trio.sleep(0.005)
         finally:
             for pid in (*pids, child):
