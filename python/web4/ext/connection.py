@@ -53,6 +53,10 @@ class OpenCall(Protocol):
         """Stop it."""
 
 
+def _at_once() -> None:
+    """Wait for nothing."""
+
+
 class _Question:
     """Something asked of the node, until its call ends."""
 
@@ -91,7 +95,7 @@ class Connection:
         # here. That costs both ends more than another system call.
         waiting = select.poll()
         waiting.register(descriptor, select.POLLIN)
-        self._wait = waiting.poll
+        self._wait: Callable[[], object] = waiting.poll
         self._sending = threading.Lock()
         self._reading = threading.Lock()
         self._thread = threading.get_ident()
@@ -111,7 +115,7 @@ class Connection:
         self.forked = True
         self._sending = threading.Lock()  # another thread may have held it
         self._reading = threading.Lock()
-        self._socket.close()
+        self.close()
 
     def fileno(self) -> int:
         """The descriptor, to wait for."""
@@ -122,7 +126,8 @@ class Connection:
         return str(next(self._numbers))
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket. Who reads later is told so at once, whatever its descriptor is by then."""
+        self._wait = _at_once
         self._socket.close()
         _open.discard(self)
 

@@ -73,9 +73,10 @@ class Meter:
     def end(self, lasted: float = math.inf) -> float | None:
         """A call has ended and the worker lives: the processor time of the call, milliseconds.
 
-        Memory is looked at after each call. Descriptors cost as much as all else here, and are looked at after the
-        first, second, fourth and eighth call, each sixteenth, and each that took long: a leak that matters is found
-        a few calls later, long before the worker has none left, and its retiring is no conclusion of any call (EXT-25).
+        Memory is looked at after each call. Descriptors cost as much as all else here, and are looked at after its
+        start, now and then (the second, fourth and eighth call, then each sixteenth), and after each that took long.
+        So a worker that leaks may serve a few calls more before it is retired (EXT-25); the kernel holds it to
+        `open_files` all the time.
 
         Args:
             lasted: Seconds that the call took.

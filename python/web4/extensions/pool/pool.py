@@ -207,7 +207,7 @@ class Pool(Generic[Call]):
         self._see_whether_over()
 
     def _give_back(self, member: Member[Call], code: str | None) -> None:
-        """Its call has ended, however it did."""
+        """Its call has ended, however it did: it is free, goes, or passes to whoever has waited longest."""
         staff = self._staff
         queue = self._waiting.queue
         if staff.release(member, longest=self._longest, code=code):
@@ -215,7 +215,6 @@ class Pool(Generic[Call]):
             if over is not None:
                 staff.let_go(member, over)
             elif queue and staff.shared and not queue[0].fresh:
-                # From hand to hand: whoever has waited longest gets what has just become free.
                 waiter = queue.popleft()
                 staff.occupy(member, waiter.session)
                 waiter.hand(member)
