@@ -191,6 +191,8 @@ async def test_a_cancelled_caller_is_cancelled_and_its_worker_serves_on_if_it_ob
             await host.call("tool", "stubborn", {})
         assert scope.cancelled_caught
         assert (await host.call("tool", "who", {})).value != before
+        counted = host.metrics.of("acme.bench").summary()
+        assert counted["cancelled_running"] == 2, "EXT-40: they have no outcome that anybody got"
 
 
 async def test_what_a_callback_raises_comes_out_and_its_worker_is_not_used_again(tmp_path: Path) -> None:

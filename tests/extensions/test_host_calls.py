@@ -83,6 +83,32 @@ async def test_an_id_that_was_given_before_is_given_again(tmp_path: Path) -> Non
     assert len({one.worker_id for one in outcomes}) == 1
 
 
+SAID_TWICE = '''
+import os
+from web4.ext import Context, Extension
+from web4.worker.frames import Result, encode
+
+ext = Extension("acme.bench")
+
+@ext.tool()
+def twice(ctx: Context) -> int:
+    """Answer, and answer again."""
+    os.write(int(os.environ["WEB4_WORKER_FD"]), bytes(encode(Result(id=ctx.call_id, value=1))))
+    return 2
+'''
+
+
+async def test_what_is_said_after_the_answer_is_counted(tmp_path: Path) -> None:
+    """EXT-3, EXT-40: the first answer holds; the frame behind it is discarded, its worker not used again."""
+    write_extension(tmp_path / "ext", SAID_TWICE, resources={"workers": 1})
+    async with running(tmp_path / "ext", runtime=tmp_path / "run") as host:
+        outcomes = [await host.call("tool", "twice", {}) for _ in range(3)]
+        counted = host.metrics.of("acme.bench")
+    assert [one.value for one in outcomes] == [1, 1, 1]
+    assert len({one.worker_id for one in outcomes}) > 1
+    assert counted.discarded_frames >= 2
+
+
 async def test_the_wait_before_a_reload_counts(tmp_path: Path) -> None:
     """EXT-20, EXT-39: a call that moves to another generation has waited, and has less of its run left."""
     write_extension(tmp_path / "ext", resources={"workers": 1})

@@ -15,6 +15,7 @@ class ExtensionMetrics:
 
     __slots__ = (
         "cancelled_in_queue",
+        "cancelled_running",
         "codes",
         "cold_starts",
         "discarded_frames",
@@ -39,6 +40,8 @@ class ExtensionMetrics:
         """What calls waited for a worker."""
         self.cancelled_in_queue = 0
         """Calls whose caller went away before a worker was free: they have no outcome."""
+        self.cancelled_running = 0
+        """Calls whose caller went away while a worker had them: nobody got their outcome."""
         self.retries = 0
         """Calls that were made again in a fresh worker (EXT-23)."""
         self.start = Distribution()
@@ -92,6 +95,7 @@ class ExtensionMetrics:
             "latency_us": self.latency.summary(),
             "queue_us": self.queue.summary(),
             "cancelled_in_queue": self.cancelled_in_queue,
+            "cancelled_running": self.cancelled_running,
             "retries": self.retries,
             "start_us": self.start.summary(),
             "warm_starts": self.warm_starts,

@@ -86,7 +86,7 @@ class Meter:
         calls = self._calls
         due = calls % EACH == 0 or lasted > LONG or (calls < EACH and calls & (calls - 1) == 0)
         cpu = self.look(None if due else self.usage).cpu_ns
-        return None if cpu is None else (cpu - self._cpu) / 1e6
+        return None if cpu is None else max(0, cpu - self._cpu) / 1e6
 
     def end_by(self, exited: Exit | None) -> float | None:
         """A call has ended with its worker: the processor time of the call, milliseconds; None if it is not known."""

@@ -143,7 +143,10 @@ class Generation:
         await self._check_code()
         async with open_worker(self._processes, self._spec, self._terms, self._sampler) as worker:
             await self._check_code()  # what it has just imported is what was looked at
-            yield worker
+            try:
+                yield worker
+            finally:
+                self.metrics.discarded_frames += worker.discarded
 
     async def _check_code(self) -> None:
         """Look whether any file changed; read all of them again only if one seems to have."""

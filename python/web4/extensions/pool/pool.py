@@ -159,6 +159,9 @@ class Pool(Generic[Call]):
             try:
                 outcome = await member.worker.call(call, waited)
                 code = outcome.code
+            except BaseException:
+                self._metrics.cancelled_running += 1
+                raise
             finally:
                 self._give_back(member, code)
             if code != "worker_lost" or not again:

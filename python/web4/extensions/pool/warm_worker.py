@@ -65,6 +65,11 @@ class WarmWorker:
             call = msgspec.structs.replace(call, queue_ms=round(waited * 1000, 3), remaining_ms=remaining)
         return self._conversation.call(call)
 
+    @property
+    def discarded(self) -> int:
+        """Frames of concluded calls that came from it."""
+        return self._conversation.discarded
+
     def cpu_seconds(self) -> float | None:
         """Processor time since it started."""
         used = self._conversation.process.usage().cpu_ns
