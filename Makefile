@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests examples
 
-.PHONY: demo test test-rust test-python test-python-workers test-python-others test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills soak clean
+.PHONY: demo test test-rust test-python test-python-workers test-python-others test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills attacks soak clean
 
 demo: $(VENV)/.built $(VENV)/.demo
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -87,6 +87,12 @@ crashes: $(VENV)/.built $(VENV)/.test
 
 kills: $(VENV)/.built $(VENV)/.test
 	WEB4_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/chaos/test_journal_kills.py
+
+# Extensions that attack, and trees that are killed, so many times; what is left of them is counted: nothing.
+ROUNDS ?= 1000
+attacks: $(VENV)/.built $(VENV)/.test
+	WEB4_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/extensions/test_host_attacks.py
+	WEB4_ROUNDS=$$(( $(ROUNDS) / 5 )) $(BIN)/python -m pytest -s tests/extensions/processes/test_tree_kill.py
 
 # Constant traffic and a cut every second, for so many seconds; fails unless it is flat.
 SECONDS ?= 600
