@@ -30,6 +30,8 @@ GROWTH = 2 * MIB
 """By how much memory may differ between the first and the last third: what an allocator keeps."""
 SLOWER = 2.0
 """How many times the median of the first third messages may take in the last."""
+LONG = 60.0
+"""Seconds of a soak from which on times are judged, too."""
 
 
 @dataclass
@@ -92,8 +94,8 @@ async def look(net: Chaos, session: rtt.RttSession, timed: Timed) -> dict[str, A
     }
 
 
-def verdict(seen: list[dict[str, Any]]) -> list[str]:
-    """What is not flat between the first third, without its beginning, and the last."""
+def verdict(seen: list[dict[str, Any]], *, timed: bool) -> list[str]:
+    """What is not flat between the first third, without its beginning, and the last; times only if `timed`."""
     seen = seen[len(seen) // 10 :]
     third = max(1, len(seen) // 3)
     first, last = seen[:third], seen[-third:]
@@ -110,7 +112,7 @@ def verdict(seen: list[dict[str, Any]]) -> list[str]:
     early = median(each["p50_ms"] for each in first if each["messages"])
     # At its best: others use this machine, too, and what is really slower is never fast.
     late = min(each["p50_ms"] for each in last if each["messages"])
-    if late > early * SLOWER + 1:
+    if timed and late > early * SLOWER + 1:
         wrong.append(f"the median round trip went from {early} to {late} ms")
     if last[-1]["resumes"] <= first[0]["resumes"]:
         wrong.append("nothing was cut")
@@ -142,7 +144,8 @@ async def soak(seconds: float, seed: int) -> bool:
                 net.events.seen.clear()
         sent = sum(lane.sent for lane in every)
         returned = sum(lane.returned for lane in every)
-        wrong = [*verdict(seen), *violations, *net.violations()]
+        # A few seconds tell nothing about times on a machine that others use.
+        wrong = [*verdict(seen, timed=seconds >= LONG), *violations, *net.violations()]
         print(json.dumps({"seed": seed, "sent": sent, "returned": returned, "not_flat": wrong}), flush=True)
     return not wrong
 
