@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 import uuid
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-LONG = 60.0
+LONG = 60.0 + float(os.environ.get("WEB4_ROUNDS", "0"))
 """Seconds after which a test is stuck."""
 
 CODE = '''
