@@ -41,7 +41,7 @@ class ExtensionMetrics:
         self.cancelled_in_queue = 0
         """Calls whose caller went away before a worker was free: they have no outcome."""
         self.cancelled_running = 0
-        """Calls that a worker had and whose outcome nobody got: the caller was cancelled, or a callback of it raised."""
+        """Calls that a worker had and whose outcome nobody got: its caller was cancelled, or raised in a callback."""
         self.retries = 0
         """Calls that were made again in a fresh worker (EXT-23)."""
         self.start = Distribution()
