@@ -43,12 +43,15 @@ class HandlerResult:
         trust: Whose trust it is evidence about: (fingerprint, command). Of all that handlers say about one peer because
             of one message only the first counts (ROUTE-3).
         error: Why it was refused or deferred.
+        rest: Work that goes on while the peer's next messages are handled, such as a task of the agent. The message is
+            settled only at its end, with what that gives.
     """
 
     status: HandledStatus = "handled"
     outputs: tuple[Output, ...] = ()
     trust: tuple[tuple[str, TrustCommand], ...] = ()
     error: Web4Error | None = None
+    rest: Callable[[], Awaitable[HandlerResult | None]] | None = None
 
 
 Handler = Callable[["Delivery"], Awaitable[HandlerResult | None]]
