@@ -66,6 +66,7 @@ class Host:
         self.trust = TrustRegistry()
         self.accept_intent: AcceptIntent = refuse_all
         self.sent: list[tuple[str, Any, str | None]] = []
+        self.ids_sent: list[str] = []
         self.settlements: list[tuple[str, RouteStatus]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.said: list[tuple[str, TrustCommand, str | None]] = []
@@ -99,7 +100,8 @@ class Host:
         if self.refuses is not None:
             raise self.refuses
         self.sent.append((peer, payload, corr_id))
-        return msg_id or IDS.uuid4()
+        self.ids_sent.append(msg_id or IDS.uuid4())
+        return self.ids_sent[-1]
 
     async def trust_command(
         self, peer: str, command: TrustCommand, *, cause: str | None = None
