@@ -10,8 +10,9 @@ import trio.lowlevel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.agent.loops import ADA, echo, loop
+from tests.agent.loops import echo, loop
 from tests.extensions.hook_workers import Workers, at, extension
+from tests.protocols.router.hosts import ADA
 from web4.agent import Result, Task
 from web4.agent.working import PHASES, THRESHOLDS, Working, WorkingPresence, following
 from web4.ext.hooks import LOOP_POINTS, Annotate, Veto

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tests.agent.loops import ADA, BOB, CONVERSATIONS, loop
-from tests.protocols.router.hosts import EXAMPLES, delivery
+from tests.agent.loops import CONVERSATIONS, loop
+from tests.protocols.router.hosts import ADA, BOB, EXAMPLES, delivery
 from web4.agent import Result, Task
 from web4.agent.options import AgentOptions
 

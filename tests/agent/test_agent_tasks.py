@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.lowlevel
 
-from tests.agent.loops import ADA, BOB, CONVERSATIONS, EVE, intent, loop
-from tests.protocols.router.hosts import EXAMPLES, delivery
+from tests.agent.loops import CONVERSATIONS, intent, loop
+from tests.protocols.router.hosts import ADA, BOB, EVE, EXAMPLES, delivery
 from web4.agent import AgentError, ChannelHandler, MissionVerdict, Result, Task, UntrustedText
 from web4.agent.options import AgentOptions
 from web4.agent.tasks import task_of

@@ -156,7 +156,7 @@ def test_pace_hysteresis_never_flaps(steps: list[tuple[int, int]]) -> None:
 )
 def test_pace_telling(told: Any, presence: Any, number: int, after_ms: int, now: bool) -> None:
     """PACE-3: on a change, on 10 points, every 30 s; at most 2 a second, becoming overloaded at once."""
-    before = None if told is None else Told(*told, START_MS)
+    before = None if told is None else Told(told[0], told[1], START_MS)
     assert tells(before, presence, number, START_MS + after_ms) is now
 
 
@@ -259,7 +259,8 @@ def test_sensors_read_what_the_kernel_writes(tmp_path: Path) -> None:
     assert sensors.read() == Readings(memory=0.25, temperature=65.5)
     write(tmp_path, "proc/stat", "cpu  150 0 150 780 120 0 0 0 0 0\n")
     second = sensors.read()
-    assert (second.cpu, second.io_wait) == (pytest.approx(0.5), pytest.approx(10.0))
+    assert second.cpu == pytest.approx(0.5)
+    assert second.io_wait == pytest.approx(10.0)
     write(tmp_path, "proc/pressure/cpu", "some avg10=12.50 avg60=1 avg300=1 total=1\nfull avg10=9 total=0\n")
     assert sensors.read().cpu == 0.125
     group = "sys/fs/cgroup/web4.slice/"
@@ -268,7 +269,8 @@ def test_sensors_read_what_the_kernel_writes(tmp_path: Path) -> None:
     write(tmp_path, group + "memory.current", "900\n")
     write(tmp_path, group + "memory.stat", "anon 600\ninactive_file 200\n")
     third = sensors.read()
-    assert (third.cpu, third.memory) == (0.9, pytest.approx(0.7))
+    assert third.cpu == 0.9
+    assert third.memory == pytest.approx(0.7)
     write(tmp_path, group + "memory.max", "max\n")
     assert sensors.read().memory == 0.25
 
