@@ -3,6 +3,7 @@
 A pure part of lane `knowledge`: `MemoryLogic.decide` and `apply` over the immutable `CausalMemory`.
 """
 
+from web4.protocols.knowledge.memory.asking import Asking, Step, Way
 from web4.protocols.knowledge.memory.checking import (
     Checked,
     Reference,
@@ -39,6 +40,7 @@ from web4.protocols.knowledge.memory.storing import MemoryForm, restored_memory,
 __all__ = [
     "MEMORY_EVENTS",
     "AcceptClaim",
+    "Asking",
     "CausalMemory",
     "Checked",
     "Contradict",
@@ -59,9 +61,11 @@ __all__ = [
     "Record",
     "Reference",
     "RememberedClaim",
+    "Step",
     "StoredTriple",
     "UnflagClaim",
     "Verdict",
+    "Way",
     "check",
     "check_key",
     "dependants",
