@@ -6,6 +6,7 @@ from typing import Final
 
 from web4.actors.composite import composite_lane
 from web4.extensions.enabling.server_lane import EXTENSIONS
+from web4.mesh.registry.peers_logic import PEERS
 
-SERVER_LANE: Final = composite_lane(EXTENSIONS, sole=EXTENSIONS.name)
+SERVER_LANE: Final = composite_lane(EXTENSIONS, PEERS, sole=EXTENSIONS.name)
 """The lane as it is read and replayed: nothing is performed. Pass it to `open_lane_actors` as kind `server`."""
