@@ -74,6 +74,7 @@ class FetchFailed(FetchError):  # noqa: N818 - the name is the specification's
         ErrorCode("content_encoding", "Neither gzip nor deflate, or damaged.", "Dropped."),
         ErrorCode("unreadable", "The worker could not read the body.", "The worker was stopped; dropped."),
         ErrorCode("fetcher_busy", "As many fetches wait as the limit allows.", "Refused; try later."),
+        ErrorCode("no_search_tool", "The query is no URI, and this node has no search tool.", "Refused."),
         ErrorCode("interrupted", "It was cut off before it ended.", "Nothing is stored."),
     )
 

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from web4.foundation.clock import parse_timestamp
-from web4.protocols.fields import Provenance
+from web4.protocols.messages.fields import Provenance
 from web4.protocols.lip.untrusted import Origin, UntrustedText
 
 RobotsVerdict = Literal["allowed", "no_robots"]
