@@ -89,12 +89,16 @@ class Answering:
         record = concluded.record
         corr_id = asker.corr_id
         if record is None:
-            await self.send(asker.peer, _refusal(asker.msg_id, concluded), corr_id=corr_id, msg_id=asker.reply_id)
+            await self.send(
+                asker.peer, _refusal(asker.msg_id, concluded), corr_id=corr_id, msg_id=asker.reply_id
+            )
             return
         data = await self.journal.get_blob(record.text)
         text = record.untrusted(data.decode())
         claims = tuple(await self.find_claims(record, text))
-        reply = Reply(in_reply_to=asker.msg_id, status="done", reason="", content=_content(record, text, len(data)))
+        reply = Reply(
+            in_reply_to=asker.msg_id, status="done", reason="", content=_content(record, text, len(data))
+        )
         await self.send(asker.peer, reply, corr_id=corr_id, msg_id=asker.reply_id)
         evidence = LipEvidence(
             claims=claims or tuple(await what_was_seen(record, text)),

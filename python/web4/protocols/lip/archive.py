@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
@@ -24,7 +24,8 @@ _RECODED: Final = frozenset({"content-encoding", "transfer-encoding", "content-l
 """Fields about how a body travelled: it is archived decoded, so they are kept under a name that says so."""
 
 
-class Archived(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Archived:
     """A record with its contents."""
 
     record: FetchRecord

@@ -18,7 +18,9 @@ class AddressRefused(FetchError):  # noqa: N818 - the name is the specification'
         ErrorCode("address_not_public", "An address of the host is not public (FETCH-3).", _NOTHING_SENT),
         ErrorCode("uri_refused", "The URI is not spelled as FETCH-5 wants it.", _NOTHING_SENT),
         ErrorCode("port_refused", "Another port than 80 and 443 (FETCH-5).", _NOTHING_SENT),
-        ErrorCode("peer_mismatch", "The socket's peer is not the checked address (FETCH-4).", "Closed unused."),
+        ErrorCode(
+            "peer_mismatch", "The socket's peer is not the checked address (FETCH-4).", "Closed unused."
+        ),
         ErrorCode("downgrade_refused", "A redirect from https to http (FETCH-6).", "Not followed."),
     )
 
@@ -51,7 +53,9 @@ class ConstraintRefused(FetchError):  # noqa: N818 - the name is the specificati
 class TooLarge(FetchError):  # noqa: N818 - the name is the specification's
     """More than a limit of FETCH-8 allows; `field` says of what."""
 
-    codes = (ErrorCode("too_large", "Headers, body, expansion or text exceed their limit.", "Cut off, dropped."),)
+    codes = (
+        ErrorCode("too_large", "Headers, body, expansion or text exceed their limit.", "Cut off, dropped."),
+    )
 
 
 class FetchTimeout(FetchError):  # noqa: N818 - the name is the specification's
@@ -66,7 +70,9 @@ class FetchFailed(FetchError):  # noqa: N818 - the name is the specification's
     codes = (
         ErrorCode("name_not_resolved", "The host has no address.", "Nothing was sent."),
         ErrorCode("connection_failed", "No connection, or it broke.", "Dropped."),
-        ErrorCode("tls_failed", "The certificate or the handshake does not hold.", "Closed; nothing was asked."),
+        ErrorCode(
+            "tls_failed", "The certificate or the handshake does not hold.", "Closed; nothing was asked."
+        ),
         ErrorCode("protocol_error", "The answer is no HTTP/1.1.", "Closed, dropped."),
         ErrorCode("http_status", "The answer is no success.", "Nothing is stored."),
         ErrorCode("too_many_redirects", "A sixth redirect (FETCH-6).", "Not followed."),

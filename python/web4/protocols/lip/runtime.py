@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import trio
+from msgspec import UNSET
 
 from web4.foundation.clock import SystemClock
 from web4.foundation.events import IsolatedEmitter, no_events
@@ -25,8 +26,9 @@ from web4.protocols.lip.fetch_events import Asker, FetchConcluded, FetchRequeste
 from web4.protocols.lip.fetch_lane import FetchLane
 from web4.protocols.lip.fetch_logic import RequestFetch
 from web4.protocols.lip.rechecking import Rechecking, Rechecks
+from web4.protocols.messages.cip import Reply
 from web4.protocols.messages.lip import LipEvidence, LipFetch
-from web4.protocols.router.results import HandlerResult
+from web4.protocols.router.results import HandlerResult, Output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from web4.protocols.lip.untrusted import UntrustedText
     from web4.protocols.messages.lip import WebClaim
     from web4.protocols.ports import SendMessage
+    from web4.protocols.router.router import ProtocolRouter
 
 _LOOK_SECONDS: Final = 1.0
 """How often whoever waits looks whether the lane still lives."""
@@ -120,9 +123,7 @@ class LipRuntime:
             ActorError, JournalError: The lane does not take it.
         """
         name = f"fetch:{fetch_id or self._ids.uuid4()}"
-        return await self._fetch(
-            FetchRequested(fetch_id=name, uri=uri, constraints=tuple(constraints))
-        )
+        return await self._fetch(FetchRequested(fetch_id=name, uri=uri, constraints=tuple(constraints)))
 
     async def _recheck(self, fetch_id: str, uri: str, claim_key: str) -> FetchRecord:
         return await self._fetch(FetchRequested(fetch_id=fetch_id, uri=uri, constraints=(), claim=claim_key))
@@ -162,7 +163,7 @@ class LipRuntime:
             return HandlerResult("refused")  # TRUST-6 says so before, for whoever comes through the gate
         if payload.query[:8].lower().partition("://")[0] not in {"http", "https"}:
             error = FetchFailed("this node has no search tool", code="no_search_tool", msg_id=delivery.msg_id)
-            return HandlerResult("refused", error=error)
+            return HandlerResult("refused", (_reply(delivery, "refused", error),), error=error)
         asker = Asker(
             peer=delivery.peer,
             msg_id=delivery.msg_id,
@@ -176,15 +177,21 @@ class LipRuntime:
             constraints=payload.constraints,
             asker=asker,
         )
-        reply = await self._lanes().lane(KNOWLEDGE).ask(
-            RequestFetch(request=request, at=self._clock.wall_ms(), principal=delivery.peer)
+        reply = (
+            await self._lanes()
+            .lane(KNOWLEDGE)
+            .ask(RequestFetch(request=request, at=self._clock.wall_ms(), principal=delivery.peer))
         )
         if reply != "full":
             return HandlerResult()
         error = FetchFailed(
             "too many fetches are open", code="fetcher_busy", msg_id=delivery.msg_id, retry_after_ms=30_000
         )
-        return HandlerResult("deferred", error=error)
+        return HandlerResult("deferred", (_reply(delivery, "deferred", error),), error=error)
+
+    def register(self, router: ProtocolRouter) -> None:
+        """Have the router bring every LIP_FETCH that TRUST-6 lets through."""
+        router.register("lip", "LIP_FETCH", self.handle_fetch, min_trust="trusted", idempotent=True)
 
     async def send_evidence(
         self,
@@ -276,3 +283,12 @@ class LipRuntime:
             follower.close()
 
 
+def _reply(delivery: Delivery, status: Literal["refused", "deferred"], error: FetchFailed) -> Output:
+    """What the peer is told of a fetch that was not begun."""
+    reply = Reply(
+        in_reply_to=delivery.msg_id,
+        status=status,
+        reason=error.code,
+        retry_after_ms=UNSET if error.retry_after_ms is None else error.retry_after_ms,
+    )
+    return Output(delivery.peer, reply)

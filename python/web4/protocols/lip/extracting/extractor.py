@@ -81,18 +81,20 @@ class Extractor:
             "find_personal_data": find_personal_data,
             "limit": limit,
         }
-        return await self._call("read_page", arguments, ReadPage, timeout_ms)
+        return msgspec.convert(await self._call("read_page", arguments, timeout_ms), ReadPage)
 
-    async def read_robots(self, body: bytes, uri: str, agent: str, *, timeout_ms: int = 2_000) -> RobotsAnswer:
+    async def read_robots(
+        self, body: bytes, uri: str, agent: str, *, timeout_ms: int = 2_000
+    ) -> RobotsAnswer:
         """Ask a robots.txt about a URI. Its patterns are not ours: matching them happens in the worker, too.
 
         Raises:
             FetchFailed: `unreadable`.
         """
         arguments = {"body": body, "uri": uri, "agent": agent}
-        return await self._call("read_robots", arguments, RobotsAnswer, timeout_ms)
+        return msgspec.convert(await self._call("read_robots", arguments, timeout_ms), RobotsAnswer)
 
-    async def _call(self, tool: str, arguments: dict[str, Any], result: Any, timeout_ms: int) -> Any:
+    async def _call(self, tool: str, arguments: dict[str, Any], timeout_ms: int) -> Any:
         outcome = await self._outcome(tool, arguments, timeout_ms)
         if outcome.code == "extension_quarantined":
             # What failed was the bodies, not the code: a hostile site must not keep others from being read.
@@ -103,7 +105,7 @@ class Extractor:
             if outcome.code == "extension_error" and reason.startswith("too_large"):
                 raise TooLarge("the text of the body is too long", field="text")
             raise FetchFailed(f"the body could not be read ({outcome.code})", code="unreadable")
-        return msgspec.convert(outcome.value, result)
+        return outcome.value
 
     async def _outcome(self, tool: str, arguments: dict[str, Any], timeout_ms: int) -> CallOutcome:
         try:
@@ -130,6 +132,8 @@ async def open_extractor(
     async with AsyncExitStack() as stack:
         if processes is None:
             runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="web4-reader-"))
-            processes = await stack.enter_async_context(open_processes(runtime=Path(runtime) / "run", emit=emit))
+            processes = await stack.enter_async_context(
+                open_processes(runtime=Path(runtime) / "run", emit=emit)
+            )
         host = await stack.enter_async_context(open_extension_host([extension], processes, emit=emit))
         yield Extractor(host, extension.manifest.name)

@@ -96,7 +96,7 @@ class Asking:
         *,
         limit: int,
         delay_seconds: float = 0.0,
-        readable: Callable[[Answer], None] | None = None,
+        readable: Callable[[Answer], object] | None = None,
     ) -> Answer:
         """Ask for a URI. The body is read of a success only.
 
@@ -136,7 +136,7 @@ class Asking:
         raise AssertionError("a budget that is spent raises")
 
     async def _read(
-        self, response: httpx.Response, limit: int, readable: Callable[[Answer], None] | None
+        self, response: httpx.Response, limit: int, readable: Callable[[Answer], object] | None
     ) -> Answer:
         answer = _answer(response)
         if not 200 <= answer.status < 300:

@@ -99,7 +99,9 @@ class PinnedTransport(httpx.AsyncBaseTransport):
             await stream.do_handshake()
         except (trio.BrokenResourceError, ssl.SSLError, OSError, ValueError) as error:
             cause = error.__cause__ or error
-            why = "its certificate does not hold" if isinstance(cause, ssl.CertificateError) else "no handshake"
+            why = (
+                "its certificate does not hold" if isinstance(cause, ssl.CertificateError) else "no handshake"
+            )
             raise FetchFailed(f"TLS with {uri.host}: {why}", code="tls_failed") from None
         return stream
 
@@ -167,12 +169,10 @@ class _Connection(httpx.AsyncByteStream):
             raise FetchFailed(f"the connection to {self._host} broke", code="connection_failed") from None
         self._received += len(data)
         try:
-            self._http.receive_data(data)
+            self._http.receive_data(bytes(data))
         except h11.RemoteProtocolError:
             raise FetchFailed(f"{self._host} answers with no HTTP/1.1", code="protocol_error") from None
 
     async def aclose(self) -> None:
         """Close the connection without ado: nothing more is to be said over it."""
         await trio.aclose_forcefully(self._stream)
-
-

@@ -102,7 +102,11 @@ class Fetcher:
         finally:
             for label in sorted(trail.exceptions):
                 self._emit(
-                    "fetch_requested", severity="warning", kind="exception_used", exception=label, fetch_id=fetch_id
+                    "fetch_requested",
+                    severity="warning",
+                    kind="exception_used",
+                    exception=label,
+                    fetch_id=fetch_id,
                 )
 
     async def _fetch(self, raw: str, given: tuple[str, ...], fetch_id: str, trail: Trail) -> Fetched:
@@ -142,9 +146,7 @@ class Fetcher:
         )
         return Fetched(record=record, body=answer.body, text=record.untrusted(page.text), head=answer.head)
 
-    async def _follow(
-        self, uri: FetchUri, constraints: Constraints, trail: Trail
-    ) -> tuple[FetchUri, Answer]:
+    async def _follow(self, uri: FetchUri, constraints: Constraints, trail: Trail) -> tuple[FetchUri, Answer]:
         """Ask, and ask where redirects lead; each is checked like a new URI (FETCH-6)."""
         budget = Budget(self.options.total_seconds)
         while True:

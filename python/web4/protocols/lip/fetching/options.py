@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from web4.protocols.lip.fetching.addresses import Address
+if TYPE_CHECKING:
+    from web4.protocols.lip.fetching.addresses import Address
 
 
 class FetchException(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -54,7 +54,9 @@ class Pacing:
         Raises:
             FetchFailed: `fetcher_busy`: too many wait.
         """
-        if self._waiting >= self._options.waiting or (len(self._hosts) >= MAX_HOSTS and host not in self._hosts):
+        if self._waiting >= self._options.waiting or (
+            len(self._hosts) >= MAX_HOSTS and host not in self._hosts
+        ):
             self._forget()
             if self._waiting >= self._options.waiting or len(self._hosts) >= MAX_HOSTS:
                 raise FetchFailed("too many fetches wait", code="fetcher_busy", retry_after_ms=1_000)

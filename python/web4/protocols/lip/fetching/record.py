@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from web4.foundation.clock import parse_timestamp
-from web4.protocols.messages.fields import Provenance
 from web4.protocols.lip.untrusted import Origin, UntrustedText
+from web4.protocols.messages.fields import Provenance
 
 RobotsVerdict = Literal["allowed", "no_robots"]
 """What let a hop through: its robots.txt, or that there is none. Another verdict ends the fetch."""

@@ -94,7 +94,9 @@ class Robots:
         try:
             answer = await self._extractor.read_robots(entry.body, uri.text, AGENT)
         except FetchFailed:
-            raise RobotsRefused(f"robots.txt of {uri.host} could not be read", code="robots_unreachable") from None
+            raise RobotsRefused(
+                f"robots.txt of {uri.host} could not be read", code="robots_unreachable"
+            ) from None
         if not answer.allowed:
             raise RobotsRefused(f"robots.txt of {uri.host} disallows it", code="robots_disallowed")
         if answer.crawl_delay > self._options.crawl_delay_seconds:
@@ -107,7 +109,9 @@ class Robots:
             if len(self._known) >= self._options.robots_cached:
                 # The one that was asked for longest ago. Whoever waits for it holds it all the same.
                 del self._known[next(iter(self._known))]
-                self._emit("metrics", severity="debug", kind="robots_cache_full", limit=self._options.robots_cached)
+                self._emit(
+                    "metrics", severity="debug", kind="robots_cache_full", limit=self._options.robots_cached
+                )
             entry = _Entry()
         self._known[origin] = entry
         return entry

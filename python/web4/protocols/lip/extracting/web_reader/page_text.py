@@ -10,9 +10,9 @@ from web4.ext import Failure
 
 _DECLARED = re.compile(rb"""<meta[^>]{0,256}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{1,40})""", re.IGNORECASE)
 _BLOCKS = (
-    "address article aside blockquote br caption dd div dl dt figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr "
-    "li main nav ol p pre section table td th tr ul"
-).split()
+    "address,article,aside,blockquote,br,caption,dd,div,dl,dt,figcaption,figure,footer,form,h1,h2,h3,h4,h5,h6,header,"
+    "hr,li,main,nav,ol,p,pre,section,table,td,th,tr,ul"
+)
 _UNSEEN = ["script", "style", "noscript", "template", "svg", "math", "iframe", "object"]
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r" ?\n[ \n]*")
@@ -35,7 +35,11 @@ def read(body: bytes, kind: str, charset: str, limit: int) -> tuple[str, str, st
 
 def decoded(body: bytes, charset: str) -> str:
     """The characters of a body. What its charset does not say is replaced, never guessed further."""
-    for mark, name in ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
+    for mark, name in (
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ):
         if body.startswith(mark):
             return body[len(mark) :].decode(name, "replace")
     try:
@@ -60,12 +64,13 @@ def _html(source: str) -> tuple[str, str, str]:
         value
         for node in tree.css("*")
         for name, value in node.attributes.items()
-        if value and name in {"href", "content", "title", "alt", "value", "placeholder", "data-email", "data-phone"}
+        if value
+        and name in {"href", "content", "title", "alt", "value", "placeholder", "data-email", "data-phone"}
     ]
     tree.strip_tags(_UNSEEN)
     if tree.body is None:
         return " ".join(title.split()), "", "\n".join(hidden)
-    for node in tree.body.css(",".join(_BLOCKS)):
+    for node in tree.body.css(_BLOCKS):
         node.insert_before("\n")
         node.insert_after("\n")
     text = tree.body.text(deep=True, separator="")

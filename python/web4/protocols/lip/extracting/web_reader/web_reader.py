@@ -42,7 +42,9 @@ def read_page(body: Any, kind: str, charset: str, find_personal_data: bool, limi
     from personal_data import found_in  # noqa: PLC0415
 
     title, text, hidden = read(bytes(body), kind, charset, limit)
-    return Page(text=text, title=title[:300], personal_data=found_in(text, hidden) if find_personal_data else [])
+    return Page(
+        text=text, title=title[:300], personal_data=found_in(text, hidden) if find_personal_data else []
+    )
 
 
 @ext.tool(timeout_ms=2_000, idempotent=True)
