@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from web4.protocols.messages.mesh import MeshEnvelope
 
 DropReason = Literal[
-    "invalid", "expired", "blocked", "loop", "seen", "seen_full", "hop_limit", "not_relaying", "no_route", "rate"
+    "invalid",
+    "expired",
+    "blocked",
+    "loop",
+    "seen",
+    "seen_full",
+    "hop_limit",
+    "not_relaying",
+    "no_route",
+    "rate",
 ]
 DROP_REASONS: Final[dict[DropReason, str]] = {
     "invalid": "Not a right envelope, or wrongly signed (1).",
@@ -87,7 +96,7 @@ class Situation:
     neighbours: Sequence[str] = ()
 
 
-def decide(envelope: MeshEnvelope, situation: Situation) -> Deliver | Forward | Spread | Drop:
+def decide(envelope: MeshEnvelope, situation: Situation) -> Deliver | Forward | Spread | Drop:  # noqa: PLR0911 - a list
     """Say what becomes of an envelope whose form and signature are right: steps 1 (time) to 7."""
     policy = situation.policy
     left_ms = situation.created_ms + envelope.ttl_ms - situation.now_ms
@@ -110,7 +119,9 @@ def decide(envelope: MeshEnvelope, situation: Situation) -> Deliver | Forward | 
     if not policy.relays and situation.peer != situation.own:
         return Drop("not_relaying")
     following = situation.next_hop(envelope.destination)
-    if following is None or following in envelope.hops or following in (situation.peer, envelope.origin):  # (6)
+    if (
+        following is None or following in envelope.hops or following in (situation.peer, envelope.origin)
+    ):  # (6)
         return Drop("no_route")
     return Forward(following)  # (7)
 
