@@ -181,6 +181,16 @@ class CipRuntime:
         """The peers with an established session."""
         return [peer for peer, links in self._links.items() if any(link.established for link in links)]
 
+    def agreement(self, peer: str) -> Agreement | None:
+        """What was agreed with a peer last, as far as it is held; None if nothing was (HS-4)."""
+        link = self._best(peer)
+        if link is not None:
+            return link.agreement
+        known = self._peers.get(peer)
+        steps = () if known is None else tuple(known.lane.state.handshakes.values())
+        agreed = [step for step in steps if step.agreement is not None]
+        return max(agreed, key=lambda step: step.heard_ms).agreement if agreed else None
+
     # --- sessions ---------------------------------------------------------------------------------------
 
     def admit(self, fingerprint: str, address: str) -> bool:
