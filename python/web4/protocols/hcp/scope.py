@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from web4.protocols.hcp.values import OPENNESS, STALE_MS
+from web4.protocols.messages.hcp import TopicScope
 
 if TYPE_CHECKING:
-    from web4.protocols.hcp.values import Consent, Facts
+    from web4.protocols.hcp.values import Facts
+    from web4.protocols.messages.hcp import Consent
 
 PREFIX: Final = "topic:"
 MOST_SCOPES: Final = 64
 """Topics that one consent names at most."""
-MOST_TOPIC: Final = 256
-"""Characters of a topic."""
 
 
 def covers(scope: str, topic: str | None) -> bool:
@@ -67,8 +69,4 @@ def checked_scope(scope: tuple[str, ...]) -> tuple[str, ...]:
     """
     if len(scope) > MOST_SCOPES:
         raise ValueError(f"a scope names at most {MOST_SCOPES} topics")
-    for one in scope:
-        named = one.removeprefix(PREFIX)
-        if not (one.startswith(PREFIX) and named and len(named) <= MOST_TOPIC) or named.endswith("/"):
-            raise ValueError("a scope consists of `topic:a/b` and `topic:*`")
-    return tuple(sorted(set(scope)))
+    return tuple(sorted(set(msgspec.convert(scope, tuple[TopicScope, ...]))))

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from web4 import _core
 from web4.foundation.codec import Fingerprint, HumanId
 from web4.foundation.digest import blake3_hex, canonical
-
-Presence = Literal["focused", "diffuse", "overloaded", "engaged"]
-Affect = Literal["calm", "tense", "anxious", "energized", "neutral"]
-Consent = Literal["granted", "limited", "revoked"]
-SafetyFlag = Literal["avoid_conflict", "slow_pacing"]
-Percent = Annotated[int, Meta(ge=0, le=100)]
+from web4.protocols.messages.fields import Percent, Presence
+from web4.protocols.messages.hcp import Affect, Consent, SafetyFlag
 
 STALE_MS: Final = 600_000
 """State older than this makes granted consent count as limited (HCP-2)."""

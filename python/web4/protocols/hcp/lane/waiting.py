@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from web4.protocols.decisions import decision_record, derive_decision_id
-from web4.protocols.hcp import events as e
-from web4.protocols.hcp.applying import applied
-from web4.protocols.hcp.passing import asked, behind, intents, passes, question, refusal, turn
-from web4.protocols.hcp.replies import Decided, Reply, decided
+from web4.protocols.hcp.lane import events as e
+from web4.protocols.hcp.lane.applying import applied
+from web4.protocols.hcp.lane.passing import asked, behind, intents, passes, question, refusal, turn
+from web4.protocols.hcp.lane.replies import Decided, Reply, decided
 
 if TYPE_CHECKING:
-    from web4.protocols.hcp import commands as c
-    from web4.protocols.hcp.events import Action, CheckIn
     from web4.protocols.hcp.gate import Verdict
-    from web4.protocols.hcp.states import LaneState, LocalState
+    from web4.protocols.hcp.lane import commands as c
+    from web4.protocols.hcp.lane.events import Action, CheckIn
+    from web4.protocols.hcp.lane.states import LaneState, LocalState
 
 
 def tick(state: LaneState, local: LocalState, command: c.Tick) -> Decided:

@@ -11,16 +11,16 @@ from web4.protocols.decisions import (
     decision_record,
     derive_decision_id,
 )
-from web4.protocols.hcp import commands as c
-from web4.protocols.hcp import events as e
 from web4.protocols.hcp.gate import Question, Verdict, gate
-from web4.protocols.hcp.replies import Decided, Reply, decided
+from web4.protocols.hcp.lane import commands as c
+from web4.protocols.hcp.lane import events as e
+from web4.protocols.hcp.lane.replies import Decided, Reply, decided
+from web4.protocols.hcp.lane.states import MOST_KNOWN, MOST_WAITING, MOST_WAITING_BYTES, LaneState, LocalState
 from web4.protocols.hcp.social import SIGNALS
-from web4.protocols.hcp.states import MOST_KNOWN, MOST_WAITING, MOST_WAITING_BYTES, LaneState, LocalState
 from web4.protocols.hcp.values import CHECK_IN_MS, PACE_MS
 
 if TYPE_CHECKING:
-    from web4.protocols.hcp.events import Action
+    from web4.protocols.hcp.lane.events import Action
 
 AGAIN_MS: Final = 60_000
 """Within this time the same refusal of what came in is not recorded again."""
@@ -107,9 +107,9 @@ def _stop(state: LaneState, local: LocalState, command: c.Attempt, verdict: Verd
     reply = Reply(status="stopped", verdict=verdict)
     if action.direction == "in":
         key = f"{action.lane_id} {action.type} {verdict.code}"
-        if command.at - dict(local.refused).get(key, -AGAIN_MS) < AGAIN_MS:
+        if command.at - dict(local.noted).get(key, -AGAIN_MS) < AGAIN_MS:
             return decided(state, (), reply)
-        refused = e.Refused(key=key, at_ms=command.at)
+        refused = e.Noted(key=key, at_ms=command.at)
         return decided(
             state, (refused, refusal(action, verdict, command.other, command.token, command.at)), reply
         )
@@ -168,8 +168,13 @@ def turn(local: LocalState, action: Action, other: c.Other, verdict: Verdict) ->
 
 
 def behind(local: LocalState, action: Action) -> bool:
-    """Whether others wait for the same human: nobody overtakes. What only says how somebody is waits for nobody."""
-    return action.type not in SIGNALS and any(one.action.lane_id == action.lane_id for one in local.line)
+    """Whether others go first: one message at a time is under way between two humans, and nobody overtakes.
+
+    What only says how somebody is waits for nobody.
+    """
+    return action.type not in SIGNALS and (
+        any(one.action.lane_id == action.lane_id for one in local.line) or local.busy(action)
+    )
 
 
 def _room(local: LocalState, action: Action) -> bool:

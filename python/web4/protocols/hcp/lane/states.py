@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from web4.protocols.hcp.events import Action, CheckIn, FollowUp
+from web4.protocols.hcp.lane.events import Action, CheckIn, FollowUp
 from web4.protocols.hcp.social import Relation
-from web4.protocols.hcp.values import UNSAID, Consent, Facts, SafetyFlag, Said
+from web4.protocols.hcp.values import UNSAID, Facts, Said
+
+if TYPE_CHECKING:
+    from web4.protocols.messages.hcp import Consent, SafetyFlag
 
 MOST_KNOWN: Final = 1_024
 """Humans at peers that one of this node has to do with."""
@@ -22,8 +25,8 @@ MOST_ENDED: Final = 256
 """Messages of which it is remembered how they ended; the oldest are forgotten."""
 MOST_RELATIONS: Final = 64
 """Humans of this node that one at a peer has to do with."""
-MOST_REFUSED: Final = 64
-"""Refusals that are remembered, so that the same is not recorded every time."""
+MOST_NOTED: Final = 256
+"""What is remembered as recorded, so that the same is not recorded every time."""
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -69,7 +72,7 @@ class LocalState(_State, frozen=True):
         follow_ups: What is being done elsewhere, by effect.
         paced: When a message last passed at the slow pace of a human, by lane.
         ended: How messages ended, oldest first.
-        refused: When a refusal was last recorded, oldest first.
+        noted: What was recorded once and when, oldest first.
     """
 
     human_id: str
@@ -84,7 +87,7 @@ class LocalState(_State, frozen=True):
     follow_ups: dict[str, FollowUp] = {}
     paced: dict[str, int] = {}
     ended: tuple[tuple[str, str], ...] = ()
-    refused: tuple[tuple[str, int], ...] = ()
+    noted: tuple[tuple[str, int], ...] = ()
 
     def waiting(self) -> list[Action]:
         """All that waits or is on its way."""
@@ -104,17 +107,22 @@ class LocalState(_State, frozen=True):
 
     @property
     def next_ms(self) -> int | None:
-        """When to look again at what waits; None if nothing does."""
+        """When to look again at what waits; None if nothing does, or only for what is under way."""
         times = [one.expires_ms for one in self.check_ins]
         times += [one.not_before_ms for one in self.heads()]
         return min(times, default=None)
 
     def heads(self) -> list[Waiting]:
-        """The first in line for each other human."""
+        """The first in line for each other human with whom nothing is under way."""
         first: dict[str, Waiting] = {}
         for one in self.line:
             first.setdefault(one.action.lane_id, one)
-        return list(first.values())
+        return [one for one in first.values() if not self.busy(one.action)]
+
+    def busy(self, action: Action) -> bool:
+        """Whether another message between the same two humans is under way, in the same direction."""
+        way = (action.lane_id, action.direction)
+        return any((one.lane_id, one.direction) == way for one in self.open.values())
 
 
 class RemoteState(_State, frozen=True):

@@ -6,9 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from web4.protocols.hcp.events import Action
+from web4.protocols.decisions import DecisionRecord
+from web4.protocols.hcp.lane.events import Action
 from web4.protocols.hcp.social import Cause, SocialState
-from web4.protocols.hcp.values import Consent, Facts, SafetyFlag, Said
+from web4.protocols.hcp.values import Facts, Said
+from web4.protocols.messages.hcp import Consent, SafetyFlag
 from web4.trust import TrustState
 
 
@@ -104,6 +106,13 @@ class ConcludeAction(_Command, frozen=True, kw_only=True):
     outcome: str
 
 
+class Record(_Command, frozen=True, kw_only=True):
+    """A decision that came by HCP_DECISION is recorded, once."""
+
+    msg_id: str
+    record: DecisionRecord
+
+
 # --- to the lane of a human at a peer -------------------------------------------------------------------------
 
 
@@ -185,6 +194,6 @@ class ConcludeFollowUp(_Command, frozen=True, kw_only=True):
     purged: int = 0
 
 
-LocalCommand = AddHuman | Give | State | AnswerCheckIn | Attempt | Tick | EndFor | ConcludeAction
+LocalCommand = AddHuman | Give | State | AnswerCheckIn | Attempt | Tick | EndFor | ConcludeAction | Record
 RemoteCommand = Hear | Greet | Rate | Close | Reopen
 HumanCommand = LocalCommand | RemoteCommand | ConcludeFollowUp

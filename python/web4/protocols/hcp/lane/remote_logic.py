@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from web4.protocols.decisions import DecisionRecord, decision_record, derive_decision_id
-from web4.protocols.hcp import commands as c
-from web4.protocols.hcp import events as e
 from web4.protocols.hcp import social
-from web4.protocols.hcp.applying import applied, relation_key
-from web4.protocols.hcp.replies import Decided, Reply, decided
+from web4.protocols.hcp.lane import commands as c
+from web4.protocols.hcp.lane import events as e
+from web4.protocols.hcp.lane.applying import applied, relation_key
+from web4.protocols.hcp.lane.replies import Decided, Reply, decided
+from web4.protocols.hcp.lane.states import MOST_RELATIONS, LaneState, RemoteState
 from web4.protocols.hcp.scope import wider
 from web4.protocols.hcp.social import SIGNALS
-from web4.protocols.hcp.states import MOST_RELATIONS, LaneState, RemoteState
+from web4.protocols.hcp.values import remote_id
 
 REFRESH_MS: Final = 60_000
 """Of what says nothing new a record is made after this time, so that it does not go stale."""
@@ -80,7 +81,12 @@ def _revoked(remote: RemoteState, command: c.Hear) -> list[e.HumanEvent]:
         )
         for local, relation in remote.relations.items()
     ]
-    return [*closed, e.FollowUpRequested(effect_id=f"{command.token}/revoked", what="revoked")]
+    return [*closed, _stop(remote, command)]
+
+
+def _stop(remote: RemoteState, command: c.Hear) -> e.FollowUpRequested:
+    of = remote_id(remote.peer, remote.human_id)
+    return e.FollowUpRequested(effect_id=f"{command.token}/revoked", of=of, what="revoked")
 
 
 def _met(state: LaneState, peer: str, human_id: str, events: list[e.HumanEvent]) -> RemoteState:

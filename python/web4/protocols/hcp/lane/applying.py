@@ -6,11 +6,11 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from web4.protocols.hcp import events as e
-from web4.protocols.hcp.states import (
+from web4.protocols.hcp.lane import events as e
+from web4.protocols.hcp.lane.states import (
     MOST_ENDED,
     MOST_INTENTS,
-    MOST_REFUSED,
+    MOST_NOTED,
     Intent,
     Known,
     LaneState,
@@ -61,9 +61,9 @@ def _local(state: LocalState, event: e.HumanEvent) -> LocalState:  # noqa: PLR09
         case e.IntentNoted():
             intent = Intent(ref=event.ref, lane_id=event.lane_id, topic=event.topic, goal=event.goal)
             return replace(state, intents=(*state.intents, intent)[-MOST_INTENTS:])
-        case e.Refused():
-            others = tuple(one for one in state.refused if one[0] != event.key)
-            return replace(state, refused=(*others, (event.key, event.at_ms))[-MOST_REFUSED:])
+        case e.Noted():
+            others = tuple(one for one in state.noted if one[0] != event.key)
+            return replace(state, noted=(*others, (event.key, event.at_ms))[-MOST_NOTED:])
         case e.FollowUpRequested():
             return replace(state, follow_ups={**state.follow_ups, event.effect_id: event.what})
         case e.FollowUpConcluded():

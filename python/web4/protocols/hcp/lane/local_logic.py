@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from web4.protocols.decisions import DecisionRecord, decision_record, derive_decision_id
-from web4.protocols.hcp import commands as c
-from web4.protocols.hcp import events as e
-from web4.protocols.hcp import passing, waiting
-from web4.protocols.hcp.replies import Decided, Reply, decided
+from web4.protocols.hcp.lane import commands as c
+from web4.protocols.hcp.lane import events as e
+from web4.protocols.hcp.lane import passing, waiting
+from web4.protocols.hcp.lane.replies import Decided, Reply, decided
 from web4.protocols.hcp.scope import wider
 from web4.protocols.hcp.social import ALWAYS
 
 if TYPE_CHECKING:
-    from web4.protocols.hcp.states import LaneState, LocalState
+    from web4.protocols.hcp.lane.states import LaneState, LocalState
 
 
 def decide_local(state: LaneState, command: c.LocalCommand) -> Decided:  # noqa: PLR0911 - a case each
@@ -38,6 +38,8 @@ def decide_local(state: LaneState, command: c.LocalCommand) -> Decided:  # noqa:
             return waiting.tick(state, local, command)
         case c.EndFor():
             return decided(state, ended(local, command.lane_id, command.at), Reply(status="done"))
+        case c.Record():
+            return _record(state, local, command)
         case c.ConcludeAction():
             concluded = e.ActionConcluded(action_id=command.action_id, outcome=command.outcome)
             known = command.action_id in local.open
@@ -60,11 +62,10 @@ def _give(state: LaneState, local: LocalState, command: c.Give) -> Decided:
     events: list[e.HumanEvent] = [given, _act(local, command, command.consent, _CHOICES - {command.consent})]
     if command.consent == "revoked":
         events += ended(local, None, command.at)
-        events.append(e.FollowUpRequested(effect_id=f"{command.token}/revoked", what="revoked"))
+        events.append(_follow_up(local, command, "revoked"))
     else:
         opened = wider(command.consent, command.scope, facts.consent, facts.scope)
-        what: e.FollowUp = "granted" if opened else "said"
-        events.append(e.FollowUpRequested(effect_id=f"{command.token}/{what}", what=what))
+        events.append(_follow_up(local, command, "granted" if opened else "said"))
     return decided(state, tuple(events), Reply(status="done"))
 
 
@@ -73,8 +74,14 @@ _CHOICES = frozenset({"granted", "limited", "revoked"})
 
 def _state(state: LaneState, local: LocalState, command: c.State) -> Decided:
     stated = e.Stated(said=command.said, door=command.door, at_ms=command.at)
-    follow_up = e.FollowUpRequested(effect_id=f"{command.token}/said", what="said")
+    follow_up = _follow_up(local, command, "said")
     return decided(state, (stated, _act(local, command, "stated", ()), follow_up), Reply(status="done"))
+
+
+def _follow_up(local: LocalState, command: c.Give | c.State, what: e.FollowUp) -> e.FollowUpRequested:
+    return e.FollowUpRequested(
+        effect_id=f"{command.token}/{what}", of=local.human_id, what=what, door=command.door
+    )
 
 
 def _act(
@@ -119,3 +126,10 @@ def ended(local: LocalState, lane_id: str | None, at_ms: int) -> tuple[e.HumanEv
         if lane_id in {None, action.lane_id} and action.type not in ALWAYS
     )
     return (*questions, *line, *cut)
+
+
+def _record(state: LaneState, local: LocalState, command: c.Record) -> Decided:
+    key = f"decision {command.msg_id}"
+    if key in dict(local.noted):
+        return decided(state, (), Reply(status="known"))
+    return decided(state, (e.Noted(key=key, at_ms=command.at), command.record), Reply(status="done"))

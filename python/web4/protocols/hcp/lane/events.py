@@ -9,7 +9,8 @@ import msgspec
 from web4.journal.event_types import EventType
 from web4.protocols.decisions import DECISION_EVENTS, DecisionOutcome, DecisionRecord
 from web4.protocols.hcp.social import Relation
-from web4.protocols.hcp.values import Consent, SafetyFlag, Said
+from web4.protocols.hcp.values import Said
+from web4.protocols.messages.hcp import Consent, SafetyFlag
 from web4.trust import TrustState
 
 
@@ -33,6 +34,7 @@ class Action(_Event, frozen=True, kw_only=True):
     Args:
         action_id: Its `msg_id`.
         direction: `out`: of the human here. `in`: to the human here.
+        local: The human here.
         peer: Fingerprint of the other agent.
         human_id: The other human, as that agent calls it.
         lane_id: The other human's lane.
@@ -49,6 +51,7 @@ class Action(_Event, frozen=True, kw_only=True):
 
     action_id: str
     direction: Literal["in", "out"]
+    local: str
     peer: str
     human_id: str
     lane_id: str
@@ -174,8 +177,8 @@ class Paced(_Event, frozen=True, kw_only=True):
     at_ms: int
 
 
-class Refused(_Event, frozen=True, kw_only=True):
-    """A refusal was recorded; the same again is not for a minute: who asks must not fill the lane."""
+class Noted(_Event, frozen=True, kw_only=True):
+    """Something was recorded. The same refusal is not again for a minute: who asks must not fill the lane."""
 
     key: str
     at_ms: int
@@ -201,10 +204,19 @@ FollowUp = Literal["revoked", "granted", "said"]
 
 
 class FollowUpRequested(_Event, frozen=True, kw_only=True):
-    """Something is to be done on other lanes, and to peers, because of this one. May be done again."""
+    """Something is to be done on other lanes, and to peers, because of this one. May be done again.
+
+    Args:
+        effect_id: Came with the command.
+        of: The lane's id.
+        what: See `FollowUp`.
+        door: Where the human's act came through, if it was one.
+    """
 
     effect_id: str
+    of: str
     what: FollowUp
+    door: str | None = None
     idempotent: bool = True
 
 
@@ -279,7 +291,7 @@ HumanEvent = (
     | LineMoved
     | LineLeft
     | Paced
-    | Refused
+    | Noted
     | ActionRequested
     | ActionConcluded
     | FollowUpRequested
@@ -318,7 +330,7 @@ HUMAN_EVENTS: Final = (
     _type("line_moved", LineMoved, refs={"msg": "action_id"}),
     _type("line_left", LineLeft, refs={"msg": "action_id"}),
     _type("paced", Paced, refs={"msg": "action_id"}),
-    _type("refused", Refused),
+    _type("noted", Noted),
     _type("action_requested", ActionRequested, phase="request", subject="action_id", idempotent="idempotent"),
     _type("action_concluded", ActionConcluded, phase="conclusion", subject="action_id"),
     _type(

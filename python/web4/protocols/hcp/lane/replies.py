@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from web4.foundation.logic import Decision
-from web4.protocols.hcp.applying import applied
-from web4.protocols.hcp.events import HumanEvent
 from web4.protocols.hcp.gate import Verdict
+from web4.protocols.hcp.lane.applying import applied
+from web4.protocols.hcp.lane.events import HumanEvent
 
 if TYPE_CHECKING:
-    from web4.protocols.hcp.states import LaneState
+    from web4.protocols.hcp.lane.states import LaneState
 
 Status = Literal[
     "done",

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from web4.protocols.hcp import commands as c
-from web4.protocols.hcp.applying import applied
-from web4.protocols.hcp.events import FollowUpConcluded
-from web4.protocols.hcp.local_logic import decide_local
-from web4.protocols.hcp.remote_logic import decide_remote
-from web4.protocols.hcp.replies import Reply, decided
-from web4.protocols.hcp.states import LaneState
+from web4.protocols.hcp.lane import commands as c
+from web4.protocols.hcp.lane.applying import applied
+from web4.protocols.hcp.lane.events import FollowUpConcluded
+from web4.protocols.hcp.lane.local_logic import decide_local
+from web4.protocols.hcp.lane.remote_logic import decide_remote
+from web4.protocols.hcp.lane.replies import Reply, decided
+from web4.protocols.hcp.lane.states import LaneState
 
 if TYPE_CHECKING:
-    from web4.protocols.hcp.events import HumanEvent
-    from web4.protocols.hcp.replies import Decided
+    from web4.protocols.hcp.lane.events import HumanEvent
+    from web4.protocols.hcp.lane.replies import Decided
 
 
 @dataclass(frozen=True)
