@@ -8,27 +8,30 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from tests.protocols.cip.examples import EVERYTHING, PAYLOADS, reception, sealed
+from tests.protocols.messages.test_vocabulary import ALL, beside
 from web4.foundation.ids import SeededIds
 from web4.journal.errors import JournalUnavailable
 from web4.protocols.cip import Agreement, Inbox
 from web4.protocols.cip.actions import Delivery
-from web4.protocols.cip.messages import CHANNELS
 from web4.protocols.cip.validation import validate
 from web4.protocols.gates import GATES
+from web4.protocols.messages.vocabulary import type_of
 from web4.testing.clocks import START_MS
 from web4.trust import Anchored, TrustRegistry
 
 if TYPE_CHECKING:
-    from web4.protocols.cip.messages import Payload
+    from web4.protocols.messages.vocabulary import AgentPayload
     from web4.protocols.router.results import RouteStatus
     from web4.trust import TrustCommand, TrustOutcome, TrustState
 
+EXAMPLES: dict[str, Any] = {**{name: those[0] for name, those in PAYLOADS.items()}, **ALL}
+"""One payload of every type of CIP, HCP and LIP."""
 IDS = SeededIds("router tests")
 ADA, BOB, EVE = "a" * 64, "b" * 64, "e" * 64
 
 
 def delivery(
-    payload: Payload | None = None,
+    payload: AgentPayload | None = None,
     *,
     peer: str = ADA,
     trust: TrustState = "trusted",
@@ -37,16 +40,14 @@ def delivery(
 ) -> Delivery:
     """A message that passed validation: sealed, signed and read back."""
     payload = PAYLOADS["INTENT"][0] if payload is None else payload
-    optional = {} if corr_id is None else {"corr_id": corr_id}
+    name = type_of(payload).name
+    optional: dict[str, Any] = {} if corr_id is None else {"corr_id": corr_id}
+    if type_of(payload).protocol != "cip":
+        optional["about"] = beside(name)
     data = sealed(payload, msg_id=msg_id or IDS.uuid4(), **optional)
-    name = type_name(payload)
-    accepted = validate(data, reception(CHANNELS[name]))
+    accepted = validate(data, reception(type_of(payload).channel))
     admission = GATES[name][trust]
     return Delivery(peer, trust, admission, accepted.message, accepted.digest, len(data), START_MS)
-
-
-def type_name(payload: Payload) -> str:
-    return next(name for name, those in PAYLOADS.items() if type(payload) is type(those[0]))
 
 
 @dataclass
@@ -106,7 +107,7 @@ class Host:
     async def settled(self, delivery: Delivery, status: RouteStatus) -> None:
         if self.journal_down:
             raise JournalUnavailable("the disk is full", code="no_space")
-        self.settlements.append((delivery.message.msg_id, status))
+        self.settlements.append((delivery.msg_id, status))
         self._heard.unpark_all()
 
     async def until_settled(self, count: int) -> None:

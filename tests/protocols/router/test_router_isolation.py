@@ -67,7 +67,9 @@ async def no_result(_: Delivery) -> Any:
         (hangs, "handler_timeout"),
     ],
 )
-async def test_route_isolation(handler: Callable[[Delivery], Awaitable[Any]], code: str) -> None:
+async def test_route_isolation(
+    handler: Callable[[Delivery], Awaitable[Any]], code: str, clock: MockClock
+) -> None:
     """One handler fails on a message; the next handler, the next message and other peers are served."""
     host = Host().trusts(ADA, BOB)
     router = ProtocolRouter(host, emit=host.emit, options=RouterOptions(handler_ms=5_000))
@@ -84,7 +86,7 @@ async def test_route_isolation(handler: Callable[[Delivery], Awaitable[Any]], co
         host.inbox.put(one)
     await drained(router, host, 3)
     assert sorted(seen) == [("a", "INTENT"), ("a", "REPLY"), ("b", "REPLY")]
-    assert (bad.message.msg_id, "failed") in host.settlements
+    assert (bad.msg_id, "failed") in host.settlements
     (letter,) = router.dead_letters
     assert (letter.delivery, letter.code) == (bad, code)
     errors = [fields for kind, fields in host.events if kind == "error"]
@@ -100,7 +102,7 @@ async def drained(router: ProtocolRouter, host: Host, count: int) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_route_a_failing_guard_is_a_no() -> None:
+async def test_route_a_failing_guard_is_a_no(clock: MockClock) -> None:
     """Where consent decides, and wherever a handler says so, nobody behind a gate that failed is asked."""
     host = Host().trusts(ADA)
     router = ProtocolRouter(host, emit=host.emit)
@@ -118,7 +120,7 @@ async def test_route_a_failing_guard_is_a_no() -> None:
         assert router._handlers.of(name)[0].guard
 
 
-async def test_route_retries_idempotent() -> None:
+async def test_route_retries_idempotent(clock: MockClock) -> None:
     """An idempotent handler is asked 3 times more; another is not."""
     for idempotent, times in ((True, 4), (False, 1)):
         host = Host().trusts(ADA)
@@ -137,7 +139,7 @@ async def test_route_retries_idempotent() -> None:
         assert len(router.dead_letters) == 1
 
 
-async def test_route_retry_that_succeeds_is_handled() -> None:
+async def test_route_retry_that_succeeds_is_handled(clock: MockClock) -> None:
     host = Host().trusts(ADA)
     router = ProtocolRouter(host, emit=host.emit)
     attempts: list[int] = []
@@ -152,7 +154,7 @@ async def test_route_retry_that_succeeds_is_handled() -> None:
     assert not router.dead_letters
 
 
-async def test_route_order_of_a_peer_and_peers_at_once() -> None:
+async def test_route_order_of_a_peer_and_peers_at_once(clock: MockClock) -> None:
     """Messages of one peer are handled in order, one after another; a slow peer delays nobody."""
     host = Host().trusts(ADA, BOB, EVE)
     router = ProtocolRouter(host, emit=host.emit)
@@ -172,11 +174,11 @@ async def test_route_order_of_a_peer_and_peers_at_once() -> None:
     assert by_peer[:10].count("a") == 0, "others did not wait"
     handled = [msg_id for msg_id, _ in host.settlements]
     for peer in (ADA, BOB, EVE):
-        wanted = [one.message.msg_id for one in sent if one.peer == peer]
+        wanted = [one.msg_id for one in sent if one.peer == peer]
         assert [one for one in handled if one in wanted] == wanted
 
 
-async def test_route_a_handler_that_will_not_yield_is_given_up() -> None:
+async def test_route_a_handler_that_will_not_yield_is_given_up(clock: MockClock) -> None:
     """A handler that shields itself from its cancellation holds up its own message only."""
     host = Host().trusts(ADA)
     router = ProtocolRouter(host, emit=host.emit, options=RouterOptions(handler_ms=1_000))
@@ -200,7 +202,7 @@ async def test_route_a_handler_that_will_not_yield_is_given_up() -> None:
         nursery.start_soon(router.run)
         await trio.sleep(30)
         assert done == ["stuck", "next"]
-        assert host.settlements == [(stuck.message.msg_id, "failed"), (after.message.msg_id, "handled")]
+        assert host.settlements == [(stuck.msg_id, "failed"), (after.msg_id, "handled")]
         await trio.sleep(60)
         assert done == ["stuck", "next", "woke"]
         nursery.cancel_scope.cancel()
@@ -210,7 +212,7 @@ async def test_route_a_handler_that_will_not_yield_is_given_up() -> None:
     assert "handler_abandoned" in [fields.get("code") for _, fields in host.events]
 
 
-async def test_route_the_place_in_the_inbox_is_held_while_a_message_waits() -> None:
+async def test_route_the_place_in_the_inbox_is_held_while_a_message_waits(clock: MockClock) -> None:
     """LIM-1: a peer whose handler hangs is refused at the inbox once its places are taken; others are not."""
     host = Host().trusts(ADA, BOB)
     router = ProtocolRouter(host, emit=host.emit, options=RouterOptions(handler_ms=1_000_000))
@@ -226,7 +228,7 @@ async def test_route_the_place_in_the_inbox_is_held_while_a_message_waits() -> N
     assert not host.settlements, "what was cancelled comes again after a restart"
 
 
-async def test_route_the_rest_goes_on_while_the_next_messages_are_handled() -> None:
+async def test_route_the_rest_goes_on_while_the_next_messages_are_handled(clock: MockClock) -> None:
     """A message is settled at the end of its rest, with what that gives."""
     host = Host().trusts(ADA)
     router = ProtocolRouter(host, emit=host.emit)
@@ -258,7 +260,7 @@ async def test_route_the_rest_goes_on_while_the_next_messages_are_handled() -> N
     assert len(host.sent) == 1
 
 
-async def test_route_outputs_that_cannot_be_sent_make_a_dead_letter() -> None:
+async def test_route_outputs_that_cannot_be_sent_make_a_dead_letter(clock: MockClock) -> None:
     host = Host(refuses=NotConnectedError("gone", peer=BOB)).trusts(ADA)
     router = ProtocolRouter(host, emit=host.emit)
 
@@ -271,7 +273,7 @@ async def test_route_outputs_that_cannot_be_sent_make_a_dead_letter() -> None:
     assert [one.handler for one in router.dead_letters] == ["output"]
 
 
-async def test_route_a_journal_that_is_down_leaves_the_message_open() -> None:
+async def test_route_a_journal_that_is_down_leaves_the_message_open(clock: MockClock) -> None:
     """Nothing is settled, and the same message may come again."""
     host = Host(journal_down=True).trusts(ADA)
     router = ProtocolRouter(host, emit=host.emit)
@@ -289,7 +291,7 @@ async def test_route_a_journal_that_is_down_leaves_the_message_open() -> None:
     assert not router.dead_letters
 
 
-async def test_route_dead_letters_are_bounded_and_say_so() -> None:
+async def test_route_dead_letters_are_bounded_and_say_so(clock: MockClock) -> None:
     host = Host().trusts(ADA)
     router = ProtocolRouter(host, emit=host.emit, options=RouterOptions(dead_letters=2))
     router.register("cip", "INTENT", raises)
@@ -298,6 +300,6 @@ async def test_route_dead_letters_are_bounded_and_say_so() -> None:
         await router.route(one)
     assert [letter.delivery for letter in router.dead_letters] == sent[1:]
     forgotten = [fields for kind, fields in host.events if fields.get("code") == "forgotten"]
-    assert [one["msg_id"] for one in forgotten] == [sent[0].message.msg_id]
-    assert router.dead_letters.take(ADA, sent[1].message.msg_id) is not None
+    assert [one["msg_id"] for one in forgotten] == [sent[0].msg_id]
+    assert router.dead_letters.take(ADA, sent[1].msg_id) is not None
     assert len(router.dead_letters) == 1

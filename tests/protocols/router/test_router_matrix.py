@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.protocols.cip.examples import PAYLOADS
-from tests.protocols.router.hosts import ADA, Host, delivery
+from tests.protocols.router.hosts import ADA, EXAMPLES, Host, delivery
 from web4.protocols.errors import TryAgainLater
 from web4.protocols.gates import GATES
+from web4.protocols.messages.vocabulary import TYPES
 from web4.protocols.router import MATRIX, HandlerResult, Output, ProtocolRouter, RegistrationError
 from web4.testing.clocks import START_MS
 from web4.trust import Conflict, OperatorBlock, TrustViolationError
@@ -23,7 +24,8 @@ ROUTED = {name: route for name, route in MATRIX.items() if route.way == "router"
 
 def test_route_matrix_names_every_type() -> None:
     """Section 14: every type that there is has exactly one route, and no other has."""
-    assert MATRIX.keys() == GATES.keys()
+    assert MATRIX.keys() == GATES.keys() == TYPES.keys()
+    assert all(MATRIX[name].protocol == one.protocol for name, one in TYPES.items())
 
 
 async def test_route_matrix() -> None:
@@ -42,13 +44,13 @@ async def test_route_matrix() -> None:
     for name, route in ROUTED.items():
         router.register(route.protocol, name, target(name, f"first {route.target}"))
         router.register(route.protocol, name, target(name, f"then {route.target}"))
-    for name, payloads in PAYLOADS.items():
+    for name, payload in EXAMPLES.items():
         if name not in ROUTED:
             continue
-        result = await router.route(delivery(payloads[0]))
+        result = await router.route(delivery(payload))
         assert result.status == "handled", name
         assert asked[name] == [f"first {MATRIX[name].target}", f"then {MATRIX[name].target}"]
-    assert asked.keys() == ROUTED.keys() & PAYLOADS.keys()
+    assert asked.keys() == ROUTED.keys() & EXAMPLES.keys()
     assert host.kinds() == ["envelope_routed"] * len(asked)
 
 
@@ -69,7 +71,7 @@ async def test_route_unknown_unhandled() -> None:
     one = delivery()
     assert (await router.route(one)).status == "unhandled"
     assert host.kinds() == ["envelope_unhandled"]
-    assert host.settlements == [(one.message.msg_id, "unhandled")]
+    assert host.settlements == [(one.msg_id, "unhandled")]
     assert not router.dead_letters
 
 
@@ -125,7 +127,7 @@ async def test_route_idempotent() -> None:
     reply = PAYLOADS["REPLY"][0]
 
     async def handler(one: Delivery) -> HandlerResult:
-        effects.append(one.message.msg_id)
+        effects.append(one.msg_id)
         if len(effects) == 1:
             again.append((await router.route(one)).status)
         return HandlerResult(outputs=(Output(ADA, reply),))
@@ -134,10 +136,10 @@ async def test_route_idempotent() -> None:
     one = delivery(corr_id="0" * 8 + "-0000-4000-8000-" + "0" * 12)
     first, second = await router.route(one), await router.route(one)
     assert (first.status, *again, second.status) == ("handled", "duplicate", "duplicate")
-    assert effects == [one.message.msg_id]
+    assert effects == [one.msg_id]
     assert host.sent == [(ADA, reply, one.message.corr_id)]
     assert first.outputs == (Output(ADA, reply),)
-    assert host.settlements == [(one.message.msg_id, "handled")]
+    assert host.settlements == [(one.msg_id, "handled")]
 
 
 async def test_route_one_trust_effect() -> None:
@@ -145,7 +147,7 @@ async def test_route_one_trust_effect() -> None:
     host = Host().trusts(ADA)
     router = ProtocolRouter(host, emit=host.emit)
     other = "c" * 64
-    first = Conflict(at_ms=START_MS, confidence=0.5, confirmers=0)
+    first = Conflict(at_ms=START_MS, claim_key="0f" * 32, confidence=0.5, confirmers=0)
 
     async def says(_: Delivery) -> HandlerResult:
         return HandlerResult(trust=((ADA, first), (other, first), (ADA, first)))
@@ -154,7 +156,7 @@ async def test_route_one_trust_effect() -> None:
     router.register("cip", "INTENT", says)
     one = delivery()
     result = await router.route(one)
-    assert host.said == [(ADA, first, one.message.msg_id), (other, first, one.message.msg_id)]
+    assert host.said == [(ADA, first, one.msg_id), (other, first, one.msg_id)]
     assert [event.to for event in result.transition if event.moved] == ["probing"]
     assert host.trust.state(ADA) == "probing"
 

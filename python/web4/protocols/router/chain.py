@@ -57,7 +57,7 @@ class Turn:
     @property
     def msg_id(self) -> str:
         """Of the message."""
-        return self.delivery.message.msg_id
+        return self.delivery.msg_id
 
     def take(self, name: str, result: HandlerResult) -> bool:
         """Add what a handler gave; whether the next one is asked."""

@@ -55,7 +55,7 @@ class DeadLetters:
                 "error",
                 severity="warning",
                 peer=gone.delivery.peer,
-                msg_id=gone.delivery.message.msg_id,
+                msg_id=gone.delivery.msg_id,
                 where="dead_letters",
                 code="forgotten",
             )
@@ -64,7 +64,7 @@ class DeadLetters:
     def take(self, peer: str, msg_id: str) -> DeadLetter | None:
         """Take one off the list, to give it to `ProtocolRouter.route` again or to drop it; None if it is not there."""
         for letter in self._letters:
-            if letter.delivery.peer == peer and letter.delivery.message.msg_id == msg_id:
+            if letter.delivery.peer == peer and letter.delivery.msg_id == msg_id:
                 self._letters.remove(letter)
                 return letter
         return None

@@ -82,4 +82,4 @@ class Handlers:
 
 def guards(type_name: str) -> bool:
     """Whether handlers of a type are guards unless they say otherwise: where consent decides, failing is a no."""
-    return GATES[type_name]["trusted"] == "consent gate"
+    return type_name in GATES and GATES[type_name]["trusted"] == "consent gate"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-Protocol = Literal["cip", "hcp", "lip", "mesh"]
+if TYPE_CHECKING:
+    from web4.protocols.messages.vocabulary import Protocol
+
+
 Way = Literal["session", "mesh", "router"]
 Target = Literal[
     "handshake, then TrustFSM",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from web4.foundation.codec import Message
     from web4.foundation.errors import Web4Error
     from web4.protocols.cip.actions import Delivery
+    from web4.protocols.cip.sealing import About
+    from web4.protocols.messages.vocabulary import AgentPayload
     from web4.trust import TrustCommand, TrustEvent
 
 HandledStatus = Literal["handled", "deferred", "refused"]
@@ -28,9 +29,9 @@ class Output:
     """
 
     peer: str
-    payload: Message
+    payload: AgentPayload
     corr_id: str | None = None
-    about: Any = None
+    about: About | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
-
 from web4.foundation.errors import Web4Error
 from web4.foundation.events import no_events
 from web4.journal.errors import JournalError
@@ -157,7 +155,7 @@ class ProtocolRouter:
             self._told(turn)
             return
         self._remember(key)
-        registrations = self._handlers.of(delivery.message.type)
+        registrations = self._handlers.of(delivery.type)
         if not registrations:
             turn.status = "unhandled"
             await self._settle(turn)
@@ -209,13 +207,12 @@ class ProtocolRouter:
             else:
                 turn.transitions[peer] = outcome.event
         outputs, turn.outputs = turn.outputs, []
-        corr_id = turn.delivery.message.corr_id
         for output in outputs:
             try:
                 await self.host.send(
                     output.peer,
                     output.payload,
-                    corr_id=output.corr_id or (None if corr_id is UNSET else corr_id),
+                    corr_id=output.corr_id or turn.delivery.corr_id,
                     about=output.about,
                 )
             except JournalError:
@@ -241,17 +238,17 @@ class ProtocolRouter:
     def _told(self, turn: Turn) -> None:
         """Exactly one event for what became of a message (VAL-3)."""
         kind = {"unhandled": "envelope_unhandled", "refused": "envelope_rejected"}.get(turn.status)
-        message = turn.delivery.message
-        route = MATRIX[message.type]
+        name = turn.delivery.type
+        route = MATRIX[name]
         self.emit(
             kind or "envelope_routed",
             severity="info" if kind is None and turn.status != "failed" else "warning",
             peer=turn.delivery.peer,
             protocol=route.protocol,
             msg_id=turn.msg_id,
-            corr_id=None if message.corr_id is UNSET else message.corr_id,
+            corr_id=turn.delivery.corr_id,
             state=turn.status,
-            type=message.type,
+            type=name,
             target=route.target,
             code=None if turn.error is None else turn.error.code,
         )
