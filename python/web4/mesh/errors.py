@@ -13,8 +13,12 @@ class NoRoute(MeshError):  # noqa: N818 - the name is the specification's
     """There is no way to the destination that this node would take (MESH-3, step 6)."""
 
     codes = (
-        ErrorCode("no_route", "No registered, trusted and live neighbour offers a way there.", "Nothing was sent."),
-        ErrorCode("no_answer", "The destination did not answer on the way that was chosen.", "Another is next."),
+        ErrorCode(
+            "no_route", "No registered, trusted and live neighbour offers a way there.", "Nothing was sent."
+        ),
+        ErrorCode(
+            "no_answer", "The destination did not answer on the way that was chosen.", "Another is next."
+        ),
     )
 
 

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from web4.protocols.messages.mesh import MeshEnvelope
 
 DropReason = Literal[
-    "invalid", "expired", "blocked", "loop", "seen", "seen_full", "hop_limit", "not_relaying", "no_route", "rate"
+    "invalid",
+    "expired",
+    "blocked",
+    "loop",
+    "seen",
+    "seen_full",
+    "hop_limit",
+    "not_relaying",
+    "no_route",
+    "rate",
 ]
 DROP_REASONS: Final[dict[DropReason, str]] = {
     "invalid": "Not a right envelope, or wrongly signed (1).",
@@ -110,7 +119,9 @@ def decide(envelope: MeshEnvelope, situation: Situation) -> Deliver | Forward | 
     if not policy.relays and situation.peer != situation.own:
         return Drop("not_relaying")
     following = situation.next_hop(envelope.destination)
-    if following is None or following in envelope.hops or following in (situation.peer, envelope.origin):  # (6)
+    if (
+        following is None or following in envelope.hops or following in (situation.peer, envelope.origin)
+    ):  # (6)
         return Drop("no_route")
     return Forward(following)  # (7)
 

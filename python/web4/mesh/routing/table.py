@@ -118,7 +118,7 @@ class RoutingTable:
         if neighbour is not None:
             neighbour.heard_ms = now_ms
 
-    def relays(self, peer: str, willing: bool, now_ms: int) -> list[Change]:  # noqa: FBT001
+    def relays(self, peer: str, willing: bool, now_ms: int) -> list[Change]:
         """The neighbour says whether it passes on what is not for it (MESH-7)."""
         neighbour = self._neighbours.get(peer)
         if neighbour is None or neighbour.relays == willing:
