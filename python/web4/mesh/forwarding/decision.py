@@ -96,7 +96,7 @@ class Situation:
     neighbours: Sequence[str] = ()
 
 
-def decide(envelope: MeshEnvelope, situation: Situation) -> Deliver | Forward | Spread | Drop:
+def decide(envelope: MeshEnvelope, situation: Situation) -> Deliver | Forward | Spread | Drop:  # noqa: PLR0911 - a list
     """Say what becomes of an envelope whose form and signature are right: steps 1 (time) to 7."""
     policy = situation.policy
     left_ms = situation.created_ms + envelope.ttl_ms - situation.now_ms

@@ -40,6 +40,8 @@ class Advertiser:
         self._policy = policy
         self._told: dict[str, _Told] = {}
         self._due_ms = _NEVER
+        # Longer ways take more room in a message.
+        self._at_once = max(1, min(ROUTES_AT_ONCE, ROUTES_AT_ONCE * 4 // (policy.max_hops + 1)))
 
     def link_up(self, peer: str, now_ms: int) -> None:
         """There is a new link: the neighbour knows nothing, and is told everything."""
@@ -83,9 +85,8 @@ class Advertiser:
         whole, told.whole, told.offers = told.whole, False, offers
         if not (changed or withdrawn or refresh):
             return
-        parts = range(0, max(1, len(changed), len(withdrawn)), ROUTES_AT_ONCE)
-        for start in parts:
-            end = start + ROUTES_AT_ONCE
+        for start in range(0, max(1, len(changed), len(withdrawn)), self._at_once):
+            end = start + self._at_once
             yield MeshRoutes(
                 routes=tuple(changed[start:end]),
                 withdrawn=withdrawn[start:end],
