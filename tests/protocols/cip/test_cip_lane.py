@@ -8,14 +8,15 @@ from tests.protocols.cip.examples import ADA, BOB, INTENT, PAYLOADS, Pair, seale
 from web4.foundation.logic import replay
 from web4.protocols.cip import peer as peer_module
 from web4.protocols.cip.peer import Peer, RecentEnvelopes
-from web4.protocols.cip.peer_logic import Arrived, IdHeard, PeerLogic, PeerState
+from web4.protocols.cip.peer_logic import PeerLogic
+from web4.protocols.cip.peer_state import Arrived, IdHeard, PeerState
 from web4.testing import check_lane_logic
 from web4.trust import Anchored, ManualOverride, TrustEvent
 
 if TYPE_CHECKING:
     import pytest
 
-    from web4.protocols.cip.peer_logic import PeerCommand
+    from web4.protocols.cip.peer_state import PeerCommand
 
 
 def busy_life() -> Pair:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from web4.protocols.cip import messages as m
-from web4.protocols.cip.peer_logic import Arrived
+from web4.protocols.cip.peer_state import Arrived
 from web4.protocols.cip.validation import Reception
 
 if TYPE_CHECKING:

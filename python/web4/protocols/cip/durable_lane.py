@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
@@ -15,8 +15,18 @@ from web4.journal.errors import CorruptJournalError, JournalError, JournalUnavai
 from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
+from web4.protocols.cip.outbox.entries import OutboxLimits
+from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.peer import PeerLane, report_step
-from web4.protocols.cip.peer_logic import PeerCommand, PeerEvent, PeerLogic, PeerOutcome, PeerState, Rest
+from web4.protocols.cip.peer_logic import PeerLogic
+from web4.protocols.cip.peer_state import (
+    Caused,
+    PeerCommand,
+    PeerEvent,
+    PeerOutcome,
+    PeerState,
+    Rest,
+)
 from web4.protocols.cip.replay import ReplayLimits
 from web4.protocols.cip.stranger import Stranger
 from web4.trust import (
@@ -61,18 +71,33 @@ class PeerDefinition(LaneDefinition[PeerState, PeerCommand, PeerEvent, PeerOutco
 
     def origin(self, command: PeerCommand) -> Origin:
         """An operator's act is recorded on the operator's behalf."""
-        human = isinstance(command, OperatorPromote | OperatorBlock | ManualOverride)
-        return Origin(command.at_ms, principal=command.human if human else None)  # type: ignore[union-attr]
+        said = command.command if isinstance(command, Caused) else command
+        if isinstance(said, OperatorPromote | OperatorBlock | ManualOverride):
+            return Origin(said.at_ms, principal=said.human)
+        return Origin(command.at_ms)
 
 
 def _nobody_asks(_peer: str, _error: Exception) -> None:
     """Nobody wants to know that a lane broke."""
 
 
-def peer_definition(trust: TrustLimits | None = None, replay: ReplayLimits | None = None) -> PeerDefinition:
+def peer_definition(
+    trust: TrustLimits | None = None, replay: ReplayLimits | None = None, outbox: OutboxLimits | None = None
+) -> PeerDefinition:
     """The definition of the lanes of a node that decides under these limits; replay needs none."""
-    logic = PeerLogic(trust=TrustLogic(trust or TrustLimits()), replay=replay or ReplayLimits())
-    return PeerDefinition(logic=logic, state=PeerState, events=PEER_EVENTS, version=LOGIC_VERSION)
+    logic = PeerLogic(
+        trust=TrustLogic(trust or TrustLimits()),
+        replay=replay or ReplayLimits(),
+        outbox=OutboxLogic(outbox or OutboxLimits()),
+    )
+    return PeerDefinition(
+        logic=logic, state=PeerState, events=PEER_EVENTS, version=LOGIC_VERSION, upcasters={1: _as_it_was}
+    )
+
+
+def _as_it_was(state: Any) -> Any:
+    """A state of version 1 lacks only what version 2 leaves out when it is empty."""
+    return state
 
 
 class DurablePeerLane(PeerLane):
@@ -122,7 +147,7 @@ class DurablePeerLane(PeerLane):
             return self._writer.state
         if self._stranger is not None:
             return self._stranger.state
-        return PeerState(self._trust.record(self.peer))
+        return PeerState(trust=self._trust.record(self.peer))
 
     # --- its life ---------------------------------------------------------------------------------------
 

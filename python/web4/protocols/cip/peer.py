@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from web4.foundation.logic import replay
 from web4.protocols.cip.handshake import HandshakeStep
 from web4.protocols.cip.meters import FaultWindow, SlidingWindow, TokenBucket
-from web4.protocols.cip.peer_logic import PeerLogic, PeerState
+from web4.protocols.cip.peer_logic import PeerLogic
+from web4.protocols.cip.peer_state import PeerState
 from web4.trust import TrustEvent, TrustLogic
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.handshake import Phase
     from web4.protocols.cip.messages import StateUpdate
     from web4.protocols.cip.options import CipOptions
-    from web4.protocols.cip.peer_logic import IdHeard, PeerCommand, PeerEvent, PeerOutcome, Rested
+    from web4.protocols.cip.peer_state import IdHeard, PeerCommand, PeerEvent, PeerOutcome, Rested
     from web4.trust import TrustRegistry, TrustState
 
 _LOG_EVENTS: Final = 1_024
@@ -52,7 +55,7 @@ class PeerLane:
     @property
     def state(self) -> PeerState:
         """The lane's state, trust included."""
-        return PeerState(self._trust.record(self.peer), self._state.replay, self._state.handshakes)
+        return msgspec.structs.replace(self._state, trust=self._trust.record(self.peer))
 
     def handle(self, command: PeerCommand) -> PeerOutcome:
         """Decide `command` and commit the events; the caller does what the outcome asks for."""

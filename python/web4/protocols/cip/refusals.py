@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.context import CipContext, SessionFacts
     from web4.protocols.cip.messages import Payload
     from web4.protocols.cip.peer import Peer
-    from web4.protocols.cip.peer_logic import Refusal, RefusalKind
+    from web4.protocols.cip.peer_state import Refusal, RefusalKind
     from web4.protocols.cip.sealing import Sealed
     from web4.protocols.cip.validation import Incoming
     from web4.trust import TrustOutcome

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.handshake import HandshakeOutcome, HandshakeState
     from web4.protocols.cip.messages import ChannelKind, Payload
     from web4.protocols.cip.peer import Peer
-    from web4.protocols.cip.peer_logic import PeerOutcome
+    from web4.protocols.cip.peer_state import PeerOutcome
     from web4.protocols.cip.proof import HelloFacts
     from web4.protocols.cip.validation import Incoming
 

@@ -9,7 +9,8 @@ from web4.protocols.cip.handshake import Closed, HandshakeStep
 
 if TYPE_CHECKING:
     from web4.foundation.logic import Decision
-    from web4.protocols.cip.peer_logic import PeerCommand, PeerEvent, PeerLogic, PeerOutcome
+    from web4.protocols.cip.peer_logic import PeerLogic
+    from web4.protocols.cip.peer_state import PeerCommand, PeerEvent, PeerOutcome
 
 MAX_COMMANDS: Final = 256
 """Commands held of one stranger; a handshake has a dozen. Beyond, its session ends."""
