@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from web4.protocols.cip.meters import TokenBucket
 
 if TYPE_CHECKING:
-    from web4.protocols.cip.messages import StateUpdate
+    from web4.protocols.messages.cip import StateUpdate
 
 SILENCE_MS: Final = 90_000
 """After so long without a STATE_UPDATE a peer counts as engaged."""
