@@ -83,6 +83,13 @@ class Deliver:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipted:
+    """A message is durable here, and the peer is to be told so (OUT-3)."""
+
+    msg_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class AskIntent:
     """Let the application accept or refuse an INTENT, and say so by `CipSession.answer_intent`."""
 
@@ -120,4 +127,4 @@ class Report:
     fields: Mapping[str, Any]
 
 
-Action = Report | Send | Deliver | AskIntent | Arm | Established | Close
+Action = Report | Send | Receipted | Deliver | AskIntent | Arm | Established | Close

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import trio
 
 from web4.actors.definition import LaneDefinition, Origin
-from web4.actors.errors import ActorError
 from web4.actors.lane_writer import HELD, open_lane_writer
 from web4.journal.compaction import compact
 from web4.journal.errors import CorruptJournalError, JournalError, JournalUnavailable, LaneHalted
 from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
+from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
 from web4.protocols.cip.outbox.entries import OutboxLimits
 from web4.protocols.cip.outbox.logic import OutboxLogic
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     Writer = LaneWriter[PeerState, PeerCommand, PeerEvent, PeerOutcome]
 
 _T = TypeVar("_T")
-LANE_ERRORS: Final = (JournalError, ActorError)
-"""What a lane raises when its journal does not take what was decided: the session that asked ends."""
 _PAUSE_SECONDS: Final = 0.1
 """Before an append is tried again that the journal did not take now."""
 
@@ -136,6 +134,8 @@ class DurablePeerLane(PeerLane):
         self._writer: Writer | None = None
         self._stranger: Stranger | None = None
         self._most_records = options.lane_records
+        self._leaving: dict[str, bytes] = {}
+        """What has to become a blob before the next append."""
         self._told = 0
         """Steps that the journal does not have yet, and that were reported: a stranger's."""
         self._life = trio.Lock()
@@ -149,6 +149,11 @@ class DurablePeerLane(PeerLane):
             return self._stranger.state
         return PeerState(trust=self._trust.record(self.peer))
 
+    @property
+    def ready(self) -> bool:
+        """See `PeerLane.ready`."""
+        return self._stranger is not None or (self._writer is not None and self._writer.broken is None)
+
     # --- its life ---------------------------------------------------------------------------------------
 
     async def load(self) -> None:
@@ -158,7 +163,7 @@ class DurablePeerLane(PeerLane):
             JournalError: It cannot be read or owned now, or is halted, or was halted for what was found in it.
         """
         async with self._life:
-            if self._stranger is not None or (self._writer is not None and self._writer.broken is None):
+            if self.ready:
                 return
             if self.lane in self._journal.halted:
                 raise LaneHalted(f"{self.lane} was halted: {self._journal.halted[self.lane]}")
@@ -171,6 +176,7 @@ class DurablePeerLane(PeerLane):
             for session_id in writer.state.handshakes:
                 writer.decide(Closed(session_id=session_id, at_ms=at_ms))
             self._writer = writer
+            self.on_load(writer.durable_state)
 
     async def _open(self) -> Writer:
         try:
@@ -242,6 +248,14 @@ class DurablePeerLane(PeerLane):
             if isinstance(event, TrustEvent) and event.is_newcomer:
                 self._trust.count_newcomer(event.at_ms)
         return decision.reply
+
+    def keep(self, name: str, data: bytes) -> None:
+        """See `PeerLane.keep`."""
+        self._leaving[name] = data
+
+    async def blob(self, name: str) -> bytes:
+        """See `PeerLane.blob`."""
+        return await self._journal.get_blob(name)
 
     async def durable(self) -> None:
         """Wait until everything that was decided before this call is durable, and was told to who observes.
@@ -318,6 +332,10 @@ class DurablePeerLane(PeerLane):
 
     async def _store_evidence(self) -> None:
         """Make durable what the events to come cite (JRN-8b)."""
+        while self._leaving:
+            name, data = next(iter(self._leaving.items()))
+            await self._journal.put_blob(data)
+            self._leaving.pop(name, None)
         while (leaving := self._evidence.leaving(self.peer)) is not None:
             await self._journal.put_blob(leaving[1])
             self._evidence.gone(self.peer)
@@ -331,3 +349,4 @@ class DurablePeerLane(PeerLane):
                     self._told -= 1  # while it was a stranger's
                 else:
                     report_step(self._emit, self.peer, one.event)
+        self.on_events([one.event for one in batch])  # type: ignore[misc]  # the lane's own events

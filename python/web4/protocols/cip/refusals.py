@@ -116,7 +116,7 @@ class Refusals:
         return self._counted(actions) if refusal.kind == "InvalidEnvelopeError" else actions
 
     def duplicate(self, incoming: Incoming) -> None:
-        """Report what was handled before: no error, no blame. The receipt waits for durable lanes."""
+        """Report what was handled before: no error, no blame."""
         self._context.emit(
             "replay_detected",
             severity="debug",

@@ -73,6 +73,39 @@ def seal(
         InvalidEnvelopeError: `field` for a `corr_id` that is no UUID, `too_large`, or `syntax` for what has no
             canonical form.
     """
+    unsigned = composed(
+        identity,
+        payload,
+        agent_id=agent_id,
+        receiver=receiver,
+        msg_id=msg_id,
+        corr_id=corr_id,
+        about=about,
+        trust=trust,
+        state=state,
+    )
+    unsigned["timestamp"] = format_timestamp(now_ms)
+    data = envelopes.seal(identity, ENCODER.encode(unsigned), max_bytes=max_bytes)
+    return Sealed(unsigned["type"], msg_id, corr_id, data)
+
+
+def composed(
+    identity: Identity,
+    payload: AgentPayload,
+    *,
+    agent_id: str,
+    receiver: Party,
+    msg_id: str,
+    corr_id: str | None = None,
+    about: About | None = None,
+    trust: TrustClaim | None = None,
+    state: StateClaim | None = None,
+) -> dict[str, Any]:
+    """Put an envelope together, without `timestamp` and `sign`: what stays the same however often it is sent.
+
+    Raises:
+        PayloadSchemaError, InvalidEnvelopeError: As `seal`, save for size and canonical form.
+    """
     kind = type_of(payload)
     if corr_id is not None:
         _check_corr_id(corr_id, msg_id)
@@ -89,7 +122,6 @@ def seal(
         kind.protocol: VERSION,
         "msg_id": msg_id,
         "type": kind.name,
-        "timestamp": format_timestamp(now_ms),
         "sender": sender,
         "receiver": {"agent_id": receiver.agent_id, "fingerprint": receiver.fingerprint},
         "payload": payload,
@@ -97,8 +129,7 @@ def seal(
     optional = {"corr_id": corr_id, "trust": trust, "state": state}
     unsigned.update({field: value for field, value in optional.items() if value is not None})
     _say_beside(unsigned, kind, about, msg_id)
-    data = envelopes.seal(identity, ENCODER.encode(unsigned), max_bytes=max_bytes)
-    return Sealed(kind.name, msg_id, corr_id, data)
+    return unsigned
 
 
 def _say_beside(unsigned: dict[str, Any], kind: MessageType, about: About | None, msg_id: str) -> None:

@@ -39,7 +39,7 @@ class Stranger:
     @property
     def recorded(self) -> bool:
         """Whether there is something to record, and the peer so no stranger any more."""
-        return self.state.trust.seq > 0
+        return self.state.trust.seq > 0 or self.state.outbox.last > 0
 
     def decide(self, command: PeerCommand) -> Decision[PeerEvent, PeerOutcome]:
         """Decide `command`.

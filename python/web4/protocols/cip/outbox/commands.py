@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from web4.protocols.cip.outbox.entries import ConclusionKind, SettledStatus
+from web4.protocols.messages.vocabulary import ChannelKind
 
 
 class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="outbox", omit_defaults=True):
@@ -22,7 +23,7 @@ class Enqueue(_Command, frozen=True, tag="enqueue"):
 
     msg_id: str
     type: str
-    channel: str
+    channel: ChannelKind
     size: int
     body: str | None = None
     blob: str | None = None

@@ -8,6 +8,10 @@ from typing import Final, Literal
 import msgspec
 from immutables import Map
 
+from web4.protocols.gates import Admission
+from web4.protocols.messages.vocabulary import ChannelKind
+from web4.trust import TrustState
+
 DAY_MS: Final = 24 * 60 * 60 * 1_000
 INLINE_BYTES: Final = 32 * 1024
 """Longer envelopes are kept as blobs: a record's payload has a bound (JRN-2)."""
@@ -65,7 +69,7 @@ class Queued(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     number: int
     msg_id: str
     type: str
-    channel: str
+    channel: ChannelKind
     at_ms: int
     size: int
     body: str | None = None
@@ -135,8 +139,8 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     msg_id: str
     type: str
     at_ms: int
-    admission: str
-    trust: str
+    admission: Admission
+    trust: TrustState
     digest: str
     size: int
     envelope: str | None = None
@@ -163,7 +167,7 @@ class EnvelopeQueued(
     number: int
     msg_id: str
     type: str
-    channel: str
+    channel: ChannelKind
     at_ms: int
     size: int
     body: str | None = None
@@ -196,8 +200,8 @@ class MessageTaken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     msg_id: str
     type: str
     at_ms: int
-    admission: str
-    trust: str
+    admission: Admission
+    trust: TrustState
     content: str
     digest: str
     size: int

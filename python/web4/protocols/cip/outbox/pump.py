@@ -5,17 +5,17 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, Protocol
 
+from web4.protocols.cip.outbox.bodies import attempt, timestamp
 from web4.protocols.cip.outbox.commands import Conclude
 from web4.protocols.cip.outbox.pacing import Rate, pace
 from web4.rtt import BatchTooLargeError, MessageTooLargeError, RttError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
     from web4.protocols.cip.context import CipContext
     from web4.protocols.cip.outbox.entries import Queued
     from web4.protocols.cip.peer import Peer
     from web4.protocols.cip.sealing import Sealed
+    from web4.protocols.messages.vocabulary import ChannelKind
     from web4.rtt import Channel
 
 _BATCH: Final = 64
@@ -28,7 +28,7 @@ _AGAIN_MOST_MS: Final = 600_000
 class Line(Protocol):
     """What a pump needs of the session it works for."""
 
-    async def channel(self, kind: str) -> Channel:
+    async def channel(self, kind: ChannelKind) -> Channel:
         """The session's channel of this kind, once it is open.
 
         Raises:
@@ -52,21 +52,13 @@ class Pump:
         context: What the node's sessions share.
         peer: Whose outbox.
         line: Over what.
-        seal: Gives an entry a fresh timestamp and a signature (OUT-2).
     """
 
-    def __init__(
-        self,
-        context: CipContext,
-        peer: Peer,
-        line: Line,
-        seal: Callable[[Sequence[Queued], int], Awaitable[list[Sealed]]],
-    ) -> None:
+    def __init__(self, context: CipContext, peer: Peer, line: Line) -> None:
         self._context = context
         self._peer = peer
         self._queue = peer.queue
         self._line = line
-        self._seal = seal
         options = context.options
         self._rate = Rate(options.messages_per_second, options.message_burst)
         self._again_ms = _AGAIN_MS
@@ -143,7 +135,7 @@ class Pump:
         for kind, entries in groupby(batch, key=_channel):
             part = list(entries)
             channel = await self._line.channel(kind)
-            sealed = await self._seal(part, now_ms)
+            sealed = await self._sealed(part, now_ms)
             try:
                 await channel.send_many([one.data for one in sealed])
             except (BatchTooLargeError, MessageTooLargeError):
@@ -151,6 +143,16 @@ class Pump:
             else:
                 for one in sealed:
                     self._line.sent(one)
+
+    async def _sealed(self, entries: list[Queued], now_ms: int) -> list[Sealed]:
+        """Give entries a fresh timestamp and a signature (OUT-2)."""
+        identity, limit = self._context.identity, self._context.options.envelope_bytes
+        at = timestamp(now_ms)
+        sealed = []
+        for one in entries:
+            body = one.body.encode() if one.body is not None else await self._peer.lane.blob(one.blob or "")
+            sealed.append(attempt(identity, one, body, at, limit))
+        return sealed
 
     async def _singly(self, channel: Channel, sealed: list[Sealed], now_ms: int) -> None:
         for one in sealed:
@@ -166,5 +168,5 @@ class Pump:
                 self._line.sent(one)
 
 
-def _channel(entry: Queued) -> str:
+def _channel(entry: Queued) -> ChannelKind:
     return entry.channel

@@ -38,6 +38,10 @@ class OutboxQueue:
     def __len__(self) -> int:
         return len(self.waiting) + len(self.flying)
 
+    def holds(self, msg_id: str) -> bool:
+        """Whether an entry is here."""
+        return msg_id in self.waiting or msg_id in self.flying
+
     # --- what the lane says -----------------------------------------------------------------------------
 
     def load(self, entries: Iterable[Queued]) -> None:
