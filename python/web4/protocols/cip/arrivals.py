@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     Keeps = Callable[[Incoming], tuple[int | None, int | None]]
 
 
-_GAP: Final = 10
-"""A message that was put off is waited for as many times as long as it was told to wait."""
+_GAP_MS: Final = 5_000
+"""A message that was put off is waited for so much longer than it was told to wait."""
 
 
 class Arrivals:
@@ -124,7 +124,7 @@ class Arrivals:
 
     def put_off(self, message: AgentMessage, wait_ms: int, at_ms: int) -> None:
         """A message has to come again: what follows on its channel waits, so that the order stays (OUT-4)."""
-        self._gaps.setdefault(TYPES[message.type].channel, (message.msg_id, at_ms + _GAP * wait_ms))
+        self._gaps.setdefault(TYPES[message.type].channel, (message.msg_id, at_ms + wait_ms + _GAP_MS))
 
     def came(self, message: AgentMessage) -> None:
         """What had to come again is through, or never will be."""

@@ -53,7 +53,10 @@ PEER_EVENTS: Final = (
     EventType(
         name="outbox.queued",
         struct=EnvelopeQueued,
-        classes={**dict.fromkeys(EnvelopeQueued.__struct_encode_fields__, "structural"), "body": "retainable"},
+        classes={
+            **dict.fromkeys(EnvelopeQueued.__struct_encode_fields__, "structural"),
+            "body": "retainable",
+        },
     ),
     EventType(
         name="outbox.concluded",
@@ -66,7 +69,10 @@ PEER_EVENTS: Final = (
     EventType(
         name="outbox.taken",
         struct=MessageTaken,
-        classes={**dict.fromkeys(MessageTaken.__struct_encode_fields__, "structural"), "envelope": "retainable"},
+        classes={
+            **dict.fromkeys(MessageTaken.__struct_encode_fields__, "structural"),
+            "envelope": "retainable",
+        },
     ),
     EventType(
         name="outbox.settled",

@@ -91,7 +91,9 @@ class PeerLogic:
             decision = self._caused(state, command)
         else:
             decision = self._trusted(state, command)
-        if any(isinstance(one, TrustEvent) and one.moved and one.to == "blacklisted" for one in decision.events):
+        if any(
+            isinstance(one, TrustEvent) and one.moved and one.to == "blacklisted" for one in decision.events
+        ):
             purged = self.outbox.purge(state.outbox, state.taken, "blacklisted", command.at_ms)  # TRUST-8
             return Decision((*decision.events, *purged), decision.reply)
         return decision
@@ -118,7 +120,11 @@ class PeerLogic:
                 return _changed(state, trust=self.trust.apply(state.trust, event))
             case CauseHeard():
                 causes = state.causes.adding(
-                    bytes.fromhex(event.key), _NOTHING, event.at_ms, begins=event.begins, lets_go=event.lets_go
+                    bytes.fromhex(event.key),
+                    _NOTHING,
+                    event.at_ms,
+                    begins=event.begins,
+                    lets_go=event.lets_go,
                 )
                 return _changed(state, causes=causes)
             case IdHeard():
@@ -168,7 +174,8 @@ class PeerLogic:
         if command.receipts:
             ends = Conclude(at_ms=command.at_ms, msg_ids=command.receipts, outcome="delivered")
             return Decision(
-                (*events, *self.outbox.conclude(state.outbox, ends)), PeerOutcome("handled", admission=admission)
+                (*events, *self.outbox.conclude(state.outbox, ends)),
+                PeerOutcome("handled", admission=admission),
             )
         return Decision(events, PeerOutcome("handled", admission=admission))
 
@@ -193,7 +200,7 @@ class PeerLogic:
         return Decision((taken,), PeerOutcome("handled", admission=admission, receipt=True))
 
     def _room(self, state: PeerState, command: Arrived) -> Room:
-        return state.known.room(command.at_ms, self.replay.retention_ms, self.outbox.limits)
+        return state.known.room(command.at_ms, self.replay, self.outbox.limits.retention_ms)
 
     def _replayed(self, state: PeerState, command: Arrived) -> _Decision | None:
         """Step 10. What was heard is remembered only once the message is let in, so that a retry can be."""
@@ -369,10 +376,9 @@ class PeerLogic:
         decision = self.trust.decide(state.trust, command.command)
         if not decision.events:
             return Decision((), PeerOutcome("taken", trust=decision.reply))
-        room = state.causes.room(command.at_ms, None, self.outbox.limits)
-        heard = CauseHeard(
-            key=command.key, at_ms=command.at_ms, begins=room.begins, lets_go=room.lets_go
-        )
+        retention_ms = self.outbox.limits.retention_ms
+        room = state.causes.room(command.at_ms, self.replay, retention_ms, refuse=False)
+        heard = CauseHeard(key=command.key, at_ms=command.at_ms, begins=room.begins, lets_go=room.lets_go)
         return Decision((*decision.events, heard), PeerOutcome("taken", trust=decision.reply))
 
 

@@ -48,6 +48,7 @@ class PeerState(msgspec.Struct, frozen=True):
     taken: TakenState = TakenState()
     causes: KnownIds = KnownIds()
 
+
 class Arrived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message that passed steps 1 to 9 came on a session of this peer.
 

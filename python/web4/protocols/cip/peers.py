@@ -171,8 +171,6 @@ class Peers:
     ) -> TrustOutcome:
         """Decide a command about a peer's trust, once for each cause; returns once what it leads to is durable."""
         trust = self._context.trust
-        if self._journal is None and cause is None:
-            return trust.handle(fingerprint, command)
         async with self.using(fingerprint) as peer:
             allowed = peer.trust != "unknown" or trust.newcomer_allowed(command.at_ms)
             command = msgspec.structs.replace(command, newcomer_allowed=allowed)

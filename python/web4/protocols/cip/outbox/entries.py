@@ -33,17 +33,15 @@ class OutboxLimits:
         bytes: And their bytes.
         ttl_ms: How long one waits before it is `expired` (OUT-5).
         retention_ms: How long ids of outbox types are remembered (REP-1); longer than `ttl_ms`.
-        ids: Of how many. Beyond, those give way that are older than the replay window; younger ones never.
     """
 
     entries: int = 10_000
     bytes: int = 64 * 1024 * 1024
     ttl_ms: int = 5 * DAY_MS
     retention_ms: int = 7 * DAY_MS
-    ids: int = 150_000
 
     def __post_init__(self) -> None:
-        if min(self.entries, self.bytes, self.ttl_ms, self.ids) <= 0:
+        if min(self.entries, self.bytes, self.ttl_ms) <= 0:
             raise ValueError("the limits of an outbox are positive")
         if self.retention_ms <= self.ttl_ms:
             raise ValueError("ids must be remembered for longer than envelopes are sent again")

@@ -19,7 +19,7 @@ from immutables import Map
 from web4.protocols.cip.replay import Heard
 
 if TYPE_CHECKING:
-    from web4.protocols.cip.outbox.entries import OutboxLimits
+    from web4.protocols.cip.replay import ReplayLimits
 
 _PARTS: Final = 8
 
@@ -56,32 +56,34 @@ class KnownIds(msgspec.Struct, frozen=True):
                 return heard
         return None
 
-    def room(self, at_ms: int, window_ms: int | None, limits: OutboxLimits) -> Room:
+    def room(self, at_ms: int, limits: ReplayLimits, retention_ms: int, *, refuse: bool = True) -> Room:
         """Say how one more id finds a place.
 
         Args:
             at_ms: Time of arrival.
-            window_ms: How long no id is forgotten: 2 × skew (REP-1). None: the oldest always give way.
-            limits: See `OutboxLimits`.
+            limits: How many ids are held, and how long none of them is forgotten (REP-1).
+            retention_ms: How long they are held where there is room.
+            refuse: Whether to refuse if there is none; otherwise the oldest always give way.
         """
         parts = self.parts
         if not parts:
             return Room(begins=True)
         lets_go = 0
-        while lets_go < len(parts) and parts[lets_go].last_ms + limits.retention_ms < at_ms:
+        while lets_go < len(parts) and parts[lets_go].last_ms + retention_ms < at_ms:
             lets_go += 1
         held = sum([len(part.heard) for part in parts[lets_go:]])
         while held >= limits.ids and lets_go < len(parts):
             oldest = parts[lets_go]
-            if window_ms is not None and oldest.last_ms + window_ms >= at_ms:
-                return Room(retry_after_ms=oldest.last_ms + window_ms + 1 - at_ms)
+            free_ms = oldest.last_ms + limits.retention_ms + 1
+            if refuse and free_ms > at_ms:
+                return Room(retry_after_ms=free_ms - at_ms)
             held -= len(oldest.heard)
             lets_go += 1
         newest = parts[-1]
         begins = (
             lets_go == len(parts)
             or len(newest.heard) >= max(1, limits.ids // _PARTS)
-            or at_ms - newest.first_ms >= limits.retention_ms // _PARTS
+            or at_ms - newest.first_ms >= retention_ms // _PARTS
         )
         return Room(begins, lets_go)
 

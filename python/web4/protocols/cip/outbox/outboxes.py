@@ -94,7 +94,9 @@ class Outboxes:
                 peer.lane.keep(command.blob, body)
             outcome = peer.lane.handle(command)
             if outcome.refusal is not None:
-                raise TrustViolationError("the peer is blacklisted", code=outcome.refusal.code, peer=fingerprint)
+                raise TrustViolationError(
+                    "the peer is blacklisted", code=outcome.refusal.code, peer=fingerprint
+                )
             if outcome.queueing == "full":
                 raise OutboxFull("too much waits for this peer", code="outbox_full", peer=fingerprint)
             await peer.lane.durable()
