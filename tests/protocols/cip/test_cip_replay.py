@@ -90,20 +90,23 @@ def test_rep_window_full_refuses() -> None:
 
 
 def test_rep_same_id() -> None:
-    """REP-3: an identical repeat is a duplicate, without blame and not handled again; the receipt of a repeat
-    waits for durable lanes. Other content under the id is equivocation, shown with both envelopes."""
+    """REP-3, OUT-3: an identical repeat is a duplicate, without blame and not handled again; its receipt is repeated.
+    Other content under the id is equivocation, shown with both envelopes."""
     pair = Pair().start()
     first = pair.say(pair.ada, INTENT)
     trust = pair.bob.trust.record(ADA.fingerprint)
     pair.clock.advance(1_000)
     resealed = sealed(INTENT, msg_id=first.msg_id, now_ms=pair.clock.wall_ms())
     for repeat in (first.data, _as_first(first.data, resealed)):
-        assert pair.bob.do(pair.bob.session.receive(repeat, "knowledge")) == []
+        (answer,) = pair.bob.do(pair.bob.session.receive(repeat, "knowledge"))
+        assert (answer[1].type, json.loads(answer[1].data)["payload"]) == (
+            "RECEIPT",
+            {"msg_ids": [first.msg_id]},
+        )
     assert len(pair.bob.asked) == 1
     assert pair.bob.trust.record(ADA.fingerprint) == trust
     repeats = [fields for event, fields in pair.bob.events if event == "replay_detected"]
     assert [fields["status"] for fields in repeats] == ["duplicate", "duplicate"]
-    assert "RECEIPT" not in [letter.type for letter in pair.bob.sent]
 
     other = sealed(m.Intent(goal="ask", topic="else", priority="high", context={}), msg_id=first.msg_id)
     pair.bob.do(pair.bob.session.receive(other, "knowledge"))

@@ -380,7 +380,8 @@ async def test_leaving_the_runtime_ends_everything(clock: MockClock, tmp_path: P
     """Leaving the block closes sessions and ends the inbox; serving afterwards is a mistake."""
     async with nodes(tmp_path) as (ada, bob):
         async with ada.dialled(bob.url, BOB) as session:
-            async with CipRuntime(ADA, options=CipOptions(agent_id="ada", offer=EVERYTHING)) as cip:
+            options = CipOptions(agent_id="ada", offer=EVERYTHING)
+            async with CipRuntime(ADA, options=options, clock=ada.cip._context.clock) as cip:
                 ada.nursery.start_soon(cip.serve, session)
                 await cip.established(session)
             assert [delivery async for delivery in cip.inbox] == []
