@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,9 @@ async def main(directory: Path, identity: Identity = BOB) -> None:
             async for delivery in cip.inbox:
                 say("delivered", msg_id=delivery.message.msg_id, trust=delivery.trust)
                 await cip.settled(delivery)
-                await cip._outboxes.settle_all()
+                peer = cip._peers[delivery.peer]
+                peer.settle_now(round(time.time() * 1_000))
+                await peer.lane.durable()
                 say("settled", msg_id=delivery.message.msg_id)
 
         nursery.start_soon(serve_all)

@@ -220,13 +220,13 @@ class Outboxes:
     async def settle_all(self) -> None:
         """Make durable what was settled."""
         for fingerprint in list(self._to_settle):
-            self._to_settle.discard(fingerprint)
             try:
                 async with self._peers.using(fingerprint) as peer:
                     peer.settle_now(self._context.clock.wall_ms())
                     await peer.lane.durable()
+                    if not peer.to_settle:
+                        self._to_settle.discard(fingerprint)
             except LANE_ERRORS as error:
-                self._to_settle.add(fingerprint)
                 self._report(fingerprint, "settled", error)
 
     async def _expire(self) -> None:
