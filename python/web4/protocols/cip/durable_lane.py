@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     Writer = LaneWriter[PeerState, PeerCommand, PeerEvent, PeerOutcome]
 
 _T = TypeVar("_T")
+_OPERATORS: Final = (OperatorPromote, OperatorBlock, ManualOverride)
 _PAUSE_SECONDS: Final = 0.1
 """Before an append is tried again that the journal did not take now."""
 
@@ -69,8 +70,8 @@ class PeerDefinition(LaneDefinition[PeerState, PeerCommand, PeerEvent, PeerOutco
 
     def origin(self, command: PeerCommand) -> Origin:
         """An operator's act is recorded on the operator's behalf."""
-        said = command.command if isinstance(command, Caused) else command
-        if isinstance(said, OperatorPromote | OperatorBlock | ManualOverride):
+        said = command.command if type(command) is Caused else command
+        if isinstance(said, _OPERATORS):
             return Origin(said.at_ms, principal=said.human)
         return Origin(command.at_ms)
 

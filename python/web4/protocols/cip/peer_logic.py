@@ -61,6 +61,7 @@ from web4.trust import (
 
 
 _Decision = Decision[PeerEvent, PeerOutcome]
+_ON_ITS_WAY = (Enqueue, Conclude, Settle)
 _TELEMETRY = "STATE_UPDATE"
 _changed = msgspec.structs.replace
 _HANDSHAKE_TYPES = frozenset({"HELLO", "VERIFY", "ERROR"})
@@ -81,7 +82,7 @@ class PeerLogic:
         """Say what `command` leads to: at most one trust event, and the one outcome of a message."""
         if isinstance(command, Arrived):
             decision = self._arrived(state, command)
-        elif isinstance(command, Enqueue | Conclude | Settle):
+        elif isinstance(command, _ON_ITS_WAY):
             return self._on_its_way(state, command)
         elif isinstance(command, HandshakeCommand):
             decision = self._stepped(state, command)
@@ -91,6 +92,8 @@ class PeerLogic:
             decision = self._caused(state, command)
         else:
             decision = self._trusted(state, command)
+        if len(decision.events) == 1 and isinstance(decision.events[0], MessageTaken):
+            return decision  # most of them
         if any(
             isinstance(one, TrustEvent) and one.moved and one.to == "blacklisted" for one in decision.events
         ):

@@ -112,13 +112,14 @@ class Outboxes:
 
     async def concluded(self, fingerprint: str, msg_id: str) -> Conclusion | None:
         """Wait until an entry has ended; how, or None if nobody knows of it any more."""
+        held = self._peers.get(fingerprint)
+        if held is not None and held.queue.holds(msg_id):  # the usual way: a peer with entries stays
+            await held.queue.ended(msg_id)
+            return held.lane.state.outbox.concluded.get(msg_id)
         async with self._peers.using(fingerprint) as peer:
+            await peer.lane.durable()
             if peer.queue.holds(msg_id):
                 await peer.queue.ended(msg_id)
-            else:
-                await peer.lane.durable()
-                if peer.queue.holds(msg_id):
-                    await peer.queue.ended(msg_id)
             return peer.lane.state.outbox.concluded.get(msg_id)
 
     async def purge(self, fingerprint: str, where: Callable[[Queued], bool], reason: str) -> tuple[str, ...]:
