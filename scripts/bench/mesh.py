@@ -1,7 +1,8 @@
 """How the mesh's routing grows: `python -m scripts.bench.mesh [--nodes 10 25 ...] [--svg FILE]`.
 
-The nodes are simulated: the routing code of real ones, in virtual time, over links of 1 to 20 ms. Times are those of the
-simulated network, not of this machine; messages are counted. Prints a table, one JSON object, and with `--svg` a picture.
+The nodes are simulated: the routing code of real ones, in virtual time, over links of 1 to 20 ms. Times are those of
+the simulated network, not of this machine; messages are counted. Prints a table, one JSON object, and with `--svg` a
+picture.
 """
 
 from __future__ import annotations
@@ -121,8 +122,7 @@ def svg(rows: list[Growth]) -> str:
         ("converged, ms", "#d62728", [row.converged_ms for row in rows]),
     )
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif"'
-        ' font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<path d="M{edge} {edge / 2}V{height - edge}H{width - edge}" fill="none" stroke="black"/>',
     ]
@@ -142,7 +142,8 @@ def svg(rows: list[Growth]) -> str:
             f'<text x="{edge + 12}" y="{edge / 2 + 14 * (place + 1)}" fill="{colour}">{label}</text>'
         )
     parts += [
-        f'<text x="{edge + (width - 2 * edge) * row.nodes / most_nodes - 8:.0f}" y="{height - edge + 16}">{row.nodes}</text>'
+        f'<text x="{edge + (width - 2 * edge) * row.nodes / most_nodes - 8:.0f}" y="{height - edge + 16}">'
+        f"{row.nodes}</text>"
         for row in rows
         if row.nodes >= most_nodes / 10 or row is rows[0]
     ]

@@ -1,4 +1,4 @@
-"""Many routing cores in virtual time: the same code that nodes run, without sockets; every run follows from its seed."""
+"""Many routing cores in virtual time: the code that nodes run, without sockets; every run follows from its seed."""
 
 from __future__ import annotations
 
