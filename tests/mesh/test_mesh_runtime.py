@@ -87,9 +87,7 @@ async def test_mesh_ten_nodes(tmp_path: Path) -> None:
 
         def topics(node: MeshNode) -> list[str]:
             return sorted(
-                delivery.message.payload.topic  # type: ignore[union-attr]
-                for delivery in node.heard
-                if delivery.message.type == "INTENT"
+                delivery.message.payload.topic for delivery in node.heard if delivery.message.type == "INTENT"
             )
 
         await until(lambda: all(len(topics(node)) == 9 for node in nodes.values()), 60)
