@@ -101,7 +101,8 @@ class HumanContext:
             state = await self.lanes.local(human_id)
             if state is None:
                 return
-            contacts = {one.action.lane_id: one.action for one in state.heads()}
+            # Of all that waits: what is under way now may be concluded when the lane decides.
+            contacts = {one.action.lane_id: one.action for one in state.line}
             others = {
                 lane: await self.other(human_id, Contact(action.peer, action.human_id))
                 for lane, action in contacts.items()
