@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
+import trio.testing
 
-from web4.actors import LaneActors, open_lane_actors
+from web4.actors import open_lane_actors
 from web4.foundation.clock import format_timestamp
 from web4.foundation.digest import blake3_hex
 from web4.foundation.ids import SeededIds
@@ -200,29 +201,29 @@ class Wire:
 
 
 @asynccontextmanager
-async def node(fingerprint: str, wire: Wire, store: MemoryStore | None = None) -> AsyncIterator[Node]:
+async def node(
+    fingerprint: str, wire: Wire, store: MemoryStore | None = None, *, faults: Any = None
+) -> AsyncIterator[Node]:
     """One node on a journal in memory."""
-    async with open_memory(store) as backend:
+    async with open_memory(store, faults=faults) as backend:
         registry = EventRegistry(HUMAN_EVENTS)
         async with open_journal(backend, registry=registry, clock=TrioClock()) as journal:
             one = wire.nodes[fingerprint] = Node(fingerprint, journal, wire)
             async with open_lane_actors(journal, {"human": one.hcp.definition}) as actors:
-                await serve(one, actors)
+                one.hcp.bind(actors)
                 async with trio.open_nursery() as nursery:
                     await nursery.start(one.hcp.run)
                     yield one
                     nursery.cancel_scope.cancel()
 
 
-async def serve(one: Node, actors: LaneActors) -> None:
-    one.hcp.bind(actors)
-
-
 @asynccontextmanager
-async def two(store: MemoryStore | None = None) -> AsyncIterator[tuple[Node, Node, Wire]]:
-    """Ada's node with Grace, Bob's with Hal, strangers to each other. `store` is that of Bob's journal."""
+async def two(
+    store: MemoryStore | None = None, *, faults: Any = None
+) -> AsyncIterator[tuple[Node, Node, Wire]]:
+    """Ada's node with Grace, Bob's with Hal, strangers to each other. `store` is Bob's, `faults` are of Ada's disk."""
     wire = Wire()
-    async with node(ADA, wire) as ada, node(BOB, wire, store) as bob, trio.open_nursery() as nursery:
+    async with node(ADA, wire, faults=faults) as ada, node(BOB, wire, store) as bob, trio.open_nursery() as nursery:
         nursery.start_soon(wire.run)
         await ada.hcp.add_human("grace", name="Grace", role="gardener")
         await bob.hcp.add_human("hal", name="Hal", role="neighbour")

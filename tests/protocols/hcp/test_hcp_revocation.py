@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 import trio
 import trio.testing
 
-from tests.protocols.hcp.arrange import ADA, GRACE, HAL, Node, befriend, social, two
-from web4.journal.backends.memory import Fault, ScriptedFaults
+from tests.protocols.hcp.arrange import ADA, BOB, GRACE, HAL, Node, Wire, befriend, node, social, two
+from web4.journal.backends.memory import Fault, MemoryStore, ScriptedFaults
+from web4.journal.lane import Lane
 from web4.protocols.hcp import ConsentDenied, Contact, Grant, Limit, Revoke, SetState
-from web4.protocols.hcp.lane.events import FollowUpConcluded
 from web4.protocols.hcp.running import Running
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ async def test_hcp_revocation_of_ones_own(autojump_clock: MockClock) -> None:
         await wire.settle()
         assert await social(bob, "hal", GRACE) == "restricted"
         await ada.hcp.act("grace", Grant(), door="test")
+        await wire.settle()
         assert await social(ada, "grace", HAL) == "probing"
 
 
@@ -128,10 +128,11 @@ async def test_hcp_revocation_purges_at_the_other_end(autojump_clock: MockClock)
 
 async def test_hcp_revocation_stops_before_it_is_recorded(autojump_clock: MockClock) -> None:
     """HCP-3: a slow disk holds up the record, not the stop; and until it is recorded nothing begins."""
-    async with two() as (ada, bob, wire):
+    faults = ScriptedFaults()
+    async with two(faults=faults) as (ada, bob, wire):
         await befriend(ada, bob, wire)
         slow = trio.Event()
-        ada.journal.backend.faults = ScriptedFaults({"commit": [Fault(until=slow)]})  # type: ignore[attr-defined]
+        faults.plan("commit", Fault(until=slow))
         ended: list[float] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(work_for, ada, ("grace",), ended)
@@ -150,18 +151,32 @@ async def test_hcp_revocation_stops_before_it_is_recorded(autojump_clock: MockCl
 
 
 async def test_hcp_revocation_is_done_again_after_a_crash(autojump_clock: MockClock) -> None:
-    """HCP-3, JRN-13: a crash between the record and the purge leaves the purge to the next boot."""
-    async with two() as (ada, bob, wire):
-        await befriend(ada, bob, wire)
-        await ada.hcp.act("grace", Revoke(), door="test")
-        await wire.settle()
-        concluded = [
-            msgspec.json.decode(one.payload or b"", type=FollowUpConcluded)
-            for one in await ada.journal.read(_lane("grace"), limit=1_000)
-            if one.type == "human.follow_up_concluded"
-        ]
-        assert [one.outcome for one in concluded] == ["ok"] * len(concluded)
-        assert (await ada.journal.open_work(_lane("grace"))) == []
+    """HCP-3, JRN-13: a crash between the record and the purge leaves purge and telling to the next boot, under the
+    same ids."""
+    store, wire = MemoryStore(), Wire()
+    async with trio.open_nursery() as nursery:
+        async with node(BOB, wire, store) as bob:
+            await bob.hcp.add_human("hal", name="Hal", role="neighbour")
+            await bob.hcp.act("hal", Grant(), door="test")
+            await bob.hcp.say_hello("hal", GRACE)
+            bob.purge = never  # type: ignore[method-assign]
+            bob.hcp._context.purge = never
+            await bob.hcp.act("hal", Revoke(), door="test")
+            await trio.testing.wait_all_tasks_blocked()
+            assert await bob.journal.open_work(Lane("human", "hal"))
+            raise_out = nursery.cancel_scope
+            raise_out.cancel()
+            await trio.lowlevel.checkpoint_if_cancelled()
+    async with node(BOB, wire, store) as again:
+        await trio.testing.wait_all_tasks_blocked()
+        assert await again.journal.open_work(Lane("human", "hal")) == []
+        (told,) = [one for one in again.outbox if one.type == "HCP_STATE_UPDATE"]
+        assert told.message.payload.consent == "revoked"  # type: ignore[union-attr]
+
+
+async def never(*_: Any) -> int:
+    await trio.sleep_forever()
+    raise AssertionError("not reached")
 
 
 async def test_hcp_consent_only_narrows_by_messages(autojump_clock: MockClock) -> None:
@@ -200,11 +215,9 @@ async def test_hcp_state_leaves_only_to_holders_of_consent(autojump_clock: MockC
             ("tense", 78, 33),
             ("neutral", 0, 100),
         ]
-        for node in (ada, bob):
-            events = repr(node.said.events)
-            for word in ("tense", "affect", "pressure", "clarity", "77", "78", "33", "uneasy", "pressed"):
-                assert word not in events.replace(node.fingerprint, "") or word.isdigit()
         for one in (ada, bob):
+            for word in ("tense", "affect", "pressure", "clarity", "uneasy", "pressed"):
+                assert word not in repr(one.said.events)
             for _, fields in one.said.events:
                 assert not {"affect", "pressure", "clarity", "said"} & set(fields)
 
@@ -222,8 +235,3 @@ async def test_running_is_by_human() -> None:
         assert late.cancelled_caught
     assert running.count("a") == running.count("b") == running.count("c") == 0
 
-
-def _lane(human: str) -> Any:
-    from web4.journal.lane import Lane
-
-    return Lane("human", human)
