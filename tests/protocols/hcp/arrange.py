@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import trio
@@ -99,7 +99,9 @@ class Node:
         for name in ("HCP_INTENT", "HCP_CONTEXT"):
             self.register("hcp", name, self.work)
 
-    def register(self, protocol: str, type_name: str, handler: Handler, /, *, idempotent: bool = False) -> None:
+    def register(
+        self, protocol: str, type_name: str, handler: Handler, /, *, idempotent: bool = False
+    ) -> None:
         assert TYPES[type_name].protocol == protocol
         self.handlers[type_name].append(handler)
 
@@ -133,13 +135,13 @@ class Node:
         self.wire.kick()
         return msg_id
 
-    async def purge(self, peer: str, humans: tuple[str, ...], reason: str) -> int:
+    async def purge(self, peer: str, where: Any, reason: str, /) -> tuple[str, ...]:
         await trio.lowlevel.checkpoint()
-        gone = [one for one in self.outbox if one.peer == peer and humans_of(one).intersection(humans)]
+        gone = [one for one in self.outbox if one.peer == peer and where(Queued.of(one))]
         self.outbox = [one for one in self.outbox if one not in gone]
         self.purged += [one.type for one in gone]
         assert reason == "consent_revoked"
-        return len(gone)
+        return tuple(one.message.msg_id for one in gone)
 
     async def receive(self, sender: str, delivery: Delivery) -> None:
         """Gate by trust (TRUST-6), then handlers in order, as the router has it."""
@@ -168,9 +170,17 @@ class Node:
         return [one.type for one in await self.journal.read(Lane("human", lane_id), limit=1_000)]
 
 
-def humans_of(delivery: Delivery) -> set[str]:
-    message: Any = delivery.message
-    return {message.sender.human_id, message.receiver.human_id}
+class Queued(NamedTuple):
+    """What an outbox tells of what waits in it."""
+
+    msg_id: str
+    type: str
+    humans: tuple[str, ...]
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> Queued:
+        message: Any = delivery.message
+        return cls(message.msg_id, message.type, (message.sender.human_id, message.receiver.human_id))
 
 
 class Wire:
@@ -223,7 +233,11 @@ async def two(
 ) -> AsyncIterator[tuple[Node, Node, Wire]]:
     """Ada's node with Grace, Bob's with Hal, strangers to each other. `store` is Bob's, `faults` are of Ada's disk."""
     wire = Wire()
-    async with node(ADA, wire, faults=faults) as ada, node(BOB, wire, store) as bob, trio.open_nursery() as nursery:
+    async with (
+        node(ADA, wire, faults=faults) as ada,
+        node(BOB, wire, store) as bob,
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(wire.run)
         await ada.hcp.add_human("grace", name="Grace", role="gardener")
         await bob.hcp.add_human("hal", name="Hal", role="neighbour")

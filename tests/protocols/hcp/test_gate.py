@@ -70,7 +70,11 @@ def test_hcp_boundaries() -> None:
         assert each(being(presence=presence)).result == ("DEFER" if presence == "overloaded" else "ALLOW")
     assert each(replace(WELL, flags=("slow_pacing",))).result == "SLOW"
     assert each(replace(WELL, flags=("avoid_conflict",))).result == "ALLOW"
-    for consent, reason in ((None, "no_consent"), ("revoked", "consent_revoked"), ("limited", "out_of_scope")):
+    for consent, reason in (
+        (None, "no_consent"),
+        ("revoked", "consent_revoked"),
+        ("limited", "out_of_scope"),
+    ):
         verdict = each(replace(WELL, consent=consent))
         assert (verdict.result, verdict.code) == ("DENY", reason)
 
@@ -92,8 +96,7 @@ def test_hcp_gate_of_every_type(type_name: str) -> None:
                 facts = replace(WELL, consent=consent, scope=("topic:garden",))
                 verdict = each(facts, type=type_name, trust=trust, social=social)
                 allowed = GATES[type_name][trust] not in {"no", "drop"} and (
-                    type_name in left
-                    or (consent in {"granted", "limited"} and type_name in ALLOWED[social])
+                    type_name in left or (consent in {"granted", "limited"} and type_name in ALLOWED[social])
                 )
                 assert verdict.result == ("ALLOW" if allowed else "DENY")
 
@@ -125,8 +128,9 @@ def test_hcp_stale_state() -> None:
         assert standing(facts, NOW) == consent
         assert each(facts, topic="work").result == ("ALLOW" if consent == "granted" else "DENY")
         assert each(facts, topic="music").result == "ALLOW"
-    for consent in (None, "limited", "revoked"):
-        assert standing(Facts(consent=consent, said_ms=0), NOW) == consent
+    others: tuple[Consent | None, ...] = (None, "limited", "revoked")
+    for other in others:
+        assert standing(Facts(consent=other, said_ms=0), NOW) == other
 
 
 _SAID = st.builds(

@@ -83,28 +83,24 @@ def test_hcp_lane_logic_is_pure() -> None:
     """ACT-1: of a human here."""
     tense = c.State(said=Said(affect="tense", pressure=90), door="test", at=NOW, token=uid(1))
     others = {HAL.lane_id: other(said_ms=NOW + 60_000)}
-    state, events = check_lane_logic(
-        LOGIC,
-        [
-            ADD,
-            give("granted"),
-            attempt(1),
-            c.ConcludeAction(action_id=uid(1), outcome="ok", at=NOW),
-            tense,
-            attempt(2),
-            c.AnswerCheckIn(
-                check_in_id=uid(10_002), yes=True, door="test", others=others, at=NOW, token=uid(3)
-            ),
-            attempt(3),
-            attempt(3),
-            c.Tick(others=others, at=NOW + 60_000, token=uid(4)),
-            c.Tick(others=others, at=NOW + 601_000, token=uid(5)),
-            give("limited", 2, NOW + 601_000, ("topic:a",)),
-            attempt(4, NOW + 601_000, topic="b"),
-            c.EndFor(lane_id=HAL.lane_id, at=NOW + 601_000),
-            give("revoked", 3, NOW + 601_000),
-        ],
-    )
+    commands: list[c.HumanCommand] = [
+        ADD,
+        give("granted"),
+        attempt(1),
+        c.ConcludeAction(action_id=uid(1), outcome="ok", at=NOW),
+        tense,
+        attempt(2),
+        c.AnswerCheckIn(check_in_id=uid(10_002), yes=True, door="test", others=others, at=NOW, token=uid(3)),
+        attempt(3),
+        attempt(3),
+        c.Tick(others=others, at=NOW + 60_000, token=uid(4)),
+        c.Tick(others=others, at=NOW + 601_000, token=uid(5)),
+        give("limited", 2, NOW + 601_000, ("topic:a",)),
+        attempt(4, NOW + 601_000, topic="b"),
+        c.EndFor(lane_id=HAL.lane_id, at=NOW + 601_000),
+        give("revoked", 3, NOW + 601_000),
+    ]
+    state, events = check_lane_logic(LOGIC, commands)
     assert state.local is not None
     assert {one.reason for one in events if isinstance(one, e.CheckInEnded) and one.reason} == {"no_answer"}
     records = [one for one in events if isinstance(one, DecisionRecord)]
@@ -116,29 +112,37 @@ def test_hcp_lane_logic_is_pure() -> None:
 
 def test_hcp_lane_logic_is_pure_of_a_remote_human() -> None:
     """ACT-1: of a human at a peer."""
-    hear = {"peer": PEER, "human_id": "hal", "local": "grace", "said": Said(), "at": NOW}
-    greet = {"peer": PEER, "human_id": "hal", "local": "grace", "at": NOW}
-    rate = {"local": "grace", "intent": uid(1), "satisfaction": 80, "corrected": False, "at": NOW}
-    state, _ = check_lane_logic(
-        LOGIC,
-        [
-            c.Hear(msg_id=uid(1), type="HCP_HELLO", consent="granted", scope=(), name="Hal", token=uid(1), **hear),
-            c.Greet(msg_id=uid(1), side="remote", **greet),
-            c.Greet(msg_id=uid(2), side="local", **greet),
-            c.Rate(msg_id=uid(3), side="local", **rate),
-            c.Rate(msg_id=uid(4), side="remote", **rate),
-            c.Rate(msg_id=uid(4), side="remote", **rate),
-            c.Hear(msg_id=uid(5), type="HCP_STATE_UPDATE", consent="revoked", token=uid(5), **hear),
-            c.Reopen(local="grace", causes=("remote",), door="test", at=NOW, token=uid(6)),
-            c.Close(local="grace", cause="act", door="test", at=NOW, token=uid(7)),
-        ],
-    )  # type: ignore[arg-type]
+    hear: dict[str, Any] = {"peer": PEER, "human_id": "hal", "local": "grace", "said": Said(), "at": NOW}
+    greet: dict[str, Any] = {"peer": PEER, "human_id": "hal", "local": "grace", "at": NOW}
+    rate: dict[str, Any] = {
+        "local": "grace",
+        "intent": uid(1),
+        "satisfaction": 80,
+        "corrected": False,
+        "at": NOW,
+    }
+    commands: list[c.HumanCommand] = [
+        c.Hear(
+            msg_id=uid(1), type="HCP_HELLO", consent="granted", scope=(), name="Hal", token=uid(1), **hear
+        ),
+        c.Greet(msg_id=uid(1), side="remote", **greet),
+        c.Greet(msg_id=uid(2), side="local", **greet),
+        c.Rate(msg_id=uid(3), side="local", **rate),
+        c.Rate(msg_id=uid(4), side="remote", **rate),
+        c.Rate(msg_id=uid(4), side="remote", **rate),
+        c.Hear(msg_id=uid(5), type="HCP_STATE_UPDATE", consent="revoked", token=uid(5), **hear),
+        c.Reopen(local="grace", causes=("remote",), door="test", at=NOW, token=uid(6)),
+        c.Close(local="grace", cause="act", door="test", at=NOW, token=uid(7)),
+    ]
+    state, _ = check_lane_logic(LOGIC, commands)
     assert state.remote is not None
     assert state.remote.facts.consent == "revoked"
     assert state.remote.relation("grace").state == "restricted"
 
 
-@pytest.mark.parametrize("command", [give("granted"), attempt(1), c.Tick(at=NOW), c.EndFor(lane_id="x", at=NOW)])
+@pytest.mark.parametrize(
+    "command", [give("granted"), attempt(1), c.Tick(at=NOW), c.EndFor(lane_id="x", at=NOW)]
+)
 def test_hcp_lane_of_nobody(command: c.HumanCommand) -> None:
     """HCP-4: a lane without a human, and one of a human at a peer, take no act and no message."""
     met = c.Greet(peer=PEER, human_id="hal", local="grace", msg_id=uid(1), side="remote", at=NOW)
@@ -246,9 +250,7 @@ class ConsentMachine(RuleBasedStateMachine):
     )
     def grace_gives(self, consent: Any, scope: tuple[str, ...], door: str) -> None:
         token = self.fresh()
-        reply = self.tell_here(
-            c.Give(consent=consent, scope=scope, door=door, at=self.now, token=token)
-        )
+        reply = self.tell_here(c.Give(consent=consent, scope=scope, door=door, at=self.now, token=token))
         assert reply.status == ("done" if door else "door_required")
         if not door:
             return
@@ -260,9 +262,7 @@ class ConsentMachine(RuleBasedStateMachine):
             self.causes.add("local")
             self.tell_there(c.Close(local="grace", cause="local", at=self.now, token=token))
         elif opened:
-            self.tell_there(
-                c.Reopen(local="grace", causes=("local",), door=door, at=self.now, token=token)
-            )
+            self.tell_there(c.Reopen(local="grace", causes=("local",), door=door, at=self.now, token=token))
             if "local" in self.causes:
                 self.causes.discard("local")
                 self.social = self.social if self.causes else "probing"
@@ -296,9 +296,7 @@ class ConsentMachine(RuleBasedStateMachine):
         assert self.tell_there(hear).status == "known"  # ROUTE-4
         if type_name == "HCP_HELLO":
             self.tell_there(
-                c.Greet(
-                    peer=PEER, human_id="hal", local="grace", msg_id=msg_id, side="remote", at=self.now
-                )
+                c.Greet(peer=PEER, human_id="hal", local="grace", msg_id=msg_id, side="remote", at=self.now)
             )
         before = self.theirs[0]
         steps = {None: 0, "revoked": 0, "limited": 1, "granted": 2}

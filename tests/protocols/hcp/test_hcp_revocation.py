@@ -40,10 +40,11 @@ async def test_hcp_revocation_of_ones_own(autojump_clock: MockClock) -> None:
         waits = await ada.hcp.send_intent("grace", HAL, goal="align", topic="garden")
         assert [one.status for one in (queued, asked, sent, waits)] == ["sent", "asked", "sent", "waits"]
         ended: list[float] = []
+        lins: list[float] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(work_for, ada, ("grace",), ended)
             nursery.start_soon(work_for, ada, (HAL, "grace"), ended)
-            nursery.start_soon(work_for, ada, ("lin",), lins := [])
+            nursery.start_soon(work_for, ada, ("lin",), lins)
             await trio.testing.wait_all_tasks_blocked()
             begun = trio.current_time()
             await ada.hcp.act("grace", Revoke(), door="dashboard")
@@ -84,9 +85,10 @@ async def test_hcp_revocation_by_the_other_agent(autojump_clock: MockClock) -> N
         await ada.hcp.send_intent("grace", HAL, goal="align", topic="garden")
         mine, ada.outbox = ada.outbox, []
         ended: list[float] = []
+        graces: list[float] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(work_for, ada, ("grace", HAL), ended)
-            nursery.start_soon(work_for, ada, ("grace",), graces := [])
+            nursery.start_soon(work_for, ada, ("grace",), graces)
             await trio.testing.wait_all_tasks_blocked()
             await bob.hcp.act("hal", Revoke(), door="cli")
             wire.held = False
@@ -154,19 +156,18 @@ async def test_hcp_revocation_is_done_again_after_a_crash(autojump_clock: MockCl
     """HCP-3, JRN-13: a crash between the record and the purge leaves purge and telling to the next boot, under the
     same ids."""
     store, wire = MemoryStore(), Wire()
-    async with trio.open_nursery() as nursery:
-        async with node(BOB, wire, store) as bob:
-            await bob.hcp.add_human("hal", name="Hal", role="neighbour")
-            await bob.hcp.act("hal", Grant(), door="test")
-            await bob.hcp.say_hello("hal", GRACE)
-            bob.purge = never  # type: ignore[method-assign]
-            bob.hcp._context.purge = never
-            await bob.hcp.act("hal", Revoke(), door="test")
-            await trio.testing.wait_all_tasks_blocked()
-            assert await bob.journal.open_work(Lane("human", "hal"))
-            raise_out = nursery.cancel_scope
-            raise_out.cancel()
-            await trio.lowlevel.checkpoint_if_cancelled()
+    async with trio.open_nursery() as nursery, node(BOB, wire, store) as bob:
+        await bob.hcp.add_human("hal", name="Hal", role="neighbour")
+        await bob.hcp.act("hal", Grant(), door="test")
+        await bob.hcp.say_hello("hal", GRACE)
+        bob.purge = never  # type: ignore[method-assign]
+        bob.hcp._context.purge = never
+        await bob.hcp.act("hal", Revoke(), door="test")
+        await trio.testing.wait_all_tasks_blocked()
+        assert await bob.journal.open_work(Lane("human", "hal"))
+        raise_out = nursery.cancel_scope
+        raise_out.cancel()
+        await trio.lowlevel.checkpoint_if_cancelled()
     async with node(BOB, wire, store) as again:
         await trio.testing.wait_all_tasks_blocked()
         assert await again.journal.open_work(Lane("human", "hal")) == []
@@ -174,7 +175,7 @@ async def test_hcp_revocation_is_done_again_after_a_crash(autojump_clock: MockCl
         assert told.message.payload.consent == "revoked"  # type: ignore[union-attr]
 
 
-async def never(*_: Any) -> int:
+async def never(*_: Any) -> tuple[str, ...]:
     await trio.sleep_forever()
     raise AssertionError("not reached")
 
@@ -234,4 +235,3 @@ async def test_running_is_by_human() -> None:
             await trio.sleep_forever()
         assert late.cancelled_caught
     assert running.count("a") == running.count("b") == running.count("c") == 0
-

@@ -13,7 +13,7 @@ DAY = 86_400_000
 
 
 def test_hcp_social_table() -> None:
-    """HCP-8: every event × state."""
+    """HCP-8: every event in every state."""
     says: dict[tuple[str, str], str] = {
         ("hellos", "untrusted"): "probing",
         ("validated", "probing"): "trusted",
@@ -65,7 +65,9 @@ def test_hcp_social_misunderstanding() -> None:
     """HCP-8: two within 24 h, with corrections or satisfaction < 40, of either side."""
     trusted = rate(rate(probing(), "local"), "remote")
     assert rate(trusted, "remote", satisfaction=39).state == "trusted"
-    twice = rate(rate(trusted, "remote", satisfaction=39), "local", corrected=True, satisfaction=100, at_ms=DAY)
+    twice = rate(
+        rate(trusted, "remote", satisfaction=39), "local", corrected=True, satisfaction=100, at_ms=DAY
+    )
     assert twice.state == "probing"
     late = rate(rate(trusted, "remote", satisfaction=39), "remote", satisfaction=0, at_ms=DAY + 1)
     assert late.state == "trusted"
