@@ -211,7 +211,7 @@ class ConsentMachine(RuleBasedStateMachine):
         self.now, self.number = NOW, 0
         self.here, _ = run(ADD)
         self.there, _ = run(
-            c.Greet(peer=PEER, human_id="hal", local="grace", msg_id=uid(1), side="local", at=NOW)
+            c.Greet(peer=PEER, human_id="hal", local="grace", msg_id=uid(1 << 40), side="local", at=NOW)
         )
         self.mine: tuple[str | None, tuple[str, ...], int] = (None, (), 0)
         self.theirs: tuple[str | None, tuple[str, ...], int] = (None, (), 0)

@@ -48,6 +48,7 @@ class Performing:
     async def act(self, action: Action) -> str:
         """See `Performer.act`. It runs for both humans: a revocation by either ends it, unless HCP-3 leaves it."""
         context, error = self._context, None
+        await context.lanes.ready()
         outcome = "consent_revoked"
         lanes = () if action.type in ALWAYS else (action.local, action.lane_id)
         with context.running.entered(lanes):
@@ -127,6 +128,7 @@ class Performing:
 
     async def follow_up(self, request: FollowUpRequested) -> tuple[str, int]:
         """See `Performer.follow_up`. What fails for one peer is reported, and holds up no other."""
+        await self._context.lanes.ready()
         contact = self._context.index.remotes.get(request.of)
         if contact is not None:
             return "ok", await self._revoked_there(contact)
