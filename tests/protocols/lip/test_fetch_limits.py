@@ -248,7 +248,7 @@ async def test_an_answer_that_is_no_http_or_not_whole_fails(route: Route) -> Non
         ("", False),
     ],
 )
-async def test_only_types_of_the_list_are_read(kind: str, read: bool) -> None:  # noqa: FBT001 - a table
+async def test_only_types_of_the_list_are_read(kind: str, read: bool) -> None:
     """FETCH-9: the body of another type is not even received."""
     async with browsing({"/": answer(b"{}", kind=kind)}) as (fetcher, web):
         if read:

@@ -6,18 +6,15 @@ import itertools
 import os
 import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
 from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from scripts.demo.lines import read_lines, to_line
+from web4.demo.lines import read_lines, to_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-
-ROOT = Path(__file__).parents[2]
 
 
 class ChildError(Exception):
@@ -102,8 +99,7 @@ async def start_child(
     It reads its configuration as the first line, says events and answers on its output, which a task of `nursery`
     reads, and ends when its input does; what has not ended two seconds later is killed.
     """
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     # A session of its own, so that Ctrl-C reaches the one who tells the story, and it ends the others in order.
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", module], stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from scripts.demo.child import Setup, run, serve
 from web4 import rtt
+from web4.demo.child import Setup, run, serve
 from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp
 from web4.foundation.codec import ENCODER

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from scripts.demo.checks import CheckFailedError, Checks
-from scripts.demo.process import Child, ChildError, start_child
-from scripts.demo.timeline import REFUSALS
+from web4.demo.checks import CheckFailedError, Checks
+from web4.demo.process import Child, ChildError, start_child
+from web4.demo.timeline import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from scripts.demo.timeline import Timeline
+    from web4.demo.program import DemoOptions
+    from web4.demo.timeline import Timeline
 
     Event = dict[str, Any]
 
@@ -44,7 +45,7 @@ NEWS_AS_TEXT = """News
 CHILDREN = 3
 """Processes that a tool starts before it hangs."""
 
-PROCESSES = {"alice": "scripts.demo.agent", "bob": "scripts.demo.agent", "mallory": "scripts.demo.hostile"}
+PROCESSES = {"alice": "web4.demo.agent", "bob": "web4.demo.agent", "mallory": "web4.demo.hostile"}
 
 
 class Story:
@@ -55,17 +56,15 @@ class Story:
         timeline: Timeline,
         checks: Checks,
         *,
-        transport: str,
         directory: Path,
-        seed: int | None,
-        sabotage: str | None,
+        options: DemoOptions,
     ) -> None:
         self._timeline = timeline
         self._checks = checks
-        self._transport = transport
+        self._transport = options.transport
         self._directory = directory
-        self._seed = seed
-        self._sabotage = sabotage
+        self._seed = options.seed
+        self._sabotage = options.sabotage
         self._said = trio.Event()
         self._children: dict[str, Child] = {}
         self._fingerprints: dict[str, str] = {}

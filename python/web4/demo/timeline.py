@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scripts.demo.checks import Result
+    from web4.demo.checks import Result
 
 QUIET = frozenset(
     {
@@ -115,7 +115,8 @@ class Timeline:
     def _write(self, line: str) -> None:
         if self.lost is None:
             try:
-                print(line, file=self._out, flush=True)
+                self._out.write(f"{line}\n")
+                self._out.flush()
             except OSError as error:
                 self.lost = error
 

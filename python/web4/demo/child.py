@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 import trio
 
-from scripts.demo.lines import read_lines, to_line
+from web4.demo.lines import read_lines, to_line
 from web4.foundation.clock import SystemClock
 from web4.foundation.errors import Web4Error
 from web4.foundation.events import EventSource, encode_event
@@ -119,7 +119,7 @@ def run(main: Callable[[Setup, AsyncIterator[dict[str, Any]]], Awaitable[None]])
 
 def _give_up(*errors: BaseException) -> NoReturn:
     """End for a reason that lies in the environment: a word, no traceback."""
-    print("; ".join(map(str, errors)), file=sys.stderr)
+    sys.stderr.write("; ".join(map(str, errors)) + "\n")
     sys.exit(3)
 
 

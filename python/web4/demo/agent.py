@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from scripts.demo.child import Setup, run, serve
 from web4 import rtt
 from web4.actors.rebuilding import rebuild
+from web4.demo.child import Setup, run, serve
 from web4.foundation.clock import SystemClock
 from web4.foundation.digest import blake3_hex
 from web4.journal.backends.sqlite import open_sqlite
@@ -29,7 +29,7 @@ from web4.trust import ManualOverride, OperatorBlock, OperatorPromote, TrustEven
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from scripts.demo.extending import Extending
+    from web4.demo.extending import Extending
     from web4.journal.journal import Journal
     from web4.protocols.cip import Delivery, IntentAnswer
 
@@ -220,7 +220,7 @@ class Agent:
 
     async def enable(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Let a person enable an extension. Whoever has none does not wait for what they need to be imported."""
-        extending = importlib.import_module("scripts.demo.extending")
+        extending = importlib.import_module("web4.demo.extending")
         self._extending = extending.Extending(self._setup, self._journal, self._nursery)
         return await self._extending.enable(arguments)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from scripts.demo.survivors import branch_of, left_of, tree_below
 from web4.actors.lane_actors import open_lane_actors
+from web4.demo.survivors import branch_of, left_of, tree_below
 from web4.extensions.calls.call_events import CallRequested
 from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
 from web4.extensions.calls.calls_lane_asking import call_on_lane
@@ -26,15 +26,15 @@ from web4.mesh.server_lane import SERVER_LANE
 from web4.worker.frames import CallContext
 
 if TYPE_CHECKING:
-    from scripts.demo.child import Setup
-    from scripts.demo.survivors import Seen
     from web4.actors.lane_ref import LaneRef
+    from web4.demo.child import Setup
+    from web4.demo.survivors import Seen
     from web4.extensions.conversation.call import ProgressUpdate
     from web4.extensions.hosting.host import ExtensionHost
     from web4.extensions.outcome import CallOutcome
     from web4.journal.journal import Journal
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "extensions" / "markdown_text"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "extensions" / "markdown_text"
 ADDED = Path(__file__).parent / "extension"
 CALLS = Lane("human", "person")
 
