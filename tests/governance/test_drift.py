@@ -103,7 +103,7 @@ def test_drift_detects_shift(draw: Callable[[random.Random], float]) -> None:
 
 
 def test_drift_detects_shift_and_says_so() -> None:
-    """DRIFT-3: of shifts to a half nearly all block, of shifts by a quarter nearly all warn, and not before they come."""
+    """DRIFT-3: of shifts to a half nearly all block, by a quarter nearly all warn, none before it comes."""
     print(f"seed {SEED}")
     chance = random.Random(SEED)
     found = {"warn": 0, "block": 0}
