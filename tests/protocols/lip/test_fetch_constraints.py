@@ -104,9 +104,25 @@ def refused(constraints: list[str]) -> str:
 
 
 def test_an_unknown_constraint_is_refused() -> None:
-    for one in ("", "no_tracking", "No_personal_data", "no_personal_data ", "domain", "domain:", "domain:a b", "language:de"):
+    for one in (
+        "",
+        "no_tracking",
+        "No_personal_data",
+        "no_personal_data ",
+        "domain",
+        "domain:",
+        "domain:a b",
+        "language:de",
+    ):
         refused(["no_personal_data", one])
-    for one in ("domain:example.org/", "domain:example.org:80", "domain:a@b", "domain:127.1", "domain:x?y", "domain:*.org"):
+    for one in (
+        "domain:example.org/",
+        "domain:example.org:80",
+        "domain:a@b",
+        "domain:127.1",
+        "domain:x?y",
+        "domain:*.org",
+    ):
         refused([one])
     refused(["no_personal_data"] * 17)
 
@@ -144,7 +160,10 @@ async def test_fetch_constraints() -> None:
             assert fetched.record.constraints == tuple(constraints)
 
         asked = len(web.requests)
-        for constraints, code in ((["domain:other.test"], "domain_refused"), (["stealth"], "unknown_constraint")):
+        for constraints, code in (
+            (["domain:other.test"], "domain_refused"),
+            (["stealth"], "unknown_constraint"),
+        ):
             with pytest.raises(ConstraintRefused) as error:
                 await fetcher.fetch(web.url("/clean"), constraints)
             assert error.value.code == code
