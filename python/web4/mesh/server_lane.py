@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from web4.actors.composite import composite_lane
 from web4.extensions.enabling.server_lane import EXTENSIONS
+from web4.mesh.introductions.part import INTRODUCTIONS
 from web4.mesh.registry.peers_logic import PEERS
 
-SERVER_LANE: Final = composite_lane(EXTENSIONS, PEERS, sole=EXTENSIONS.name)
-"""The lane as it is read and replayed: nothing is performed. Pass it to `open_lane_actors` as kind `server`."""
+if TYPE_CHECKING:
+    from web4.actors.composite import CompositeLane, Part
+    from web4.mesh.introductions.introduction_state import IntroductionsState
+
+
+def server_lane(*, introductions: Part[IntroductionsState] = INTRODUCTIONS) -> CompositeLane:
+    """Lane `server` of a node that performs what these parts ask for. Pass it to `open_lane_actors` as `server`.
+
+    A part that is left out is read and replayed; of its effects those that may be performed again stay open.
+    """
+    return composite_lane(EXTENSIONS, PEERS, introductions, sole=EXTENSIONS.name)
+
+
+SERVER_LANE: Final = server_lane()
+"""The lane as it is read and replayed: nothing is performed."""

@@ -281,7 +281,7 @@ class CipRuntime:
             for link in links:
                 self._tell_mesh(link)
 
-    async def send_mesh(self, peer: str, data: bytes, channel: ChannelKind) -> None:
+    async def send_mesh(self, peer: str, data: bytes, channel: ChannelKind) -> RttSession:
         """Give a neighbour a sealed mesh envelope, over a direct session on which the mesh is agreed (MESH-2).
 
         It is sent once; waits while the neighbour does not read. Cancelled, it was not sent.
@@ -294,6 +294,7 @@ class CipRuntime:
         if link is None:
             raise NotConnectedError("no session with this neighbour", peer=peer)
         await link.send_mesh(data, channel)
+        return link.rtt
 
     def _tell_mesh(self, link: Link) -> None:
         if self._context.mesh is not None and link.established and mesh_agreed(link.agreement):
