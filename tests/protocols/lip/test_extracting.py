@@ -129,7 +129,7 @@ def read(body, kind, charset, limit):
         while True:
             pass
     if b"eat" in body:
-        return "", "", bytearray(2 ** 34)
+        return "", "", "", bytearray(2 ** 34)
     if b"die" in body:
         import os
         os.abort()
@@ -138,7 +138,7 @@ def read(body, kind, charset, limit):
         socket.create_connection(("127.0.0.1", int(body.split()[1])))
     if b"open" in body:
         open("/etc/web4-was-here", "w")
-    return "", body.decode(), ""
+    return "", body.decode(), "", ""
 """
 
 

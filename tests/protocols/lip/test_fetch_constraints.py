@@ -153,6 +153,8 @@ async def test_fetch_constraints() -> None:
         "/hidden": answer(page, kind="text/html"),
         "/card.json": answer(b'{"n": "4111111111111111"}', kind="application/json"),
     }
+    script = b"<body>Nothing<!-- ada@example.org --><script>var n = '4111111111111111'</script><svg d='m 200 300 400'/>"
+    routes["/script"] = answer(script, kind="text/html")
     hosts = (SITE, f"www.{SITE}", "other.test")
     async with browsing(routes, hosts=hosts) as (fetcher, web):
         for constraints in (["no_personal_data"], [f"domain:{SITE}"], ["no_personal_data", f"domain:{SITE}"]):
@@ -175,7 +177,12 @@ async def test_fetch_constraints() -> None:
         assert not any(one.startswith("other.test") for one in web.requests)
         assert (await fetcher.fetch(web.url("/away"))).text.text == "The lamp is green."
 
-        for path, kind in (("/mail", "email"), ("/hidden", "email"), ("/card.json", "card")):
+        for path, kind in (
+            ("/mail", "email"),
+            ("/hidden", "email"),
+            ("/card.json", "card"),
+            ("/script", "card, email"),
+        ):
             with pytest.raises(ConstraintRefused) as error:
                 await fetcher.fetch(web.url(path), ["no_personal_data"])
             assert error.value.code == "personal_data"

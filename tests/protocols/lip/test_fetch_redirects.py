@@ -84,7 +84,18 @@ async def test_fetch_redirects_of_every_kind(status: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "status", ["300 Choices", "304 Same", "404 None", "410 Gone", "500 Oops", "302 Nowhere"]
+    "status",
+    [
+        "201 Made",
+        "206 Part",
+        "203 Else",
+        "300 Choices",
+        "304 Same",
+        "404 None",
+        "410 Gone",
+        "500 Oops",
+        "302 Nowhere",
+    ],
 )
 async def test_an_answer_that_is_no_success_is_no_evidence(status: str) -> None:
     """FETCH-10: a page that is not there says nothing; a redirect without a place neither."""

@@ -201,6 +201,15 @@ async def test_the_robots_memory_is_bounded() -> None:
         ] * 3
 
 
+async def test_the_robots_memory_is_bounded_in_bytes() -> None:
+    hosts = tuple(f"h{number}.test" for number in range(4))
+    routes = PAGES | {"/robots.txt": answer(b"#" * 4000)}
+    async with browsing(routes, hosts=hosts, robots_cache_bytes=10_000) as (fetcher, web):
+        for host in hosts:
+            await fetcher.fetch(web.url("/", host))
+        assert len(fetcher._robots) == 2
+
+
 # --- pacing (FETCH-7, FETCH-8): on a clock that jumps ---------------------------------------------------------
 
 

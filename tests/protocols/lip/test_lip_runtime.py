@@ -12,10 +12,16 @@ import trio.testing
 from msgspec import UNSET
 from warcio.archiveiterator import ArchiveIterator
 
+from tests.actors.jobs import START, JobLane, Note, opened
 from tests.protocols.lip.lanes import URI, Pages, Sent, learning, record, recorded
 from tests.protocols.lip.web import answer, browsing, moved
 from tests.protocols.router.hosts import ADA, Host, delivery
+from web4.actors import open_lane_actors
+from web4.actors.composite import Part, composite_lane
+from web4.journal.lane import KNOWLEDGE
+from web4.protocols.lip import LipRuntime
 from web4.protocols.lip.errors import FetchFailed
+from web4.protocols.lip.fetch_events import FETCH_EVENTS
 from web4.protocols.lip.fetch_logic import MAX_OPEN_PER_PEER
 from web4.protocols.lip.rechecking import AFTER_MS, AGAIN_MS, Recheck, supports
 from web4.protocols.messages.cip import Reply
@@ -155,20 +161,42 @@ async def test_a_long_text_is_named_by_its_size_never_cut() -> None:
 
 
 @dataclass
+class Cites:
+    bodies: tuple[str, ...]
+
+
+@dataclass
+class Proposal:
+    cited: Cites
+
+
+@dataclass
+class Accepted:
+    """As much of a claim of the ledger as LIP-6 needs."""
+
+    key: str
+    statement: str
+    proposals: tuple[Proposal, ...]
+    votes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Ledger:
     """The part of a ledger that LIP-6 asks."""
 
-    claims: list[Recheck] = field(default_factory=list)
+    claims: list[Accepted] = field(default_factory=list)
     told: list[tuple[str, bool, str]] = field(default_factory=list)
-    asked: list[int] = field(default_factory=list)
 
-    async def due(self, before_ms: int) -> Sequence[Recheck]:
-        self.asked.append(before_ms)
-        return list(self.claims)
+    async def due_for_recheck(self, limit: int = 16) -> Sequence[Accepted]:
+        return self.claims[:limit]
 
-    async def rechecked(self, claim_key: str, *, supported: bool, provenance: Provenance, cause: str) -> None:
-        self.told.append((claim_key, supported, cause))
-        self.claims = [one for one in self.claims if one.claim_key != claim_key]
+    async def rechecked(self, key: str, *, supported: bool, evidence: Sequence[Provenance] = ()) -> None:
+        self.told.append((key, supported, evidence[0].body_blake3))
+        self.claims = [one for one in self.claims if one.key != key]
+
+
+def accepted(key: str, body: str, statement: str = "The lamp is green.") -> Accepted:
+    return Accepted(key * 64, statement, (Proposal(Cites((body,))),))
 
 
 def due(statement: str = "The lamp is green.", **fields: Any) -> Recheck:
@@ -193,23 +221,28 @@ def test_what_supports_a_claim() -> None:
 
 
 async def test_an_accepted_claim_is_fetched_again_after_a_day(autojump_clock: trio.testing.MockClock) -> None:
-    """LIP-6: a body without support is told as that, one with support, too; a source that is away is asked again."""
-    pages = Pages({URI: b"The lamp is red now."})
-    ledger = Ledger([due()])
-    async with learning(pages, rechecks=ledger) as (lip, journal, *_), trio.open_nursery() as nursery:
+    """LIP-6: a body without support is told as that, one with support too; a source that is away is asked again."""
+    pages = Pages()
+    ledger = Ledger()
+    async with learning(pages, ledger=ledger) as (lip, *_), trio.open_nursery() as nursery:
         nursery.start_soon(lip.run)
-        await trio.sleep(1)
-        assert journal.clock.wall_ms() - ledger.asked[0] >= AFTER_MS
+        first = await lip.fetch(URI)
+        ledger.claims = [accepted("c", first.body_blake3), accepted("f", "0" * 64)]
+        pages.pages[URI] = b"The lamp is red now."
+        await trio.sleep(AFTER_MS / 1000 - 120)
+        assert len(pages.asked) == 1  # it is not a day yet
+        await trio.sleep(300)
         assert [one[:2] for one in ledger.told] == [("c" * 64, False)]
-        assert pages.asked[0][0] == ledger.told[0][2]
+        assert ledger.told[0][2] != first.body_blake3
+        assert [one.key[0] for one in ledger.claims] == ["f"]  # nobody here knows where that was
 
-        pages.pages[URI] = b"the lamp IS green."
-        ledger.claims = [due(claim_key="d" * 64)]
-        await trio.sleep(120)
+        pages.pages[URI] = b"And yet: the lamp IS green."
+        ledger.claims = [accepted("d", first.body_blake3)]
+        await trio.sleep(300)
         assert [one[:2] for one in ledger.told][1:] == [("d" * 64, True)]
 
         pages.pages[URI] = FetchFailed("away", code="connection_failed")
-        ledger.claims = [due(claim_key="e" * 64)]
+        ledger.claims = [accepted("e", first.body_blake3)]
         asked = len(pages.asked)
         await trio.sleep(AGAIN_MS / 1000 - 120)
         assert len(pages.asked) == asked + 1
@@ -218,6 +251,18 @@ async def test_an_accepted_claim_is_fetched_again_after_a_day(autojump_clock: tr
         await trio.sleep(600)
         assert [one[:2] for one in ledger.told][2:] == [("e" * 64, True)]
         nursery.cancel_scope.cancel()
+
+
+async def test_it_is_a_part_of_a_lane_with_others() -> None:
+    """WEB-1: lane `knowledge` is the ledger's and the fetches'; each part has what is its own."""
+    async with opened(events=FETCH_EVENTS) as journal:
+        lip = LipRuntime(journal, Pages(), Sent(), clock=journal.clock)
+        lane = composite_lane(lip.part, Part("jobs", JobLane(), (Note,)))
+        async with open_lane_actors(journal, {"knowledge": lane}) as actors:
+            lip.bind(actors)
+            await actors.lane(KNOWLEDGE).ask(Note(1, START))
+            found = await lip.fetch(URI)
+            assert (await lip.text(found)).text == "The lamp is green."
 
 
 # --- the whole way --------------------------------------------------------------------------------------------
