@@ -12,7 +12,7 @@ from typing import Any
 import web4
 from web4.extensions.manifests.document import manifest_schema
 from web4.foundation.errors import Web4Error
-from web4.protocols.cip.schemas import json_schemas as cip_schemas
+from web4.protocols.messages.schemas import json_schemas
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -67,7 +67,11 @@ def schema_page(schema: dict[str, Any]) -> str:
 
 def pages() -> dict[str, str]:
     """Make every page; name and content."""
-    schemas = {f"schemas/cip/{name}.json": schema_page(schema) for name, schema in cip_schemas().items()}
+    schemas = {
+        f"schemas/{protocol}/{name}.json": schema_page(schema)
+        for protocol, by_name in json_schemas().items()
+        for name, schema in by_name.items()
+    }
     schemas["schemas/extensions/manifest.json"] = schema_page(manifest_schema())
     return {"errors.md": errors_page(), **schemas}
 

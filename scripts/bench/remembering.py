@@ -29,8 +29,8 @@ from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
 from web4.journal.opening import open_journal
 from web4.protocols.cip import CipOptions, CipRuntime, Offer, accept
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.lane import PEER_EVENTS
+from web4.protocols.messages import cip as m
 from web4.trust import HandshakeOk, TrustLimits, TrustRegistry
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from web4.journal.opening import open_journal
 from web4.journal.replay import replay
 from web4.journal.verify import verify
 from web4.protocols.cip import CipOptions, CipRuntime, accept
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.agreement import Offer
 from web4.protocols.cip.durable_lane import peer_definition
 from web4.protocols.cip.lane import PEER_EVENTS, encode_state
+from web4.protocols.messages import cip as m
 from web4.trust import ManualOverride, OperatorBlock, OperatorPromote, TrustEvent, TrustRegistry
 
 if TYPE_CHECKING:

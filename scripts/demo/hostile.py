@@ -19,13 +19,13 @@ from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp
 from web4.foundation.codec import ENCODER
 from web4.protocols.cip import CipOptions
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.actions import Established, Send
 from web4.protocols.cip.context import CipContext, SessionFacts
 from web4.protocols.cip.peer import Peer
 from web4.protocols.cip.sealing import seal
 from web4.protocols.cip.session import CipSession
-from web4.protocols.fields import Party
+from web4.protocols.messages import cip as m
+from web4.protocols.messages.fields import Party
 from web4.trust import TrustRegistry
 
 if TYPE_CHECKING:

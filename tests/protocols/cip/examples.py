@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from web4.foundation.identity import Identity
 from web4.foundation.ids import SeededIds
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.actions import Action, Arm, AskIntent, Close, Deliver, Established, Report, Send
 from web4.protocols.cip.agreement import Offer
 from web4.protocols.cip.context import CipContext, SessionFacts
@@ -17,13 +16,16 @@ from web4.protocols.cip.peer import Peer
 from web4.protocols.cip.sealing import Sealed, seal
 from web4.protocols.cip.session import CipSession
 from web4.protocols.cip.validation import Reception
-from web4.protocols.fields import Party, Provenance, StateClaim
+from web4.protocols.messages import cip as m
+from web4.protocols.messages.fields import Party, Provenance, StateClaim
 from web4.testing import ManualClock
 from web4.testing.clocks import START_MS
 from web4.trust import TrustRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
 
 ADA = Identity.from_seed(b"a" * 32)
 BOB = Identity.from_seed(b"b" * 32)
@@ -113,7 +115,7 @@ PAYLOADS: dict[str, list[m.Payload]] = {
 
 
 def sealed(
-    payload: m.Payload,
+    payload: AgentPayload,
     *,
     sender: Identity = ADA,
     receiver: Identity = BOB,
@@ -133,7 +135,7 @@ def sealed(
     ).data
 
 
-def reception(channel: m.ChannelKind, *, now_ms: int = START_MS, **more: Any) -> Reception:
+def reception(channel: ChannelKind, *, now_ms: int = START_MS, **more: Any) -> Reception:
     """What Bob knows when something comes from Ada."""
     known: dict[str, Any] = {
         "local": BOB.fingerprint,
@@ -215,9 +217,9 @@ class Node:
     def trust_of_other(self) -> str:
         return self.trust.state(self.other.fingerprint)
 
-    def do(self, actions: list[Action]) -> list[tuple[m.ChannelKind, Sealed]]:
+    def do(self, actions: list[Action]) -> list[tuple[ChannelKind, Sealed]]:
         """Note what is asked for; what is to be sent comes back."""
-        out: list[tuple[m.ChannelKind, Sealed]] = []
+        out: list[tuple[ChannelKind, Sealed]] = []
         for action in actions:
             match action:
                 case Report(kind=kind, fields=fields):
@@ -246,7 +248,7 @@ class Pair:
         self.clock = ManualClock()
         self.ada = Node(ADA, self.clock, seed + "ada")
         self.bob = Node(BOB, self.clock, seed + "bob", **bob)
-        self.wire: list[tuple[Node, m.ChannelKind, Sealed]] = []
+        self.wire: list[tuple[Node, ChannelKind, Sealed]] = []
         self.transcript: list[tuple[str, bytes]] = []
         self.lose: Callable[[Sealed], bool] = lambda _sealed: False
         self.alter: Callable[[Node, Sealed], bytes] = lambda _to, sealed: sealed.data

@@ -12,9 +12,9 @@ import trio.testing
 from tests.protocols.cip.examples import ADA, BOB, EVE, FACT, TRACE
 from tests.protocols.cip.nodes import Node, nodes, until
 from web4.protocols.cip import Delivery, IntentAnswer, accept, defer, refuse
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.actions import Action, Send
 from web4.protocols.errors import HandshakeFailed
+from web4.protocols.messages import cip as m
 from web4.trust import OperatorBlock
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ from tests.protocols.cip.examples import (
 from web4.actors.errors import MailboxFullError
 from web4.foundation.errors import InvalidEnvelopeError
 from web4.protocols.cip import Delivery, Inbox
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.handshake import Closed, HandshakeStep, Opened
 from web4.protocols.cip.meters import SlidingWindow
 from web4.protocols.cip.options import CipOptions
 from web4.protocols.cip.peer_logic import PeerLogic, PeerState
 from web4.protocols.cip.stranger import MAX_COMMANDS, Stranger
+from web4.protocols.messages import cip as m
 from web4.trust import EvidenceStore, HandshakeOk, OperatorBlock
 
 MANY = tuple(f"c{number}" for number in range(5_000))

@@ -20,11 +20,11 @@ from web4.journal.lane import Lane
 from web4.journal.redaction import Redactor
 from web4.journal.verify import verify
 from web4.protocols.cip import accept
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.durable_lane import DurablePeerLane, peer_definition
 from web4.protocols.cip.lane import encode_state
 from web4.protocols.cip.peer_logic import IdHeard
 from web4.protocols.errors import HandshakeFailed
+from web4.protocols.messages import cip as m
 from web4.testing.clocks import START_MS
 from web4.trust import (
     Anchored,

@@ -14,11 +14,11 @@ from tests.protocols.cip.examples import ADA, BOB, EVERYTHING, HELLO, INTENT, RE
 from web4.foundation import envelope as envelopes
 from web4.foundation.codec import ENCODER
 from web4.foundation.digest import canonical
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.agreement import Offer, agree
 from web4.protocols.cip.options import CipOptions
 from web4.protocols.cip.proof import transcript
 from web4.protocols.errors import NotConnectedError
+from web4.protocols.messages import cip as m
 from web4.testing.clocks import START_MS
 from web4.trust import AuthFailure, HandshakeOk, TrustLimits, TrustRegistry, TrustViolationError
 

@@ -23,9 +23,9 @@ from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.replay import replay
 from web4.journal.verify import verify
 from web4.protocols.cip import PEER_EVENTS, CipOptions, CipRuntime
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.durable_lane import peer_definition
 from web4.protocols.errors import HandshakeFailed, NotConnectedError
+from web4.protocols.messages import cip as m
 
 if TYPE_CHECKING:
     from pathlib import Path

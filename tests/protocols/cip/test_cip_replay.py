@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.protocols.cip.examples import ADA, BOB, EVERYTHING, INTENT, PAYLOADS, Pair, sealed
 from web4.foundation.digest import blake3_hex
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.options import CipOptions
 from web4.protocols.cip.replay import Heard, ReplayLimits, ReplayWindow
+from web4.protocols.messages import cip as m
 from web4.testing.clocks import START_MS
 
 HOUR_MS = 3_600_000

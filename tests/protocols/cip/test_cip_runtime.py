@@ -14,8 +14,8 @@ from tests.protocols.cip.examples import ADA, BOB, EVE, FACT, TRACE
 from tests.protocols.cip.nodes import Node, nodes, until
 from web4 import rtt
 from web4.protocols.cip import Delivery, IntentAnswer, Offer, accept, defer, refuse
-from web4.protocols.cip import messages as m
 from web4.protocols.errors import HandshakeFailed, NotConnectedError
+from web4.protocols.messages import cip as m
 from web4.rtt.pump import Pump
 from web4.trust import OperatorBlock, OperatorPromote, TrustViolationError
 

@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from tests.protocols.cip.examples import ADA, EVERYTHING, INTENT, PAYLOADS, Node, Pair, sealed
-from web4.protocols.cip import messages as m
-from web4.protocols.cip.agreement import CAPABILITY_OF, Offer
+from web4.protocols.cip.agreement import Offer
 from web4.protocols.cip.meters import AddressMeters, FaultWindow, TokenBucket
 from web4.protocols.cip.options import CipOptions
 from web4.protocols.errors import NotConnectedError
 from web4.protocols.gates import GATES
+from web4.protocols.messages import cip as m
+from web4.protocols.messages.vocabulary import TYPES
 from web4.trust import OperatorBlock, OperatorPromote
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def test_trust_gate_matrix_in_a_session(name: str, state: TrustState) -> None:
     if isinstance(payload, m.Reply):
         payload = msgspec.structs.replace(payload, in_reply_to=asked.msg_id)
     sent, events = len(pair.bob.sent), len(pair.bob.events)
-    pair.bob.do(pair.bob.session.receive(sealed(payload), m.CHANNELS[name]))
+    pair.bob.do(pair.bob.session.receive(sealed(payload), TYPES[name].channel))
 
     told = [json.loads(letter.data)["payload"].get("code") for letter in pair.bob.sent[sent:]]
     rejected = [fields["code"] for kind, fields in pair.bob.events[events:] if kind == "envelope_rejected"]
@@ -104,13 +105,13 @@ def test_a_reply_must_answer_something_of_ours() -> None:
     assert [(fields["code"], fields["field"]) for fields in rejected] == [("gate", "payload.in_reply_to")]
 
 
-@pytest.mark.parametrize("name", CAPABILITY_OF)
+@pytest.mark.parametrize("name", [name for name in PAYLOADS if TYPES[name].needs_capability])
 def test_capabilities(name: str) -> None:
     """CIP-3: what was not agreed is refused on arrival, whatever the sender thinks was agreed."""
     pair = Pair(options=CipOptions(agent_id="bob", offer=Offer())).start()
     bring(pair.bob, "trusted")
     events = len(pair.bob.events)
-    pair.bob.do(pair.bob.session.receive(sealed(PAYLOADS[name][0]), m.CHANNELS[name]))
+    pair.bob.do(pair.bob.session.receive(sealed(PAYLOADS[name][0]), TYPES[name].channel))
     rejected = [fields["code"] for kind, fields in pair.bob.events[events:] if kind == "envelope_rejected"]
     assert rejected == ([] if name == "STATE_UPDATE" else ["capability"])
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
+
+from web4.protocols.messages.vocabulary import TYPES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from web4.protocols.cip.agreement import Agreement
-    from web4.protocols.cip.messages import ChannelKind, CipMessage, IntentEnvelope
     from web4.protocols.cip.sealing import Sealed
     from web4.protocols.gates import Admission
+    from web4.protocols.messages.cip import IntentEnvelope
+    from web4.protocols.messages.vocabulary import AgentMessage, ChannelKind, Protocol
     from web4.trust import TrustState
 
 
@@ -27,16 +32,37 @@ class Delivery:
         admission: How the gate lets it in: a fact of a probing peer `enters as pending` (TRUST-6).
         message: The typed envelope.
         digest: BLAKE3-256 of the envelope as received, in hex.
+        size: Bytes of the envelope.
         received_ms: Time of arrival here, Unix milliseconds.
     """
 
     peer: str
     trust: TrustState
     admission: Admission
-    message: CipMessage
+    message: AgentMessage
     digest: str
     size: int
     received_ms: int
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol of the message."""
+        return TYPES[self.message.type].protocol
+
+    @property
+    def type(self) -> str:
+        """The name of the message's type."""
+        return self.message.type
+
+    @property
+    def msg_id(self) -> str:
+        """The message's id."""
+        return self.message.msg_id
+
+    @property
+    def corr_id(self) -> str | None:
+        """The conversation it belongs to, if it names one."""
+        return None if self.message.corr_id is UNSET else self.message.corr_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,11 @@ from typing import Final
 
 import msgspec
 
-from web4.protocols.cip.messages import Features, ProtocolVersion
+from web4.protocols.messages.cip import Features, ProtocolVersion
+from web4.protocols.messages.vocabulary import TYPES
 
 REQUIRED_PROTOCOL: Final = "cip/1.0"
 REQUIRED_CAPABILITY: Final = "state_exchange"
-
-_KNOWLEDGE: Final = "knowledge_exchange"
-CAPABILITY_OF: Final[dict[str, str]] = {
-    "STATE_UPDATE": "state_exchange",
-    "FACT_PROPOSE": _KNOWLEDGE,
-    "FACT_CHALLENGE": _KNOWLEDGE,
-    "FACT_CONFIRM": _KNOWLEDGE,
-    "FACT_REJECT": _KNOWLEDGE,
-    "DECISION_SHARE": "dmp_trace",
-}
-"""The capability that a type needs; types that are not listed need none (CIP-3)."""
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +29,11 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     features: Features
 
     def allows(self, type_name: str) -> bool:
-        """Whether the capability that a type needs was agreed."""
-        needed = CAPABILITY_OF.get(type_name)
-        return needed is None or needed in self.capabilities
+        """Whether the protocol and the capability that a type needs were agreed (CIP-3)."""
+        needs = TYPES[type_name]
+        return (needs.needs_protocol is None or needs.needs_protocol in self.protocols) and (
+            needs.needs_capability is None or needs.needs_capability in self.capabilities
+        )
 
 
 def agree(ours: Offer, theirs: Offer) -> Agreement | str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.peer_logic import Arrived
 from web4.protocols.cip.validation import Reception
+from web4.protocols.messages import cip as m
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from web4.protocols.cip.context import CipContext, SessionFacts
     from web4.protocols.cip.handshake import HandshakeState
     from web4.protocols.cip.handshake_driver import HandshakeDriver
-    from web4.protocols.cip.messages import ChannelKind
     from web4.protocols.cip.peer import Peer
     from web4.protocols.cip.validation import Incoming
+    from web4.protocols.messages.vocabulary import AgentMessage, ChannelKind
 
     Keeps = Callable[[Incoming], tuple[int | None, int | None]]
 
@@ -88,7 +88,7 @@ class Arrivals:
             keeps_first=keeps_first,
         )
 
-    def _room_for(self, message: m.CipMessage) -> bool:
+    def _room_for(self, message: AgentMessage) -> bool:
         """Whether a message can be taken in. An INTENT is deferred by REPLY when the application is full (LOOP-1)."""
         if isinstance(message, m.IntentEnvelope):
             return self._may_answer()

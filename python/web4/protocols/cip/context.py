@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from web4.protocols.fields import StateClaim
+from web4.protocols.messages.fields import StateClaim
 from web4.trust import EvidenceStore
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from msgspec import UNSET
 
 from web4.foundation.errors import SignatureMismatchError
 from web4.foundation.identity import verify
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.agreement import Offer
 from web4.protocols.cip.handshake import HelloArrived, PutOff, Refused, VerifyArrived
 from web4.protocols.cip.proof import PURPOSE, HelloFacts, Role, respond, transcript
+from web4.protocols.messages import cip as m
 
 if TYPE_CHECKING:
     from web4.protocols.cip.context import CipContext, SessionFacts

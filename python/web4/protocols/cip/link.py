@@ -13,11 +13,11 @@ from web4.protocols.cip.actions import Arm, AskIntent, Close, Deliver, Establish
 from web4.protocols.cip.context import SessionFacts
 from web4.protocols.cip.durable_lane import LANE_ERRORS
 from web4.protocols.cip.intents import asked, defer
-from web4.protocols.cip.messages import CHANNELS, type_of
 from web4.protocols.cip.outgoing import Outgoing
 from web4.protocols.cip.places import Places
 from web4.protocols.cip.session import CipSession
 from web4.protocols.errors import HandshakeFailed, NotConnectedError
+from web4.protocols.messages.vocabulary import type_of
 from web4.rtt import ChannelClosedError, ChannelResetError, RttError
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from web4.protocols.cip.context import CipContext
     from web4.protocols.cip.inbox import Inbox
     from web4.protocols.cip.intents import AcceptIntent
-    from web4.protocols.cip.messages import ChannelKind, Payload
     from web4.protocols.cip.peer import Peer
+    from web4.protocols.cip.sealing import About
+    from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
     from web4.rtt import Channel, RttSession
 
 
@@ -82,7 +83,7 @@ class Link:
         self._accept_intent = accept_intent
         self._on_established = on_established
         self._channels: dict[ChannelKind, Channel] = {"control": rtt.control}
-        self._ready: dict[Opened, trio.Event] = {kind: trio.Event() for kind in _OPENED}
+        self._ready: dict[ChannelKind, trio.Event] = {kind: trio.Event() for kind in _OPENED}
         self._outgoing: Outgoing = Outgoing(rtt, sent=self.session.sent, end=self._end)
         self._timer: trio.CancelScope | None = None
         self._opened = False
@@ -173,21 +174,24 @@ class Link:
                 "error", severity="warning", peer=self.rtt.peer, where="aclose", error=type(error).__name__
             )
 
-    async def send(self, payload: Payload, *, corr_id: str | None = None) -> str:
+    async def send(
+        self, payload: AgentPayload, *, corr_id: str | None = None, about: About | None = None
+    ) -> str:
         """Send a message of the application; its msg_id.
 
         Raises:
             NotConnectedError, TrustViolationError, PayloadSchemaError, InvalidEnvelopeError: See `CipSession.send`.
             RttError: The session ended, or the message is too large for its channel.
         """
-        kind = CHANNELS[type_of(payload)]
-        if kind == "control" or not self.established:
+        kind = type_of(payload).channel
+        if not self.established or (kind == "control" and not type_of(payload).durable):
             raise NotConnectedError("the session is not established", peer=self.rtt.peer)
-        await self._ready[kind].wait()
+        if kind in self._ready:
+            await self._ready[kind].wait()
         # What was decided before this is said before this: an intent is accepted before it is reported as done.
         if kind == "knowledge":
             await self._outgoing.answered()
-        sealed, _ = self.session.send(payload, corr_id=corr_id)
+        sealed, _ = self.session.send(payload, corr_id=corr_id, about=about)
         await self._channels[kind].send(sealed.data)
         self.session.sent(sealed)
         return sealed.msg_id

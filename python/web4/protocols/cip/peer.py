@@ -14,9 +14,9 @@ from web4.trust import TrustEvent, TrustLogic
 if TYPE_CHECKING:
     from web4.foundation.events import Emitter, Severity
     from web4.protocols.cip.handshake import Phase
-    from web4.protocols.cip.messages import StateUpdate
     from web4.protocols.cip.options import CipOptions
     from web4.protocols.cip.peer_logic import IdHeard, PeerCommand, PeerEvent, PeerOutcome, Rested
+    from web4.protocols.messages.cip import StateUpdate
     from web4.trust import TrustRegistry, TrustState
 
 _LOG_EVENTS: Final = 1_024

@@ -9,7 +9,7 @@ import msgspec
 
 from web4.foundation.digest import canonical
 from web4.protocols.cip.agreement import Offer
-from web4.protocols.cip.messages import VERSION
+from web4.protocols.messages.cip import VERSION
 
 if TYPE_CHECKING:
     from web4.foundation.identity import Identity

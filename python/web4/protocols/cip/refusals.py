@@ -10,19 +10,19 @@ from web4.foundation import envelope as envelopes
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import EnvelopeError, InvalidEnvelopeError, SignatureMismatchError, Web4Error
 from web4.protocols.cip.actions import Action, Close, Send
-from web4.protocols.cip.messages import Error
 from web4.protocols.errors import ReplayError, TryAgainLater
+from web4.protocols.messages.cip import Error
 from web4.trust import AuthFailure, MaliciousEvidence, TrustCommand, TrustViolationError, cited_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from web4.protocols.cip.context import CipContext, SessionFacts
-    from web4.protocols.cip.messages import Payload
     from web4.protocols.cip.peer import Peer
     from web4.protocols.cip.peer_logic import Refusal, RefusalKind
     from web4.protocols.cip.sealing import Sealed
     from web4.protocols.cip.validation import Incoming
+    from web4.protocols.messages.vocabulary import AgentPayload
     from web4.trust import TrustOutcome
 
 _KINDS: Final[dict[RefusalKind, type[Web4Error]]] = {
@@ -38,7 +38,7 @@ class Refusals:
     """Refuses on behalf of one session."""
 
     def __init__(
-        self, context: CipContext, peer: Peer, facts: SessionFacts, sealed: Callable[[Payload], Sealed]
+        self, context: CipContext, peer: Peer, facts: SessionFacts, sealed: Callable[[AgentPayload], Sealed]
     ) -> None:
         self._context = context
         self._peer = peer

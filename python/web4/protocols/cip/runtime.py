@@ -11,7 +11,6 @@ from msgspec import UNSET
 from web4.foundation.clock import SystemClock
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.context import CipContext
 from web4.protocols.cip.inbox import Inbox
 from web4.protocols.cip.intents import refuse_all
@@ -19,6 +18,7 @@ from web4.protocols.cip.link import Link
 from web4.protocols.cip.meters import AddressMeters
 from web4.protocols.cip.peers import Peers
 from web4.protocols.errors import NotConnectedError
+from web4.protocols.messages import cip as m
 from web4.trust import Anchored, EvidenceStore, TrustRegistry
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from web4.protocols.cip.agreement import Agreement
     from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.cip.options import CipOptions
-    from web4.protocols.fields import JsonObject, Presence, StateClaim
+    from web4.protocols.cip.sealing import About
+    from web4.protocols.messages.fields import JsonObject, Presence, StateClaim
+    from web4.protocols.messages.vocabulary import AgentPayload
     from web4.rtt import RttSession
     from web4.trust import TrustCommand, TrustEvent, TrustOutcome
 
@@ -253,8 +255,15 @@ class CipRuntime:
 
     # --- sending ----------------------------------------------------------------------------------------
 
-    async def send(self, peer: str, payload: m.Payload, *, corr_id: str | None = None) -> str:
-        """Send any message of the state or knowledge channel; its msg_id.
+    async def send(
+        self,
+        peer: str,
+        payload: AgentPayload,
+        *,
+        corr_id: str | None = None,
+        about: About | None = None,
+    ) -> str:
+        """Send any message but those of the handshake; its msg_id. `about` is what HCP and LIP say beside the payload.
 
         It is sent once: until the durable outbox is there, what a session loses is reported by the transport and
         not repeated. Cancelled, it was not sent.
@@ -269,7 +278,7 @@ class CipRuntime:
         link = self._best(peer)
         if link is None:
             raise NotConnectedError("no established session with this peer", peer=peer)
-        return await link.send(payload, corr_id=corr_id)
+        return await link.send(payload, corr_id=corr_id, about=about)
 
     async def send_intent(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -12,13 +12,20 @@ from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp
 from web4.foundation.codec import ENCODER
 from web4.foundation.errors import InvalidEnvelopeError
-from web4.protocols.cip.messages import PAYLOADS, VERSION, Payload, type_of
 from web4.protocols.errors import PayloadSchemaError
-from web4.protocols.fields import Uuid
+from web4.protocols.messages import hcp, lip
+from web4.protocols.messages.fields import Uuid
+from web4.protocols.messages.hcp import HumanParties, HumanStateClaim
+from web4.protocols.messages.vocabulary import VERSION, AgentPayload, type_of
 
 if TYPE_CHECKING:
     from web4.foundation.identity import Identity
-    from web4.protocols.fields import Party, StateClaim, TrustClaim
+    from web4.protocols.messages.fields import Party, StateClaim, TrustClaim
+    from web4.protocols.messages.lip import SourceClaim, SourceRequest
+    from web4.protocols.messages.vocabulary import MessageType
+
+    About = HumanParties | SourceClaim | SourceRequest
+    """What an HCP or LIP envelope says beside its payload (section 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,47 +40,94 @@ class Sealed:
 
 def seal(
     identity: Identity,
-    payload: Payload,
+    payload: AgentPayload,
     *,
     agent_id: str,
     receiver: Party,
     msg_id: str,
     now_ms: int,
     corr_id: str | None = None,
+    about: About | None = None,
     trust: TrustClaim | None = None,
     state: StateClaim | None = None,
     max_bytes: int = envelopes.DEFAULT_MAX_BYTES,
 ) -> Sealed:
     """Put `payload` into an envelope from this node to `receiver`, and sign it.
 
+    Args:
+        identity: Who signs.
+        payload: What is said.
+        agent_id: This node's name.
+        receiver: To whom.
+        msg_id: A fresh one.
+        now_ms: Time here, Unix milliseconds.
+        corr_id: The conversation.
+        about: What HCP and LIP envelopes say beside the payload.
+        trust: What this node says of trust (CIP only).
+        state: How this node says it is (CIP only).
+        max_bytes: How long the envelope may be.
+
     Raises:
-        PayloadSchemaError: The payload does not fit its own schema; `field` says where.
+        PayloadSchemaError: The payload does not fit its own schema, or `about` is not what its protocol needs; `field`
+            says where.
         InvalidEnvelopeError: `field` for a `corr_id` that is no UUID, `too_large`, or `syntax` for what has no
             canonical form.
     """
-    name = type_of(payload)
+    kind = type_of(payload)
     if corr_id is not None:
         _check_corr_id(corr_id, msg_id)
     try:
-        msgspec.json.decode(ENCODER.encode(payload), type=PAYLOADS[name])
+        msgspec.json.decode(ENCODER.encode(payload), type=kind.payload)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
-        raise PayloadSchemaError(f"this {name} fits no schema", msg_id=msg_id, field="payload") from error
-    sender = {"agent_id": agent_id, "fingerprint": identity.fingerprint}
-    if name == "HELLO":
+        raise PayloadSchemaError(
+            f"this {kind.name} fits no schema", msg_id=msg_id, field="payload"
+        ) from error
+    sender: dict[str, Any] = {"agent_id": agent_id, "fingerprint": identity.fingerprint}
+    if kind.name == "HELLO":
         sender["pubkey"] = base64.b64encode(identity.public_key).decode("ascii")
     unsigned: dict[str, Any] = {
-        "cip": VERSION,
+        kind.protocol: VERSION,
         "msg_id": msg_id,
-        "type": name,
+        "type": kind.name,
         "timestamp": format_timestamp(now_ms),
         "sender": sender,
-        "receiver": receiver,
+        "receiver": {"agent_id": receiver.agent_id, "fingerprint": receiver.fingerprint},
         "payload": payload,
     }
     optional = {"corr_id": corr_id, "trust": trust, "state": state}
     unsigned.update({field: value for field, value in optional.items() if value is not None})
+    _say_beside(unsigned, kind, about, msg_id)
     data = envelopes.seal(identity, ENCODER.encode(unsigned), max_bytes=max_bytes)
-    return Sealed(name, msg_id, corr_id, data)
+    return Sealed(kind.name, msg_id, corr_id, data)
+
+
+def _say_beside(unsigned: dict[str, Any], kind: MessageType, about: About | None, msg_id: str) -> None:
+    """Add what an envelope of its protocol says beside its payload: humans and a state, or a source."""
+    if kind.protocol == "hcp" and isinstance(about, HumanParties):
+        unsigned["sender"]["human_id"] = about.sender
+        unsigned["receiver"]["human_id"] = about.receiver
+        unsigned["state"] = HumanStateClaim(human=about.state)
+    elif kind.protocol == "lip" and about is not None and not isinstance(about, HumanParties):
+        unsigned["source"] = about
+    elif kind.protocol != "cip" or about is not None:
+        needed = {"hcp": "HumanParties", "lip": "a source"}.get(kind.protocol, "nothing")
+        raise PayloadSchemaError(f"{kind.name} needs {needed} beside it", msg_id=msg_id, field="about")
+    if about is None:
+        return
+    try:
+        msgspec.json.decode(ENCODER.encode(about), type=_ABOUT[kind.name])
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        raise PayloadSchemaError(
+            f"what is said beside {kind.name} fits no schema", msg_id=msg_id, field="about"
+        ) from error
+
+
+_ABOUT: Final[dict[str, type[msgspec.Struct]]] = {
+    **dict.fromkeys(hcp.ENVELOPES, HumanParties),
+    **dict.fromkeys(lip.ENVELOPES, lip.SourceClaim),
+    "LIP_FETCH": lip.SourceRequest,
+}
+"""What stands beside the payload of a type."""
 
 
 def _check_corr_id(corr_id: str, msg_id: str) -> None:

@@ -14,7 +14,6 @@ from msgspec import UNSET
 
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import EnvelopeError
-from web4.protocols.cip import messages as m
 from web4.protocols.cip.actions import (
     Action,
     Arm,
@@ -41,7 +40,9 @@ from web4.protocols.cip.refusals import Refusals
 from web4.protocols.cip.sealing import Sealed, seal
 from web4.protocols.cip.validation import validate
 from web4.protocols.errors import NotConnectedError
-from web4.protocols.fields import Party
+from web4.protocols.messages import cip as m
+from web4.protocols.messages.fields import Party
+from web4.protocols.messages.vocabulary import TYPES, type_of
 from web4.trust import TrustViolationError
 
 if TYPE_CHECKING:
@@ -50,11 +51,12 @@ if TYPE_CHECKING:
 
     from web4.protocols.cip.context import CipContext, SessionFacts
     from web4.protocols.cip.handshake import HandshakeOutcome, HandshakeState
-    from web4.protocols.cip.messages import ChannelKind, Payload
     from web4.protocols.cip.peer import Peer
     from web4.protocols.cip.peer_logic import PeerOutcome
     from web4.protocols.cip.proof import HelloFacts
+    from web4.protocols.cip.sealing import About
     from web4.protocols.cip.validation import Incoming
+    from web4.protocols.messages.vocabulary import AgentMessage, AgentPayload, ChannelKind
 
 
 class CipSession:
@@ -169,9 +171,10 @@ class CipSession:
             admission=outcome.admission,
         )
 
-    def _report(self, kind: str, message: m.CipMessage, **fields: Any) -> Report:
+    def _report(self, kind: str, message: AgentMessage, **fields: Any) -> Report:
         corr_id = None if message.corr_id is UNSET else message.corr_id
-        about = {"peer": self._facts.peer, "session_id": self._facts.session_id, "protocol": "cip"}
+        protocol = TYPES[message.type].protocol
+        about = {"peer": self._facts.peer, "session_id": self._facts.session_id, "protocol": protocol}
         return Report(kind, {**about, "msg_id": message.msg_id, "corr_id": corr_id, **fields})
 
     def _taken(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
@@ -213,25 +216,27 @@ class CipSession:
 
     # --- what is said -----------------------------------------------------------------------------------
 
-    def send(self, payload: Payload, *, corr_id: str | None = None) -> tuple[Sealed, list[Action]]:
-        """Seal a message to the peer.
+    def send(
+        self, payload: AgentPayload, *, corr_id: str | None = None, about: About | None = None
+    ) -> tuple[Sealed, list[Action]]:
+        """Seal a message to the peer; `about` is what HCP and LIP envelopes say beside their payload.
 
         Raises:
             NotConnectedError: The session is not established.
             TrustViolationError: `capability`: what the type needs was not agreed.
-            PayloadSchemaError: The payload does not fit its schema.
+            PayloadSchemaError: The payload does not fit its schema, or `about` not its protocol.
             InvalidEnvelopeError: `too_large`, or `syntax` for what has no canonical form.
         """
         state = self.state
-        name = m.type_of(payload)
+        kind = type_of(payload)
         if not self.established or state is None or state.agreement is None:
             raise NotConnectedError("the session is not established", peer=self._facts.peer)
-        if not state.agreement.allows(name):
-            raise TrustViolationError(f"{name} was not agreed", code="capability", peer=self._facts.peer)
-        sealed = self._sealed(payload, corr_id)
-        if m.CHANNELS[name] == "knowledge":
+        if not state.agreement.allows(kind.name):
+            raise TrustViolationError(f"{kind.name} was not agreed", code="capability", peer=self._facts.peer)
+        sealed = self._sealed(payload, corr_id, about)
+        if kind.channel == "knowledge":
             self._peer.sent(sealed.msg_id)
-        return sealed, [Send(m.CHANNELS[name], sealed)]
+        return sealed, [Send(kind.channel, sealed)]
 
     def sent(self, sealed: Sealed) -> None:
         """Say that the transport has accepted a message: only then is it reported (RTT-70)."""
@@ -240,7 +245,7 @@ class CipSession:
             severity="debug",
             peer=self._facts.peer,
             session_id=self._facts.session_id,
-            protocol="cip",
+            protocol=TYPES[sealed.type].protocol,
             msg_id=sealed.msg_id,
             corr_id=sealed.corr_id,
             type=sealed.type,
@@ -286,7 +291,9 @@ class CipSession:
             actions.append(Deliver(delivery))
         return actions
 
-    def _sealed(self, payload: Payload, corr_id: str | None = None) -> Sealed:
+    def _sealed(
+        self, payload: AgentPayload, corr_id: str | None = None, about: About | None = None
+    ) -> Sealed:
         return seal(
             self._context.identity,
             payload,
@@ -295,6 +302,7 @@ class CipSession:
             msg_id=self._context.ids.uuid4(),
             now_ms=self._now(),
             corr_id=corr_id,
+            about=about,
             max_bytes=self._context.options.envelope_bytes,
         )
 

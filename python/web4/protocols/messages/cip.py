@@ -1,14 +1,13 @@
-"""Every message of CIP, typed once: to decode, to validate, to export as JSON Schema (ENV-1, section 7)."""
+"""Every message of CIP, agent to agent (sections 3 and 7)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from web4.foundation.codec import Base64Of32, Base64Of64, Message, Timestamp, Uuid4
-from web4.protocols.fields import (
+from web4.protocols.messages.fields import (
     AgentSender,
     CodeWord,
     Confidence,
@@ -345,7 +344,6 @@ Payload = (
     | FactReject
     | DecisionShare
 )
-ChannelKind = Literal["control", "state", "knowledge"]
 
 ENVELOPES: Final[dict[str, type[CipMessage]]] = {
     "HELLO": HelloEnvelope,
@@ -362,39 +360,3 @@ ENVELOPES: Final[dict[str, type[CipMessage]]] = {
     "DECISION_SHARE": DecisionShareEnvelope,
 }
 """The envelope of each type name; no other names exist (ENV-3)."""
-
-CHANNELS: Final[dict[str, ChannelKind]] = {
-    "HELLO": "control",
-    "VERIFY": "control",
-    "ERROR": "control",
-    "RECEIPT": "control",
-    "STATE_UPDATE": "state",
-    **dict.fromkeys(
-        (
-            "INTENT",
-            "REPLY",
-            "FACT_PROPOSE",
-            "FACT_CHALLENGE",
-            "FACT_CONFIRM",
-            "FACT_REJECT",
-            "DECISION_SHARE",
-        ),
-        "knowledge",
-    ),
-}
-"""The kind of channel on which each type travels (section 7)."""
-
-
-def type_of(payload: Payload) -> str:
-    """The type name under which `payload` travels."""
-    return _TYPE_NAMES[type(payload)]
-
-
-def _payload_class(envelope: type[CipMessage]) -> type[Payload]:
-    fields: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(envelope)}
-    payload: type[Payload] = fields["payload"]
-    return payload
-
-
-PAYLOADS: Final[dict[str, type[Payload]]] = {name: _payload_class(kind) for name, kind in ENVELOPES.items()}
-_TYPE_NAMES: Final = {payload: name for name, payload in PAYLOADS.items()}

@@ -1,0 +1,1 @@
+"""What travels between nodes: the envelopes of all protocols, typed once (ENV-1)."""
