@@ -147,6 +147,7 @@ class ConcludeTrust(_Command, frozen=True, tag="conclude_trust"):
 
     effect_id: str
     outcome: str
+    decision_id: str | None = None
 
 
 class Remember(_Command, frozen=True, tag="remember"):

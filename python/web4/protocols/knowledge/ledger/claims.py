@@ -61,6 +61,7 @@ class Proposal(_Entry, frozen=True, kw_only=True):
         links: Claims and decisions that it says it follows from.
         decision_id: The proposer's own (`dmp_trace`).
         digest: BLAKE3 of the envelope; empty for this node's own.
+        contradicted: The accepted claim that it contradicted when it came (TRUST-4).
     """
 
     peer: str
@@ -73,6 +74,7 @@ class Proposal(_Entry, frozen=True, kw_only=True):
     links: tuple[str, ...] = ()
     decision_id: str | None = None
     digest: str = ""
+    contradicted: str | None = None
 
 
 class Vote(_Entry, frozen=True, kw_only=True):
@@ -142,7 +144,8 @@ class Claim(_Entry, frozen=True, kw_only=True):
         doubted_by: Trusted peers whose challenge was `unverifiable` for its proposers: each counts once.
         notes: Peers whose challenge had no weight when it came, with its `msg_id` (TRUST-6).
         sent_to: Peers that had it from this node, sorted (TRUST-5).
-        changes: How often its status changed.
+        changes: How often its status or reason changed.
+        decision_id: Of the last change (MEM-1).
         order: Its place in the order of arrival.
     """
 
@@ -168,6 +171,7 @@ class Claim(_Entry, frozen=True, kw_only=True):
     notes: tuple[tuple[str, str], ...] = ()
     sent_to: tuple[str, ...] = ()
     changes: int = 0
+    decision_id: str | None = None
     order: int = 0
 
     @property
@@ -187,11 +191,9 @@ class Claim(_Entry, frozen=True, kw_only=True):
 
     @property
     def slot(self) -> tuple[str, str, str] | None:
-        """Of a functional triple, what there can be one object of (MEM-4)."""
+        """What its triple gives an object of, if it has a triple: there may be one only (MEM-4)."""
         triple = self.triple
-        if triple is None or not triple.functional:
-            return None
-        return self.domain, triple.subject, triple.predicate
+        return None if triple is None else (self.domain, triple.subject, triple.predicate)
 
     def with_(self, **changes: Any) -> Claim:
         """The claim with these fields changed."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import msgspec
 
 from web4.protocols.knowledge.ledger import counting
-from web4.protocols.messages.fields import Presence
 from web4.protocols.knowledge.sources.tiers import RANK
+from web4.protocols.messages.fields import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,7 +109,7 @@ class Verdict(NamedTuple):
     independent: int = 0
 
 
-def evaluate(on: Standing) -> Verdict:
+def evaluate(on: Standing) -> Verdict:  # noqa: PLR0911 - one return for each letter
     """Say what the claim is to be (KNOW-6; of one that was accepted, KNOW-7)."""
     claim = on.claim
     if claim.human is not None:  # (a) a human decided
@@ -140,12 +140,12 @@ def evaluate(on: Standing) -> Verdict:
 
 def tier_of(on: Standing, proposals: list[Proposal]) -> Tier | None:
     """The best that a proposal brings: of each the worst of its sources. None if none names a source."""
-    worst = [
+    worst: list[Tier] = [
         min((on.tiers.get(one, "unknown") for one in proposal.cited.domains), key=RANK.__getitem__)
         for proposal in proposals
         if proposal.cited.domains
     ]
-    return max(worst, key=RANK.__getitem__) if worst else None
+    return max(worst, key=lambda tier: RANK[tier]) if worst else None
 
 
 def _proposals_that_count(on: Standing) -> list[Proposal]:
@@ -173,9 +173,7 @@ def _by_human(on: Standing) -> Verdict:
 
 def _voted_down(on: Standing) -> bool:
     """(c) At least two independent rejections with weight, and no confirmation."""
-    rejections = [
-        one for one in counting.doubters(on.claim, on.peers, on.node) if one.kind == "reject"
-    ]
+    rejections = [one for one in counting.doubters(on.claim, on.peers, on.node) if one.kind == "reject"]
     if len(rejections) < 2 or counting.independent(rejections, on.peers) < 2:
         return False
     return not counting.is_confirmed(on.claim, on.peers, on.node)
@@ -188,11 +186,7 @@ def _doubt(against: list[Vote]) -> str:
 def _disputed(on: Standing, reason: str) -> Verdict:
     """(d), until it has taken too long (KNOW-7)."""
     claim = on.claim
-    if (
-        not claim.was_accepted
-        and claim.status == "disputed"
-        and on.at_ms - claim.since_ms >= on.disputed_ms
-    ):
+    if not claim.was_accepted and claim.status == "disputed" and on.at_ms - claim.since_ms >= on.disputed_ms:
         return Verdict("rejected", "unresolved", "unresolved")
     return Verdict("disputed", "d", reason)
 

@@ -48,10 +48,11 @@ class ClaimProposed(_Event, frozen=True, kw_only=True):
 
 
 class ClaimVoted(_Event, frozen=True, kw_only=True):
-    """A peer's vote stands from now on (KNOW-2)."""
+    """A peer's vote stands from now on (KNOW-2); if the claim has no room, instead of another's that has no weight."""
 
     key: str
     vote: Vote
+    instead_of: str | None = None
 
 
 class VoteParked(_Event, frozen=True, kw_only=True):
@@ -272,14 +273,23 @@ LedgerEvent = (
     | TrustEffectConcluded
 )
 
-_WORDS: Final = frozenset({"proposal", "statement", "triple", "vote", "reason", "word", "words", "human", "command"})
+_WORDS: Final = frozenset(
+    {"proposal", "statement", "triple", "vote", "reason", "word", "words", "human", "command"}
+)
 """Fields in which peers and people put things in words, or their names: retainable. The rest is structural."""
+
+_FOUND_BY: Final = (("claim", "key"), ("peer", "peer"), ("source", "domain"))
+"""What history finds an event by, and in which field it stands."""
 
 
 def _type(name: str, struct: type[msgspec.Struct], **more: str) -> EventType:
     """The type of an event; `refs` by which history finds it: its claim, its peer."""
     fields = struct.__struct_encode_fields__
-    refs = {kind: field for kind, field in (("claim", "key"), ("peer", "peer"), ("source", "domain")) if field in fields}
+    refs = {
+        kind: field
+        for kind, field in (("claim", "key"), ("peer", "peer"), ("source", "domain"))
+        if field in fields
+    }
     if struct is ClaimProposed:
         del refs["source"]
     return EventType(

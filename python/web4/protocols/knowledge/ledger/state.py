@@ -9,7 +9,7 @@ from immutables import Map
 
 from web4.protocols.knowledge.ledger.counting import UNSEEN, PeerSeen
 from web4.protocols.knowledge.ledger.evaluation import Load
-from web4.protocols.knowledge.ledger.queue import Queue
+from web4.protocols.knowledge.memory.shelf import Shelf
 from web4.protocols.knowledge.sources.tiers import NEW_SOURCE, Source
 
 if TYPE_CHECKING:
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 Keys = Map[str, None]
 """A set of claim keys. Its order differs from process to process: sort before it matters (WEB-2)."""
 _NONE: Keys = Map()
+Queue = Shelf[str, None]
+"""Names in the order in which they came."""
 AMBIGUOUS = ""
 """What a `msg_id` refers to that two peers used for different claims: nothing."""
+
+
+def queued(queue: Queue, name: str) -> Queue:
+    """The queue with `name` at its end; as it is if `name` is in it."""
+    return queue if name in queue else queue.put(name, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +36,20 @@ class Indexes:
     Args:
         peers: By fingerprint: the claims that it proposed or voted on.
         sources: By registrable domain: the claims whose proposals or votes name it.
-        slots: By functional slot (MEM-4): the claims with a triple in it.
+        slots: By what a triple gives an object of (MEM-4): the claims with such a triple.
         links: By claim or `msg_id`: the claims that say they follow from it.
-        decisions: By proposer and its decision: the claims with a functional triple that it proposed by it (TRUST-4).
+        decisions: By proposer and its decision: the claims with a triple that it proposed by it (TRUST-4).
         open: By first proposer: its open claims (KNOW-10).
         loaded: Claims that wait for the load to fall.
         undecided: Claims that time can change: pending, or disputed and never accepted.
     """
 
-    peers: Map[str, Keys] = Map()
-    sources: Map[str, Keys] = Map()
-    slots: Map[tuple[str, str, str], Keys] = Map()
-    links: Map[str, Keys] = Map()
-    decisions: Map[tuple[str, str], Keys] = Map()
-    open: Map[str, Keys] = Map()
+    peers: Map[str, Keys] = field(default_factory=Map)
+    sources: Map[str, Keys] = field(default_factory=Map)
+    slots: Map[tuple[str, str, str], Keys] = field(default_factory=Map)
+    links: Map[str, Keys] = field(default_factory=Map)
+    decisions: Map[tuple[str, str], Keys] = field(default_factory=Map)
+    open: Map[str, Keys] = field(default_factory=Map)
     loaded: Keys = _NONE
     undecided: Keys = _NONE
 
@@ -68,18 +75,18 @@ class LedgerState:
         index: See `Indexes`.
     """
 
-    claims: Map[str, Claim] = Map()
-    refs: Map[str, str] = Map()
-    parked: Map[str, Map[str, Vote]] = Map()
-    waiting: Queue = Queue()
-    peers: Map[str, PeerSeen] = Map()
-    sources: Map[str, Source] = Map()
+    claims: Map[str, Claim] = field(default_factory=Map)
+    refs: Map[str, str] = field(default_factory=Map)
+    parked: Map[str, Map[str, Vote]] = field(default_factory=Map)
+    waiting: Queue = field(default_factory=Shelf)
+    peers: Map[str, PeerSeen] = field(default_factory=Map)
+    sources: Map[str, Source] = field(default_factory=Map)
     load: Load = field(default_factory=Load)
-    aligned: Map[str, tuple[str, ...]] = Map()
-    accepted: Queue = Queue()
-    rejected: Queue = Queue()
-    rechecks: Queue = Queue()
-    dirty: Queue = Queue()
+    aligned: Map[str, tuple[str, ...]] = field(default_factory=Map)
+    accepted: Queue = field(default_factory=Shelf)
+    rejected: Queue = field(default_factory=Shelf)
+    rechecks: Queue = field(default_factory=Shelf)
+    dirty: Queue = field(default_factory=Shelf)
     order: int = 0
     index: Indexes = field(default_factory=Indexes)
 
@@ -126,9 +133,9 @@ class LedgerState:
         old = self.claims.get(claim.key)
         accepted, rejected = self.accepted, self.rejected
         if claim.was_accepted:
-            accepted, rejected = accepted.with_(claim.key), rejected.without(claim.key)
+            accepted, rejected = queued(accepted, claim.key), rejected.without(claim.key)
         elif claim.status == "rejected":
-            rejected = rejected.with_(claim.key)
+            rejected = queued(rejected, claim.key)
         else:
             rejected = rejected.without(claim.key)
         return replace(
@@ -199,8 +206,14 @@ def _peers(claim: Claim) -> frozenset[str]:
 
 
 def _sources(claim: Claim) -> frozenset[str]:
-    cited = [one.cited.domains for one in (*claim.proposals, *claim.votes.values())]
-    return frozenset([domain for domains in cited for domain in domains])
+    return frozenset(domains_of(claim))
+
+
+def domains_of(claim: Claim) -> set[str]:
+    """The registrable domains that its proposals and votes name."""
+    said = [one.cited for one in claim.proposals]
+    said += [one.cited for one in claim.votes.values()]
+    return {domain for cited in said for domain in cited.domains}
 
 
 def _slots(claim: Claim) -> frozenset[tuple[str, str, str]]:

@@ -50,8 +50,11 @@ NEW_SOURCE: Final = Source()
 
 
 def supported(source: Source) -> Tier:
-    """The tier after a claim of the source was supported by two other independent ones."""
-    return "medium" if source.tier in {"unknown", "low"} else source.tier
+    """The tier after a claim of the source was supported by two other independent ones.
+
+    One that was contradicted stays `low`: the claims from before must not raise it again.
+    """
+    return "medium" if source.tier == "unknown" else source.tier
 
 
 def recounted(source: Source) -> Tier:
