@@ -17,12 +17,12 @@ from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
 from web4.extensions.calls.calls_lane_asking import call_on_lane
 from web4.extensions.calls.kept_values import kept
 from web4.extensions.enabling.enabling import Enabling, EnablingRules
-from web4.extensions.enabling.server_lane import SERVER_LANE
 from web4.extensions.hosting.host import open_extension_host
 from web4.extensions.hosting.options import HostOptions
 from web4.extensions.manifests.grants import NodePaths
 from web4.extensions.processes import open_processes
 from web4.journal.lane import SERVER, Lane
+from web4.mesh.server_lane import SERVER_LANE
 from web4.worker.frames import CallContext
 
 if TYPE_CHECKING:

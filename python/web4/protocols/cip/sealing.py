@@ -12,10 +12,12 @@ from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp
 from web4.foundation.codec import ENCODER
 from web4.foundation.errors import InvalidEnvelopeError
+from web4.protocols.cip.mesh_path import seal_mesh
 from web4.protocols.errors import PayloadSchemaError
 from web4.protocols.messages import hcp, lip
 from web4.protocols.messages.fields import Uuid
 from web4.protocols.messages.hcp import HumanParties, HumanStateClaim
+from web4.protocols.messages.mesh import ServiceInvoke, ServiceResult
 from web4.protocols.messages.vocabulary import VERSION, AgentPayload, type_of
 
 if TYPE_CHECKING:
@@ -76,6 +78,17 @@ def seal(
     kind = type_of(payload)
     if corr_id is not None:
         _check_corr_id(corr_id, msg_id)
+    if isinstance(payload, ServiceInvoke | ServiceResult):
+        data = seal_mesh(
+            identity,
+            payload,
+            destination=receiver.fingerprint,
+            id=msg_id,
+            now_ms=now_ms,
+            reply_to=corr_id,
+            max_bytes=max_bytes,
+        )
+        return Sealed(kind.name, msg_id, corr_id, data)
     try:
         msgspec.json.decode(ENCODER.encode(payload), type=kind.payload)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:

@@ -34,6 +34,7 @@ from web4.protocols.knowledge.memory.entries import (
 from web4.protocols.knowledge.memory.errors import CycleRefused, MemoryRefused
 from web4.protocols.knowledge.memory.events import MEMORY_EVENTS, Forgotten, MemoryEvent
 from web4.protocols.knowledge.memory.logic import MemoryLimits, MemoryLogic, MemoryReply
+from web4.protocols.knowledge.memory.runtime import MemoryRuntime
 from web4.protocols.knowledge.memory.state import CausalMemory
 from web4.protocols.knowledge.memory.storing import MemoryForm, restored_memory, stored_memory
 
@@ -57,6 +58,7 @@ __all__ = [
     "MemoryLogic",
     "MemoryRefused",
     "MemoryReply",
+    "MemoryRuntime",
     "ReceiveShare",
     "Record",
     "Reference",

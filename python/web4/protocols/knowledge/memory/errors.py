@@ -25,4 +25,5 @@ class MemoryRefused(Web4Error):  # noqa: N818 - as its sibling
         ErrorCode("unknown_reference", "No claim or record in memory has this name.", "Nothing recorded."),
         ErrorCode("self_reference", "Nothing contradicts itself.", "Nothing recorded."),
         ErrorCode("too_large", "A name or a record is empty or beyond its bound.", "Nothing recorded."),
+        ErrorCode("unwritable", "A record has no canonical form (SIG-1).", "Nothing recorded."),
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from web4.protocols.knowledge.memory.events import Forgotten, MemoryEvent
     from web4.protocols.knowledge.memory.graph import Obstacle
 
-Refused = Literal["cycle", "cycle_unproven", "unknown_reference", "self_reference", "too_large"]
+Refused = Literal["cycle", "cycle_unproven", "unknown_reference", "self_reference", "too_large", "unwritable"]
 """Codes of `CycleRefused` and `MemoryRefused`."""
 
 
@@ -173,7 +173,11 @@ class MemoryLogic:
 
     def _record(self, state: CausalMemory, command: commands.Record) -> _MemoryDecision:
         own = command.experience
-        if not 0 < len(own.record_id) <= entries.MOST_NAME or entries.size_of(own) > entries.MOST_BYTES:
+        try:
+            size = entries.size_of(own)
+        except ValueError:
+            return _refused("unwritable")
+        if not 0 < len(own.record_id) <= entries.MOST_NAME or size > entries.MOST_BYTES:
             return _refused("too_large")
         if own.record_id in state.experiences:
             return _KNOWN
@@ -211,13 +215,17 @@ class MemoryLogic:
     def _receive(self, state: CausalMemory, command: commands.ReceiveShare) -> _MemoryDecision:
         if command.msg_id in state.foreign.get(command.origin, {}):
             return _KNOWN
+        try:
+            context = entries.kept(command.context)
+        except ValueError:
+            return _refused("unwritable")
         shared = entries.ForeignExperience(
             msg_id=command.msg_id,
             origin=command.origin,
             decision_id=command.shared_decision_id,
             choice=entries.cut(command.choice) or "?",
             outcome=entries.cut(command.outcome) or "?",
-            context=entries.kept(command.context),
+            context=context,
             retrospective=entries.cut(command.retrospective, 512),
             at_ms=command.at_ms,
         )
