@@ -13,6 +13,7 @@ from web4.foundation.ids import SeededIds
 from web4.journal.errors import JournalUnavailable
 from web4.protocols.cip import Agreement, Inbox
 from web4.protocols.cip.actions import Delivery
+from web4.protocols.cip.intents import refuse_all
 from web4.protocols.cip.validation import validate
 from web4.protocols.gates import GATES
 from web4.protocols.messages.vocabulary import type_of
@@ -20,6 +21,7 @@ from web4.testing.clocks import START_MS
 from web4.trust import Anchored, TrustRegistry
 
 if TYPE_CHECKING:
+    from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.messages.vocabulary import AgentPayload
     from web4.protocols.router.results import RouteStatus
     from web4.trust import TrustCommand, TrustOutcome, TrustState
@@ -62,6 +64,7 @@ class Host:
     def __post_init__(self) -> None:
         self.inbox = Inbox(per_peer=256, total=4_096, bytes_per_peer=1 << 22, bytes_total=1 << 26)
         self.trust = TrustRegistry()
+        self.accept_intent: AcceptIntent = refuse_all
         self.sent: list[tuple[str, Any, str | None]] = []
         self.settlements: list[tuple[str, RouteStatus]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from web4.protocols.cip.actions import Delivery
     from web4.protocols.cip.agreement import Agreement
+    from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.ports import CommandTrust, SendMessage, TrustView
     from web4.protocols.router.results import RouteStatus
 
@@ -25,6 +26,9 @@ class Source(Protocol):
 
 class RouterHost(Protocol):
     """The node around a router."""
+
+    accept_intent: AcceptIntent
+    """Asked about each INTENT at once (LOOP-5)."""
 
     @property
     def inbox(self) -> Source:
