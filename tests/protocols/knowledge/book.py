@@ -96,14 +96,13 @@ class Book:
     ) -> str:
         key = claim_key(domain, statement)
         stated = commands.Stated(key=key, domain=domain, statement=statement, triple=of)
-        given: dict[str, Any] = {"digest": "ab" * 32} | fields
+        given: dict[str, Any] = {"digest": "ab" * 32, "route": "cip"} | fields
         return self.said(
             commands.Propose(
                 at_ms=self.at,
                 cause=msg_id or (made := self.next_id()),
                 peer=fp(who),
                 msg_id=msg_id or made,
-                route="cip",
                 sent_ms=self.at,
                 claims=(stated,),
                 complete=complete,
@@ -113,7 +112,8 @@ class Book:
 
     def found(self, who: str, statement: str, *pages: str, **fields: Any) -> str:
         """LIP_EVIDENCE: `who` found `statement` on pages of these domains."""
-        return self.propose(who, statement, **{"cited": cited(who, *pages), "route": "lip"} | fields)
+        given: dict[str, Any] = {"cited": cited(who, *pages), "route": "lip"} | fields
+        return self.propose(who, statement, **given)
 
     def vote(
         self,

@@ -9,9 +9,11 @@ import pytest
 
 from tests.protocols.knowledge.book import DAY, HOUR, NODE, Book, cited, fp, msg, triple
 from web4.protocols.decisions import DecisionRecord
+from web4.protocols.knowledge.commands import Say
 from web4.protocols.knowledge.keys import claim_key
 from web4.protocols.knowledge.ledger import events
 from web4.protocols.knowledge.ledger.claims import Cited
+from web4.protocols.knowledge.ledger.events import Outgoing
 from web4.protocols.knowledge.memory import checking
 from web4.protocols.knowledge.memory.commands import Contradict
 
@@ -267,7 +269,12 @@ def test_fact_relaxed_mode() -> None:
         book.know("trusted", "p")
         book.propose("p", "of the supports' own proposer", links=keys)
         book.propose("f", "without a trace", links=keys, complete=False)
-        for statement in ("of a probing peer", "with one support", "of the supports' own proposer", "without a trace"):
+        for statement in (
+            "of a probing peer",
+            "with one support",
+            "of the supports' own proposer",
+            "without a trace",
+        ):
             assert book.status(statement) == "pending"
     assert book.claim(ICE).mode == "relaxed"
     assert book.claim(ICE).basis == "support"
@@ -578,10 +585,9 @@ def test_local_alignment() -> None:
         if statement != "four":
             book.confirm("b", statement)
             book.confirm("c", statement)
-    from web4.protocols.knowledge.commands import MarkSent
-
     key = claim_key("physics", "one")
-    book.tell(MarkSent(at_ms=book.at, cause=msg("s"), key=key, peers=(fp("p"),), msg_id=msg("s")))
+    to = (Outgoing(peer=fp("p"), msg_id=msg("s")),)
+    book.tell(Say(at_ms=book.at, cause=msg("s"), keys=(key,), type="FACT_CONFIRM", payload={}, to=to))
     told = len(book.told())
     for statement in ("one", "four", "two", "two"):
         book.propose("p", statement)

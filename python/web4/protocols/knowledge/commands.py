@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from web4.protocols.knowledge.ledger.claims import NOTHING_CITED, Cited, Route, VoteKind
 from web4.protocols.knowledge.ledger.evaluation import Load
+from web4.protocols.knowledge.ledger.events import Outgoing
 from web4.protocols.knowledge.memory.commands import MemoryCommand
 from web4.protocols.knowledge.memory.entries import StoredTriple
 from web4.protocols.knowledge.sources.tiers import Tier
@@ -122,12 +123,22 @@ class HumanDecision(_Command, frozen=True, tag="human_decision"):
     reason: str
 
 
-class MarkSent(_Command, frozen=True, tag="mark_sent"):
-    """This node is about to tell peers of a claim (TRUST-5). At most `KnowledgeLimits.peers_per_command` of them."""
+class Say(_Command, frozen=True, tag="say"):
+    """Send a message to peers, and note of which claims they hear by it (TRUST-5).
 
-    key: str
-    peers: tuple[str, ...]
-    msg_id: str
+    Args:
+        keys: The claims; at most 256.
+        type: Of the message.
+        payload: As JSON.
+        to: At most `KnowledgeLimits.peers_per_command`.
+        about: What an envelope of LIP says beside it, as JSON.
+    """
+
+    keys: tuple[str, ...]
+    type: str
+    payload: dict[str, Any]
+    to: tuple[Outgoing, ...]
+    about: dict[str, Any] | None = None
 
 
 class Recheck(_Command, frozen=True, tag="recheck"):
@@ -150,6 +161,14 @@ class ConcludeTrust(_Command, frozen=True, tag="conclude_trust"):
     decision_id: str | None = None
 
 
+class ConcludeSend(_Command, frozen=True, tag="conclude_send"):
+    """Messages are in their outboxes. Only the lane's own effects give it."""
+
+    effect_id: str
+    sent: int
+    failed: tuple[tuple[str, str], ...] = ()
+
+
 class Remember(_Command, frozen=True, tag="remember"):
     """A command of causal memory: this node's own experience, links, contradictions, what others share."""
 
@@ -163,7 +182,8 @@ KnowledgeCommand = (
     | LoadSeen
     | TierSet
     | HumanDecision
-    | MarkSent
+    | Say
+    | ConcludeSend
     | Recheck
     | Tick
     | ConcludeTrust

@@ -107,16 +107,16 @@ def _begin(on: Round, command: KnowledgeCommand) -> MemoryReply | None:
             _set_tier(on, command)
         case commands.HumanDecision():
             _decide_as_human(on, command)
-        case commands.MarkSent():
-            _mark_sent(on, command)
+        case commands.Say():
+            _say(on, command)
         case commands.Recheck():
             _recheck(on, command)
         case commands.Tick():
             _tick(on)
-        case commands.ConcludeTrust():
-            _conclude_trust(on, command)
         case commands.Remember():
             return _remember(on, command)
+        case _:
+            _conclude(on, command)
     return None
 
 
@@ -191,15 +191,24 @@ def _human_record(on: Round, command: commands.HumanDecision, key: str) -> Decis
     )
 
 
-def _mark_sent(on: Round, command: commands.MarkSent) -> None:
-    claim = on.ledger.claims.get(command.key)
-    if claim is None:
-        on.answer(command.key, "unknown_fact_ref")
-        return
-    new = tuple(sorted(set(command.peers) - set(claim.sent_to)))
-    if new:
-        on.emit(events.ClaimSent(key=claim.key, peers=new, msg_id=command.msg_id, at_ms=on.at_ms))
-    on.answer(command.key, "sent")
+def _say(on: Round, command: commands.Say) -> None:
+    """Request that it is sent: a crash from here on repeats it under the same `msg_id`s."""
+    peers = {one.peer for one in command.to}
+    for key in command.keys:
+        claim = on.ledger.claims.get(key)
+        new = tuple(sorted(peers - set(claim.sent_to))) if claim is not None else ()
+        if new:
+            on.emit(events.ClaimSent(key=key, peers=new, at_ms=on.at_ms))
+    on.emit(
+        events.SendRequested(
+            effect_id=on.decision_id("say", *sorted(one.msg_id for one in command.to)),
+            type=command.type,
+            payload=command.payload,
+            to=command.to,
+            about=command.about,
+        )
+    )
+    on.answer(command.type, "said")
 
 
 def _recheck(on: Round, command: commands.Recheck) -> None:
@@ -243,7 +252,15 @@ def _tick(on: Round) -> None:
     on.look_at(sorted(over, key=lambda key: (ledger.claims[key].order, key)))
 
 
-def _conclude_trust(on: Round, command: commands.ConcludeTrust) -> None:
+def _conclude(on: Round, command: commands.ConcludeTrust | commands.ConcludeSend) -> None:
+    """An effect of this lane ended; of the decision that it belongs to, this is an outcome (MEM-1)."""
+    if isinstance(command, commands.ConcludeSend):
+        on.emit(
+            events.SendConcluded(
+                effect_id=command.effect_id, sent=command.sent, failed=command.failed, at_ms=on.at_ms
+            )
+        )
+        return
     on.emit(events.TrustEffectConcluded(effect_id=command.effect_id, outcome=command.outcome, at_ms=on.at_ms))
     if command.decision_id is not None:
         on.emit(

@@ -37,7 +37,12 @@ def after(ledger: LedgerState, event: LedgerEvent) -> LedgerState:
             ledger = ledger.with_(dirty=_dirty(ledger.dirty, event))
         case events.WebClaimRechecked(key=key):
             ledger = ledger.with_(rechecks=ledger.rechecks.without(key))
-        case events.TrustEffectRequested() | events.TrustEffectConcluded():
+        case (
+            events.TrustEffectRequested()
+            | events.TrustEffectConcluded()
+            | events.SendRequested()
+            | events.SendConcluded()
+        ):
             pass  # the lane's writer keeps what is open
         case _:
             ledger = ledger.put(_noted(ledger.claims[event.key], event))

@@ -145,7 +145,10 @@ def tier_of(on: Standing, proposals: list[Proposal]) -> Tier | None:
         for proposal in proposals
         if proposal.cited.domains
     ]
-    return max(worst, key=lambda tier: RANK[tier]) if worst else None
+    if not worst:
+        return None
+    best: Tier = max(worst, key=RANK.__getitem__)
+    return best
 
 
 def _proposals_that_count(on: Standing) -> list[Proposal]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -37,11 +37,13 @@ class ClaimProposed(_Event, frozen=True, kw_only=True):
         triple: In normal form; of the first proposal that has one.
         proposal: By whom, and on what.
         opens: Whether the claim is open again, or for the first time.
+        decision_id: The proposer's own (`dmp_trace`), so that history joins what belongs to it (MEM-1).
     """
 
     key: str
     proposal: Proposal
     opens: bool = False
+    decision_id: str | None = None
     domain: str = ""
     statement: str = ""
     triple: StoredTriple | None = None
@@ -177,11 +179,46 @@ class ClaimForgotten(_Event, frozen=True, kw_only=True):
 
 
 class ClaimSent(_Event, frozen=True, kw_only=True):
-    """This node is about to tell these peers of a claim (TRUST-5)."""
+    """These peers are about to hear of a claim from this node (TRUST-5)."""
 
     key: str
     peers: tuple[str, ...]
+    at_ms: int
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One message to one peer."""
+
+    peer: str
     msg_id: str
+
+
+class SendRequested(_Event, frozen=True, kw_only=True):
+    """This node says something to peers: its own claim, or its own vote (MESH-12).
+
+    Args:
+        effect_id: Unique in the lane.
+        type: Of the message.
+        payload: What is said to all of them; JSON.
+        to: To whom, and under which `msg_id`.
+        about: What an envelope of LIP says beside it; JSON.
+        idempotent: True: a `msg_id` that is queued already is not queued again (OUT-1).
+    """
+
+    effect_id: str
+    type: str
+    payload: dict[str, Any]
+    to: tuple[Outgoing, ...]
+    about: dict[str, Any] | None = None
+    idempotent: bool = True
+
+
+class SendConcluded(_Event, frozen=True, kw_only=True):
+    """The messages are in the outboxes; of those that are not, why."""
+
+    effect_id: str
+    sent: int
+    failed: tuple[tuple[str, str], ...] = ()
     at_ms: int
 
 
@@ -271,14 +308,33 @@ LedgerEvent = (
     | WebClaimRechecked
     | TrustEffectRequested
     | TrustEffectConcluded
+    | SendRequested
+    | SendConcluded
 )
 
 _WORDS: Final = frozenset(
-    {"proposal", "statement", "triple", "vote", "reason", "word", "words", "human", "command"}
+    {
+        "payload",
+        "about",
+        "proposal",
+        "statement",
+        "triple",
+        "vote",
+        "reason",
+        "word",
+        "words",
+        "human",
+        "command",
+    }
 )
 """Fields in which peers and people put things in words, or their names: retainable. The rest is structural."""
 
-_FOUND_BY: Final = (("claim", "key"), ("peer", "peer"), ("source", "domain"))
+_FOUND_BY: Final = (
+    ("claim", "key"),
+    ("peer", "peer"),
+    ("source", "domain"),
+    ("decision", "decision_id"),
+)
 """What history finds an event by, and in which field it stands."""
 
 
@@ -327,5 +383,13 @@ LEDGER_EVENTS: Final = (
         idempotent="idempotent",
     ),
     _type("knowledge.trust_concluded", TrustEffectConcluded, phase="conclusion", subject="effect_id"),
+    _type(
+        "knowledge.send_requested",
+        SendRequested,
+        phase="request",
+        subject="effect_id",
+        idempotent="idempotent",
+    ),
+    _type("knowledge.send_concluded", SendConcluded, phase="conclusion", subject="effect_id"),
 )
 """Every event type of the ledger. Its lane adds those of causal memory and of decisions."""

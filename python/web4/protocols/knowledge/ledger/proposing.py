@@ -8,7 +8,7 @@ from web4.protocols.knowledge.ledger import counting, events
 from web4.protocols.knowledge.ledger.claims import Proposal, Vote
 from web4.protocols.knowledge.ledger.evaluation import CausalAnswer, Verdict
 from web4.protocols.knowledge.ledger.settling import change
-from web4.protocols.knowledge.ledger.voting import take
+from web4.protocols.knowledge.ledger.voting import is_too_much, take
 from web4.protocols.knowledge.memory.checking import check_key
 from web4.trust import Conflict, LocalAlignment, MaliciousEvidence, cited_envelope
 
@@ -29,6 +29,8 @@ def propose(on: Round, command: Propose) -> None:
             outcome = "not_admitted"
         elif len(stated.statement.encode()) > on.limits.statement_bytes:
             outcome = "claim_too_long"
+        elif is_too_much(command.cited, on.limits) or len(command.links) > on.limits.evidence:
+            outcome = "too_much_evidence"
         else:
             outcome = _propose(on, command, stated)
         on.answer(stated.key, outcome)
@@ -68,6 +70,7 @@ def _propose(on: Round, command: Propose, stated: Stated) -> str:
             key=stated.key,
             proposal=proposal,
             opens=opens,
+            decision_id=command.decision_id,
             domain=stated.domain if claim is None else "",
             statement=stated.statement if claim is None else "",
             triple=stated.triple if claim is None or claim.triple is None else None,

@@ -10,7 +10,8 @@ from web4.trust import Unverifiable
 
 if TYPE_CHECKING:
     from web4.protocols.knowledge.commands import CastVote
-    from web4.protocols.knowledge.ledger.claims import Claim
+    from web4.protocols.knowledge.ledger.claims import Cited, Claim
+    from web4.protocols.knowledge.ledger.limits import KnowledgeLimits
     from web4.protocols.knowledge.ledger.rounds import Round
 
 UNVERIFIABLE: Final = frozenset({"cannot_verify", "insufficient_evidence"})
@@ -22,9 +23,14 @@ _MOST_ADOPTED: Final = 64
 
 def cast(on: Round, command: CastVote) -> None:
     """Take in a vote, for each claim that it is about."""
+    refused = ""
     if command.peer != on.node and on.ledger.peer(command.peer).state not in {"probing", "trusted"}:
+        refused = "not_admitted"
+    elif is_too_much(command.cited, on.limits):
+        refused = "too_much_evidence"
+    if refused:
         for ref in command.refs:
-            on.answer(ref, "not_admitted")
+            on.answer(ref, refused)
         return
     vote = Vote(
         peer=command.peer,
@@ -46,6 +52,11 @@ def cast(on: Round, command: CastVote) -> None:
             on.answer(ref, _park(on, ref, vote))
         else:
             on.answer(ref, take(on, claim, vote))
+
+
+def is_too_much(cited: Cited, limits: KnowledgeLimits) -> bool:
+    """Whether somebody cites more than a claim keeps: cut short, it could hide what it shares with others (KNOW-3)."""
+    return max(len(cited.domains), len(cited.bodies)) > limits.evidence
 
 
 def take(on: Round, claim: Claim, vote: Vote) -> str:
