@@ -93,7 +93,11 @@ def first_web_proposal(claim: Claim) -> Proposal | None:
 
 
 def independent(
-    votes: Sequence[Vote], peers: Mapping[str, PeerSeen], *, apart_from: Cited | None = None
+    votes: Sequence[Vote],
+    peers: Mapping[str, PeerSeen],
+    *,
+    apart_from: Cited | None = None,
+    through: Iterable[Cited] = (),
 ) -> int:
     """How many of these votes are independent of each other (KNOW-3).
 
@@ -104,6 +108,7 @@ def independent(
         votes: Of different peers.
         peers: By whom they are here.
         apart_from: Whoever shares a domain or a body with this does not count: the first source of LIP-3.
+        through: What others cite: it counts nothing itself, but shows what hangs together.
     """
     groups = _Groups()
     for vote in votes:
@@ -114,6 +119,8 @@ def independent(
         groups.tie(f"peer {vote.peer}", names)
     if not groups:
         return 0
+    for number, cited in enumerate(through):
+        groups.tie(f"other {number}", _ties(cited))
     if apart_from is not None:
         groups.tie("first", _ties(apart_from))
     voted = {groups.root(f"peer {vote.peer}") for vote in votes}
