@@ -269,9 +269,15 @@ class LipRuntime:
         return self._actors
 
     async def _before(self, fetch_id: str) -> int:
-        """The number of the record before the first that tells of a fetch."""
-        records = await self._journal.backend.find(("effect", fetch_id), after=0)
-        return next((one.seq - 1 for one in records if one.lane == KNOWLEDGE), 0)
+        """The number of the record before the first that tells of a fetch.
+
+        Raises:
+            FetchFailed: `interrupted`: the lane was compacted since.
+        """
+        for one in await self._journal.backend.find(("effect", fetch_id), after=0):
+            if one.lane == KNOWLEDGE:
+                return one.seq - 1
+        raise FetchFailed("what came of it is not kept any more", code="interrupted")
 
     async def _concluded(self, fetch_id: str, after: int) -> FetchConcluded:
         follower = self._journal.follow(KNOWLEDGE, after=after)
