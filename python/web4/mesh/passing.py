@@ -13,6 +13,7 @@ from web4.mesh.forwarding import Drop, Forward, SeenCache, Situation, Spread, de
 from web4.mesh.forwarding.meters import OriginMeters
 from web4.protocols.cip.mesh_path import seal_mesh
 from web4.protocols.messages import mesh as m
+from web4.protocols.messages.vocabulary import type_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,7 +67,7 @@ class Passing:
         ids: Where ids come from.
         emit: Gets `mesh_routed`, `mesh_dropped`.
         ways: See `Ways`.
-        deliver: Takes a relayed part for this node, and its origin.
+        deliver: Takes the origin, a relayed part for this node, and the neighbour who handed it over.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Passing:
         ids: IdSource,
         emit: Emitter,
         ways: Ways,
-        deliver: Callable[[str, m.MeshRelay], None],
+        deliver: Callable[[str, m.MeshRelay, str], None],
     ) -> None:
         self.dropped: Counter[DropReason] = Counter()
         """Envelopes that were dropped, by the reason."""
@@ -119,8 +120,7 @@ class Passing:
             now_ms=now_ms,
             ttl_ms=self._policy.ttl_ms,
         )
-        kinds = m.MeshIntroduceEnvelope | m.MeshRevokeEnvelope
-        message: m.MeshIntroduceEnvelope | m.MeshRevokeEnvelope = msgspec.json.decode(data, type=kinds)
+        message: m.MeshMessage = msgspec.json.decode(data, type=m.ENVELOPES[type_of(payload).name])
         self._seen.remember(self._own, message.id, now_ms + self._policy.ttl_ms)
         decision = self._decide(message, self._own, now_ms, "new")
         if isinstance(decision, Spread):
@@ -194,7 +194,7 @@ class Passing:
 
     async def _deliver(self, peer: str, message: m.MeshMessage) -> None:
         if isinstance(message, m.MeshRelayEnvelope):
-            self._deliver_part(message.origin, message.payload)
+            self._deliver_part(message.origin, message.payload, peer)
             return
         handler = self._handlers.get(message.type)
         if handler is None:

@@ -86,6 +86,10 @@ class RoutingTable:
         """Whether a neighbour is registered, trusted enough and live."""
         return peer in self._neighbours and self._allowed(peer) and not self._barred(peer)
 
+    def leads(self, peer: str, destination: str) -> bool:
+        """Whether there is a way to a destination that begins with this neighbour."""
+        return any(route.next == peer for route in self._candidates(destination))
+
     def offered_by(self, peer: str) -> int:
         """How many ways a neighbour offers."""
         neighbour = self._neighbours.get(peer)
