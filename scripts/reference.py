@@ -12,6 +12,7 @@ from typing import Any
 import web4
 from web4.extensions.manifests.document import manifest_schema
 from web4.foundation.errors import Web4Error
+from web4.observe import event_schemas
 from web4.protocols.messages.schemas import json_schemas
 
 DIRECTORY = Path(__file__).parents[1] / "docs" / "reference"
@@ -72,6 +73,7 @@ def pages() -> dict[str, str]:
         for protocol, by_name in json_schemas().items()
         for name, schema in by_name.items()
     }
+    schemas |= {f"schemas/events/{name}.json": schema_page(one) for name, one in event_schemas().items()}
     schemas["schemas/extensions/manifest.json"] = schema_page(manifest_schema())
     return {"errors.md": errors_page(), **schemas}
 

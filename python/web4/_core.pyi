@@ -94,7 +94,7 @@ class Envelope:
 
     @property
     def protocol(self) -> str:
-        """`cip`, `hcp` or `lip`."""
+        """`cip`, `hcp`, `lip` or `mesh`."""
 
     @property
     def version(self) -> str:
@@ -106,11 +106,11 @@ class Envelope:
 
     @property
     def msg_id(self) -> str | None:
-        """The message id, if there is one and it is a string."""
+        """The message id (of a mesh envelope: `id`), if there is one and it is a string."""
 
     @property
     def timestamp(self) -> str | None:
-        """The timestamp as it is written, if there is one and it is a string."""
+        """The timestamp (of a mesh envelope: `created_at`) as written, if there is one and it is a string."""
 
     @property
     def payload(self) -> bytes | None:
@@ -124,7 +124,17 @@ class Envelope:
     def content_digest(self) -> str:
         """Lowercase hex BLAKE3-256 of the canonical bytes without `sign` and `timestamp` (SIG-5).
 
-        Computed on each use.
+        Of a mesh envelope without `sign`, `created_at` and `hops`. Computed on each use.
+        """
+
+    def with_hop(self, hop: str, /) -> bytes:
+        """The canonical bytes of a mesh envelope with one more entry of `hops` (MESH-3, step 7).
+
+        The origin signs everything but `hops`: its signature stays as good as it was.
+
+        Raises:
+            CoreError: `field` if this is no mesh envelope, `hops` is missing or no list, or `hop` is no plain
+                word.
         """
 
     def verify(self, public_key: bytes, /) -> None:

@@ -15,14 +15,14 @@ use crate::identity::{BadSignature, Domain, Identity, KEY_LEN, SIGNATURE_LEN, Si
 /// No canonical envelope is longer, whatever a node allows (ENV-3), in bytes.
 pub const MAX_ENVELOPE_LEN: usize = 256 * 1024;
 
-/// The purpose of an envelope's signature (SIG-2).
-const PURPOSE: &str = "envelope";
+/// How many members a digest leaves out at most.
+const MAX_CUTS: usize = 3;
 
 /// What stands around the signature in the canonical form of `sign`.
 const SIGN_HEAD: &str = r#"{"algo":"ed25519","signature":""#;
 const SIGN_TAIL: &str = r#""}"#;
 
-/// The three protocols; the name is the envelope's discriminator.
+/// The protocols; the name is the envelope's discriminator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// Agent to agent.
@@ -31,6 +31,9 @@ pub enum Protocol {
     Hcp,
     /// Learning from the internet.
     Lip,
+    /// From node to node over others (section 15). It has `id` in the place of `msg_id` and `created_at` in the
+    /// place of `timestamp`, and its origin does not sign `hops`, to which every node that passes it on adds.
+    Mesh,
 }
 
 impl Protocol {
@@ -41,11 +44,22 @@ impl Protocol {
             Self::Cip => "cip",
             Self::Hcp => "hcp",
             Self::Lip => "lip",
+            Self::Mesh => "mesh",
         }
     }
 
     fn from_key(key: &[u8]) -> Option<Self> {
-        [Self::Cip, Self::Hcp, Self::Lip].into_iter().find(|protocol| protocol.name().as_bytes() == key)
+        [Self::Cip, Self::Hcp, Self::Lip, Self::Mesh]
+            .into_iter()
+            .find(|protocol| protocol.name().as_bytes() == key)
+    }
+
+    /// The purpose of the envelope's signature (SIG-2).
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::Cip | Self::Hcp | Self::Lip => "envelope",
+            Self::Mesh => "mesh",
+        }
     }
 }
 
@@ -61,8 +75,8 @@ pub enum EnvelopeError {
     /// Step 2.
     #[error("{0}")]
     Form(#[from] CanonicalError),
-    /// Step 3: not an object with exactly one of `cip`, `hcp`, `lip`.
-    #[error("an envelope is an object with exactly one of cip, hcp and lip")]
+    /// Step 3: not an object with exactly one of `cip`, `hcp`, `lip`, `mesh`.
+    #[error("an envelope is an object with exactly one of cip, hcp, lip and mesh")]
     Discriminator,
     /// Step 3: the version is not even a version.
     #[error("the version is not a short string")]
@@ -116,6 +130,7 @@ pub struct Envelope<B> {
     kind: Range<usize>,
     msg_id: Option<Range<usize>>,
     payload: Option<Range<usize>>,
+    hops: Option<Member>,
     sign: Option<Member>,
     timestamp: Option<Member>,
 }
@@ -139,14 +154,19 @@ impl<B: AsRef<[u8]>> Envelope<B> {
     fn from_members(bytes: B, members: Vec<Member>) -> Result<Self, EnvelopeError> {
         let data = bytes.as_ref();
         let mut discriminator = None;
-        let (mut kind, mut msg_id, mut payload, mut sign, mut timestamp) = (None, None, None, None, None);
+        let (mut kind, mut payload, mut sign) = (None, None, None);
+        let (mut msg_id, mut timestamp) = (None, None);
+        let (mut id, mut created_at, mut hops) = (None, None, None);
         for member in members {
             match &data[member.key.clone()] {
-                b"type" => kind = Some(member.value),
+                b"created_at" => created_at = Some(member),
+                b"hops" => hops = Some(member),
+                b"id" => id = Some(member.value),
                 b"msg_id" => msg_id = Some(member.value),
                 b"payload" => payload = Some(member.value),
                 b"sign" => sign = Some(member),
                 b"timestamp" => timestamp = Some(member),
+                b"type" => kind = Some(member.value),
                 key => {
                     if let Some(protocol) = Protocol::from_key(key)
                         && discriminator.replace((protocol, member.value)).is_some()
@@ -162,7 +182,12 @@ impl<B: AsRef<[u8]>> Envelope<B> {
             return Err(EnvelopeError::Version(protocol));
         }
         let kind = kind.filter(is_string).ok_or(EnvelopeError::Type)?;
-        let envelope = Self { protocol, version, kind, msg_id, payload, sign, timestamp, bytes };
+        if protocol == Protocol::Mesh {
+            (msg_id, timestamp) = (id, created_at);
+        } else {
+            hops = None;
+        }
+        let envelope = Self { protocol, version, kind, msg_id, payload, hops, sign, timestamp, bytes };
         envelope.domain_version()?;
         Ok(envelope)
     }
@@ -197,13 +222,13 @@ impl<B: AsRef<[u8]>> Envelope<B> {
         self.text(&self.kind).unwrap_or_default()
     }
 
-    /// The message id, if there is one and it is a string.
+    /// The message id (of a mesh envelope: `id`), if there is one and it is a string.
     #[must_use]
     pub fn msg_id(&self) -> Option<Cow<'_, str>> {
         self.msg_id.as_ref().and_then(|value| self.text(value))
     }
 
-    /// The timestamp, if there is one and it is a string.
+    /// The timestamp (of a mesh envelope: `created_at`), if there is one and it is a string.
     #[must_use]
     pub fn timestamp(&self) -> Option<Cow<'_, str>> {
         self.timestamp.as_ref().and_then(|member| self.text(&member.value))
@@ -215,11 +240,33 @@ impl<B: AsRef<[u8]>> Envelope<B> {
         self.payload.clone().map(|value| &self.bytes()[value])
     }
 
-    /// BLAKE3-256 of the canonical bytes without `sign` and `timestamp` (SIG-5): what stays the same when a
-    /// message is sent again.
+    /// BLAKE3-256 of the canonical bytes without `sign` and `timestamp` (SIG-5), of a mesh envelope without
+    /// `sign`, `created_at` and `hops`: what stays the same when a message is sent again.
     #[must_use]
     pub fn content_digest(&self) -> [u8; hash::DIGEST_LEN] {
-        hash::blake3_pieces(self.without([&self.sign, &self.timestamp]))
+        hash::blake3_pieces(self.without([&self.hops, &self.sign, &self.timestamp]))
+    }
+
+    /// The canonical bytes of a mesh envelope with one more entry of `hops` (MESH-3, step 7). The origin's
+    /// signature stays as good as it was.
+    ///
+    /// # Errors
+    /// `Field` if this is no mesh envelope, if `hops` is missing or no list, or if `hop` would need an escape.
+    pub fn with_hop(&self, hop: &str) -> Result<Vec<u8>, EnvelopeError> {
+        let refused = EnvelopeError::Field("hops");
+        let hops = self.hops.as_ref().ok_or(refused.clone())?.value.clone();
+        let data = self.bytes();
+        if data[hops.start] != b'[' || !hop.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(refused);
+        }
+        let is_empty = hops.len() == 2;
+        let mut longer = Vec::with_capacity(data.len() + hop.len() + 3);
+        longer.extend_from_slice(&data[..hops.end - 1]);
+        longer.extend_from_slice(if is_empty { b"\"" } else { b",\"" });
+        longer.extend_from_slice(hop.as_bytes());
+        longer.extend_from_slice(b"\"]");
+        longer.extend_from_slice(&data[hops.end..]);
+        Ok(longer)
     }
 
     /// Verifies the envelope's own signature against `public_key`, strictly (SIG-3, SIG-4).
@@ -255,16 +302,16 @@ impl<B: AsRef<[u8]>> Envelope<B> {
 
     fn signed_bytes(&self) -> Result<Vec<u8>, EnvelopeError> {
         let version = self.domain_version()?;
-        let domain = Domain::new(self.protocol.name(), version, PURPOSE)
+        let domain = Domain::new(self.protocol.name(), version, self.protocol.purpose())
             .map_err(|_| EnvelopeError::Version(self.protocol))?;
-        Ok(domain.signed_bytes(self.without([&self.sign, &None]), self.bytes().len()))
+        Ok(domain.signed_bytes(self.without([&self.hops, &self.sign, &None]), self.bytes().len()))
     }
 
     /// The version, if it can stand in a signing domain. Such a text needs no escapes.
     fn domain_version(&self) -> Result<&str, EnvelopeError> {
         std::str::from_utf8(&self.bytes()[self.version.start + 1..self.version.end - 1])
             .ok()
-            .filter(|version| Domain::new(self.protocol.name(), version, PURPOSE).is_ok())
+            .filter(|version| Domain::new(self.protocol.name(), version, self.protocol.purpose()).is_ok())
             .ok_or(EnvelopeError::Version(self.protocol))
     }
 
@@ -273,14 +320,15 @@ impl<B: AsRef<[u8]>> Envelope<B> {
         canonical::unescape(std::str::from_utf8(written).ok()?)
     }
 
-    /// The canonical bytes without some members, given in their order: cut out, not written anew.
-    fn without(&self, cuts: [&Option<Member>; 2]) -> Vec<&[u8]> {
+    /// The canonical bytes without some members: cut out, not written anew.
+    fn without(&self, cuts: [&Option<Member>; MAX_CUTS]) -> Vec<&[u8]> {
         let bytes = self.bytes();
         let end = bytes.len() - 1;
         let mut pieces: Vec<&[u8]> = vec![b"{"];
         let mut start = 1;
-        let cuts = cuts.into_iter().flatten().map(Member::span);
-        for cut in cuts.chain(std::iter::once(end..end)) {
+        let mut cuts = cuts.map(|cut| cut.as_ref().map_or(end..end, Member::span));
+        cuts.sort_by_key(|cut| cut.start);
+        for cut in cuts.into_iter().chain(std::iter::once(end..end)) {
             let kept = &bytes[start..cut.start];
             let kept = kept.strip_prefix(b",").unwrap_or(kept);
             let kept = kept.strip_suffix(b",").unwrap_or(kept);

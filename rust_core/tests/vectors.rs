@@ -192,6 +192,7 @@ fn envelopes_are_sealed_parsed_and_verified() {
         assert_eq!(envelope.version(), text(entry, "version"));
         assert_eq!(envelope.kind(), text(entry, "type"));
         assert_eq!(envelope.msg_id().as_deref(), entry["msg_id"].as_str());
+        assert_eq!(envelope.timestamp().as_deref(), entry["timestamp"].as_str());
         let digest = web4_core::hash::hex(&envelope.content_digest());
         assert_eq!(digest, text(entry, "content_digest"), "{name}");
         // The digest does not depend on signature or time.

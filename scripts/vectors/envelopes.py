@@ -30,10 +30,38 @@ def body(protocol: str = "cip", **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (fields | changes).items() if value is not None}
 
 
-def sealed(unsigned: dict[str, Any], *, seed: bytes = SEED, purpose: str = "envelope") -> dict[str, Any]:
-    """Add `sign` to an envelope."""
-    protocol = next(name for name in ("cip", "hcp", "lip") if name in unsigned)
-    signature = sign(seed, protocol, str(unsigned[protocol]), purpose, rfc8785.dumps(unsigned))
+def mesh_body(**changes: Any) -> dict[str, Any]:
+    """Make an unsigned mesh envelope; `None` takes a field away."""
+    fields: dict[str, Any] = {
+        "mesh": "1.0",
+        "id": "1f0c3f0e-6d0b-4f3c-9b1e-2a5d7c9e0b11",
+        "type": "MESH_RELAY",
+        "origin": blake3(public_key(SEED)).hexdigest(),
+        "destination": blake3(public_key(SEEDS["zeros"])).hexdigest(),
+        "payload": {"stream": "a", "offset": 0},
+        "hops": [],
+        "ttl_ms": 60_000,
+        "created_at": "2026-01-02T03:04:05.678Z",
+        "pubkey": base64.b64encode(public_key(SEED)).decode("ascii"),
+    }
+    return {key: value for key, value in (fields | changes).items() if value is not None}
+
+
+def _protocol(fields: dict[str, Any]) -> str:
+    return next(name for name in ("cip", "hcp", "lip", "mesh") if name in fields)
+
+
+def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in names}
+
+
+def sealed(unsigned: dict[str, Any], *, seed: bytes = SEED, purpose: str | None = None) -> dict[str, Any]:
+    """Add `sign` to an envelope. Of a mesh envelope it leaves `hops` out, and its purpose is `mesh`."""
+    protocol = _protocol(unsigned)
+    is_mesh = protocol == "mesh"
+    purpose = purpose or ("mesh" if is_mesh else "envelope")
+    signed = rfc8785.dumps(_without(unsigned, "hops") if is_mesh else unsigned)
+    signature = sign(seed, protocol, str(unsigned[protocol]), purpose, signed)
     return unsigned | {"sign": {"algo": "ed25519", "signature": base64.b64encode(signature).decode("ascii")}}
 
 
@@ -49,6 +77,17 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "no timestamp": body(timestamp=None),
     "keys around sign": body(sigma=1, sig=2, signa=3, sigm=4) | {"sign\u0000": 5, "\n": 6},
     "empty payload": body(payload={}),
+    "hops of another protocol": body(hops=["x"], id="x", created_at="now"),
+    "mesh": mesh_body(),
+    "mesh, passed on": mesh_body(hops=["ab" * 32]),
+    "mesh, passed on twice": mesh_body(hops=["ab" * 32, "cd" * 32]),
+    "mesh, optional fields": mesh_body(
+        route_id="r", reply_to="6a1e9f52-3f6b-4c57-8f1d-0c2b4d6e8f10", destination="*"
+    ),
+    "mesh, hops is first": {"mesh": "1.0", "hops": [], "type": "T"},
+    "mesh, no hops": {"mesh": "1.0", "type": "T"},
+    "mesh, hops is last before sign": {"mesh": "1.0", "hops": ["x"], "mesi": 1, "id": "x"} | {"type": "T"},
+    "mesh, names of other protocols": mesh_body(msg_id="other", timestamp="other"),
 }
 
 
@@ -76,7 +115,25 @@ def _tampered() -> dict[str, tuple[bytes, str, str | None]]:
         "field taken away": rfc8785.dumps({key: value for key, value in good.items() if key != "corr_id"}),
         "empty list instead of an empty string": payload(context=[]),
     }
+    cases |= _tampered_mesh()
     return {name: (data, "signature", "sign.signature") for name, data in cases.items()}
+
+
+def _tampered_mesh() -> dict[str, bytes]:
+    good = sealed(mesh_body())
+    as_cip = _without(good, "mesh") | {"cip": "1.0"}
+    return {
+        "mesh: other destination": rfc8785.dumps(good | {"destination": "*"}),
+        "mesh: other origin": rfc8785.dumps(good | {"origin": good["destination"]}),
+        "mesh: other payload": rfc8785.dumps(good | {"payload": {"stream": "a", "offset": 1}}),
+        "mesh: longer life": rfc8785.dumps(good | {"ttl_ms": 60_001}),
+        "mesh: created later": rfc8785.dumps(good | {"created_at": "2027-01-02T03:04:05.678Z"}),
+        "mesh: other id": rfc8785.dumps(good | {"id": "1f0c3f0e-6d0b-4f3c-9b1e-2a5d7c9e0b12"}),
+        "mesh: as cip": rfc8785.dumps(as_cip),
+        "mesh: purpose of the others": rfc8785.dumps(sealed(mesh_body(), purpose="envelope")),
+        "mesh: a timestamp is signed": rfc8785.dumps(good | {"timestamp": "now"}),
+        "cip: hops are signed": rfc8785.dumps(sealed(body(hops=["x"])) | {"hops": ["x", "y"]}),
+    }
 
 
 def _wrongly_signed() -> dict[str, tuple[bytes, str, str | None]]:
@@ -149,6 +206,13 @@ def _malformed() -> dict[str, tuple[bytes, str, str | None]]:
             "discriminator",
             None,
         ),
+        "two discriminators, one of them mesh": (
+            rfc8785.dumps({"cip": "1.0", "mesh": "1.0", "type": "T"}),
+            "discriminator",
+            None,
+        ),
+        "mesh: version is a number": (rfc8785.dumps(mesh_body(mesh=1)), "version", "mesh"),
+        "mesh: no type": (rfc8785.dumps(mesh_body(type=None)), "unknown_type", "type"),
         "version is a number": (rfc8785.dumps(body(cip=1)), "version", "cip"),
         "version is empty": (rfc8785.dumps(body(cip="")), "version", "cip"),
         "version with a colon": (rfc8785.dumps(body(cip="1.0:x")), "version", "cip"),
@@ -186,15 +250,17 @@ def _packed(data: bytes) -> dict[str, Any]:
 
 
 def _accepted(name: str, unsigned: dict[str, Any]) -> dict[str, Any]:
-    protocol = next(key for key in ("cip", "hcp", "lip") if key in unsigned)
-    without_time = {key: value for key, value in unsigned.items() if key != "timestamp"}
+    protocol = _protocol(unsigned)
+    is_mesh = protocol == "mesh"
+    lasting = _without(unsigned, *(("created_at", "hops") if is_mesh else ("timestamp",)))
     return {
         "name": name,
         "protocol": protocol,
         "version": unsigned[protocol],
         "type": unsigned["type"],
-        "msg_id": unsigned.get("msg_id"),
+        "msg_id": unsigned.get("id" if is_mesh else "msg_id"),
+        "timestamp": unsigned.get("created_at" if is_mesh else "timestamp"),
         "unsigned": rfc8785.dumps(unsigned).hex(),
         "sealed": rfc8785.dumps(sealed(unsigned)).hex(),
-        "content_digest": blake3(rfc8785.dumps(without_time)).hexdigest(),
+        "content_digest": blake3(rfc8785.dumps(lasting)).hexdigest(),
     }

@@ -23,7 +23,7 @@ from web4.extensions.enabling.enabling_logic import (
     NoteChanged,
     NoteReloaded,
 )
-from web4.extensions.enabling.server_lane import SERVER_LANE
+from web4.extensions.enabling.server_lane import EXTENSIONS
 from web4.extensions.quarantine import BreakerState
 from web4.foundation.logic import replay
 from web4.journal.event_types import EventRegistry
@@ -79,7 +79,7 @@ def test_logic_is_pure_and_replays() -> None:
     assert reread == events
     assert all(len(registry.encode(one)) < 64 * 1024 for one in events)
     assert replay(ExtensionsLogic(), reread) == state
-    assert SERVER_LANE.decode(SERVER_LANE.encode(state)) == state
+    assert EXTENSIONS.definition.decode(EXTENSIONS.definition.encode(state)) == state
 
 
 def test_only_so_many_are_enabled_and_remembered(monkeypatch: Any) -> None:
@@ -258,7 +258,7 @@ class EnablingMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         """The lane alone gives the state again, from its events and from a snapshot."""
         assert replay(self.logic, self.events) == self.state
-        self.state = SERVER_LANE.decode(SERVER_LANE.encode(self.state))
+        self.state = EXTENSIONS.definition.decode(EXTENSIONS.definition.encode(self.state))
         assert isinstance(self.state, ExtensionsState)
 
 

@@ -47,8 +47,8 @@ def test_env_canonical_vectors(entry: dict[str, Any]) -> None:
         entry["type"],
     ]
     fields = json.loads(unsigned)
-    assert envelope.msg_id == entry["msg_id"] == fields.get("msg_id")
-    assert envelope.timestamp == fields.get("timestamp")
+    assert envelope.msg_id == entry["msg_id"]
+    assert envelope.timestamp == entry["timestamp"]
     assert envelope.payload == (rfc8785.dumps(fields["payload"]) if "payload" in fields else None)
     assert envelope.content_digest == entry["content_digest"]
 
@@ -201,6 +201,45 @@ def test_sealed_envelopes_equal_the_oracle(payload: Any, extra: dict[str, Any], 
     assert changed.content_digest != envelope.content_digest
 
 
+def test_who_passes_a_mesh_envelope_on_adds_itself() -> None:
+    """MESH-2, MESH-3, step 7: `hops` grows, and the origin's signature stays as good as it was."""
+    unsigned = {"mesh": "1.0", "hops": [], "id": "x", "payload": {"hops": [1]}, "type": "T", "ttl_ms": 5}
+    data = envelopes.seal(IDENTITY, json.dumps(unsigned).encode())
+    first = envelopes.parse(data)
+    hops: list[str] = []
+    for hop in ("ab" * 32, "cd" * 32, "ef" * 32):
+        hops.append(hop)
+        data = envelopes.with_hop(envelopes.parse(data), hop)
+        passed = envelopes.parse(data)
+        assert data == rfc8785.dumps(json.loads(first.data) | {"hops": hops})
+        envelopes.verify(passed, IDENTITY.public_key)
+        assert passed.content_digest == first.content_digest
+
+
+@pytest.mark.parametrize("hop", ['"', "a,b", "a b", "é", "\n"])
+def test_a_hop_is_a_plain_word(hop: str) -> None:
+    data = envelopes.seal(IDENTITY, b'{"mesh":"1.0","hops":[],"type":"T"}')
+    with pytest.raises(InvalidEnvelopeError) as caught:
+        envelopes.with_hop(envelopes.parse(data), hop)
+    assert (caught.value.code, caught.value.field) == ("field", "hops")
+
+
+@pytest.mark.parametrize(
+    "unsigned",
+    [
+        b'{"cip":"1.0","hops":[],"type":"T"}',
+        b'{"mesh":"1.0","type":"T"}',
+        b'{"mesh":"1.0","hops":{},"type":"T"}',
+        b'{"mesh":"1.0","hops":"[]","type":"T"}',
+    ],
+)
+def test_only_a_list_of_hops_of_a_mesh_envelope_grows(unsigned: bytes) -> None:
+    envelope = envelopes.parse(envelopes.seal(IDENTITY, unsigned))
+    with pytest.raises(InvalidEnvelopeError) as caught:
+        envelopes.with_hop(envelope, "ab" * 32)
+    assert (caught.value.code, caught.value.field) == ("field", "hops")
+
+
 def test_an_envelope_cannot_be_made_or_changed_by_hand() -> None:
     envelope = envelopes.parse(bytes.fromhex(ACCEPTED[0]["sealed"]))
     with pytest.raises(TypeError):
@@ -223,12 +262,28 @@ def test_env_fuzz() -> None:
     refused: dict[str, int] = {}
     for _ in range(iterations):
         data = spoil(chance.choice(genuine), genuine, chance)
-        if data in genuine:
+        if data in genuine or is_passed_on(data, genuine):
             continue
         code = refusal(data).code
         refused[code] = refused.get(code, 0) + 1
     print(refused)
     assert {"syntax", "signature"} <= refused.keys()
+
+
+def is_passed_on(data: bytes, genuine: list[bytes]) -> bool:
+    """Whether only `hops` of a mesh envelope differ, which the origin does not sign."""
+    try:
+        fields = json.loads(data)
+    except ValueError:
+        return False
+    if not isinstance(fields, dict) or "mesh" not in fields:
+        return False
+    originals = [json.loads(original) for original in genuine]
+    return any(
+        {name: value for name, value in original.items() if name != "hops"}
+        == {name: value for name, value in fields.items() if name != "hops"}
+        for original in originals
+    )
 
 
 def spoil(data: bytes, genuine: list[bytes], chance: random.Random) -> bytes:

@@ -160,6 +160,32 @@ def test_introduced_peer_falls_with_its_introducer_until_it_handshakes() -> None
     assert lost.handle(HandshakeOk(at_ms=NOW)).state == "probing"
 
 
+def test_the_introducer_is_kept_until_the_operator_speaks() -> None:
+    """KNOW-3: who brought a peer stays on record, verified or not; only the operator's word ends that."""
+    first, second = "c" * 64, "d" * 64
+    fsm = TrustFSM(PEER)
+    for introducer in (first, second):
+        fsm.handle(Introduced(at_ms=NOW, introducer=introducer, introducer_state="trusted"))
+    assert (fsm.record.introducer, fsm.record.unverified) == (first, True)
+    fsm.handle(IntroducerLost(at_ms=NOW, introducer=second))
+    assert (fsm.state, fsm.log[-1].reason) == ("probing", "another_introducer")
+    fsm.handle(HandshakeOk(at_ms=NOW))
+    fsm.handle(KnowledgeVerified(at_ms=NOW, claim_key="9" * 64))
+    assert (fsm.state, fsm.record.introducer, fsm.record.unverified) == ("trusted", first, False)
+    assert TrustFSM.rebuilt(PEER, fsm.log).record == fsm.record
+    promoted = TrustFSM.rebuilt(PEER, fsm.log)
+    promoted.handle(OperatorPromote(at_ms=NOW, human="ada", reason="I know it"))
+    fsm.handle(Anchored(at_ms=NOW))
+    assert (fsm.record.introducer, promoted.record.introducer) == (None, None)
+
+
+def test_a_peer_that_came_by_itself_has_no_introducer() -> None:
+    fsm = TrustFSM(PEER)
+    fsm.handle(HandshakeOk(at_ms=NOW))
+    fsm.handle(Introduced(at_ms=NOW, introducer="c" * 64, introducer_state="trusted"))
+    assert fsm.record.introducer is None
+
+
 def test_third_grave_conflict_of_a_trusted_peer_blacklists() -> None:
     """TRUST-4 over a life: demoted by the first two grave conflicts, blacklisted by the third."""
     fsm = TrustFSM(PEER)

@@ -25,6 +25,7 @@ __all__ = [
     "seal",
     "verify",
     "verify_many",
+    "with_hop",
 ]
 
 DEFAULT_MAX_BYTES: Final = 192 * 1024
@@ -92,6 +93,20 @@ def seal(identity: Identity, unsigned: bytes, *, max_bytes: int = DEFAULT_MAX_BY
         return _core.seal_envelope(identity, unsigned, max_bytes)
     except _core.CoreError as error:
         _refuse(error)
+
+
+def with_hop(envelope: Envelope, hop: str) -> bytes:
+    """The canonical bytes of a mesh envelope with one more entry of `hops` (MESH-3, step 7).
+
+    The origin signs everything but `hops` and `sign`: its signature stays as good as it was.
+
+    Raises:
+        InvalidEnvelopeError: `field`: this is no mesh envelope, its `hops` is no list, or `hop` is no plain word.
+    """
+    try:
+        return envelope.with_hop(hop)
+    except _core.CoreError as error:
+        _refuse(error, msg_id=envelope.msg_id)
 
 
 def _refuse(error: _core.CoreError, *, msg_id: str | None = None, peer: str | None = None) -> NoReturn:

@@ -11,6 +11,29 @@ class PayloadSchemaError(EnvelopeError):
     codes = (ErrorCode("payload", "The payload does not fit the schema of its type.", "Refused, counted."),)
 
 
+class MeshEnvelopeError(EnvelopeError):
+    """A neighbour handed over what is no right envelope of the mesh (MESH-2, MESH-3, step 1).
+
+    It counts against that neighbour, who had to look before it passed it on, and against no other node.
+    """
+
+    codes = (
+        ErrorCode(
+            "invalid", "A field or the payload is not what the schema prescribes.", "Dropped, counted."
+        ),
+        ErrorCode(
+            "hops", "The last hop is not the session's peer, or a node was passed twice.", "Dropped, counted."
+        ),
+        ErrorCode(
+            "not_neighbour",
+            "The type does not travel this way, or on this channel (CIP-1).",
+            "Dropped, counted.",
+        ),
+        ErrorCode("expired", "It has outlived its `ttl_ms`, or is from too far ahead.", "Dropped, counted."),
+        ErrorCode("origin", "Its origin did not sign it, or has another key.", "Dropped, counted."),
+    )
+
+
 class TimestampError(EnvelopeError):
     """The envelope is too old or from too far ahead (VAL-1, step 8)."""
 

@@ -38,6 +38,8 @@ class Pump(BurstingPump):
     ) -> None:
         super().__init__(session, nursery)
         self._stream = stream
+        self.stream: trio.abc.Stream = stream
+        """What it reads and writes."""
         self._timers = timers
         self._alarm = Alarm(self._look)
         self._alarm_set = False

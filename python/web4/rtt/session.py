@@ -121,6 +121,11 @@ class RttSession:
         return self.link.epoch
 
     @property
+    def relayed(self) -> bool:
+        """Whether its current, or latest, carrier goes over other nodes: then its peer is no neighbour."""
+        return bool(getattr(self.pump.stream, "relayed", False))
+
+    @property
     def carrier_binding(self) -> bytes:
         """What `binding` is to the session, of the current carrier (RTT-8). Secret.
 

@@ -30,6 +30,8 @@ class StreamPump(BurstingPump):
     def __init__(self, session: RttSession, stream: trio.abc.Stream, *, nursery: trio.Nursery) -> None:
         super().__init__(session, nursery)
         self._stream = stream
+        self.stream: trio.abc.Stream = stream
+        """What it reads and writes."""
         self._reading = trio.CancelScope()
         self._writing = trio.CancelScope()
         self._written = trio.Event()

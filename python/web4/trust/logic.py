@@ -56,6 +56,7 @@ class _Consequences(TypedDict, total=False):
 
 
 _T = TypeVar("_T")
+_OWN_WORD = frozenset({"anchored", "operator_promote"})
 
 
 def _newer(value: _T | None, old: _T) -> _T:
@@ -92,6 +93,13 @@ def _evidence(command: TrustCommand) -> tuple[Evidence, ...]:
             keys = ()
     envelopes: tuple[Evidence, ...] = getattr(command, "evidence", ())
     return (*envelopes, *(Evidence(kind="claim", blake3=key) for key in keys))
+
+
+def _introducer(state: TrustRecord, event: TrustEvent) -> str | None:
+    """By whom a peer is here (KNOW-3): who raised it from `unknown`, until the operator says so too."""
+    if event.event in _OWN_WORD:
+        return None
+    return event.actor if event.event == "introduced" and event.moved else state.introducer
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,7 @@ class TrustLogic:
             revoked=revoked,
             newcomer_at_ms=event.at_ms if event.is_newcomer else state.newcomer_at_ms,
             evidence_bytes=state.evidence_bytes + sum(cited.size or 0 for cited in event.evidence),
+            introducer=_introducer(state, event),
             counts={**state.counts, event.event: state.counts.get(event.event, 0) + 1},
         )
 
@@ -167,6 +176,8 @@ class TrustLogic:
             return stays, COOLDOWN
         if isinstance(command, IntroducerLost) and state.handshaken:
             return stays, "handshaken_itself"
+        if isinstance(command, IntroducerLost) and state.introducer not in {None, command.introducer}:
+            return stays, "another_introducer"  # nobody takes down whom somebody else brought
         if isinstance(command, Unverifiable):
             recent = guards.unverifiable_within(state, at_ms, self.limits)
             if len(recent) < self.limits.unverifiable_count:

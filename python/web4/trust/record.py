@@ -23,6 +23,8 @@ class TrustRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         revoked: An operator blocked it: a signature of its key proves nothing (ID-4).
         newcomer_at_ms: When it left `unknown` otherwise than by the operator's word (TRUST-10); 0 if it did not.
         evidence_bytes: Bytes of the envelopes that are kept against it.
+        introducer: Who introduced it when it was unknown; for KNOW-3 they count as one. Only the operator's own word
+            (`anchored`, `operator_promote`) ends that.
         counts: How often each event came.
     """
 
@@ -38,7 +40,13 @@ class TrustRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     revoked: bool = False
     newcomer_at_ms: int = 0
     evidence_bytes: int = 0
+    introducer: str | None = None
     counts: dict[TrustEventName, int] = msgspec.field(default_factory=dict)
+
+    @property
+    def unverified(self) -> bool:
+        """Whether it is here by an introduction alone: it never completed a handshake itself (MESH-10, MESH-11)."""
+        return self.introducer is not None and not self.handshaken
 
     def cooldown_left_ms(self, at_ms: int) -> int:
         """Milliseconds until a handshake may raise this peer again; 0 if it may now."""

@@ -18,7 +18,7 @@ pub(super) struct Envelope {
 
 #[pymethods]
 impl Envelope {
-    /// `cip`, `hcp` or `lip`.
+    /// `cip`, `hcp`, `lip` or `mesh`.
     #[getter]
     fn protocol(&self) -> &'static str {
         self.inner.protocol().name()
@@ -36,13 +36,13 @@ impl Envelope {
         self.inner.kind().into_owned()
     }
 
-    /// The message id, if there is one and it is a string.
+    /// The message id (of a mesh envelope: `id`), if there is one and it is a string.
     #[getter]
     fn msg_id(&self) -> Option<String> {
         self.inner.msg_id().map(|id| id.into_owned())
     }
 
-    /// The timestamp as it is written, if there is one and it is a string.
+    /// The timestamp (of a mesh envelope: `created_at`) as it is written, if there is one and it is a string.
     #[getter]
     fn timestamp(&self) -> Option<String> {
         self.inner.timestamp().map(|timestamp| timestamp.into_owned())
@@ -60,10 +60,17 @@ impl Envelope {
         Ok(self.inner.inner().into_pyobject(py)?.into_any())
     }
 
-    /// Lowercase hex BLAKE3-256 of the canonical bytes without `sign` and `timestamp`. Computed on each use.
+    /// Lowercase hex BLAKE3-256 of the canonical bytes without `sign` and `timestamp`, of a mesh envelope without
+    /// `sign`, `created_at` and `hops`. Computed on each use.
     #[getter]
     fn content_digest(&self) -> String {
         hash::hex(&self.inner.content_digest())
+    }
+
+    /// The canonical bytes of a mesh envelope with one more entry of `hops`, which its origin did not sign.
+    #[pyo3(signature = (hop, /))]
+    fn with_hop<'py>(&self, py: Python<'py>, hop: &str) -> PyResult<Bound<'py, PyBytes>> {
+        self.inner.with_hop(hop).map(|longer| PyBytes::new(py, &longer)).map_err(|error| refuse(py, &error))
     }
 
     /// Verifies the envelope's signature strictly against a raw public key, or raises.

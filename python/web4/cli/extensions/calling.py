@@ -16,7 +16,6 @@ from web4.extensions.calls.calls_lane import CallsLane, ExtensionCalls
 from web4.extensions.calls.calls_lane_asking import call_on_lane
 from web4.extensions.calls.kept_values import UnkeptError, kept
 from web4.extensions.enabling.enabling import Enabling
-from web4.extensions.enabling.server_lane import SERVER_LANE
 from web4.extensions.errors import CallError, EnablingError
 from web4.extensions.hosting.host import open_extension_host
 from web4.extensions.hosting.options import HostOptions
@@ -28,6 +27,7 @@ from web4.journal import open_journal
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.lane import SERVER, Lane
 from web4.journal.redaction import Redactor
+from web4.mesh.server_lane import SERVER_LANE
 from web4.worker.frames import CallContext
 
 if TYPE_CHECKING:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from web4.extensions.enabling.enabling_events import EXTENSION_EVENTS
-from web4.extensions.enabling.server_lane import SERVER_LANE
+from web4.mesh.server_lane import SERVER_LANE
 
 if TYPE_CHECKING:
     from web4.journal.replay import ReplayDefinition
 
-EVENTS = EXTENSION_EVENTS
+EVENTS = SERVER_LANE.events
 
 
 def definition() -> ReplayDefinition:

@@ -10,7 +10,7 @@ import trio
 from web4.cli.journal.known import known_types
 from web4.cli.text import moment
 from web4.extensions.enabling.enabling_logic import ExtensionsState
-from web4.extensions.enabling.server_lane import SERVER_LANE
+from web4.extensions.enabling.server_lane import EXTENSIONS
 from web4.extensions.enabling.standing import Standing, stands
 from web4.extensions.manifests.ceilings import check_ceilings
 from web4.extensions.manifests.grants import check_grants
@@ -20,6 +20,7 @@ from web4.journal.blobs import get_blob
 from web4.journal.errors import BlobNotFoundError, CorruptJournalError
 from web4.journal.lane import SERVER
 from web4.journal.replay import state_at
+from web4.mesh.server_lane import SERVER_LANE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +121,7 @@ async def known(data: Path) -> Known:
     async with open_sqlite(where, read_only=True) as backend:
         head = await backend.head(SERVER)
         snapshot = await state_at(backend, SERVER_LANE, known_types(["server"]), SERVER, head.seq)
-        state = SERVER_LANE.decode(snapshot.state)
+        state = EXTENSIONS.of(SERVER_LANE.decode(snapshot.state))
         files: dict[str, dict[str, FileDigest] | None] = {}
         for record in state.enabled():
             try:

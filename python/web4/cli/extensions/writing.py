@@ -10,6 +10,7 @@ from web4.extensions.enabling.enabling import EnablingRules, open_enabling
 from web4.journal import open_journal
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.redaction import Redactor
+from web4.mesh.server_lane import SERVER_LANE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,7 +34,7 @@ async def writing_enabling(around: Surroundings) -> AsyncIterator[Enabling]:
         redactor = Redactor(backend.hash_key)
         async with (
             open_journal(backend, registry=registry, redactor=redactor) as journal,
-            open_enabling(journal, rules_of(around)) as enabling,
+            open_enabling(journal, rules_of(around), SERVER_LANE) as enabling,
         ):
             yield enabling
 

@@ -20,7 +20,7 @@ from web4.extensions.enabling.enabling_logic import (
     NoteReloaded,
     clash,
 )
-from web4.extensions.enabling.server_lane import SERVER_LANE
+from web4.extensions.enabling.server_lane import EXTENSIONS, EXTENSIONS_ONLY
 from web4.extensions.enabling.standing import EnabledExtension, Standing, stands
 from web4.extensions.errors import EnablingError
 from web4.extensions.manifests.ceilings import Ceilings, check_ceilings
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator
 
+    from web4.actors.composite import CompositeLane
     from web4.actors.lane_ref import LaneRef
     from web4.extensions.enabling.enabling_logic import ExtensionCommand, ExtensionsState
     from web4.extensions.manifests.manifest import Manifest
@@ -95,7 +96,7 @@ class Enabling:
     """The extensions of a node, as its lane `server` has them. Open it with `open_enabling`, or give it a lane.
 
     Args:
-        lane: Handle of lane `server`, whose definition is `SERVER_LANE`.
+        lane: Handle of lane `server`, of whose definition `EXTENSIONS` is a part.
         journal: The lane's; keeps the digests of files as blobs.
         rules: See `EnablingRules`.
     """
@@ -107,8 +108,7 @@ class Enabling:
 
     async def state(self) -> ExtensionsState:
         """What the lane says, durably."""
-        found: ExtensionsState = await self._lane.state()
-        return found
+        return EXTENSIONS.of(await self._lane.state())
 
     # --- acts of a human --------------------------------------------------------------------------------
 
@@ -310,12 +310,15 @@ class Enabling:
 
 
 @asynccontextmanager
-async def open_enabling(journal: Journal, rules: EnablingRules) -> AsyncIterator[Enabling]:
+async def open_enabling(
+    journal: Journal, rules: EnablingRules, definition: CompositeLane = EXTENSIONS_ONLY
+) -> AsyncIterator[Enabling]:
     """Serve lane `server` of a journal for the time of the block: for a command line, while no node runs.
 
     Args:
         journal: Opened for writing.
         rules: See `EnablingRules`.
+        definition: Of the lane: with every part that may have written there.
     """
-    async with open_lane_actors(journal, {"server": SERVER_LANE}) as actors:
+    async with open_lane_actors(journal, {"server": definition}) as actors:
         yield Enabling(actors.lane(SERVER), journal, rules)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
+from web4.protocols.cip.mesh_path import DeliverMesh
 from web4.protocols.messages.vocabulary import TYPES
 
 if TYPE_CHECKING:
@@ -127,4 +128,4 @@ class Report:
     fields: Mapping[str, Any]
 
 
-Action = Report | Send | Receipted | Deliver | AskIntent | Arm | Established | Close
+Action = DeliverMesh | Report | Send | Receipted | Deliver | AskIntent | Arm | Established | Close

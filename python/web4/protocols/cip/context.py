@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from web4.foundation.events import Emitter
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
+    from web4.protocols.cip.mesh_path import MeshPort
     from web4.protocols.cip.options import CipOptions
     from web4.trust import TrustRegistry
 
@@ -40,6 +41,7 @@ class CipContext:
         trust: Every peer's trust.
         room: Whether the application has room.
         evidence: Where envelopes are kept that trust events cite.
+        mesh: Where mesh envelopes of neighbours go, if this node takes part.
         state: How this node is; set by whoever measures it. `overloaded` defers HELLO and INTENT.
     """
 
@@ -51,6 +53,7 @@ class CipContext:
     trust: TrustRegistry
     room: Room
     evidence: EvidenceStore = field(default_factory=EvidenceStore)
+    mesh: MeshPort | None = None
     state: StateClaim = field(
         default_factory=lambda: StateClaim(presence="engaged", lri=0, kernel_signals=(), intent="")
     )

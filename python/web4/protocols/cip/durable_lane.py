@@ -13,8 +13,8 @@ from web4.journal.compaction import compact
 from web4.journal.errors import CorruptJournalError, JournalError, JournalUnavailable, LaneHalted
 from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
-from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
+from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.cip.outbox.entries import OutboxLimits
 from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.peer import PeerLane, report_step

@@ -46,14 +46,24 @@ class Inbox:
 
     async def __anext__(self) -> Delivery:
         """Wait for the next delivery. Cancelled, it has taken nothing. Ends when the runtime is left."""
+        delivery = await self.take()
+        if delivery is None:
+            raise StopAsyncIteration
+        self.release(delivery)
+        return delivery
+
+    async def take(self) -> Delivery | None:
+        """As iterating, but the place stays held until `release`: what is being handled counts as waiting (ROUTE-5).
+
+        None: the runtime was left, and nothing waits.
+        """
         await trio.lowlevel.checkpoint()
         while not self._waiting:
             if self._closed:
-                raise StopAsyncIteration
+                return None
             await self._readers.park()
-        delivery = self._waiting.popleft()
-        self._left(delivery)
-        return delivery
+        self._holding += 1
+        return self._waiting.popleft()
 
     def room(self, peer: str) -> bool:
         """Whether one more delivery of `peer` may wait."""

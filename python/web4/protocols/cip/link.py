@@ -20,8 +20,9 @@ from web4.protocols.cip.actions import (
     Send,
 )
 from web4.protocols.cip.context import SessionFacts
-from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.cip.intents import asked, defer
+from web4.protocols.cip.lane_errors import LANE_ERRORS
+from web4.protocols.cip.mesh_path import RELAY_CHANNEL, DeliverMesh, mesh_agreed
 from web4.protocols.cip.outbox.pump import Pump
 from web4.protocols.cip.outgoing import Outgoing
 from web4.protocols.cip.places import Places
@@ -40,14 +41,15 @@ if TYPE_CHECKING:
     from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.cip.peer import Peer
     from web4.protocols.cip.sealing import About, Sealed
+    from web4.protocols.cip.validation import Incoming
     from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
     from web4.rtt import Channel, RttSession
 
 
 CHANNEL_NAME: Final = "web4"
-Opened = Literal["state", "knowledge"]
-_OPENED: Final[tuple[Opened, ...]] = get_args(Opened)
-"""What the initiator opens; control is channel 0 (CIP-1)."""
+Opened = Literal["state", "knowledge", "relay"]
+_OPENED: Final[tuple[Opened, ...]] = ("state", "knowledge")
+"""What the initiator always opens (CIP-1); control is channel 0, and `relay` is there if the mesh is agreed."""
 _BATCH: Final = 64
 _QUESTIONS: Final = 256
 """INTENTs that may wait for their answer; beyond, more are refused as `busy`."""
@@ -94,7 +96,7 @@ class Link:
         self._accept_intent = accept_intent
         self._on_established = on_established
         self._channels: dict[ChannelKind, Channel] = {"control": rtt.control}
-        self._ready: dict[ChannelKind, trio.Event] = {kind: trio.Event() for kind in _OPENED}
+        self._ready: dict[ChannelKind, trio.Event] = {kind: trio.Event() for kind in get_args(Opened)}
         self._outgoing: Outgoing = Outgoing(rtt, sent=self.session.sent, end=self._end)
         self._timer: trio.CancelScope | None = None
         self._opened = False
@@ -110,6 +112,11 @@ class Link:
         # Agreed is what was durable when it was told; the session knows what was decided since.
         agreed = self.agreement is not None and self.session.established
         return agreed and self.rtt.state in ("open", "suspended")
+
+    @property
+    def meshed(self) -> bool:
+        """Whether this is a session with a neighbour in the mesh: direct, established, and both take part (MESH-2)."""
+        return self.established and mesh_agreed(self.agreement) and not self.rtt.relayed
 
     def yields_to(self, other: Link) -> bool:
         """Whether this session gives way to `other`: both nodes dialled, and `other` was by the lower fingerprint."""
@@ -202,6 +209,21 @@ class Link:
         await self._channels[kind].send(sealed.data)
         self.session.sent(sealed)
         return sealed.msg_id
+
+    async def send_mesh(self, data: bytes, kind: ChannelKind) -> None:
+        """Give the neighbour a mesh envelope: once, as it is (MESH-2).
+
+        Raises:
+            NotConnectedError: The session is not established, or without the mesh.
+            RttError: The session ended, or the message is too large for its channel.
+        """
+        if not self.meshed:
+            raise NotConnectedError("the mesh is not agreed on this session", peer=self.rtt.peer)
+        if kind in self._ready:
+            await self._ready[kind].wait()
+        if kind not in self._channels:
+            raise NotConnectedError("the session is over", peer=self.rtt.peer)
+        await self._channels[kind].send(data)
 
     def tell_state(self) -> None:
         """Tell the peer how this node is, if the session is established."""
@@ -303,6 +325,8 @@ class Link:
                     await self._ask(action)
                 case Established(agreement=agreement):
                     await self._establish(agreement)
+                case DeliverMesh(incoming=incoming, channel=channel):
+                    await self._mesh(incoming, channel)
                 case Arm(step=step, after_ms=after_ms):
                     self._arm(step, after_ms)
                 case Close(reason=reason):
@@ -343,6 +367,10 @@ class Link:
             sealed = self.session.receipt(msg_ids[at : at + _RECEIPTS])
             if sealed is not None:
                 self._outgoing.hand(Send("control", sealed))
+
+    async def _mesh(self, incoming: Incoming, channel: ChannelKind) -> None:
+        if self._context.mesh is not None and self._peer.trust != "blacklisted":
+            await self._context.mesh.receive(self.rtt.peer, incoming, channel)
 
     def _lost(self, error: Exception) -> None:
         self.lose(error)
@@ -415,6 +443,8 @@ class Link:
         try:
             for kind in _OPENED:
                 self._use(kind, await self.rtt.open_channel(kind, name=CHANNEL_NAME))
+            if mesh_agreed(self.agreement):
+                self._use("relay", await self.rtt.open_channel("knowledge", name=RELAY_CHANNEL))
         except RttError:
             self._outgoing.unsendable()
 
@@ -422,13 +452,20 @@ class Link:
         try:
             while True:
                 channel = await self.rtt.accept_channel()
-                kind = next((kind for kind in _OPENED if kind == channel.kind), None)
-                if kind is None or channel.name != CHANNEL_NAME or kind in self._channels:
+                kind = self._expected(channel)
+                if kind is None or kind in self._channels:
                     await channel.aclose()  # nobody would read it
                 else:
                     self._use(kind, channel)
         except (trio.EndOfChannel, RttError):
             return
+
+    def _expected(self, channel: Channel) -> Opened | None:
+        """What a channel is that the peer opened, if it is one that it should (CIP-1)."""
+        if channel.kind == "knowledge" and channel.name == RELAY_CHANNEL and mesh_agreed(self.agreement):
+            return "relay"
+        expected = channel.name == CHANNEL_NAME
+        return next((kind for kind in _OPENED if expected and kind == channel.kind), None)
 
     def _use(self, kind: Opened, channel: Channel) -> None:
         self._channels[kind] = channel

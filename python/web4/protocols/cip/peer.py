@@ -15,7 +15,6 @@ from web4.protocols.cip.outbox.entries import EnvelopeConcluded, EnvelopeQueued,
 from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.outbox.queue import OutboxQueue
 from web4.protocols.cip.peer_logic import PeerLogic
-from web4.protocols.cip.peer_state import PeerState
 from web4.trust import TrustEvent, TrustLogic
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.handshake import Phase
     from web4.protocols.cip.options import CipOptions
     from web4.protocols.cip.outbox.entries import SettledStatus
-    from web4.protocols.cip.peer_state import PeerCommand, PeerEvent, PeerOutcome
+    from web4.protocols.cip.peer_state import PeerCommand, PeerEvent, PeerOutcome, PeerState
     from web4.protocols.messages.cip import StateUpdate
     from web4.trust import TrustRegistry, TrustState
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,7 +17,6 @@ from web4.foundation.logic import Decision
 from web4.protocols.cip.handshake import (
     HandshakeCommand,
     HandshakeLogic,
-    HandshakeOutcome,
     HandshakeState,
     HandshakeStep,
     HelloArrived,
@@ -30,7 +30,6 @@ from web4.protocols.cip.outbox.entries import (
     MessageSettled,
     MessageTaken,
 )
-from web4.protocols.cip.outbox.known_ids import Room
 from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.peer_state import (
     Arrived,
@@ -59,6 +58,8 @@ from web4.trust import (
     cited_envelope,
 )
 
+if TYPE_CHECKING:
+    from web4.protocols.cip.outbox.known_ids import Room
 
 _Decision = Decision[PeerEvent, PeerOutcome]
 _ON_ITS_WAY = (Enqueue, Conclude, Settle)

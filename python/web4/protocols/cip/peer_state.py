@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from immutables import Map
@@ -21,10 +21,12 @@ from web4.protocols.cip.handshake import (
 from web4.protocols.cip.outbox.commands import OutboxCommand
 from web4.protocols.cip.outbox.entries import OutboxEvent, OutboxState, TakenState
 from web4.protocols.cip.outbox.known_ids import KnownIds
-from web4.protocols.cip.outbox.logic import Queueing
 from web4.protocols.cip.replay import ReplayWindow
-from web4.protocols.gates import Admission
 from web4.trust import TrustCommand, TrustEvent, TrustOutcome, TrustRecord
+
+if TYPE_CHECKING:
+    from web4.protocols.cip.outbox.logic import Queueing
+    from web4.protocols.gates import Admission
 
 
 class PeerState(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from web4.foundation import envelope as envelopes
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import EnvelopeError, InvalidEnvelopeError, SignatureMismatchError, Web4Error
 from web4.protocols.cip.actions import Action, Close, Send
-from web4.protocols.errors import ReplayError, TryAgainLater
+from web4.protocols.errors import MeshEnvelopeError, ReplayError, TryAgainLater
 from web4.protocols.messages.cip import Error
 from web4.trust import AuthFailure, MaliciousEvidence, TrustCommand, TrustViolationError, cited_envelope
 
@@ -191,7 +191,12 @@ class Refusals:
 
     def _report(self, error: Web4Error, digest: str | None, type_name: str | None, **more: Any) -> None:
         kind = "envelope_rejected"
-        if isinstance(error, ReplayError):
+        if isinstance(error, MeshEnvelopeError):
+            kind, more = (
+                "mesh_dropped",
+                {**more, "reason": "expired" if error.code == "expired" else "invalid"},
+            )
+        elif isinstance(error, ReplayError):
             kind = "replay_detected"
         elif error.code == "signature":
             kind = "auth_failure"

@@ -15,6 +15,7 @@ from web4.protocols.cip.context import CipContext
 from web4.protocols.cip.inbox import Inbox
 from web4.protocols.cip.intents import refuse_all
 from web4.protocols.cip.link import Link
+from web4.protocols.cip.mesh_path import mesh_agreed
 from web4.protocols.cip.meters import AddressMeters
 from web4.protocols.cip.outbox.outboxes import Outboxes
 from web4.protocols.cip.peers import Peers
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
     from web4.protocols.cip.actions import Delivery
     from web4.protocols.cip.agreement import Agreement
     from web4.protocols.cip.intents import AcceptIntent, IntentAnswer
+    from web4.protocols.cip.mesh_path import MeshPort
     from web4.protocols.cip.options import CipOptions
     from web4.protocols.cip.outbox.entries import Conclusion, Queued, SettledStatus
     from web4.protocols.cip.sealing import About
     from web4.protocols.messages.fields import JsonObject, Presence, StateClaim
-    from web4.protocols.messages.vocabulary import AgentPayload
+    from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
     from web4.rtt import RttSession
     from web4.trust import TrustCommand, TrustEvent, TrustOutcome
 
@@ -204,6 +206,16 @@ class CipRuntime:
         """The peers with an established session."""
         return [peer for peer, links in self._links.items() if any(link.established for link in links)]
 
+    def agreement(self, peer: str) -> Agreement | None:
+        """What was agreed with a peer last, as far as it is held; None if nothing was (HS-4)."""
+        link = self._best(peer)
+        if link is not None:
+            return link.agreement
+        known = self._peers.get(peer)
+        steps = () if known is None else tuple(known.lane.state.handshakes.values())
+        agreed = [step for step in steps if step.agreement is not None]
+        return max(agreed, key=lambda step: step.heard_ms).agreement if agreed else None
+
     # --- sessions ---------------------------------------------------------------------------------------
 
     def admit(self, fingerprint: str, address: str) -> bool:
@@ -245,6 +257,8 @@ class CipRuntime:
                 self._nursery.start_soon(self._outboxes.deliver_again, session.peer)
         finally:
             links.remove(link)
+            if self._context.mesh is not None:
+                self._context.mesh.link_down(session.peer, session)
             if not links:
                 self._links.pop(session.peer, None)
             self._changed.unpark_all()
@@ -277,6 +291,39 @@ class CipRuntime:
             if link is not None and link.agreement is not None:
                 return link.agreement
             await self._changed.park()
+
+    # --- the mesh ---------------------------------------------------------------------------------------
+
+    @property
+    def mesh(self) -> MeshPort | None:
+        """Where mesh envelopes of neighbours go. Setting it tells the port of the neighbours that are there."""
+        return self._context.mesh
+
+    @mesh.setter
+    def mesh(self, port: MeshPort | None) -> None:
+        self._context.mesh = port
+        for links in self._links.values():
+            for link in links:
+                self._tell_mesh(link)
+
+    async def send_mesh(self, peer: str, data: bytes, channel: ChannelKind) -> RttSession:
+        """Give a neighbour a sealed mesh envelope, over a direct session on which the mesh is agreed (MESH-2).
+
+        It is sent once; waits while the neighbour does not read. Cancelled, it was not sent.
+
+        Raises:
+            NotConnectedError: There is no such session.
+            RttError: The session ended meanwhile, or the message is too large for its channel.
+        """
+        link = next((link for link in reversed(self._links.get(peer, ())) if link.meshed), None)
+        if link is None:
+            raise NotConnectedError("no session with this neighbour", peer=peer)
+        await link.send_mesh(data, channel)
+        return link.rtt
+
+    def _tell_mesh(self, link: Link) -> None:
+        if self._context.mesh is not None and link.established and mesh_agreed(link.agreement):
+            self._context.mesh.link_up(link.rtt.peer, link.rtt)
 
     # --- sending ----------------------------------------------------------------------------------------
 
@@ -470,6 +517,7 @@ class CipRuntime:
         for one in list(links):
             if any(other.established and one.yields_to(other) for other in links):
                 one.close("duplicate")
+        self._tell_mesh(link)
         self._changed.unpark_all()
 
     def _on_trust(self, peer: str, event: TrustEvent) -> None:

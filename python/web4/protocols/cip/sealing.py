@@ -12,11 +12,13 @@ from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp
 from web4.foundation.codec import ENCODER
 from web4.foundation.errors import InvalidEnvelopeError
+from web4.protocols.cip.mesh_path import compose_mesh
 from web4.protocols.errors import PayloadSchemaError
 from web4.protocols.messages import hcp, lip
 from web4.protocols.messages.fields import Uuid
 from web4.protocols.messages.hcp import HumanParties, HumanStateClaim
-from web4.protocols.messages.vocabulary import VERSION, AgentPayload, type_of
+from web4.protocols.messages.mesh import ServiceInvoke, ServiceResult
+from web4.protocols.messages.vocabulary import TYPES, VERSION, AgentPayload, type_of
 
 if TYPE_CHECKING:
     from web4.foundation.identity import Identity
@@ -84,9 +86,14 @@ def seal(
         trust=trust,
         state=state,
     )
-    unsigned["timestamp"] = format_timestamp(now_ms)
+    unsigned[moment_field(unsigned["type"])] = format_timestamp(now_ms)
     data = envelopes.seal(identity, ENCODER.encode(unsigned), max_bytes=max_bytes)
     return Sealed(unsigned["type"], msg_id, corr_id, data)
+
+
+def moment_field(type_name: str) -> str:
+    """The field that says when an envelope of a type was sent."""
+    return "created_at" if TYPES[type_name].protocol == "mesh" else "timestamp"
 
 
 def composed(
@@ -101,7 +108,7 @@ def composed(
     trust: TrustClaim | None = None,
     state: StateClaim | None = None,
 ) -> dict[str, Any]:
-    """Put an envelope together, without `timestamp` and `sign`: what stays the same however often it is sent.
+    """Put an envelope together, without the time it is sent and `sign`: what stays the same however often it is sent.
 
     Raises:
         PayloadSchemaError, InvalidEnvelopeError: As `seal`, save for size and canonical form.
@@ -109,6 +116,8 @@ def composed(
     kind = type_of(payload)
     if corr_id is not None:
         _check_corr_id(corr_id, msg_id)
+    if isinstance(payload, ServiceInvoke | ServiceResult):
+        return compose_mesh(identity, payload, destination=receiver.fingerprint, id=msg_id, reply_to=corr_id)
     try:
         msgspec.json.decode(ENCODER.encode(payload), type=kind.payload)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:

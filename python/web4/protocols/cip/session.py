@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import EnvelopeError
+from web4.protocols.cip import mesh_path
 from web4.protocols.cip.actions import (
     Action,
     Arm,
@@ -39,6 +40,7 @@ from web4.protocols.cip.handshake import (
 from web4.protocols.cip.handshake_driver import HandshakeDriver
 from web4.protocols.cip.outbox.answering import answer_intent
 from web4.protocols.cip.outbox.entries import INLINE_BYTES
+from web4.protocols.cip.peer_state import Refusal
 from web4.protocols.cip.refusals import Refusals
 from web4.protocols.cip.sealing import Sealed, seal
 from web4.protocols.cip.validation import validate
@@ -143,8 +145,20 @@ class CipSession:
             incoming = validate(data, self._arrivals.reception(channel, at_ms))
         except EnvelopeError as error:
             return self._ending(self._refusals.faulty(error, data, at_ms))
+        if mesh_path.is_for_the_mesh(incoming.message.type):
+            return self._meshed(incoming, channel)
         arrived = self._arrivals.arrived(incoming, self.state, at_ms)
         return self._decided(incoming, self._peer.lane.handle(arrived), at_ms)
+
+    def _meshed(self, incoming: Incoming, channel: ChannelKind) -> list[Action]:
+        """Let the mesh have what a neighbour may hand over (MESH-2): step 11. Whether it was here before it knows."""
+        state = self.state
+        agreement = state.agreement if state is not None and self.established else None
+        code, admission = mesh_path.barred(incoming.message.type, self._peer.trust, agreement)
+        if code is None and self._context.mesh is not None:
+            return [mesh_path.DeliverMesh(incoming, channel)]
+        refusal = Refusal("TrustViolationError", code or "gate", field="type", silent=admission == "drop")
+        return self._refusals.refused(refusal, incoming)
 
     def _decided(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
         """Do what the peer's lane decided about a message."""

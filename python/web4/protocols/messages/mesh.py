@@ -10,13 +10,15 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from web4.foundation.codec import Base64Of32, Fingerprint, Message, Timestamp, Uuid4
-from web4.protocols.messages.fields import CodeWord, JsonObject, Milliseconds, Sign, Uuid
+from web4.protocols.messages.fields import CodeWord, JsonObject, Milliseconds, Party, Sign, Uuid
 
 VERSION: Final = "1.0"
 PROTOCOL: Final = "mesh/1.0"
 BROADCAST: Final = "*"
 RELAY_BYTES: Final = 32 * 1024
 """Bytes of an end-to-end carrier that one MESH_RELAY holds at most."""
+ROUTES_AT_ONCE: Final = 96
+"""Ways that one MESH_ROUTES offers, or takes back: with three hops they fit a control message (RTT, section 6)."""
 MAX_HOPS: Final = 16
 """No envelope names more hops, whatever a node's own policy allows (MESH-7)."""
 
@@ -81,9 +83,14 @@ class PathVector(Message, frozen=True, kw_only=True):
 
 
 class MeshRoutes(Message, frozen=True, kw_only=True):
-    """All ways that a neighbour offers now; what it no longer names is withdrawn."""
+    """Ways that a neighbour offers, and destinations to which it has none any more.
 
-    routes: Annotated[tuple[PathVector, ...], Meta(max_length=1_024)]
+    `whole` begins a complete list: what was offered before is taken back. Ways that are not offered again expire.
+    """
+
+    routes: Annotated[tuple[PathVector, ...], Meta(max_length=ROUTES_AT_ONCE)]
+    withdrawn: Annotated[tuple[Fingerprint, ...], Meta(max_length=ROUTES_AT_ONCE)]
+    whole: bool
 
 
 class MeshIntroduce(Message, frozen=True, kw_only=True):
@@ -105,15 +112,17 @@ class MeshRevoke(Message, frozen=True, kw_only=True):
 
 
 class MeshRelay(Message, frozen=True, kw_only=True):
-    """Bytes of an end-to-end carrier (MESH-1). `offset` counts the stream's bytes before these.
+    """Bytes of an end-to-end carrier (MESH-1): one direction's part of a byte stream between two nodes.
 
-    `open` begins a stream, `data` carries bytes, `window` allows the other end to send up to `offset`, `close` ends
-    the sender's direction, `reset` both.
+    `open` begins a stream, and `window` answers it. `data` carries the bytes from `offset`, `close` says that there are
+    none from `offset`. `window` says that everything before `offset` has come, and that `room` bytes from there may be
+    sent. `reset` ends both directions.
     """
 
     stream: Uuid4
     kind: Literal["open", "data", "window", "close", "reset"]
     offset: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    room: Annotated[int, Meta(ge=0, le=2**32 - 1)] | UnsetType = UNSET
     data: Base64 | UnsetType = UNSET
 
 
@@ -148,6 +157,21 @@ class MeshEnvelope(Message, frozen=True, kw_only=True):
     sign: Sign
     route_id: Uuid | UnsetType = UNSET
     reply_to: Uuid | UnsetType = UNSET
+
+    @property
+    def sender(self) -> Party:
+        """Who says it. A mesh envelope has no names of agents."""
+        return Party(agent_id="unknown", fingerprint=self.origin)
+
+    @property
+    def msg_id(self) -> str:
+        """The id, by the name that it has in the other protocols."""
+        return self.id
+
+    @property
+    def corr_id(self) -> str | UnsetType:
+        """The conversation: that of the envelope which this one answers."""
+        return self.reply_to
 
 
 class MeshHelloEnvelope(MeshEnvelope, frozen=True, kw_only=True):
@@ -208,6 +232,9 @@ MeshMessage = (
     | ServiceInvokeEnvelope
     | ServiceResultEnvelope
 )
+ServiceMessage = ServiceInvokeEnvelope | ServiceResultEnvelope
+"""What travels from end to end in a session of its own (MESH-1)."""
+ServicePayload = ServiceInvoke | ServiceResult
 MeshPayload = MeshHello | MeshRoutes | MeshIntroduce | MeshRevoke | MeshRelay | ServiceInvoke | ServiceResult
 
 ENVELOPES: Final[dict[str, type[MeshMessage]]] = {

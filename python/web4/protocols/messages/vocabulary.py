@@ -18,9 +18,11 @@ Protocol = Literal["cip", "hcp", "lip", "mesh"]
 ChannelKind = Literal["control", "state", "knowledge", "relay"]
 """The way a message takes: RTT's channel 0, the state and the knowledge channel `web4`, the knowledge channel `relay`."""
 Payload = cip.Payload | hcp.HcpPayload | lip.LipPayload | mesh.MeshPayload
-AgentMessage = cip.CipMessage | hcp.HcpMessage | lip.LipMessage
-"""What an agent says to another, a human through agents included: everything but the mesh's own envelopes."""
-AgentPayload = cip.Payload | hcp.HcpPayload | lip.LipPayload
+NamedMessage = cip.CipMessage | hcp.HcpMessage | lip.LipMessage
+"""What names an agent as sender and another as receiver (section 3)."""
+AgentMessage = NamedMessage | mesh.ServiceMessage
+"""What an agent says to another, a human through agents included: everything but what keeps the mesh together."""
+AgentPayload = cip.Payload | hcp.HcpPayload | lip.LipPayload | mesh.ServicePayload
 
 VERSION: Final = "1.0"
 """Of every protocol so far."""

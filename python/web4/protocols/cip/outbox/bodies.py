@@ -11,7 +11,7 @@ from web4.foundation.codec import ENCODER
 from web4.foundation.errors import InvalidEnvelopeError
 from web4.protocols.cip.outbox.commands import Enqueue
 from web4.protocols.cip.outbox.entries import INLINE_BYTES
-from web4.protocols.cip.sealing import Sealed, composed
+from web4.protocols.cip.sealing import Sealed, composed, moment_field
 from web4.protocols.messages.hcp import HumanParties
 from web4.protocols.messages.vocabulary import type_of
 
@@ -85,9 +85,12 @@ def enqueue(
 
 def attempt(identity: Identity, entry: Queued, body: bytes, timestamp: str, max_bytes: int) -> Sealed:
     """Give an entry its timestamp and signature."""
-    # Its place in canonical order: behind everything but `type`, which ends the body.
-    at = len(body) - len(entry.type) - _TAIL_BYTES
-    unsigned = b'%b,"timestamp":"%b"%b' % (body[:at], timestamp.encode(), body[at:])
+    # Its place in canonical order: behind everything but `type`, which ends the body; a mesh envelope begins with it.
+    if moment_field(entry.type) == "created_at":
+        unsigned = b'{"created_at":"%b",%b' % (timestamp.encode(), body[1:])
+    else:
+        at = len(body) - len(entry.type) - _TAIL_BYTES
+        unsigned = b'%b,"timestamp":"%b"%b' % (body[:at], timestamp.encode(), body[at:])
     data = envelopes.seal(identity, unsigned, max_bytes=max_bytes)
     return Sealed(entry.type, entry.msg_id, entry.corr_id, data)
 

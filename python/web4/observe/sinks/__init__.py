@@ -1,0 +1,1 @@
+"""Where events go: each sink a file of its own."""

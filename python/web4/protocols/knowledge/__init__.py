@@ -1,0 +1,1 @@
+"""What this node knows, and how it came to: the ledger of claims, and causal memory."""
