@@ -50,6 +50,10 @@ class OwnVoice:
         """See `KnowledgeRuntime.claim`."""
         raise NotImplementedError
 
+    def trusted(self) -> list[str]:
+        """See `KnowledgeRuntime.trusted`."""
+        raise NotImplementedError
+
     async def propose(self, payload: cip.FactPropose, *, to: Iterable[str] | None = None) -> Claim:
         """Propose a fact of this node's own, here and to peers; the claim.
 
@@ -253,7 +257,7 @@ class OwnVoice:
         about: SourceClaim | None = None,
     ) -> None:
         """Request durably that peers are told; the lane's effects do it, after a crash too."""
-        peers = await self.trusted() if to is None else sorted(set(to))
+        peers = self.trusted() if to is None else sorted(set(to))
         kind = type_of(payload)
         for some in _by(self.limits.peers_per_command, peers):
             await self.ask(
@@ -267,11 +271,6 @@ class OwnVoice:
                     about=None if about is None else msgspec.to_builtins(about),
                 )
             )
-
-    async def trusted(self) -> list[str]:
-        """The peers that are trusted, sorted: who hears of this node's votes (MESH-12)."""
-        peers = (await self.state()).ledger.peers
-        return sorted(peer for peer, seen in peers.items() if seen.state == "trusted" and peer != self.node)
 
 
 def _by(most: int, things: list[_T]) -> list[list[_T]]:
