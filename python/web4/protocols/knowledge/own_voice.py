@@ -120,7 +120,7 @@ class OwnVoice:
             if decision == "confirm"
             else cip.FactReject(decision="reject", **shared)
         )
-        command = handlers.fact_vote(payload, **self._said())
+        command = handlers.fact_vote(payload, **self._said(claim))
         await self._tell([command])
         await self._say([claim.key], payload, to, command.cause)
         return await self.claim(claim.key)
@@ -140,7 +140,7 @@ class OwnVoice:
         """
         claim = await self.claim(ref)
         payload = cip.FactChallenge(fact_ref=claim.key, reason=reason, notes=notes)
-        command = handlers.fact_challenge(payload, note_only=False, **self._said())
+        command = handlers.fact_challenge(payload, note_only=False, **self._said(claim))
         await self._tell([command])
         await self._say([claim.key], payload, to, command.cause)
         return await self.claim(claim.key)
@@ -231,9 +231,12 @@ class OwnVoice:
 
     # --- how it is said ---------------------------------------------------------------------------------
 
-    def _said(self) -> dict[str, Any]:
+    def _said(self, about: Claim | None = None) -> dict[str, Any]:
+        """Who says it, when. What this node says later counts, within one millisecond too (KNOW-2)."""
         msg_id, now = self.ids.uuid4(), self.clock.wall_ms()
-        return {"at_ms": now, "cause": msg_id, "peer": self.node, "msg_id": msg_id, "sent_ms": now}
+        before = None if about is None else about.votes.get(self.node)
+        sent = now if before is None else max(now, before.sent_ms + 1)
+        return {"at_ms": now, "cause": msg_id, "peer": self.node, "msg_id": msg_id, "sent_ms": sent}
 
     async def _tell(self, told: Iterable[KnowledgeCommand]) -> None:
         """Give own commands to the ledger.
