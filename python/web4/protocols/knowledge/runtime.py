@@ -293,6 +293,11 @@ class KnowledgeRuntime(OwnVoice):
         """What is known of a source, by its registrable domain (LIP-2)."""
         return (await self.state()).ledger.source(domain.lower())
 
+    def trusted(self) -> list[str]:
+        """The peers that are trusted now, sorted: who hears of this node's own votes (MESH-12)."""
+        peers = [one.peer for one in self._view]
+        return sorted(peer for peer in peers if self._view.state(peer) == "trusted" and peer != self.node)
+
     # --- the lane ---------------------------------------------------------------------------------------
 
     async def state(self) -> KnowledgeState:
