@@ -5,7 +5,7 @@ Run `python -m scripts.bench.memory`; `--json` prints one object instead of the 
 A memory is filled with accepted claims: each has a functional triple, every other one follows from an earlier one. Then
 statements are checked (MEM-4) that it supports, contradicts, and knows nothing of; claims are accepted beyond its
 bound, so that the oldest fall out; edges are seen; a forecast is asked for; its state is spelled and read again.
-Nothing is written to a disk: the journal of a lane has a benchmark of its own. Times are of the process, not of the wall.
+Nothing is written to a disk: a journal has a benchmark of its own. Times are of the process, not of the wall.
 """
 
 from __future__ import annotations
