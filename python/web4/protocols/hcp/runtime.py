@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
@@ -26,7 +26,7 @@ from web4.protocols.hcp.values import Contact, checked_human_id
 from web4.protocols.hcp.views import ConsentView, PersonView
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from web4.actors import LaneActors
     from web4.foundation.events import Emitter
@@ -74,8 +74,8 @@ class HcpRuntime(HumanMessages):
         send: Sends messages.
         purge: Drops what waits to be sent about a human.
         trust: How far peers are trusted.
-        hand_on: Takes HCP_INTENT and HCP_CONTEXT that waited for a human, and may be handled now: what the router
-            would have asked next. May be set later.
+        hand_on: Takes HCP_INTENT and HCP_CONTEXT that waited for a human, and may be handled now, to the handlers
+            after the gate. `register` sets it to the router's `resume` if it is left out.
         emit: Gets `consent_changed`, `gate_result`, `check_in_asked` and `check_in_answered`, without how humans are.
         ids: Where ids come from.
     """
@@ -327,11 +327,25 @@ class HcpRuntime(HumanMessages):
                     raise refusal_of("no_consent" if consent is None else "consent_revoked")
             yield scope
 
+    @contextmanager
+    def scope(self, *humans: str | Contact) -> Iterator[trio.CancelScope]:
+        """As `running`, for those who cannot wait: the scope is cancelled at once if consent is not there already."""
+        lanes = tuple(one if isinstance(one, str) else one.lane_id for one in humans)
+        with self._context.running.entered(lanes) as scope:
+            if any(self._context.index.consent(lane) in {None, "revoked"} for lane in lanes):
+                scope.cancel()
+            yield scope
+
     # --- the router -------------------------------------------------------------------------------------
 
     def register(self, router: Registers) -> None:
-        """Register the handlers of HCP's types. What the gate lets pass goes on to those registered after."""
+        """Register the handlers of HCP's types. What the gate lets pass goes on to those registered after.
+
+        What had to wait goes to them by the router's `resume`.
+        """
         add: Any = router.register
+        if self.hand_on is None:
+            self.hand_on = getattr(router, "resume", None)
         for name in ("HCP_HELLO", "HCP_STATE_UPDATE"):
             add("hcp", name, self._receiving.on_signal, idempotent=True)
         for name in ("HCP_INTENT", "HCP_CONTEXT", "HCP_DECISION", "HCP_FEEDBACK"):
