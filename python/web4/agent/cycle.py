@@ -175,15 +175,16 @@ class Cycle:
         work.cancel("timeout")
         with trio.move_on_after(grace):
             await ended.wait()
-        if self.kill is not None:
+        if not ended.is_set() and self.kill is not None:
             try:
                 self.kill(work.task)
             except Exception as error:
                 self._report(work.task, "kill", error)
             with trio.move_on_after(grace):
                 await ended.wait()
-        self._report(work.task, "handler", None)
-        done.set()
+        if not ended.is_set():
+            self._report(work.task, "handler", None)
+            done.set()
 
     # --- answering --------------------------------------------------------------------------------------
 

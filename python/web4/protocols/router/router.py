@@ -242,6 +242,8 @@ class ProtocolRouter:
                 turn.sent.append(output)
 
     async def _settle(self, turn: Turn) -> None:
+        if turn.status == "duplicate":
+            return
         try:
             await self.host.settled(turn.delivery, turn.status)
         except JournalError as error:
