@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from web4.protocols.hcp.acts import HumanAct
     from web4.protocols.hcp.context import HandOn, PurgeOutbox
     from web4.protocols.hcp.lane.replies import Reply
+    from web4.protocols.hcp.social import SocialState
     from web4.protocols.messages.hcp import SafetyFlag
     from web4.protocols.ports import SendMessage, TrustView
     from web4.protocols.router.results import Handler
@@ -242,6 +243,17 @@ class HcpRuntime(HumanMessages):
                 social = {local: relation.state for local, relation in state.relations.items()}
                 found.append(PersonView(contact, state.name, state.role, state.facts.consent, social))
         return found
+
+    async def acquainted(self, human_id: str, contact: Contact) -> SocialState:
+        """Wait until both sides have said hello and neither is restricted; how far they have come (HCP-8)."""
+        while True:
+            seen = self._changes
+            remote = await self._context.lanes.remote(contact)
+            social = "untrusted" if remote is None else remote.relation(human_id).state
+            if social in {"probing", "trusted"}:
+                return social
+            if seen == self._changes:
+                await self._changed.park()
 
     # --- questions --------------------------------------------------------------------------------------
 
