@@ -163,3 +163,9 @@ def test_docs_examples_run_embed_in_your_agent_loop(tmp_path: Path) -> None:
     finally:
         embedded.kill()
         embedded.communicate()
+
+
+def test_docs_examples_run_a_mesh(tmp_path: Path) -> None:
+    """MESH-1: three nodes, one of them a hop that hears nothing; the page shows what the program prints."""
+    printed, shown = run_as_shown("a-mesh.md", "three.py", tmp_path)
+    assert [printed] == shown
