@@ -220,7 +220,7 @@ class MeshRuntime:
         if neighbour is None:
             self._passing.drop("no_link", peer, message)
             return
-        self.table.heard(peer, self._now_ms())
+        self._heard(peer, neighbour)
         if isinstance(message, m.MeshHelloEnvelope):
             self._greeted(neighbour, message.payload)
         elif isinstance(message, m.MeshRoutesEnvelope):
@@ -304,6 +304,14 @@ class MeshRuntime:
         self._changed(changes)
         lost = {one.destination for one in changes if one.before is not None and one.before.next == peer}
         self._hub.break_over(peer, lost)
+
+    def _heard(self, peer: str, neighbour: Neighbour) -> None:
+        if self.table.knows(peer):
+            self.table.heard(peer, self._now_ms())
+        else:  # it had been silent for so long that it was not routable any more (MESH-8)
+            self._changed(self.table.link_up(peer, cost=neighbour.meter.cost, now_ms=self._now_ms()))
+            self._advertiser.refresh(peer)
+            self._news.set()
 
     def _measured(self, neighbour: Neighbour) -> Callable[[], None]:
         def moved() -> None:

@@ -82,6 +82,10 @@ class RoutingTable:
         """The neighbours to whom there is a link, sorted."""
         return sorted(self._neighbours)
 
+    def knows(self, peer: str) -> bool:
+        """Whether there is a link to a neighbour that is not stale."""
+        return peer in self._neighbours
+
     def is_next_hop(self, peer: str) -> bool:
         """Whether a neighbour is registered, trusted enough and live."""
         return peer in self._neighbours and self._allowed(peer) and not self._barred(peer)
