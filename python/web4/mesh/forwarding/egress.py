@@ -41,8 +41,8 @@ class Egress:
         meters: OriginMeters,
         clock: Clock,
         *,
-        control: Callable[[bytes], Awaitable[None]],
-        relay: Callable[[bytes], Awaitable[None]],
+        control: Callable[[bytes], Awaitable[object]],
+        relay: Callable[[bytes], Awaitable[object]],
     ) -> None:
         self._policy = policy
         self._meters = meters
@@ -142,7 +142,7 @@ class Egress:
         if not self.full(origin):
             self._room.unpark_all()
 
-    async def _give(self, give: Callable[[bytes], Awaitable[None]], data: bytes) -> None:
+    async def _give(self, give: Callable[[bytes], Awaitable[object]], data: bytes) -> None:
         self._pace.take(1)
         try:
             await give(data)

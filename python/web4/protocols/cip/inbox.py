@@ -91,6 +91,14 @@ class Inbox:
         self._waiting.append(delivery)
         self._readers.unpark()
 
+    def put_again(self, delivery: Delivery) -> None:
+        """Let a delivery wait that was let in before, whether there is room or not: it is bounded where it was taken."""
+        self._holding += 1
+        self._count[delivery.peer] += 1
+        self._bytes[delivery.peer] += delivery.size
+        self._all_bytes += delivery.size
+        self.put_held(delivery)
+
     def release(self, delivery: Delivery) -> None:
         """Give a held place back: its delivery will not come."""
         self._holding -= 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import trio
 
 from web4.protocols.router.errors import HandlerError
+from web4.protocols.router.foreign import shut_in
 from web4.protocols.router.results import HandlerResult
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Chain:
         rests, turn.rests = turn.rests, []
         for rest in rests:
             try:
-                turn.take("rest", _checked(await self._shut_in(rest())))
+                turn.take("rest", _checked(await shut_in(rest)))
             except HandlerError as error:
                 self._report(turn, "rest", error, again=False)
                 turn.fail("rest", error)
@@ -139,18 +140,10 @@ class Chain:
         turn.stuck_at = trio.current_time() + seconds + self._options.grace_ms / 1_000
         try:
             with trio.move_on_after(seconds):
-                return _checked(await self._shut_in(one.handler(turn.delivery)))
+                return _checked(await shut_in(one.handler, turn.delivery))
         finally:
             turn.stuck_at = math.inf
         raise HandlerError(f"{one.name} was not done in {seconds:g} s", code="handler_timeout")
-
-    async def _shut_in(self, work: Awaitable[Any]) -> Any:
-        """Await foreign code. Whatever it raises is its own failure; only cancelling and Ctrl+C pass."""
-        try:
-            return await work
-        except BaseException as error:
-            _pass_on(error)
-            raise HandlerError(type(error).__name__, code="handler_failed") from error
 
     def _report(self, turn: Turn, name: str, error: HandlerError, *, again: bool) -> None:
         cause = error.__cause__
@@ -165,20 +158,6 @@ class Chain:
             error=None if cause is None else type(cause).__name__,
             again=again,
         )
-
-
-def _pass_on(error: BaseException) -> None:
-    """Raise what is not the failure of a handler: its cancellation, and an interrupt of the process."""
-    if isinstance(error, BaseExceptionGroup):
-        passing, _ = error.split((trio.Cancelled, KeyboardInterrupt))
-        if passing is not None:
-            _raise(passing)
-    elif isinstance(error, trio.Cancelled | KeyboardInterrupt):
-        _raise(error)
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
 
 
 def _checked(result: object) -> HandlerResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -57,6 +58,7 @@ class PeerQueues:
         self._active = 0
         self._abandoned = 0
         self._count = 0
+        self._nursery: trio.Nursery | None = None
         self._stirred = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
@@ -65,10 +67,24 @@ class PeerQueues:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Self]:
         """Handle messages inside the block; leaving it cancels what runs."""
-        async with trio.open_nursery() as self.nursery:
-            self.nursery.start_soon(self._watch)
-            yield self
-            self.nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._watch)
+            try:
+                yield self
+                nursery.cancel_scope.cancel()
+            finally:
+                self._nursery = None
+
+    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run something beside the queues, until the block is left.
+
+        Raises:
+            RuntimeError: The block was not entered, or was left.
+        """
+        if self._nursery is None:
+            raise RuntimeError("the router does not run")
+        self._nursery.start_soon(function)
 
     def put(self, delivery: Delivery) -> None:
         """Let a message wait for its turn."""
@@ -83,7 +99,7 @@ class PeerQueues:
     def _start(self) -> None:
         while self._ready and self._active < self._options.peers:
             self._active += 1
-            self.nursery.start_soon(self._work, self._ready.popleft(), None)
+            self.start_soon(partial(self._work, self._ready.popleft(), None))
             self._stirred.unpark_all()
 
     async def _work(self, queue: _Queue, abandoned: Turn | None) -> None:
@@ -131,4 +147,4 @@ class PeerQueues:
                     code="handler_abandoned",
                     abandoned=self._abandoned,
                 )
-                self.nursery.start_soon(self._work, queue, turn)
+                self.start_soon(partial(self._work, queue, turn))

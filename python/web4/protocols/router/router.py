@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from web4.foundation.errors import Web4Error
@@ -18,6 +19,8 @@ from web4.protocols.router.peer_queues import PeerQueues
 from web4.protocols.router.results import RouteResult
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from web4.foundation.events import Emitter
     from web4.protocols.cip.actions import Delivery
     from web4.protocols.router.ports import RouterHost
@@ -125,6 +128,14 @@ class ProtocolRouter:
             error=turn.error,
         )
 
+    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run something beside the messages, until the router ends: work that may outlive its message's rest.
+
+        Raises:
+            RuntimeError: The router does not run.
+        """
+        self._queues.start_soon(function)
+
     # --- one message of a peer's queue ------------------------------------------------------------------
 
     async def _handle(self, turn: Turn) -> None:
@@ -135,7 +146,7 @@ class ProtocolRouter:
             if not turn.abandoned:
                 self.host.inbox.release(turn.delivery)
         if turn.rests and not turn.abandoned:
-            self._queues.nursery.start_soon(self._rest, turn)
+            self._queues.start_soon(partial(self._rest, turn))
 
     async def _give_up(self, stuck: Turn) -> None:
         """Conclude a message whose handler runs on and was given up: what it gives is not heard."""
@@ -223,6 +234,8 @@ class ProtocolRouter:
                 turn.sent.append(output)
 
     async def _settle(self, turn: Turn) -> None:
+        if turn.status == "duplicate":
+            return
         try:
             await self.host.settled(turn.delivery, turn.status)
         except JournalError as error:
