@@ -13,6 +13,7 @@ from web4.mesh.forwarding import Drop, Forward, SeenCache, Situation, Spread, de
 from web4.mesh.forwarding.meters import OriginMeters
 from web4.protocols.cip.mesh_path import seal_mesh
 from web4.protocols.messages import mesh as m
+from web4.protocols.messages.vocabulary import type_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -119,8 +120,7 @@ class Passing:
             now_ms=now_ms,
             ttl_ms=self._policy.ttl_ms,
         )
-        kinds = m.MeshIntroduceEnvelope | m.MeshRevokeEnvelope
-        message: m.MeshIntroduceEnvelope | m.MeshRevokeEnvelope = msgspec.json.decode(data, type=kinds)
+        message: m.MeshMessage = msgspec.json.decode(data, type=m.ENVELOPES[type_of(payload).name])
         self._seen.remember(self._own, message.id, now_ms + self._policy.ttl_ms)
         decision = self._decide(message, self._own, now_ms, "new")
         if isinstance(decision, Spread):

@@ -94,7 +94,8 @@ def test_logic_is_pure_and_replays() -> None:
 
 
 def run(state: s.IntroductionsState, *commands: Any) -> tuple[s.IntroductionsState, list[str]]:
-    logic, verdicts = IntroductionsLogic(), []
+    logic = IntroductionsLogic()
+    verdicts: list[str] = []
     for command in commands:
         decision = logic.decide(state, command)
         verdicts.append(decision.reply)
@@ -210,7 +211,7 @@ class IntroductionMachine(RuleBasedStateMachine):
         else:
             fsm.handle(IntroducerLost(at_ms=self.at, introducer=asked.introducer))
             told = "done"
-        assert self.give(settled(asked, told=told, at=self.at)) == "settled"  # type: ignore[arg-type]
+        assert self.give(settled(asked, told=told, at=self.at)) == "settled"
 
     @rule()
     def restart(self) -> None:

@@ -87,14 +87,14 @@ class Node:
             await self.trust(one.fingerprint, Anchored(at_ms=self.now()))
 
     def introduction(self, subject: Any, **more: Any) -> MeshIntroduce:
-        fields = {
+        fields: dict[str, Any] = {
             "intro_id": self.ids.uuid4(),
             "subject": subject.fingerprint,
             "pubkey": pubkey([ME, ANN, BEN, CAT, DAN].index(subject) + 1),
             "addresses": (HERE,),
             "expires_at": format_timestamp(self.now() + HOUR_MS),
         }
-        return MeshIntroduce(**{**fields, **more})  # type: ignore[arg-type]
+        return MeshIntroduce(**{**fields, **more})
 
     async def hear(self, origin: Any, subject: Any, **more: Any) -> tuple[str, MeshIntroduce]:
         said = self.introduction(subject, **more)
@@ -300,12 +300,13 @@ async def test_this_node_introduces(autojump_clock: trio.testing.MockClock) -> N
     """MESH-10, MESH-13: told at once and again, taken back by itself, outliving a restart."""
     node = Node()
     async with node.up() as introductions:
-        for subject, key, more, code in (
+        refused: tuple[tuple[Any, Any, dict[str, Any], str], ...] = (
             (BEN, BEN, {}, "subject_not_trusted"),
             (ANN, ANN, {}, "subject_not_trusted"),
             (ANN, BEN, {}, "wrong_key"),
             (ANN, ANN, {"lifetime_ms": 25 * HOUR_MS}, "lifetime"),
-        ):
+        )
+        for subject, key, more, code in refused:
             if code == "wrong_key":
                 await node.trust(ANN.fingerprint, HandshakeOk(at_ms=node.now()))
             elif subject is ANN:
@@ -354,7 +355,7 @@ async def test_trust_hears_of_it_after_a_crash() -> None:
     with trio.CancelScope() as crash:
         await node.trusts(ANN)
         node.trust = hanging  # type: ignore[assignment]
-        node.trust.registry = real.registry  # type: ignore[attr-defined]
+        node.trust.registry = real.registry
         async with node.up():
             await node.hear(ANN, BEN)
             crash.cancel()

@@ -6,7 +6,6 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
-import trio
 
 from tests.protocols.lip.web import SITE, Web, allowed, answer, browsing, serving
 from web4.protocols.lip.errors import AddressRefused, FetchFailed
@@ -18,6 +17,8 @@ from web4.protocols.lip.fetching.uris import parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import trio
 
 REFUSED_BY_THE_SPECIFICATION = (
     "0/8 10/8 100.64/10 127/8 169.254/16 172.16/12 192.0.0/24 192.0.2/24 192.88.99/24 192.168/16 198.18/15 "
@@ -60,7 +61,7 @@ ODD_SPELLINGS = {
     "too large a part": "http://1.2.3.256/",
     "a name that ends in a number": "http://example.1/",
     "a name that ends in hexadecimal": "http://example.0x/",
-    "full-width digits": "http://１２７.０.０.１/",
+    "full-width digits": "http://\uff11\uff12\uff17.\uff10.\uff10.\uff11/",
     "circled digits": "http://①②⑦.⓪.⓪.①/",
     "ideographic full stops": "http://127。0。0。1/",
     "escaped host": "http://%31%32%37.0.0.1/",
@@ -134,7 +135,9 @@ def test_the_ranges_are_those_of_the_specification() -> None:
         address, _, bits = text.partition("/")
         return f"{'.'.join([*address.split('.'), '0', '0', '0'][:4])}/{bits}"
 
-    assert [network for network, _ in IPV4_REFUSED] == [whole(one) for one in REFUSED_BY_THE_SPECIFICATION.split()]
+    assert [network for network, _ in IPV4_REFUSED] == [
+        whole(one) for one in REFUSED_BY_THE_SPECIFICATION.split()
+    ]
 
 
 @pytest.mark.parametrize("network", [one for one, _ in (*IPV4_REFUSED, *IPV6_REFUSED)])
@@ -221,7 +224,12 @@ def test_a_uri_has_one_spelling(raw: str, text: str) -> None:
 
 async def test_good_answers_do_not_excuse_a_bad_one() -> None:
     """FETCH-3: every address that a name resolves to is public, or none is dialled."""
-    for answers in (["8.8.8.8", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"], ["2606:4700::1", "::ffff:10.0.0.1"], ["x"]):
+    for answers in (
+        ["8.8.8.8", "127.0.0.1"],
+        ["127.0.0.1", "8.8.8.8"],
+        ["2606:4700::1", "::ffff:10.0.0.1"],
+        ["x"],
+    ):
         web, dialer = no_packets({SITE: answers})
         with pytest.raises(AddressRefused):
             await dialer.connect(parse_uri(f"http://{SITE}/"))

@@ -104,9 +104,25 @@ def refused(constraints: list[str]) -> str:
 
 
 def test_an_unknown_constraint_is_refused() -> None:
-    for one in ("", "no_tracking", "No_personal_data", "no_personal_data ", "domain", "domain:", "domain:a b", "language:de"):
+    for one in (
+        "",
+        "no_tracking",
+        "No_personal_data",
+        "no_personal_data ",
+        "domain",
+        "domain:",
+        "domain:a b",
+        "language:de",
+    ):
         refused(["no_personal_data", one])
-    for one in ("domain:example.org/", "domain:example.org:80", "domain:a@b", "domain:127.1", "domain:x?y", "domain:*.org"):
+    for one in (
+        "domain:example.org/",
+        "domain:example.org:80",
+        "domain:a@b",
+        "domain:127.1",
+        "domain:x?y",
+        "domain:*.org",
+    ):
         refused([one])
     refused(["no_personal_data"] * 17)
 
@@ -137,6 +153,8 @@ async def test_fetch_constraints() -> None:
         "/hidden": answer(page, kind="text/html"),
         "/card.json": answer(b'{"n": "4111111111111111"}', kind="application/json"),
     }
+    script = b"<body>Nothing<!-- ada@example.org --><script>var n = '4111111111111111'</script><svg d='m 200 300 400'/>"
+    routes["/script"] = answer(script, kind="text/html")
     hosts = (SITE, f"www.{SITE}", "other.test")
     async with browsing(routes, hosts=hosts) as (fetcher, web):
         for constraints in (["no_personal_data"], [f"domain:{SITE}"], ["no_personal_data", f"domain:{SITE}"]):
@@ -144,7 +162,10 @@ async def test_fetch_constraints() -> None:
             assert fetched.record.constraints == tuple(constraints)
 
         asked = len(web.requests)
-        for constraints, code in ((["domain:other.test"], "domain_refused"), (["stealth"], "unknown_constraint")):
+        for constraints, code in (
+            (["domain:other.test"], "domain_refused"),
+            (["stealth"], "unknown_constraint"),
+        ):
             with pytest.raises(ConstraintRefused) as error:
                 await fetcher.fetch(web.url("/clean"), constraints)
             assert error.value.code == code
@@ -156,7 +177,12 @@ async def test_fetch_constraints() -> None:
         assert not any(one.startswith("other.test") for one in web.requests)
         assert (await fetcher.fetch(web.url("/away"))).text.text == "The lamp is green."
 
-        for path, kind in (("/mail", "email"), ("/hidden", "email"), ("/card.json", "card")):
+        for path, kind in (
+            ("/mail", "email"),
+            ("/hidden", "email"),
+            ("/card.json", "card"),
+            ("/script", "card, email"),
+        ):
             with pytest.raises(ConstraintRefused) as error:
                 await fetcher.fetch(web.url(path), ["no_personal_data"])
             assert error.value.code == "personal_data"

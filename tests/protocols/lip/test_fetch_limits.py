@@ -6,7 +6,7 @@ import gzip
 import tracemalloc
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -16,7 +16,7 @@ from web4.protocols.lip.errors import FetchError, FetchFailed, FetchTimeout, Too
 from web4.protocols.lip.fetching.options import FetchOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 MiB = 1024 * 1024
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
@@ -35,7 +35,7 @@ def bounded(most: int) -> Iterator[None]:
     assert peak < most, f"{peak:,} bytes"
 
 
-def endless(start: bytes, piece: bytes, pause: float = 0.0) -> Callable[[trio.SocketStream], object]:
+def endless(start: bytes, piece: bytes, pause: float = 0.0) -> Route:
     async def send(stream: trio.SocketStream) -> None:
         await stream.send_all(start)
         while True:
@@ -45,8 +45,8 @@ def endless(start: bytes, piece: bytes, pause: float = 0.0) -> Callable[[trio.So
     return send
 
 
-async def failing(route: object, **limits: float) -> FetchError:
-    async with browsing({"/": route}, **limits) as (fetcher, web):  # type: ignore[dict-item]
+async def failing(route: Route, **limits: Any) -> FetchError:
+    async with browsing({"/": route}, **limits) as (fetcher, web):
         with bounded(24 * MiB), trio.fail_after(60), pytest.raises(FetchError) as failed:
             await fetcher.fetch(web.url())
         assert web.pages == [f"{SITE}/"]
@@ -55,7 +55,12 @@ async def failing(route: object, **limits: float) -> FetchError:
 
 async def test_fetch_limits_slow_drip() -> None:
     """However little comes at a time, the total is the total."""
-    for start, piece in ((HEAD + b"\r\n", b"x"), (HEAD, b"X-A: b\r\n"), (b"", b"H"), (b"HTTP/1.1 100 C\r\n\r\n", b"")):
+    for start, piece in (
+        (HEAD + b"\r\n", b"x"),
+        (HEAD, b"X-A: b\r\n"),
+        (b"", b"H"),
+        (b"HTTP/1.1 100 C\r\n\r\n", b""),
+    ):
         error = await failing(endless(start, piece, 0.02), total_seconds=0.4)
         assert isinstance(error, FetchTimeout | FetchFailed), error
         assert error.code in {"fetch_timeout", "protocol_error"}
@@ -140,7 +145,10 @@ async def test_fetch_limits_huge_headers() -> None:
     ):
         error = await failing(endless(start, piece))
         assert (type(error), error.field) == (TooLarge, "headers")
-    async with browsing({"/": HEAD + b"X: " + b"y" * 60_000 + b"\r\nContent-Length: 2\r\n\r\nok"}) as (fetcher, web):
+    async with browsing({"/": HEAD + b"X: " + b"y" * 60_000 + b"\r\nContent-Length: 2\r\n\r\nok"}) as (
+        fetcher,
+        web,
+    ):
         assert (await fetcher.fetch(web.url())).text.text == "ok"
 
 
@@ -186,7 +194,10 @@ async def test_bodies_are_decoded(encoding: str) -> None:
         "raw deflate": raw.compress(TEXT) + raw.flush(),
     }.get(encoding, TEXT)
     name = encoding.removeprefix("raw ")
-    async with browsing({"/": answer(packed, **({"Content_Encoding": name} if name else {}))}) as (fetcher, web):
+    async with browsing({"/": answer(packed, **({"Content_Encoding": name} if name else {}))}) as (
+        fetcher,
+        web,
+    ):
         fetched = await fetcher.fetch(web.url())
         assert fetched.body == TEXT
         assert fetched.text.text == TEXT.decode()

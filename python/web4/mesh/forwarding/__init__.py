@@ -12,4 +12,14 @@ from web4.mesh.forwarding.decision import (
 )
 from web4.mesh.forwarding.seen import SeenCache
 
-__all__ = ["DROP_REASONS", "Deliver", "Drop", "DropReason", "Forward", "SeenCache", "Situation", "Spread", "decide"]
+__all__ = [
+    "DROP_REASONS",
+    "Deliver",
+    "Drop",
+    "DropReason",
+    "Forward",
+    "SeenCache",
+    "Situation",
+    "Spread",
+    "decide",
+]

@@ -40,7 +40,7 @@ from web4.protocols.cip.handshake import (
 from web4.protocols.cip.handshake_driver import HandshakeDriver
 from web4.protocols.cip.outbox.answering import answer_intent
 from web4.protocols.cip.outbox.entries import INLINE_BYTES
-from web4.protocols.cip.peer_logic import Refusal
+from web4.protocols.cip.peer_state import Refusal
 from web4.protocols.cip.refusals import Refusals
 from web4.protocols.cip.sealing import Sealed, seal
 from web4.protocols.cip.validation import validate

@@ -28,11 +28,32 @@ if TYPE_CHECKING:
     """Takes a message that waited for a human and may be handled now: the agent loop's handler."""
 
 
+class QueuedMessage(Protocol):
+    """What waits in an outbox, as far as it is looked at here."""
+
+    @property
+    def msg_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """Its type."""
+        ...
+
+    @property
+    def humans(self) -> tuple[str, ...]:
+        """Of whom and for whom it is: a human here and one at the peer; empty if it is about none."""
+        ...
+
+
 class PurgeOutbox(Protocol):
     """How what waits to be sent about humans is dropped: `CipRuntime.purge`."""
 
-    async def __call__(self, peer: str, humans: tuple[str, ...], reason: str) -> int:
-        """Purge what is queued for `peer` and is from or to one of these humans; how much that was (OUT-5)."""
+    async def __call__(
+        self, peer: str, where: Callable[[QueuedMessage], bool], reason: str, /
+    ) -> tuple[str, ...]:
+        """End what waits for `peer`, as far as `where` says, as `purged(reason)` (OUT-5); the ids, once durable."""
         ...
 
 
@@ -101,7 +122,8 @@ class HumanContext:
             state = await self.lanes.local(human_id)
             if state is None:
                 return
-            contacts = {one.action.lane_id: one.action for one in state.heads()}
+            # Of all that waits: what is under way now may be concluded when the lane decides.
+            contacts = {one.action.lane_id: one.action for one in state.line}
             others = {
                 lane: await self.other(human_id, Contact(action.peer, action.human_id))
                 for lane, action in contacts.items()

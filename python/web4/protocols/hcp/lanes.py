@@ -52,6 +52,10 @@ class Lanes:
         self._nursery = nursery
         self._ready.set()
 
+    async def ready(self) -> None:
+        """Wait until the runtime runs, and knows who there is: effects of an earlier boot begin before."""
+        await self._ready.wait()
+
     def start(self, do: Callable[..., Any], *args: Any) -> None:
         """Do something in a task of its own, if the runtime runs."""
         if self._nursery is not None:

@@ -16,7 +16,9 @@ from web4.protocols.messages.hcp import HcpFeedback, HumanParties, HumanState, H
 from web4.protocols.messages.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from web4.protocols.hcp.context import HumanContext
+    from collections.abc import Callable
+
+    from web4.protocols.hcp.context import HumanContext, QueuedMessage
     from web4.protocols.hcp.lane.events import Action, FollowUpRequested
     from web4.protocols.hcp.receiving import Receiving
 
@@ -46,6 +48,7 @@ class Performing:
     async def act(self, action: Action) -> str:
         """See `Performer.act`. It runs for both humans: a revocation by either ends it, unless HCP-3 leaves it."""
         context, error = self._context, None
+        await context.lanes.ready()
         outcome = "consent_revoked"
         lanes = () if action.type in ALWAYS else (action.local, action.lane_id)
         with context.running.entered(lanes):
@@ -125,6 +128,7 @@ class Performing:
 
     async def follow_up(self, request: FollowUpRequested) -> tuple[str, int]:
         """See `Performer.follow_up`. What fails for one peer is reported, and holds up no other."""
+        await self._context.lanes.ready()
         contact = self._context.index.remotes.get(request.of)
         if contact is not None:
             return "ok", await self._revoked_there(contact)
@@ -145,7 +149,11 @@ class Performing:
         for local in () if remote is None else remote.relations:
             await context.lanes.ask(local, c.EndFor(lane_id=contact.lane_id, at=context.now()), control=True)
         await context.running.left(contact.lane_id)
-        return await self._purge(contact.peer, contact.human_id)
+
+        def towards(queued: QueuedMessage) -> bool:
+            return queued.humans[1:] == (contact.human_id,) and queued.type not in ALWAYS
+
+        return await self._purge(contact.peer, towards)
 
     async def _revoked_here(self, request: FollowUpRequested) -> int:
         """A human of this node has revoked consent. Waiting ends on its lane by the event that led here."""
@@ -153,9 +161,16 @@ class Performing:
         context.running.stop(request.of)
         await context.running.left(request.of)
         contacts = await self._contacts(request.of)
+        # Done again after a crash, it must not take back what it told itself.
+        telling = {_told_id(request, one) for one in contacts}
+
+        def of_the_human(queued: QueuedMessage) -> bool:
+            # What says how the human is goes with the rest: it was for those who held consent (HCP-11).
+            return queued.humans[:1] == (request.of,) and queued.msg_id not in telling
+
         purged = 0
         for peer in dict.fromkeys(one.peer for one in contacts):
-            purged += await self._purge(peer, request.of)
+            purged += await self._purge(peer, of_the_human)
         for one in contacts:
             close = c.Close(local=request.of, cause="local", at=context.now(), token=request.effect_id)
             await context.lanes.ask(one.lane_id, close)
@@ -182,9 +197,8 @@ class Performing:
             if other.trust not in {"probing", "trusted"}:
                 continue
             about = HumanParties(sender=request.of, receiver=one.human_id, state=told_state(local, other))
-            msg_id = derived_uuid4(request.effect_id, one.lane_id)
             try:
-                await context.send(one.peer, update(local, other), about=about, msg_id=msg_id)
+                await context.send(one.peer, update(local, other), about=about, msg_id=_told_id(request, one))
             except Web4Error as error:
                 self._failed("tell", request.of, error, peer=one.peer)
 
@@ -195,21 +209,26 @@ class Performing:
         contacts = [self._context.index.remotes.get(lane) for lane in known]
         return [one for one in contacts if one is not None]
 
-    async def _purge(self, peer: str, human_id: str) -> int:
+    async def _purge(self, peer: str, where: Callable[[QueuedMessage], bool]) -> int:
         try:
-            return await self._context.purge(peer, (human_id,), "consent_revoked")
+            return len(await self._context.purge(peer, where, "consent_revoked"))
         except Web4Error as error:
-            self._failed("purge", human_id, error, peer=peer)
+            self._failed("purge", "", error, peer=peer)
             raise
 
     def _failed(self, where: str, human_id: str, error: Web4Error, *, peer: str | None = None) -> None:
         self._context.emit(
             "error",
             severity="error",
-            lane=f"human:{human_id}",
+            lane=f"human:{human_id}" if human_id else None,
             peer=peer,
             protocol="hcp",
             where=where,
             code=error.code,
             error=type(error).__name__,
         )
+
+
+def _told_id(request: FollowUpRequested, contact: Contact) -> str:
+    """Under which id a human's word is told: the same if it is done again."""
+    return derived_uuid4(request.effect_id, contact.lane_id)

@@ -19,6 +19,7 @@ from web4.protocols.hcp.lane import commands as c
 from web4.protocols.hcp.lane.events import Action, Received
 from web4.protocols.hcp.lane.replies import Reply
 from web4.protocols.hcp.refusing import refused
+from web4.protocols.hcp.social import SIGNALS
 from web4.protocols.hcp.values import Contact, Said
 from web4.protocols.messages import hcp as m
 from web4.protocols.router.results import HandlerResult
@@ -169,7 +170,8 @@ class Receiving:
             context.running.stop(lane)
         await context.lanes.ask(lane, hear, control=consent == "revoked")
         # Only now: while its lane does not say so, nothing may begin for that human.
-        context.running.barred.discard(lane)
+        if consent == "revoked" or message.type in SIGNALS:
+            context.running.barred.discard(lane)
 
     async def _attempt(self, delivery: Delivery, message: m.HcpMessage, contact: Contact) -> Reply:
         context, human = self._context, message.receiver.human_id

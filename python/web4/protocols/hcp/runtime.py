@@ -11,7 +11,7 @@ from web4.foundation.errors import Web4Error
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
 from web4.protocols.hcp.acting import Acting
-from web4.protocols.hcp.context import HandOn, HumanContext, PurgeOutbox
+from web4.protocols.hcp.context import HumanContext
 from web4.protocols.hcp.gate import Question, Verdict, gate
 from web4.protocols.hcp.index import Index
 from web4.protocols.hcp.lane import commands as c
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from web4.foundation.ids import IdSource
     from web4.journal.journal import Journal
     from web4.protocols.hcp.acts import HumanAct
+    from web4.protocols.hcp.context import HandOn, PurgeOutbox
     from web4.protocols.hcp.lane.replies import Reply
     from web4.protocols.messages.hcp import SafetyFlag
     from web4.protocols.ports import SendMessage, TrustView

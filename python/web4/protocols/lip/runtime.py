@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import trio
 from msgspec import UNSET
 
+from web4.actors.composite import Part
 from web4.foundation.clock import SystemClock
 from web4.foundation.events import IsolatedEmitter, no_events
 from web4.foundation.ids import SystemIds
@@ -24,8 +25,9 @@ from web4.protocols.lip.archive import Archived, write_warc
 from web4.protocols.lip.errors import FetchFailed, error_of
 from web4.protocols.lip.fetch_events import Asker, FetchConcluded, FetchRequested
 from web4.protocols.lip.fetch_lane import FetchLane
-from web4.protocols.lip.fetch_logic import RequestFetch
-from web4.protocols.lip.rechecking import Rechecking, Rechecks
+from web4.protocols.lip.fetch_logic import FETCH_COMMANDS, RequestFetch
+from web4.protocols.lip.ledger_rechecks import LedgerRechecks
+from web4.protocols.lip.rechecking import Rechecking
 from web4.protocols.messages.cip import Reply
 from web4.protocols.messages.lip import LipEvidence, LipFetch
 from web4.protocols.router.results import HandlerResult, Output
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.actions import Delivery
     from web4.protocols.lip.fetch_lane import Fetches
     from web4.protocols.lip.fetching.record import FetchRecord
+    from web4.protocols.lip.ledger_rechecks import WebLedger
     from web4.protocols.lip.untrusted import UntrustedText
     from web4.protocols.messages.lip import WebClaim
     from web4.protocols.ports import SendMessage
@@ -65,7 +68,7 @@ class LipRuntime:
         send: To peers.
         tier_of: The tier of a URI's source, as the ledger computes it (LIP-2).
         find_claims: Reads claims out of a text; by default only what the fetch itself proves.
-        rechecks: The ledger, for LIP-6; None to make no re-checks.
+        ledger: For LIP-6: a `KnowledgeRuntime`; None to make no re-checks.
         clock: The time.
         ids: Names fetches and answers.
         emit: Told `fetch_requested` and `fetch_concluded`.
@@ -79,7 +82,7 @@ class LipRuntime:
         *,
         tier_of: TierOf = unknown_tier,
         find_claims: FindClaims = what_was_seen,
-        rechecks: Rechecks | None = None,
+        ledger: WebLedger | None = None,
         clock: Clock | None = None,
         ids: IdSource | None = None,
         emit: Emitter = no_events,
@@ -96,8 +99,12 @@ class LipRuntime:
         )
         self.definition = FetchLane(journal=journal, fetcher=fetcher, answer=answering, emit=self._emit)
         """What its part of lane `knowledge` consists of; its effects begin with `fetch:`."""
+        self.part = Part("fetch", self.definition, FETCH_COMMANDS)
+        """The definition as a part of a lane with others (`composite_lane`)."""
         self._rechecking = (
-            None if rechecks is None else Rechecking(rechecks, self._recheck, journal, self._clock, {})
+            None
+            if ledger is None
+            else Rechecking(LedgerRechecks(ledger, self.evidence), self._recheck, journal, self._clock, {})
         )
 
     def bind(self, actors: LaneActors) -> None:

@@ -262,8 +262,11 @@ class MemoryLogic:
             size, more = entries.size_of(entry), _is_new(state, entry)
             while len(state) + more > self.limits.records or state.bytes + size > self.limits.bytes:
                 forget(_oldest_of_most(state, at_ms))
-        new = sum(pair not in state.graph.edges for pair in dict.fromkeys(pairs))
-        while new and len(state.graph) + new > self.limits.edges:
+        wanted = tuple(dict.fromkeys(pairs))
+        # Counted anew each time: what falls out may be wanted.
+        while (new := sum(pair not in state.graph.edges for pair in wanted)) and (
+            len(state.graph) + new > self.limits.edges
+        ):
             old = state.graph.edges.first
             assert old is not None  # more are allowed than a command brings
             forget(events.Forgotten(what="edge", name=old[0], other=old[1], at_ms=at_ms))

@@ -97,6 +97,8 @@ def shelf_of(items: Iterable[tuple[Key, Item]]) -> Shelf[Key, Item]:
     """Give the shelf that holds `items`, oldest first."""
     listed = list(items)
     keys = [key for key, _ in listed]
+    if not keys:
+        return Shelf()
     befores, afters = [_END, *keys[:-1]], [*keys[1:], _END]
     places = {
         key: _Place(before, after, item)
@@ -104,4 +106,4 @@ def shelf_of(items: Iterable[tuple[Key, Item]]) -> Shelf[Key, Item]:
     }
     if len(places) != len(listed):
         raise ValueError("a key is there twice")
-    return Shelf(Map(places), keys[0] if keys else _END, keys[-1] if keys else _END)
+    return Shelf(Map(places), keys[0], keys[-1])

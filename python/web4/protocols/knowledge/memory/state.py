@@ -80,6 +80,10 @@ class CausalMemory:
         sources = self._against.get(key, _NO_NAMES)
         return sorted(one for one in sources if one in self.experiences or self.holds(one))
 
+    def opposed(self, key: str) -> list[str]:
+        """What `key` was ever seen to contradict, whichever way and whether it counts or not, sorted."""
+        return sorted(self._against.get(key, _NO_NAMES))
+
     def objects(self, domain: str, triple: StoredTriple) -> Map[str, Names]:
         """The objects that functional triples of claims that count give, with those claims."""
         return self._objects.get((domain, triple.subject, triple.predicate), _NO_OBJECTS)

@@ -139,7 +139,7 @@ class Asking:
         self, response: httpx.Response, limit: int, readable: Callable[[Answer], object] | None
     ) -> Answer:
         answer = _answer(response)
-        if not 200 <= answer.status < 300:
+        if answer.status != 200:  # a part of a page (206), or somebody else's version of it (203), is no page
             return answer
         if readable is not None:
             readable(answer)
