@@ -11,6 +11,7 @@ import trio
 from msgspec import UNSET
 
 from web4.agent.hooks import HookVetoed
+from web4.agent.ports import without_consent
 from web4.agent.tasks import Result
 from web4.foundation.errors import Web4Error
 from web4.journal.errors import JournalError
@@ -130,11 +131,14 @@ class Cycle:
         result = Result(status="failed", reason="cancelled")
         try:
             with work.scope:
-                async with self.consent(task) as revocation, trio.open_nursery() as nursery:
+                consent = without_consent if task.human is None else self.consent
+                async with consent(task) as revocation, trio.open_nursery() as nursery:
                     nursery.start_soon(_tell_revocation, work, revocation)
                     result = await self._decided(lane, task)
                     work.concluding = work.reason is None
                     nursery.cancel_scope.cancel()
+        except Web4Error as error:
+            return Result(status="failed", reason=error.code)
         except Exception as error:  # consent could not be asked: no is the answer
             self._report(task, "consent", error)
             return Result(status="failed", reason="no_consent")
@@ -147,7 +151,7 @@ class Cycle:
             lane.to("thinking", task)
             task.presence.reach("interpret")
             await self.hooks.ask("after_state", task)
-            if task.kind != "INTENT":  # an INTENT was judged when it was accepted
+            if task.kind == "HCP_INTENT":  # an INTENT was judged when it was accepted
                 verdict = await self.mission(task)
                 if not verdict.passes:
                     return Result(status="failed", reason=verdict.reason)

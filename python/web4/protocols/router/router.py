@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from web4.foundation.errors import Web4Error
 from web4.foundation.events import no_events
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from web4.protocols.router.ports import RouterHost
     from web4.protocols.router.results import Handler
     from web4.trust import TrustState
+
+_BATCH: Final = 64
+"""Messages taken at once: what came together costs one turn of the scheduler."""
 
 
 class ProtocolRouter:
@@ -109,8 +112,11 @@ class ProtocolRouter:
         Handlers that run then are cancelled; their messages are not settled, and come again after a restart.
         """
         async with self._queues.open() as queues:
-            while (delivery := await self.host.inbox.take()) is not None:
+            inbox = self.host.inbox
+            while (delivery := await inbox.take()) is not None:
                 queues.put(delivery)
+                for another in inbox.take_more(_BATCH):
+                    queues.put(another)
 
     async def route(self, delivery: Delivery) -> RouteResult:
         """Handle one message, its rest included, and say what became of it (ROUTE-2).
