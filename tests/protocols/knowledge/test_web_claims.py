@@ -238,7 +238,9 @@ def test_support_makes_a_source_medium() -> None:
     book.found("c", SKY, "third.org")
     assert book.state.ledger.source("second.org").tier == "unknown"
     book.found("d", SKY, "fourth.org")
-    tiers = {one: book.state.ledger.source(f"{one}.org").tier for one in ("first", "second", "third", "fourth")}
+    tiers = {
+        one: book.state.ledger.source(f"{one}.org").tier for one in ("first", "second", "third", "fourth")
+    }
     assert tiers == {"first": "unknown", "second": "medium", "third": "medium", "fourth": "medium"}
     moved = [one for one in book.events if isinstance(one, events.TierChanged)]
     assert {one.rule for one in moved} == {"supported"}
