@@ -129,8 +129,8 @@ class Cycle:
         task = work.task
         result = Result(status="failed", reason="cancelled")
         try:
-            with work.scope, self.consent(task) as revocation:
-                async with trio.open_nursery() as nursery:
+            with work.scope:
+                async with self.consent(task) as revocation, trio.open_nursery() as nursery:
                     nursery.start_soon(_tell_revocation, work, revocation)
                     result = await self._decided(lane, task)
                     work.concluding = work.reason is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,7 +28,7 @@ class MissionVerdict:
 class Consent(Protocol):
     """Where work for a human runs (HCP-3)."""
 
-    def __call__(self, task: Task) -> AbstractContextManager[trio.CancelScope]:
+    def __call__(self, task: Task) -> AbstractAsyncContextManager[trio.CancelScope]:
         """A scope that is cancelled when consent is revoked; at once if it is revoked already."""
         ...
 
@@ -49,7 +49,7 @@ class Remember(Protocol):
         ...
 
 
-def consent_to_all(task: Task) -> AbstractContextManager[trio.CancelScope]:
+def consent_to_all(task: Task) -> AbstractAsyncContextManager[trio.CancelScope]:
     """For a node without humans: nobody can revoke anything."""
     return nullcontext(trio.CancelScope())
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from web4.mesh.policy import MeshForwardingPolicy
     from web4.protocols.cip.validation import Incoming
 
-    Handler = Callable[[m.MeshMessage, str], Awaitable[None]]
-    """Takes in a broadcast that was delivered here, and the neighbour who passed it on."""
+    Handler = Callable[[m.MeshMessage, bytes], Awaitable[None]]
+    """Takes in a broadcast that was delivered here, and its bytes as they came."""
 
 _SEEN_IN_ALL: Final = 131_072
 _BROADCASTS_PER_SECOND: Final = 20.0
@@ -67,7 +67,7 @@ class Passing:
         ids: Where ids come from.
         emit: Gets `mesh_routed`, `mesh_dropped`.
         ways: See `Ways`.
-        deliver: Takes a relayed part for this node, and its origin.
+        deliver: Takes the origin, a relayed part for this node, and the neighbour who handed it over.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Passing:
         ids: IdSource,
         emit: Emitter,
         ways: Ways,
-        deliver: Callable[[str, m.MeshRelay], None],
+        deliver: Callable[[str, m.MeshRelay, str], None],
     ) -> None:
         self.dropped: Counter[DropReason] = Counter()
         """Envelopes that were dropped, by the reason."""
@@ -147,7 +147,7 @@ class Passing:
             for other in decision.to:
                 if self._ways.egress(other).say(data):
                     self._told(peer, message, other)
-        await self._deliver(peer, message)
+        await self._deliver(peer, message, incoming.envelope.data)
 
     def drop(self, reason: DropReason, peer: str, message: m.MeshMessage) -> None:
         """Count an envelope of which nothing becomes, and say so."""
@@ -192,9 +192,9 @@ class Passing:
         else:
             self.drop("rate", peer, message)
 
-    async def _deliver(self, peer: str, message: m.MeshMessage) -> None:
+    async def _deliver(self, peer: str, message: m.MeshMessage, data: bytes) -> None:
         if isinstance(message, m.MeshRelayEnvelope):
-            self._deliver_part(message.origin, message.payload)
+            self._deliver_part(message.origin, message.payload, peer)
             return
         handler = self._handlers.get(message.type)
         if handler is None:
@@ -202,7 +202,7 @@ class Passing:
             return
         try:
             with trio.fail_after(_HANDLER_SECONDS):
-                await handler(message, peer)
+                await handler(message, data)
         except Exception as error:
             # A handler's mistake is its own (ROUTE-5).
             self._emit("error", severity="error", peer=peer, where=message.type, error=type(error).__name__)

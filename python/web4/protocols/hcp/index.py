@@ -85,6 +85,11 @@ class Index:
                 "no more humans of this peer are taken in", code="too_many_humans", peer=contact.peer
             )
 
+    def consent(self, lane_id: str) -> str | None:
+        """What a human consents to, as it is durable; None if none is known."""
+        known = self._consents.get(lane_id)
+        return None if known is None else known[0]
+
     def note(self, lane_id: str, reply: Reply) -> None:
         """Take in what became durable on a lane, and tell of it."""
         for event in reply.events:

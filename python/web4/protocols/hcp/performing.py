@@ -106,7 +106,11 @@ class Performing:
         if action.type in {"HCP_DECISION", "HCP_FEEDBACK"}:
             await self._receiving.take(delivery)
         elif self._context.hand_on is not None:
-            await self._context.hand_on(delivery)
+            self._context.handing.add(action.action_id)
+            try:
+                await self._context.hand_on(delivery)
+            finally:
+                self._context.handing.discard(action.action_id)
 
     async def _delivery(self, action: Action) -> Delivery:
         """The delivery again, with the human's newest state in the place of that of then (HCP-11)."""

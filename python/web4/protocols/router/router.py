@@ -128,6 +128,14 @@ class ProtocolRouter:
             error=turn.error,
         )
 
+    async def resume(self, delivery: Delivery) -> RouteResult:
+        """Route a message once more that a handler deferred and lets pass now, such as one that waited for a human.
+
+        As `route`, whatever is remembered of it.
+        """
+        self._known.pop((delivery.peer, delivery.msg_id), None)
+        return await self.route(delivery)
+
     def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
         """Run something beside the messages, until the router ends: work that may outlive its message's rest.
 

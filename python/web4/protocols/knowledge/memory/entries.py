@@ -37,8 +37,10 @@ class SaysTriple(Protocol):
     def functional(self) -> bool: ...  # noqa: D102
 
 
-class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What all that is stored is."""
+class _Entry(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
+    """What all that is stored is. JSON has no cycles: the garbage collector need not look at a hundred thousand."""
 
 
 class StoredTriple(_Entry, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ class MemoryLimits:
     """
 
     records: int = 100_000
-    bytes: int = 32 * 1024 * 1024
+    bytes: int = 64 * 1024 * 1024
     edges: int = 100_000
     contradictions: int = 10_000
 
