@@ -220,7 +220,7 @@ class MeshRuntime:
         if neighbour is None:
             self._passing.drop("no_link", peer, message)
             return
-        self.table.heard(peer, self._now_ms())
+        self._heard(peer, neighbour)
         if isinstance(message, m.MeshHelloEnvelope):
             self._greeted(neighbour, message.payload)
         elif isinstance(message, m.MeshRoutesEnvelope):
@@ -249,27 +249,27 @@ class MeshRuntime:
 
     # --- the relay's face: `Carriage` -------------------------------------------------------------------
 
-    def say(self, peer: str, part: m.MeshRelay) -> bool:
+    def say(self, peer: str, part: m.MeshRelay, via: str | None) -> bool:
         """See `Carriage.say`."""
-        egress = self._egress_to(peer)
+        egress = self._egress_to(peer, via)
         return egress is not None and egress.offer(self.own, self._sealed(part, peer), own=True)
 
-    def full(self, peer: str) -> bool:
+    def full(self, peer: str, via: str | None) -> bool:
         """See `Carriage.full`."""
-        egress = self._egress_to(peer)
+        egress = self._egress_to(peer, via)
         return egress is not None and egress.full(self.own)
 
-    async def wait_for_room(self, peer: str) -> None:
+    async def wait_for_room(self, peer: str, via: str | None) -> None:
         """See `Carriage.wait_for_room`."""
-        egress = self._egress_to(peer)
+        egress = self._egress_to(peer, via)
         if egress is not None:
             await egress.wait_for_room(self.own)
 
-    def dead(self, peer: str) -> None:
+    def dead(self, peer: str, via: str | None) -> None:
         """See `Carriage.dead`."""
-        route = self.table.route(peer)
-        if route is not None:
-            self._changed(self.table.suspect(route.next, peer, self._now_ms()))
+        following = via or self.next_hop(peer)
+        if following is not None:
+            self._changed(self.table.suspect(following, peer, self._now_ms()))
 
     # --- neighbours -------------------------------------------------------------------------------------
 
@@ -302,9 +302,16 @@ class MeshRuntime:
         self._advertiser.link_down(peer)
         changes = self.table.link_down(peer, self._now_ms())
         self._changed(changes)
-        for change in changes:
-            if change.before is not None and change.before.next == peer:
-                self._hub.break_streams(change.destination, "rerouted")
+        lost = {one.destination for one in changes if one.before is not None and one.before.next == peer}
+        self._hub.break_over(peer, lost)
+
+    def _heard(self, peer: str, neighbour: Neighbour) -> None:
+        if self.table.knows(peer):
+            self.table.heard(peer, self._now_ms())
+        else:  # it had been silent for so long that it was not routable any more (MESH-8)
+            self._changed(self.table.link_up(peer, cost=neighbour.meter.cost, now_ms=self._now_ms()))
+            self._advertiser.refresh(peer)
+            self._news.set()
 
     def _measured(self, neighbour: Neighbour) -> Callable[[], None]:
         def moved() -> None:
@@ -345,8 +352,9 @@ class MeshRuntime:
                     "mesh_dropped", severity="warning", peer=peer, reason="way", why=reason, count=count
                 )
 
-    def _egress_to(self, destination: str) -> Egress | None:
-        following = self.next_hop(destination)
+    def _egress_to(self, destination: str, via: str | None) -> Egress | None:
+        leads = via is not None and via in self._neighbours and self.table.leads(via, destination)
+        following = via if leads else self.next_hop(destination)
         return None if following is None else self._neighbours[following].egress
 
     def _sealed(self, payload: m.MeshPayload, destination: str) -> bytes:

@@ -64,7 +64,7 @@ state_update        | presence:string lri:integer kernel_signals:list
 intent_accepted     | reason:content
 intent_deferred     | reason:content retry_after_ms:integer
 loop_state          | lane:string from:string
-phase               | from:string phase:string threshold:string
+phase               | from:string phase:string threshold:string hook:string point:string annotation:content
 hook_veto           | hook:string point:string reason:content
 mission_drift       | level:string score:number baseline:number window:integer top_contributors:list kind:string topic:content
 task_cancelled      | reason:string kind:string

@@ -13,7 +13,7 @@ from web4.mesh.relay.stream import RelayStream
 from web4.protocols.messages.mesh import MeshRelay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from web4.foundation.clock import Clock
     from web4.foundation.ids import IdSource
@@ -29,19 +29,19 @@ IN_ALL: Final = 4_096
 class Carriage(Protocol):
     """What the hub needs of the node: a way for what it says."""
 
-    def say(self, peer: str, part: MeshRelay) -> bool:
-        """Put a part on its way; False if there is none."""
+    def say(self, peer: str, part: MeshRelay, via: str | None) -> bool:
+        """Put a part on its way; False if there is none. `via`: the neighbour to begin with, if that leads there."""
         ...
 
-    def full(self, peer: str) -> bool:
+    def full(self, peer: str, via: str | None) -> bool:
         """Whether what is said to `peer` would wait behind too much."""
         ...
 
-    async def wait_for_room(self, peer: str) -> None:
+    async def wait_for_room(self, peer: str, via: str | None) -> None:
         """Wait while it is full, or until the way is another one."""
         ...
 
-    def dead(self, peer: str) -> None:
+    def dead(self, peer: str, via: str | None) -> None:
         """Nobody answers on the way that is taken to `peer`."""
         ...
 
@@ -95,7 +95,7 @@ class RelayHub:
         key = self._keep(stream)
         self._opening[key] = answered = trio.Event()
         try:
-            if not self._carriage.say(peer, stream.flow.opening(self.now_ms())):
+            if not self._carriage.say(peer, stream.flow.opening(self.now_ms()), None):
                 stream.break_off(FlowBroken("no_route", tell=False))
                 raise NoRoute("no way leads there now", code="no_route", peer=peer)
             self.attend()
@@ -109,29 +109,39 @@ class RelayHub:
             self._opening.pop(key, None)
         return stream
 
-    def arrive(self, peer: str, part: MeshRelay) -> None:
-        """A part for this node came from `peer`, its origin."""
+    def arrive(self, peer: str, part: MeshRelay, via: str | None = None) -> None:
+        """A part for this node came from `peer`, its origin; `via` is the neighbour who handed it over.
+
+        Who opens a stream chooses its way, and the other end answers the way that it is asked: then silence tells who
+        opened it that this way is bad, and it takes another (MESH-5).
+        """
         key = (peer, part.stream)
         stream = self._streams.get(key)
         if stream is None:
             if part.kind == "open":
-                self._opened(peer, part)
+                self._opened(peer, part, via)
             elif part.kind in ("data", "window"):
-                self._carriage.say(peer, MeshRelay(stream=part.stream, kind="reset", offset=0))
+                self._carriage.say(peer, MeshRelay(stream=part.stream, kind="reset", offset=0), via)
             return
         if part.kind == "open":
             return  # said again by somebody on the way
+        if stream.accepted:
+            stream.via = via
         stream.feed(part)
         if (answered := self._opening.get(key)) is not None:
             answered.set()
         self.attend()
 
-    def break_streams(self, peer: str, reason: str) -> int:
-        """The way that streams to `peer` took is gone: they break now, not when nobody answers (MESH-5)."""
-        broken = [stream for (other, _), stream in self._streams.items() if other == peer]
-        for stream in broken:
-            stream.break_off(FlowBroken(reason))
-        return len(broken)
+    def break_over(self, neighbour: str, peers: Collection[str]) -> None:
+        """A neighbour is gone: streams over it break now, not when nobody answers (MESH-5).
+
+        Args:
+            neighbour: Who is gone.
+            peers: To whom the way of this node began with it.
+        """
+        for stream in list(self._streams.values()):
+            if stream.via == neighbour or (stream.via is None and stream.peer in peers):
+                stream.break_off(FlowBroken("rerouted"))
 
     def close(self) -> None:
         """Break every stream."""
@@ -140,14 +150,14 @@ class RelayHub:
 
     # --- what streams need ------------------------------------------------------------------------------
 
-    def say(self, peer: str, part: MeshRelay) -> None:
+    def say(self, stream: RelayStream, part: MeshRelay) -> None:
         """Put a part on its way. What finds none is lost, and the stream notices."""
-        self._carriage.say(peer, part)
+        self._carriage.say(stream.peer, part, stream.via)
         self.attend()
 
-    async def room_to(self, peer: str, also: trio.lowlevel.ParkingLot) -> bool:
-        """Wait while too much is queued to the next hop; whether there was a wait."""
-        if not self._carriage.full(peer):
+    async def room_for(self, stream: RelayStream, also: trio.lowlevel.ParkingLot) -> bool:
+        """Wait while too much is queued to the next hop, or until `also` wakes; whether there was a wait."""
+        if not self._carriage.full(stream.peer, stream.via):
             return False
         async with trio.open_nursery() as nursery:
 
@@ -156,7 +166,7 @@ class RelayHub:
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(woken)
-            await self._carriage.wait_for_room(peer)
+            await self._carriage.wait_for_room(stream.peer, stream.via)
             nursery.cancel_scope.cancel()
         return True
 
@@ -170,7 +180,7 @@ class RelayHub:
         if (answered := self._opening.get(key)) is not None:
             answered.set()
         if broken is not None and broken.dead:
-            self._carriage.dead(stream.peer)
+            self._carriage.dead(stream.peer, stream.via)
 
     def attend(self) -> None:
         """Something has changed that time depends on."""
@@ -191,7 +201,7 @@ class RelayHub:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    def _opened(self, peer: str, part: MeshRelay) -> None:
+    def _opened(self, peer: str, part: MeshRelay, via: str | None) -> None:
         """Somebody opens a stream to this node."""
         reason = None
         if self._accept is None:
@@ -200,7 +210,8 @@ class RelayHub:
             reason = "too_many"
         if not self._with[peer]:
             del self._with[peer]
-        stream = RelayStream(self, peer, RelayFlow(part.stream, self.limits))
+        stream = RelayStream(self, peer, RelayFlow(part.stream, self.limits), accepted=True)
+        stream.via = via
         if reason is None:
             self._keep(stream)
             stream.feed(part)
@@ -209,9 +220,9 @@ class RelayHub:
                 self.forget(stream)
         if reason is not None:
             self.refused[reason] += 1
-            self._carriage.say(peer, stream.flow.resetting())
+            self._carriage.say(peer, stream.flow.resetting(), via)
         elif stream.broken is None:
-            self.say(peer, stream.flow.window())
+            self.say(stream, stream.flow.window())
 
     def _keep(self, stream: RelayStream) -> tuple[str, str]:
         key = (stream.peer, stream.flow.stream)

@@ -22,10 +22,12 @@ from web4.protocols.lip.answering import (
     what_was_seen,
 )
 from web4.protocols.lip.archive import Archived, write_warc
-from web4.protocols.lip.errors import FetchFailed, error_of
+from web4.protocols.lip.errors import FetchError, FetchFailed, error_of
 from web4.protocols.lip.fetch_events import Asker, FetchConcluded, FetchRequested
 from web4.protocols.lip.fetch_lane import FetchLane
 from web4.protocols.lip.fetch_logic import FETCH_COMMANDS, RequestFetch
+from web4.protocols.lip.fetching.constraints import parse_constraints
+from web4.protocols.lip.fetching.uris import parse_uri
 from web4.protocols.lip.ledger_rechecks import LedgerRechecks
 from web4.protocols.lip.rechecking import Rechecking
 from web4.protocols.messages.cip import Reply
@@ -169,8 +171,12 @@ class LipRuntime:
         if not isinstance(payload, LipFetch) or delivery.trust != "trusted":
             return HandlerResult("refused")  # TRUST-6 says so before, for whoever comes through the gate
         if payload.query[:8].lower().partition("://")[0] not in {"http", "https"}:
-            error = FetchFailed("this node has no search tool", code="no_search_tool", msg_id=delivery.msg_id)
-            return HandlerResult("refused", (_reply(delivery, "refused", error),), error=error)
+            return _refused(delivery, FetchFailed("this node has no search tool", code="no_search_tool"))
+        try:  # before it takes room on the lane; the fetcher checks both again
+            parse_uri(payload.query)
+            parse_constraints(payload.constraints)
+        except FetchError as error:
+            return _refused(delivery, error)
         asker = Asker(
             peer=delivery.peer,
             msg_id=delivery.msg_id,
@@ -191,10 +197,8 @@ class LipRuntime:
         )
         if reply != "full":
             return HandlerResult()
-        error = FetchFailed(
-            "too many fetches are open", code="fetcher_busy", msg_id=delivery.msg_id, retry_after_ms=30_000
-        )
-        return HandlerResult("deferred", (_reply(delivery, "deferred", error),), error=error)
+        busy = FetchFailed("too many fetches are open", code="fetcher_busy", retry_after_ms=30_000)
+        return HandlerResult("deferred", (_reply(delivery, "deferred", busy),), error=busy)
 
     def register(self, router: ProtocolRouter) -> None:
         """Have the router bring every LIP_FETCH that TRUST-6 lets through."""
@@ -269,9 +273,15 @@ class LipRuntime:
         return self._actors
 
     async def _before(self, fetch_id: str) -> int:
-        """The number of the record before the first that tells of a fetch."""
-        records = await self._journal.backend.find(("effect", fetch_id), after=0)
-        return next((one.seq - 1 for one in records if one.lane == KNOWLEDGE), 0)
+        """The number of the record before the first that tells of a fetch.
+
+        Raises:
+            FetchFailed: `interrupted`: the lane was compacted since.
+        """
+        for one in await self._journal.backend.find(("effect", fetch_id), after=0):
+            if one.lane == KNOWLEDGE:
+                return one.seq - 1
+        raise FetchFailed("what came of it is not kept any more", code="interrupted")
 
     async def _concluded(self, fetch_id: str, after: int) -> FetchConcluded:
         follower = self._journal.follow(KNOWLEDGE, after=after)
@@ -290,12 +300,16 @@ class LipRuntime:
             follower.close()
 
 
-def _reply(delivery: Delivery, status: Literal["refused", "deferred"], error: FetchFailed) -> Output:
+def _refused(delivery: Delivery, error: FetchError) -> HandlerResult:
+    return HandlerResult("refused", (_reply(delivery, "refused", error),), error=error)
+
+
+def _reply(delivery: Delivery, status: Literal["refused", "deferred"], error: FetchError) -> Output:
     """What the peer is told of a fetch that was not begun."""
     reply = Reply(
         in_reply_to=delivery.msg_id,
         status=status,
-        reason=error.code,
+        reason=str(error.code),
         retry_after_ms=UNSET if error.retry_after_ms is None else error.retry_after_ms,
     )
     return Output(delivery.peer, reply)

@@ -96,7 +96,7 @@ class ClaimChanged(_Event, frozen=True, kw_only=True):
         basis: Of an acceptance: what it rests on.
         mode: Of an acceptance: strict or relaxed.
         confirmers: Of an acceptance: who was counted.
-        independent: Of an acceptance: how many of them are independent.
+        independent: Of an acceptance: how many of them are independent, counted up to what is needed.
         check: What causal memory said.
         references: By which claims and records it said so.
         credited: Of a first acceptance: the sources whose record it becomes part of.
