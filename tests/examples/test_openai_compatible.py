@@ -172,7 +172,7 @@ async def test_loop_peer_question_answered_by_a_model() -> None:
         assert (to, corr_id) == (ADA, CONVERSATIONS[2])
         assert isinstance(reply, Reply)
         assert reply.content == {"text": "dry", "model": "m"}
-        assert "act" in [event["state"] for event in one.events("phase")]
+        assert "act" in [event["phase"] for event in one.events("phase")]
 
 
 async def test_model_agent_is_a_program(tmp_path: Path) -> None:
@@ -185,7 +185,12 @@ async def test_model_agent_is_a_program(tmp_path: Path) -> None:
         process = await trio.lowlevel.open_process(program, stdout=subprocess.PIPE)
         try:
             assert process.stdout is not None
-            address, fingerprint = (await process.stdout.receive_some()).decode().split()
+            printed = b""
+            async for piece in process.stdout:
+                printed += piece
+                if printed.endswith(b"\n"):
+                    break
+            address, fingerprint = printed.decode().split()
             async with (
                 open_endpoint(ADA_KEY) as endpoint,
                 CipRuntime(ADA_KEY, options=CipOptions(agent_id="ada")) as cip,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -185,7 +185,7 @@ class AgentLoopAdapter:
         if self._full(task.lane):  # others came meanwhile
             return self._deferred(task)
         self._coming.put(delivery.msg_id, task.lane)
-        self._tell("intent_accepted", task)
+        self._tell("intent_accepted", task, reason=answer.reason)
         return answer
 
     async def _begin(self, delivery: Delivery) -> HandlerResult:
@@ -195,7 +195,7 @@ class AgentLoopAdapter:
         if task.again and not self._idempotent(task):
             return HandlerResult(outputs=(self._reply(task, "failed", "interrupted"),))
         if not accepted and self._full(task.lane):
-            self._tell("intent_deferred", task)
+            self._tell("intent_deferred", task, reason="busy", retry_after_ms=self.options.retry_after_ms)
             return HandlerResult("deferred", outputs=(self._reply(task, "deferred", "busy"),))
         for lane in self._lanes:
             if lane.name == task.lane:
@@ -264,7 +264,7 @@ class AgentLoopAdapter:
                 work.cancel("superseded")
 
     def _deferred(self, task: Task, reason: str = "busy") -> IntentAnswer:
-        self._tell("intent_deferred", task)
+        self._tell("intent_deferred", task, reason=reason, retry_after_ms=self.options.retry_after_ms)
         return defer(self.options.retry_after_ms, reason)
 
     def _reply(self, task: Task, status: str, reason: str) -> Output:
@@ -272,7 +272,7 @@ class AgentLoopAdapter:
         reply = Reply(in_reply_to=task.msg_id, status=status, reason=reason, **later)  # type: ignore[arg-type]
         return Output(task.peer, reply, corr_id=task.corr_id)
 
-    def _tell(self, kind: str, task: Task) -> None:
+    def _tell(self, kind: str, task: Task, **about: Any) -> None:
         self.router.emit(
             kind,
             lane=task.lane,
@@ -280,6 +280,7 @@ class AgentLoopAdapter:
             msg_id=task.msg_id,
             corr_id=task.corr_id,
             task_id=task.task_id,
+            **about,
         )
 
     def _on_trust(self, peer: str, event: TrustEvent) -> None:
