@@ -183,3 +183,9 @@ def test_docs_examples_run_asking_a_person(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     text = (GUIDES / "asking-a-person.md").read_text()
     assert re.findall(r"\nIt prints\n\n```\n(.*?)```", text, flags=re.DOTALL) == [ran.stdout]
+
+
+def test_docs_examples_run_a_mesh(tmp_path: Path) -> None:
+    """MESH-1: three nodes, one of them a hop that hears nothing; the page shows what the program prints."""
+    printed, shown = run_as_shown("a-mesh.md", "three.py", tmp_path)
+    assert [printed] == shown

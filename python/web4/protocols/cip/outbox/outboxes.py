@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from web4.protocols.cip.sealing import About
     from web4.protocols.messages.vocabulary import AgentPayload
 
-_TEND_SECONDS: Final = 60
+_TEND_SECONDS: Final = 3_600
+"""How often is looked for what is too old, at the least: an hour among five days."""
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     one.name: msgspec.json.Decoder(one.envelope) for one in TYPES.values() if one.durable
 }
@@ -208,14 +209,15 @@ class Outboxes:
 
     async def run(self) -> None:
         """Settle what the application is through with, and let expire what is too old (OUT-5)."""
-        due = trio.current_time() + _TEND_SECONDS
+        pause = min(_TEND_SECONDS, self._context.options.outbox.ttl_ms / 10_000)
+        due = trio.current_time() + pause
         while True:
             with trio.move_on_at(due):
                 await self._work.wait()
             self._work = trio.Event()
             await self.settle_all()
             if trio.current_time() >= due:
-                due = trio.current_time() + _TEND_SECONDS
+                due = trio.current_time() + pause
                 await self._expire()
 
     async def settle_all(self) -> None:
