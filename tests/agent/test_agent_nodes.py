@@ -5,20 +5,24 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from tests.protocols.cip.examples import ADA, BOB, EVERYTHING
-from tests.protocols.cip.nodes import Node
+from tests.protocols.cip.nodes import Node, until
 from tests.protocols.cip.test_cip_kill import Victim
 from web4 import rtt
 from web4.agent import AgentLoopAdapter, Result, Task
+from web4.agent.pacing import Pacer, Readings
 from web4.journal.backends.memory import MemoryStore
 from web4.protocols.cip import CipOptions, CipRuntime
 from web4.protocols.messages.cip import Reply
 from web4.protocols.router import ProtocolRouter
+from web4.testing import TrioClock
+from web4.testing.clocks import START_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +77,56 @@ async def test_loop_peer_question(durable: bool, tmp_path: Path, clock: MockCloc
         assert (routed["state"], routed["peer"]) == ("handled", ADA.fingerprint)
         assert (await ada.event("envelope_routed", type="REPLY"))["corr_id"] == answer.corr_id
         assert not [fields for kind, fields in (*ada.events, *bob.events) if kind == "error"]
+        await stack.aclose()
+        nursery.cancel_scope.cancel()
+
+
+class Machine:
+    """Sensors that say what a test sets."""
+
+    def __init__(self) -> None:
+        self.cpu = 0.0
+
+    def read(self) -> Readings:
+        return Readings(cpu=self.cpu)
+
+
+async def test_pace_hysteresis_peers_see_it_and_defer(tmp_path: Path, clock: MockClock) -> None:
+    """PACE-2 to PACE-4: load that swings is told once; a peer's questions wait until it is over, then arrive."""
+    machine = Machine()
+    asked: list[float] = []
+
+    async def note(task: Task) -> Result:
+        asked.append(trio.current_time())
+        return Result()
+
+    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        ada = await stack.enter_async_context(Node(ADA, nursery, tmp_path, "ada"))
+        asker = agent(ada, nursery, idle)
+        bob = await stack.enter_async_context(Node(BOB, nursery, tmp_path, "bob"))
+        agent(bob, nursery, note)
+        pacer = Pacer(bob.cip, sensors=machine, clock=TrioClock(START_MS))
+        nursery.start_soon(pacer.run)
+        session = await ada.dial(bob)
+        await ada.cip.established(session)
+        machine.cpu = 0.9
+
+        def seen() -> str | None:
+            state = ada.cip.peer_state(BOB.fingerprint)
+            return None if state is None else state.presence
+
+        await until(lambda: seen() == "overloaded")
+        nursery.start_soon(partial(asker.ask, BOB.fingerprint, goal="ask", topic="weather"))
+        for second in range(20):
+            machine.cpu = 0.82 + 0.04 * (second % 2)
+            await trio.sleep(1)
+            assert seen() == "overloaded", "swinging around the bound is no recovery"
+        assert not asked
+        machine.cpu = 0.1
+        recovered = trio.current_time()
+        await until(lambda: bool(asked))
+        assert 5 <= asked[0] - recovered < 30
+        assert seen() == "focused"
         await stack.aclose()
         nursery.cancel_scope.cancel()
 

@@ -31,7 +31,7 @@ def listening(nodes: dict[str, MeshNode]) -> dict[str, list[tuple[str, str]]]:
     got: dict[str, list[tuple[str, str]]] = {name: [] for name in nodes}
 
     def listen(name: str, node: MeshNode) -> None:
-        async def heard(message: Any, _data: bytes) -> None:
+        async def heard(message: Any, _via: str) -> None:
             got[name].append((message.origin, message.payload.intro_id))
 
         node.mesh.on_broadcast("MESH_REVOKE", heard)

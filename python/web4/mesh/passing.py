@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from web4.mesh.policy import MeshForwardingPolicy
     from web4.protocols.cip.validation import Incoming
 
-    Handler = Callable[[m.MeshMessage, bytes], Awaitable[None]]
-    """Takes in a broadcast that was delivered here, and its bytes as they came."""
+    Handler = Callable[[m.MeshMessage, str], Awaitable[None]]
+    """Takes in a broadcast that was delivered here, and the neighbour who passed it on."""
 
 _SEEN_IN_ALL: Final = 131_072
 _BROADCASTS_PER_SECOND: Final = 20.0
@@ -147,7 +147,7 @@ class Passing:
             for other in decision.to:
                 if self._ways.egress(other).say(data):
                     self._told(peer, message, other)
-        await self._deliver(peer, message, incoming.envelope.data)
+        await self._deliver(peer, message)
 
     def drop(self, reason: DropReason, peer: str, message: m.MeshMessage) -> None:
         """Count an envelope of which nothing becomes, and say so."""
@@ -192,7 +192,7 @@ class Passing:
         else:
             self.drop("rate", peer, message)
 
-    async def _deliver(self, peer: str, message: m.MeshMessage, data: bytes) -> None:
+    async def _deliver(self, peer: str, message: m.MeshMessage) -> None:
         if isinstance(message, m.MeshRelayEnvelope):
             self._deliver_part(message.origin, message.payload, peer)
             return
@@ -202,7 +202,7 @@ class Passing:
             return
         try:
             with trio.fail_after(_HANDLER_SECONDS):
-                await handler(message, data)
+                await handler(message, peer)
         except Exception as error:
             # A handler's mistake is its own (ROUTE-5).
             self._emit("error", severity="error", peer=peer, where=message.type, error=type(error).__name__)

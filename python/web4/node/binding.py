@@ -2,79 +2,32 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
-
-import trio
 
 from web4.agent import MissionVerdict
 from web4.governance import Causer
 from web4.protocols.hcp.values import Contact
 from web4.protocols.knowledge.ledger.evaluation import Load
-from web4.protocols.messages.mesh import MeshIntroduceEnvelope, MeshRevokeEnvelope, OfferedService
+from web4.protocols.messages.mesh import OfferedService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    import trio
 
     from web4.agent.ports import Consent, Mission
     from web4.agent.tasks import Task
     from web4.governance import MissionGuard
-    from web4.mesh.introductions.introductions import Broadcast, Introductions
-    from web4.mesh.runtime import MeshRuntime
-    from web4.mesh.services.running import SendService
     from web4.mesh.services.services import Services
-    from web4.protocols.cip import CipRuntime
     from web4.protocols.hcp.runtime import HcpRuntime
     from web4.protocols.knowledge.runtime import KnowledgeRuntime
     from web4.protocols.messages.fields import Presence
-    from web4.protocols.messages.mesh import (
-        MeshIntroduce,
-        MeshMessage,
-        MeshRevoke,
-        ServiceInvoke,
-        ServiceResult,
-    )
-
-
-def service_sender(cip: CipRuntime) -> SendService:
-    """Services send through the outbox; `reply_to` is what a mesh envelope calls its conversation."""
-
-    async def send(
-        peer: str, payload: ServiceInvoke | ServiceResult, *, msg_id: str, reply_to: str | None = None
-    ) -> str:
-        return await cip.send(peer, payload, corr_id=reply_to, msg_id=msg_id)
-
-    return send
 
 
 def offered(services: Services) -> tuple[OfferedService, ...]:
     """The services of this node, as MESH_HELLO names them."""
     return tuple(OfferedService(name=name, version=version) for name, version in services.catalogue.names())
-
-
-def broadcast_of(mesh: MeshRuntime) -> Broadcast:
-    """Introductions tell all of the mesh."""
-
-    async def broadcast(payload: MeshIntroduce | MeshRevoke) -> str:
-        await trio.lowlevel.checkpoint()
-        return mesh.broadcast(payload)
-
-    return broadcast
-
-
-def hear_introductions(mesh: MeshRuntime, introductions: Introductions) -> None:
-    """Let introductions hear what others broadcast."""
-
-    async def introduced(envelope: MeshMessage, data: bytes) -> None:
-        assert isinstance(envelope, MeshIntroduceEnvelope)
-        await introductions.introduced(envelope, data)
-
-    async def revoked(envelope: MeshMessage, _: bytes) -> None:
-        assert isinstance(envelope, MeshRevokeEnvelope)
-        await introductions.revoked(envelope)
-
-    mesh.on_broadcast("MESH_INTRODUCE", introduced)
-    mesh.on_broadcast("MESH_REVOKE", revoked)
 
 
 def load_of(
@@ -108,9 +61,7 @@ def consent_of(people: HcpRuntime) -> Consent:
     """Work for a human runs where that human, or the other one, can end it (HCP-3)."""
 
     def within(task: Task) -> AbstractAsyncContextManager[trio.CancelScope]:
-        if task.human is None:
-            return nullcontext(trio.CancelScope())
-        humans: list[str | Contact] = [task.human]
+        humans: list[str | Contact] = [] if task.human is None else [task.human]
         if task.remote_human is not None:
             humans.append(Contact(task.peer, task.remote_human))
         return people.running(*humans)
@@ -124,11 +75,8 @@ def _words(value: Any) -> Any:
 
 
 __all__ = [
-    "broadcast_of",
     "consent_of",
-    "hear_introductions",
     "load_of",
     "mission_of",
     "offered",
-    "service_sender",
 ]

@@ -19,6 +19,7 @@ from web4.governance import MissionGuard
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
 from web4.journal.opening import open_journal
+from web4.mesh.introductions.heard import register_introductions
 from web4.mesh.introductions.introductions import Introductions
 from web4.mesh.policy import MeshForwardingPolicy
 from web4.mesh.registry.peers_file import read_peers
@@ -28,13 +29,10 @@ from web4.mesh.server_lane import server_lane
 from web4.mesh.services.routed import register_services
 from web4.mesh.services.services import Services
 from web4.node.binding import (
-    broadcast_of,
     consent_of,
-    hear_introductions,
     load_of,
     mission_of,
     offered,
-    service_sender,
 )
 from web4.node.config import read_config
 from web4.node.connecting import Connector
@@ -131,7 +129,7 @@ class Node:
         )
         self.mission = MissionGuard(signers=(identity.fingerprint, *config.mission.signers), **common)
         self.peers = PeerRegistry(own=identity.fingerprint, clock=clock, emit=emit)
-        self.services = Services(trust=self.trust, send=service_sender(self.cip), **common)
+        self.services = Services(trust=self.trust, send=self.cip.send, **common)
         for service in parts.services:
             self.services.offer(service)
         self.services.prepare(journal)
@@ -229,7 +227,7 @@ class Node:
             trust=self.trust,
             command=self.cip.trust_command,
             registry=self.peers,
-            broadcast=broadcast_of(self.mesh),
+            broadcast=self.mesh.broadcast,
             clock=self.clock,
             ids=self.ids,
             emit=self.hub.emit,
@@ -280,7 +278,7 @@ class Node:
         if self.lip is not None:
             nursery.start_soon(self.lip.run)
         if self.mesh is not None and self.introductions is not None:
-            hear_introductions(self.mesh, self.introductions)
+            register_introductions(self.mesh, self.introductions)
             await nursery.start(self.mesh.run)
             nursery.start_soon(self.introductions.run)
         if self._parts.pace:

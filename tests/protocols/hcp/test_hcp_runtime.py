@@ -52,8 +52,8 @@ async def test_hcp_intent_reaches_the_other_agent(autojump_clock: MockClock) -> 
         await wire.settle()
         (delivery,) = bob.agent
         assert delivery.message.msg_id == sent.msg_id
-        (told,) = [one for one in bob.said.of("gate_result") if one["direction"] == "in"]
-        assert (told["state"], told["type"], told["reason"]) == ("ALLOW", "HCP_INTENT", None)
+        (told,) = [one for one in bob.said.of("gate_result") if one["type"] == "HCP_INTENT"]
+        assert (told["result"], told["type"]) == ("ALLOW", "HCP_INTENT")
 
 
 async def test_hcp_nothing_without_consent(autojump_clock: MockClock) -> None:
@@ -141,7 +141,7 @@ async def test_hcp_checkin(autojump_clock: MockClock) -> None:
             await ada.hcp.act("grace", Answer(question.check_in_id, yes=True), door="dashboard")
         assert caught.value.code == "unknown_check_in"
         told = ada.said.of("check_in_answered")
-        assert [one["state"] for one in told] == ["yes", "denied", "no_answer"]
+        assert [one["answer"] for one in told] == ["yes", "denied", "no_answer"]
 
 
 async def test_hcp_checkin_of_what_came_in(autojump_clock: MockClock) -> None:
@@ -270,7 +270,7 @@ async def test_hcp_slow_pacing(autojump_clock: MockClock) -> None:
         await trio.sleep(100)
         await wire.settle()
         assert [one.message.msg_id for one in bob.agent] == [one.msg_id for one in sent]
-        told = [one["state"] for one in bob.said.of("gate_result") if one["direction"] == "in"]
+        told = [one["state"] for one in bob.said.of("gate_result") if one["type"] == "HCP_INTENT"]
         assert told == ["SLOW"] * 4
 
 

@@ -20,7 +20,7 @@ from web4.protocols.knowledge.runtime import KnowledgeRuntime
 from web4.protocols.messages import cip
 from web4.protocols.messages.fields import AgentSender, Party, Sign
 from web4.protocols.messages.lip import SourceClaim
-from web4.protocols.messages.vocabulary import TYPES, type_of
+from web4.protocols.messages.vocabulary import type_of
 from web4.testing.clocks import TrioClock
 from web4.trust import Anchored, HandshakeOk, TrustOutcome, TrustRegistry
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from web4.journal.journal import Journal
     from web4.protocols.knowledge.ledger.limits import KnowledgeLimits
     from web4.protocols.messages.vocabulary import AgentPayload
-    from web4.trust import TrustCommand
+    from web4.trust import TrustCommand, TrustState
 
 SOURCE = SourceClaim(
     uri="https://news.example.com/a", trust_tier="high", retrieved_at="2027-01-15T08:00:00.000Z"
@@ -60,6 +60,42 @@ def confirmation(key: str, ref: str = "r", *, decision: str = "confirm") -> Any:
         confidence=1.0,
         evidence=(cip.HumanEvidence(ref=ref),),
         notes="",
+    )
+
+
+def delivery(
+    node: str,
+    peer: str,
+    payload: AgentPayload,
+    msg_id: str,
+    trust: TrustState,
+    *,
+    now: int,
+    sent_ms: int | None = None,
+) -> Delivery:
+    """What the session of `peer` would deliver to `node`, as far as anybody looks at it."""
+    kind = type_of(payload)
+    more: dict[str, Any] = {} if kind.protocol == "cip" else {"source": SOURCE}
+    made: Any = kind.envelope
+    message = made(
+        **{kind.protocol: "1.0"},
+        msg_id=msg_id,
+        type=kind.name,
+        timestamp=format_timestamp(now if sent_ms is None else sent_ms),
+        sender=AgentSender(agent_id="peer", fingerprint=peer),
+        receiver=Party(agent_id="node", fingerprint=node),
+        payload=payload,
+        sign=Sign(algo="ed25519", signature="A" * 86 + "=="),
+        **more,
+    )
+    return Delivery(
+        peer=peer,
+        trust=trust,
+        admission=GATES[kind.name][trust],
+        message=msgspec.convert(msgspec.to_builtins(message), made),
+        digest="cd" * 32,
+        size=100,
+        received_ms=now,
     )
 
 
@@ -130,31 +166,10 @@ class Node:
     def delivery(
         self, peer: str, payload: AgentPayload, msg_id: str, *, sent_ms: int | None = None
     ) -> Delivery:
-        """What the session of `peer` would deliver here."""
-        kind = type_of(payload)
-        now = self.clock.wall_ms()
-        more: dict[str, Any] = {} if kind.protocol == "cip" else {"source": SOURCE}
-        message = kind.envelope(
-            **{kind.protocol: "1.0"},
-            msg_id=msg_id,
-            type=kind.name,
-            timestamp=format_timestamp(now if sent_ms is None else sent_ms),
-            sender=AgentSender(agent_id="peer", fingerprint=peer),
-            receiver=Party(agent_id="node", fingerprint=self.fingerprint),
-            payload=payload,
-            sign=Sign(algo="ed25519", signature="A" * 86 + "=="),
-            **more,
-        )
-        message = msgspec.convert(msgspec.to_builtins(message), TYPES[kind.name].envelope)
+        """What the session of `peer` would deliver here now."""
         trust = self.trust.registry.state(peer)
-        return Delivery(
-            peer=peer,
-            trust=trust,
-            admission=GATES[kind.name][trust],
-            message=message,  # type: ignore[arg-type]
-            digest="cd" * 32,
-            size=100,
-            received_ms=now,
+        return delivery(
+            self.fingerprint, peer, payload, msg_id, trust, now=self.clock.wall_ms(), sent_ms=sent_ms
         )
 
     async def hear(self, peer: str, payload: AgentPayload, msg_id: str, **fields: Any) -> Any:

@@ -97,7 +97,7 @@ class PlainLedger:
                 if entry.messages[place] == msg_id:
                     return
                 for one in (entry.proposers, entry.messages, entry.complete, entry.links):
-                    del one[place]  # type: ignore[attr-defined]
+                    del one[place]
             self._open(entry, peer, msg_id, complete, links)
         elif peer not in entry.proposers:
             self._add(entry, len(entry.proposers), peer, msg_id, complete, links)

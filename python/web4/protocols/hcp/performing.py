@@ -39,9 +39,11 @@ class Performing:
         """See `Performer.now`."""
         return self._context.now()
 
-    def over(self, action_id: str, outcome: str) -> None:
+    def over(self, action_id: str, outcome: str, human_id: str | None) -> None:
         """See `Performer.over`."""
         self._context.over(action_id, outcome)
+        if human_id is not None:
+            self._context.lanes.start(self._soon, human_id)
 
     # --- messages ---------------------------------------------------------------------------------------
 

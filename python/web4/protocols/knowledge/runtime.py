@@ -312,8 +312,8 @@ class KnowledgeRuntime(OwnVoice):
 
     async def remember(self, command: MemoryCommand) -> MemoryReply:
         """Give a command to causal memory: what `MemoryRuntime` takes as `ask`."""
-        cause = command.decision_id or self.ids.uuid4()
-        told = commands.Remember(at_ms=command.at_ms, cause=cause, memory=command)
+        # Not its decision: one decision may tell several things, and what each leads to is named after its cause.
+        told = commands.Remember(at_ms=command.at_ms, cause=self.ids.uuid4(), memory=command)
         reply = await self.ask(told)
         assert reply.memory is not None
         return reply.memory

@@ -118,7 +118,7 @@ def _answered(local: LocalState, check_in: CheckIn, command: c.AnswerCheckIn) ->
         at_ms=command.at,
     )
     record = decision_record(
-        decision_id=derive_decision_id(command.token, check_in.check_in_id),
+        decision_id=answer_id(check_in.action.action_id),
         kind="human",
         about=check_in.action.action_id,
         choice=choice,
@@ -129,3 +129,8 @@ def _answered(local: LocalState, check_in: CheckIn, command: c.AnswerCheckIn) ->
         at_ms=command.at,
     )
     return ended, record
+
+
+def answer_id(action_id: str) -> str:
+    """The id of the human's decision about a message: there is one answer for each."""
+    return derive_decision_id(action_id, "answer")
