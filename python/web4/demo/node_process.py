@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
-_ACTS = {"promote": OperatorPromote, "block": OperatorBlock, "forgive": ManualOverride}
+_ACTS: dict[str, Any] = {"promote": OperatorPromote, "block": OperatorBlock, "forgive": ManualOverride}
 
 
 async def answer_topic(task: Task) -> Result:
