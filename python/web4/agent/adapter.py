@@ -203,16 +203,6 @@ class AgentLoopAdapter:
         work = self._work(task)
         return HandlerResult(rest=partial(self._conclude, self._lanes.put(work), work))
 
-    async def take(self, delivery: Delivery) -> None:
-        """Begin what came by HCP and had to wait for a human: the router brought it before (HCP-5)."""
-        begun = await self._begin(delivery)
-        for output in begun.outputs:
-            await self.router.host.send(
-                output.peer, output.payload, corr_id=output.corr_id, about=output.about
-            )
-        if begun.rest is not None:
-            self.router.start_soon(partial(_finished, begun.rest))
-
     async def _hear(self, delivery: Delivery) -> HandlerResult:
         """Give a REPLY to whoever asked; as a task to the loop, if nobody here waits for it."""
         reply = delivery.message.payload
@@ -290,8 +280,3 @@ class AgentLoopAdapter:
                 for work in lane.all():
                     if work.task.peer == peer:
                         work.cancel(BLACKLISTED)
-
-
-async def _finished(rest: Callable[[], Awaitable[object]]) -> None:
-    """What goes on beside the messages tells nobody how it ended: the task itself has answered."""
-    await rest()
