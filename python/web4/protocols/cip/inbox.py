@@ -92,7 +92,7 @@ class Inbox:
         self._readers.unpark()
 
     def put_again(self, delivery: Delivery) -> None:
-        """Let a delivery wait that was let in before, whether there is room or not: it is bounded where it was taken."""
+        """Let a delivery wait that was let in before, whether there is room or not: what is taken has a bound."""
         self._holding += 1
         self._count[delivery.peer] += 1
         self._bytes[delivery.peer] += delivery.size
