@@ -138,7 +138,7 @@ async def test_loop_thresholds_progress(clock: MockClock) -> None:
         await one.ask("weather")
         await trio.lowlevel.checkpoint()
         await one.settled(1)
-        phases = [event["state"] for event in one.events("phase")]
+        phases = [event["phase"] for event in one.events("phase")]
         assert phases == [*PHASES[1:], "perceive"]
         assert [(now.phase, now.focus, now.goal) for now in stood] == [("act", "the sky", "know the weather")]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,9 +12,10 @@ from tests.agent.loops import CONVERSATIONS, loop
 from tests.protocols.router.hosts import ADA, BOB, EXAMPLES, delivery
 from web4.agent import Result, Task
 from web4.agent.options import AgentOptions
+from web4.protocols.errors import TryAgainLater
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     from trio.testing import MockClock
 
@@ -145,8 +146,8 @@ async def test_loop_revocation_ends_the_handlers_scope(clock: MockClock) -> None
     """HCP-3: when consent is revoked, work for that human ends within a second, and other work goes on."""
     scopes: dict[str, trio.CancelScope] = {}
 
-    @contextmanager
-    def consent(task: Task) -> Iterator[trio.CancelScope]:
+    @asynccontextmanager
+    async def consent(task: Task) -> AsyncIterator[trio.CancelScope]:
         with trio.CancelScope() as scope:
             scopes[task.lane] = scope
             yield scope
@@ -170,6 +171,25 @@ async def test_loop_revocation_ends_the_handlers_scope(clock: MockClock) -> None
         assert one.replies() == [("failed", "consent_revoked")]
         await one.settled(2)
         assert one.replies()[1:] == [("done", "")]
+
+
+async def test_loop_without_consent_nothing_begins(clock: MockClock) -> None:
+    """HCP-9: where consent says no, or cannot be asked, the handler never sees the task."""
+
+    def refused(task: Task) -> AbstractAsyncContextManager[trio.CancelScope]:
+        raise TryAgainLater("no", code="cooldown")
+
+    def broken(task: Task) -> AbstractAsyncContextManager[trio.CancelScope]:
+        raise OSError
+
+    async def handler(task: Task) -> Result:
+        raise AssertionError
+
+    for consent, reason in ((refused, "cooldown"), (broken, "no_consent")):
+        async with loop(handler, consent=consent) as one:
+            one.host.inbox.put(delivery(EXAMPLES["HCP_INTENT"]))
+            await one.settled(1)
+            assert one.replies() == [("failed", reason)]
 
 
 async def test_loop_hcp_answers_carry_no_content_outside_hcp(clock: MockClock) -> None:

@@ -13,6 +13,7 @@ from tests.protocols.router.hosts import ADA, BOB, EVE, EXAMPLES, delivery
 from web4.agent import AgentError, ChannelHandler, MissionVerdict, Result, Task, UntrustedText
 from web4.agent.options import AgentOptions
 from web4.agent.tasks import task_of
+from web4.journal.errors import JournalUnavailable
 from web4.protocols.cip.intents import accept, refuse
 from web4.protocols.messages.cip import Reply
 from web4.testing.clocks import START_MS
@@ -163,6 +164,20 @@ async def test_loop_refusals_are_the_applications_and_the_missions(clock: MockCl
             await one.ask(topic)
             assert one.answer == answer
         await one.settled(1)
+
+
+async def test_loop_a_mission_that_cannot_be_asked_defers(clock: MockClock) -> None:
+    """DRIFT-2: what cannot be scored is not taken on; what came by HCP is told as failed."""
+
+    async def down(task: Task) -> MissionVerdict:
+        raise JournalUnavailable("no space", code="no_space")
+
+    async with loop(mission=down) as one:
+        await one.ask("weather")
+        assert (one.answer.status, one.answer.reason) == ("deferred", "mission_unknown")
+        one.host.inbox.put(delivery(EXAMPLES["HCP_INTENT"]))
+        await one.settled(1)
+        assert one.replies() == [("failed", "mission_unknown")]
 
 
 async def test_loop_interrupted_by_a_crash(clock: MockClock) -> None:

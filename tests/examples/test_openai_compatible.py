@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,9 @@ import trio
 
 from tests.agent.loops import CONVERSATIONS, intent, loop
 from tests.examples.chat_server import DONE, chat_server, chunk
+from tests.protocols.cip.examples import ADA as ADA_KEY
 from tests.protocols.router.hosts import ADA
+from web4 import AgentLoopAdapter, CipOptions, CipRuntime, ProtocolRouter, open_endpoint
 from web4.agent.tasks import task_of
 from web4.protocols.messages.cip import Reply
 
@@ -167,4 +172,41 @@ async def test_loop_peer_question_answered_by_a_model() -> None:
         assert (to, corr_id) == (ADA, CONVERSATIONS[2])
         assert isinstance(reply, Reply)
         assert reply.content == {"text": "dry", "model": "m"}
-        assert "act" in [event["state"] for event in one.events("phase")]
+        assert "act" in [event["phase"] for event in one.events("phase")]
+
+
+async def test_model_agent_is_a_program(tmp_path: Path) -> None:
+    """The example as it stands, in a process of its own, asked by another agent over TCP."""
+    async with (
+        chat_server(chunk(HELLO), chunk(finish="stop"), DONE) as (server, url),
+        trio.open_nursery() as nursery,
+    ):
+        program = [sys.executable, str(_FILE), "--model-url", url, "--model", "m", "--home", str(tmp_path)]
+        process = await trio.lowlevel.open_process(program, stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            printed = b""
+            async for piece in process.stdout:
+                printed += piece
+                if printed.endswith(b"\n"):
+                    break
+            address, fingerprint = printed.decode().split()
+            async with (
+                open_endpoint(ADA_KEY) as endpoint,
+                CipRuntime(ADA_KEY, options=CipOptions(agent_id="ada")) as cip,
+                endpoint.dial(address, expect=fingerprint) as session,
+            ):
+                router = ProtocolRouter(cip)
+                asker = AgentLoopAdapter(router, EXAMPLE.ChatModel(None, url=url, model="m"))
+                nursery.start_soon(router.run)
+                nursery.start_soon(cip.serve, session)
+                await cip.established(session)
+                with trio.fail_after(30):
+                    answer = await asker.ask(fingerprint, goal="ask", topic="weather")
+            assert answer.content is not None
+            assert answer.content.json() == {"text": HELLO, "model": "m"}
+            assert "weather" in server.requests[0]["messages"][1]["content"]
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 130
+        nursery.cancel_scope.cancel()

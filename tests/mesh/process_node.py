@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
@@ -68,13 +68,13 @@ def record_everything(path: str) -> None:
         file.write(data + b"\n")
         return receive(session, data, channel)
 
-    CipSession.receive = recording  # type: ignore[method-assign]
+    setattr(CipSession, "receive", recording)  # noqa: B010 - its type is another on purpose
 
 
 class Seeing(MeshRuntime):
     """Says over whom a relayed part has come, once for each way."""
 
-    seen: set[tuple[str, ...]] = set()
+    seen: ClassVar[set[tuple[str, ...]]] = set()
 
     async def receive(self, peer: str, incoming: Incoming, channel: ChannelKind) -> None:
         message: Any = incoming.message
@@ -131,7 +131,7 @@ class ProcessNode:
     async def read(self) -> None:
         async for delivery in self.cip.inbox:
             if delivery.message.type == "INTENT":
-                say("heard", topic=delivery.message.payload.topic)  # type: ignore[union-attr]
+                say("heard", topic=delivery.message.payload.topic)
 
     async def obey(self, nursery: trio.Nursery) -> None:
         pending = b""

@@ -57,10 +57,8 @@ class NodeProcess:
 
     def until(self, kind: str, count: int = 1, **wanted: Any) -> dict[str, Any]:
         """Wait until it has printed so many of these; the last of them."""
-        return (
-            self.wait(lambda: len(self.of(kind, **wanted)) >= count, f"{kind} {wanted}")
-            or self.of(kind, **wanted)[count - 1]
-        )
+        self.wait(lambda: len(self.of(kind, **wanted)) >= count, f"{kind} {wanted}")
+        return self.of(kind, **wanted)[count - 1]
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         with self._news:

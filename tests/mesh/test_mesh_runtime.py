@@ -87,9 +87,7 @@ async def test_mesh_ten_nodes(tmp_path: Path) -> None:
 
         def topics(node: MeshNode) -> list[str]:
             return sorted(
-                delivery.message.payload.topic  # type: ignore[union-attr]
-                for delivery in node.heard
-                if delivery.message.type == "INTENT"
+                delivery.message.payload.topic for delivery in node.heard if delivery.message.type == "INTENT"
             )
 
         await until(lambda: all(len(topics(node)) == 9 for node in nodes.values()), 60)
@@ -160,3 +158,104 @@ async def test_mesh_reach_again_after_a_partition(tmp_path: Path, both: bool) ->
             await a.cip.connected(c.fingerprint)
             await a.cip.send_intent(c.fingerprint, goal="ask", topic="again")
         await until(lambda: any(d.message.type == "INTENT" for d in c.heard))
+
+
+async def test_mesh_services_travel_end_to_end(tmp_path: Path) -> None:
+    """MESH-1, OUT-1: SERVICE_* are signed as envelopes of the mesh, and come as every message for the application."""
+    async with mesh_of(tmp_path, "a-b b-c") as nodes:
+        a, b, c = nodes.values()
+        a.mesh.reach(c.fingerprint)
+        await a.cip.connected(c.fingerprint)
+        call = m.ServiceInvoke(service="echo", version="1.0", args={"text": "tea"}, deadline_ms=1_000)
+        sent = await a.cip.send(c.fingerprint, call)
+        await until(lambda: c.heard)
+        (delivery,) = c.heard
+        assert (delivery.protocol, delivery.type, delivery.msg_id) == ("mesh", "SERVICE_INVOKE", sent)
+        assert delivery.message.payload == call
+        assert delivery.peer == a.fingerprint
+        result = m.ServiceResult(status="ok", result={"text": "tea"})
+        await c.cip.send(a.fingerprint, result, corr_id=sent)
+        await until(lambda: a.heard)
+        assert a.heard[0].corr_id == sent
+        assert not b.heard
+
+
+async def test_mesh_direct_session_replaces_a_relayed_one(tmp_path: Path) -> None:
+    """HS-7, MESH-1: who becomes a neighbour needs no hops: the relayed session gives way, whoever dialled."""
+    for first, second in (("a", "c"), ("c", "a")):
+        directory = tmp_path / first
+        directory.mkdir()
+        async with mesh_of(directory, "a-b b-c") as nodes:
+            dialler, other = nodes[first], nodes[second]
+            dialler.mesh.reach(other.fingerprint)
+            await until(lambda d=dialler, o=other: o.fingerprint in d.cip.peers())  # type: ignore[misc]
+            other.join(dialler)
+            await until(lambda d=dialler, o=other: o.fingerprint in d.mesh.neighbours())  # type: ignore[misc]
+            await until(lambda d=dialler: d.of("session_close"))  # type: ignore[misc]
+            await dialler.cip.send_intent(other.fingerprint, goal="ask", topic="near")
+            await until(lambda o=other: any(one.type == "INTENT" for one in o.heard))  # type: ignore[misc]
+            assert dialler.mesh.route(other.fingerprint).path == (other.fingerprint,)  # type: ignore[union-attr]
+
+
+async def test_mesh_neighbour_that_was_silent_is_taken_back(tmp_path: Path) -> None:
+    """MESH-8: stale is not for ever: who is heard again is routable again."""
+    async with mesh_of(tmp_path, "a-b b-c") as nodes:
+        a, b, c = nodes.values()
+        await until(lambda: has_routes(nodes))
+        now_ms = a.mesh._now_ms() + a.mesh.policy.stale_ms + 1_000
+        a.mesh._changed(a.mesh.table.expire(now_ms))
+        assert a.mesh.route(b.fingerprint) is None
+        assert a.mesh.route(c.fingerprint) is None
+        b.mesh.broadcast(revoke(1))
+        await until(lambda: a.mesh.route(b.fingerprint), 5)
+
+
+async def test_mesh_hop_further_away_goes(tmp_path: Path) -> None:
+    """MESH-5: a hop that is nobody's neighbour here goes in the middle of traffic: all arrives, once and in order."""
+    async with mesh_of(tmp_path, "a-x x-c x-d c-b d-b") as nodes:
+        a, x, b = (nodes[name] for name in "axb")
+        await until(lambda: has_routes(nodes))
+        a.mesh.reach(b.fingerprint)
+        await a.cip.connected(b.fingerprint)
+        async with trio.open_nursery() as nursery:
+
+            async def talk() -> None:
+                for number in range(80):
+                    await a.cip.send_intent(b.fingerprint, goal="ask", topic=str(number))
+                    await trio.sleep(0.01)
+
+            nursery.start_soon(talk)
+            await until(lambda: len(b.heard) > 20)
+            used = x.mesh.route(b.fingerprint)
+            assert used is not None
+            hop = next(node for node in nodes.values() if node.fingerprint == used.next)
+            hop.stop()
+        await until(lambda: len(b.heard) >= 80)
+        topics = [one.message.payload.topic for one in b.heard if one.message.type == "INTENT"]
+        assert topics == [str(number) for number in range(80)]
+
+
+async def test_mesh_slow_reader_stops_the_sender(tmp_path: Path) -> None:
+    """MESH-1, RTT-38: credit reaches over hops: what nobody reads fills no queue on the way."""
+    async with mesh_of(tmp_path, "a-b b-c") as nodes:
+        a, b, c = nodes.values()
+        await until(lambda: has_routes(nodes))
+        a.mesh._hub.listen(None)
+        taken: list[trio.abc.AsyncResource] = []
+
+        def take(stream: trio.abc.AsyncResource) -> bool:
+            taken.append(stream)
+            return True
+
+        c.mesh._hub.listen(take)
+        stream = await a.mesh._hub.connect(c.fingerprint)
+        with trio.move_on_after(1.5) as scope:
+            await stream.send_all(bytes(2_000_000))
+        assert scope.cancelled_caught
+        assert stream.broken is None
+        assert stream.flow.room == 0
+        assert stream.flow.unanswered == 0
+        assert b.mesh._neighbours[c.fingerprint].egress.waiting(a.fingerprint) == 0
+        await stream.aclose()
+        for one in taken:
+            await one.aclose()

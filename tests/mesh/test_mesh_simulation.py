@@ -1,4 +1,4 @@
-"""Routing cores of many nodes in virtual time: they converge, heal, and never send in a circle (MESH-4, MESH-5, MESH-13)."""
+"""Routing cores of many nodes in virtual time converge, heal, never send in a circle (MESH-4, MESH-5, MESH-13)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def even(seed: int, count: int, chords: int) -> Network:
     for number, name in enumerate(names):
         network.join(name, names[(number + 1) % count], 5.0)
     for _ in range(chords * count // 2):
-        network.join(*network.chance.sample(names, 2), latency_ms=5.0)
+        first, second = network.chance.sample(names, 2)
+        network.join(first, second, 5.0)
     return network
 
 
@@ -72,7 +73,8 @@ def test_mesh_partition_and_rejoin(seed: int) -> None:
         for other in set(names) - left:
             assert network.nodes[origin].table.route(other) is None
     for link in cut:
-        network.join(*sorted(link), latency_ms=5.0)
+        first, second = sorted(link)
+        network.join(first, second, 5.0)
     rejoined = network.now_ms
     assert network.settle() - rejoined < 2_000
     assert_whole(network)
@@ -83,18 +85,19 @@ def test_mesh_weather(seed: int) -> None:
     """Links come and go at random: nothing ever goes round; once it is calm, all is whole (MESH-5)."""
     network = even(seed, 12, 2)
     chance = random.Random(f"weather {seed}")
-    gone: list[tuple[str, ...]] = []
+    gone: list[tuple[str, str]] = []
     for _ in range(60):
         if gone and chance.random() < 0.5:
-            network.join(*gone.pop(chance.randrange(len(gone))), latency_ms=5.0)
+            first, second = gone.pop(chance.randrange(len(gone)))
+            network.join(first, second, 5.0)
         elif network.links:
-            link = tuple(sorted(chance.choice(sorted(network.links, key=sorted))))
-            network.part(*link)
-            gone.append(link)
+            first, second = sorted(chance.choice(sorted(network.links, key=sorted)))
+            network.part(first, second)
+            gone.append((first, second))
         network.run(network.now_ms + chance.uniform(1, 300))
         assert_no_circles(network)
-    for link in gone:
-        network.join(*link, latency_ms=5.0)
+    for first, second in gone:
+        network.join(first, second, 5.0)
     network.settle()
     assert_whole(network)
 

@@ -67,7 +67,7 @@ class Passing:
         ids: Where ids come from.
         emit: Gets `mesh_routed`, `mesh_dropped`.
         ways: See `Ways`.
-        deliver: Takes a relayed part for this node, and its origin.
+        deliver: Takes the origin, a relayed part for this node, and the neighbour who handed it over.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Passing:
         ids: IdSource,
         emit: Emitter,
         ways: Ways,
-        deliver: Callable[[str, m.MeshRelay], None],
+        deliver: Callable[[str, m.MeshRelay, str], None],
     ) -> None:
         self.dropped: Counter[DropReason] = Counter()
         """Envelopes that were dropped, by the reason."""
@@ -162,7 +162,7 @@ class Passing:
             type=message.type,
             origin=message.origin,
             destination=message.destination,
-            hops=message.hops,
+            hops=len(message.hops),
         )
 
     # --- inside -----------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class Passing:
 
     async def _deliver(self, peer: str, message: m.MeshMessage) -> None:
         if isinstance(message, m.MeshRelayEnvelope):
-            self._deliver_part(message.origin, message.payload)
+            self._deliver_part(message.origin, message.payload, peer)
             return
         handler = self._handlers.get(message.type)
         if handler is None:
@@ -225,6 +225,6 @@ class Passing:
             type=message.type,
             origin=message.origin,
             destination=message.destination,
-            hops=message.hops,
+            hops=len(message.hops),
             next=following,
         )

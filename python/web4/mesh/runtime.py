@@ -18,6 +18,7 @@ from web4.mesh.reaching import Reaching
 from web4.mesh.relay import SCHEME, MeshTransport, RelayHub
 from web4.mesh.routing import RoutingTable
 from web4.mesh.routing.advertiser import Advertiser
+from web4.mesh.telling import tell_change, tell_link, tell_refused_ways
 from web4.protocols.cip.mesh_path import seal_mesh
 from web4.protocols.messages import mesh as m
 
@@ -220,7 +221,7 @@ class MeshRuntime:
         if neighbour is None:
             self._passing.drop("no_link", peer, message)
             return
-        self.table.heard(peer, self._now_ms())
+        self._heard(peer, neighbour)
         if isinstance(message, m.MeshHelloEnvelope):
             self._greeted(neighbour, message.payload)
         elif isinstance(message, m.MeshRoutesEnvelope):
@@ -249,27 +250,27 @@ class MeshRuntime:
 
     # --- the relay's face: `Carriage` -------------------------------------------------------------------
 
-    def say(self, peer: str, part: m.MeshRelay) -> bool:
+    def say(self, peer: str, part: m.MeshRelay, via: str | None) -> bool:
         """See `Carriage.say`."""
-        egress = self._egress_to(peer)
+        egress = self._egress_to(peer, via)
         return egress is not None and egress.offer(self.own, self._sealed(part, peer), own=True)
 
-    def full(self, peer: str) -> bool:
+    def full(self, peer: str, via: str | None) -> bool:
         """See `Carriage.full`."""
-        egress = self._egress_to(peer)
+        egress = self._egress_to(peer, via)
         return egress is not None and egress.full(self.own)
 
-    async def wait_for_room(self, peer: str) -> None:
+    async def wait_for_room(self, peer: str, via: str | None) -> None:
         """See `Carriage.wait_for_room`."""
-        egress = self._egress_to(peer)
+        egress = self._egress_to(peer, via)
         if egress is not None:
             await egress.wait_for_room(self.own)
 
-    def dead(self, peer: str) -> None:
+    def dead(self, peer: str, via: str | None) -> None:
         """See `Carriage.dead`."""
-        route = self.table.route(peer)
-        if route is not None:
-            self._changed(self.table.suspect(route.next, peer, self._now_ms()))
+        following = via or self.next_hop(peer)
+        if following is not None:
+            self._changed(self.table.suspect(following, peer, self._now_ms()))
 
     # --- neighbours -------------------------------------------------------------------------------------
 
@@ -283,7 +284,7 @@ class MeshRuntime:
             neighbour = self._neighbours[peer] = Neighbour(
                 peer, cip=self._cip, policy=self.policy, meters=self._meters, clock=self._clock
             )
-            self._topology(peer, "up")
+            tell_link(self._emit, peer, "link_up")
             changes = self.table.link_up(peer, cost=neighbour.meter.cost, now_ms=self._now_ms())
             self._advertiser.link_up(peer, self._now_ms())
             self._nursery.start_soon(
@@ -298,13 +299,20 @@ class MeshRuntime:
 
     def _forget(self, peer: str) -> None:
         self._neighbours.pop(peer).close()
-        self._topology(peer, "down")
+        tell_link(self._emit, peer, "link_down")
         self._advertiser.link_down(peer)
         changes = self.table.link_down(peer, self._now_ms())
         self._changed(changes)
-        for change in changes:
-            if change.before is not None and change.before.next == peer:
-                self._hub.break_streams(change.destination, "rerouted")
+        lost = {one.destination for one in changes if one.before is not None and one.before.next == peer}
+        self._hub.break_over(peer, lost)
+
+    def _heard(self, peer: str, neighbour: Neighbour) -> None:
+        if self.table.knows(peer):
+            self.table.heard(peer, self._now_ms())
+        else:  # it had been silent for so long that it was not routable any more (MESH-8)
+            self._changed(self.table.link_up(peer, cost=neighbour.meter.cost, now_ms=self._now_ms()))
+            self._advertiser.refresh(peer)
+            self._news.set()
 
     def _measured(self, neighbour: Neighbour) -> Callable[[], None]:
         def moved() -> None:
@@ -339,14 +347,11 @@ class MeshRuntime:
                 peer, offer.routes, withdrawn=offer.withdrawn, whole=offer.whole, now_ms=self._now_ms()
             )
         )
-        for reason, count in (self.table.refused - before).items():
-            if reason != "loop":  # that is how path vectors end, and nobody's fault
-                self._emit(
-                    "mesh_dropped", severity="warning", peer=peer, reason="way", why=reason, count=count
-                )
+        tell_refused_ways(self._emit, peer, self.table.refused - before)
 
-    def _egress_to(self, destination: str) -> Egress | None:
-        following = self.next_hop(destination)
+    def _egress_to(self, destination: str, via: str | None) -> Egress | None:
+        leads = via is not None and via in self._neighbours and self.table.leads(via, destination)
+        following = via if leads else self.next_hop(destination)
         return None if following is None else self._neighbours[following].egress
 
     def _sealed(self, payload: m.MeshPayload, destination: str) -> bytes:
@@ -389,21 +394,10 @@ class MeshRuntime:
 
     def _changed(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            self._emit(
-                "route_changed",
-                severity="debug",
-                peer=change.destination,
-                path=None if change.after is None else change.after.path,
-                cost=None if change.after is None else change.after.cost,
-            )
+            tell_change(self._emit, change)
             self._advertiser.changed(self._now_ms())
             self._reaching.changed(None if change.after is None else change.destination)
             self._news.set()
 
     def _now_ms(self) -> int:
         return self._clock.monotonic_ns() // 1_000_000
-
-    # --- what is told -----------------------------------------------------------------------------------
-
-    def _topology(self, peer: str, link: str) -> None:
-        self._emit("topology_changed", peer=peer, link=link, neighbours=sorted(self._neighbours))

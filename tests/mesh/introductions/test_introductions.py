@@ -45,7 +45,7 @@ class Node:
         self.clock = TrioClock()
         self.ids = SeededIds(7)
 
-    async def broadcast(self, payload: MeshIntroduce | MeshRevoke) -> str:
+    def broadcast(self, payload: MeshIntroduce | MeshRevoke) -> str:
         self.sent.append(payload)
         return self.ids.uuid4()
 
@@ -98,8 +98,8 @@ class Node:
 
     async def hear(self, origin: Any, subject: Any, **more: Any) -> tuple[str, MeshIntroduce]:
         said = self.introduction(subject, **more)
-        envelope, data = seal_mesh(origin, said, id=self.ids.uuid4(), now_ms=self.now())
-        verdict = await self.introductions.introduced(envelope, data)
+        envelope, _ = seal_mesh(origin, said, id=self.ids.uuid4(), now_ms=self.now())
+        verdict = await self.introductions.introduced(envelope)
         await trio.testing.wait_all_tasks_blocked()
         return verdict, said
 
@@ -141,8 +141,8 @@ async def test_mesh_introduction_probing_only() -> None:
             assert (await node.hear(ANN, subject))[0] == "asked"
         assert (node.state(CAT), node.state(DAN), node.state(ANN)) == ("blacklisted", "trusted", "trusted")
         assert not node.registry.has(CAT.fingerprint)
-        envelope, data = seal_mesh(ANN, said, id=node.ids.uuid4(), now_ms=node.now())
-        assert await node.introductions.introduced(envelope, data) == "duplicate"
+        envelope, _ = seal_mesh(ANN, said, id=node.ids.uuid4(), now_ms=node.now())
+        assert await node.introductions.introduced(envelope) == "duplicate"
 
 
 async def test_who_may_introduce() -> None:
@@ -215,8 +215,8 @@ async def test_mesh_revoked_introducer() -> None:
         assert sorted(lost) == sorted(one.fingerprint for one in (BEN, CAT, DAN))
     # The envelope was signed, but it is over: it brings nobody back.
     async with node.up():
-        envelope, data = seal_mesh(ANN, ben, id=node.ids.uuid4(), now_ms=node.now())
-        assert await node.introductions.introduced(envelope, data) == "not_trusted"
+        envelope, _ = seal_mesh(ANN, ben, id=node.ids.uuid4(), now_ms=node.now())
+        assert await node.introductions.introduced(envelope) == "not_trusted"
 
 
 async def test_a_renewed_introduction_holds_the_subject() -> None:
@@ -262,13 +262,13 @@ async def test_a_forged_introduction_is_held_against_its_origin_alone() -> None:
         framed = altered(data, payload=wrong)
         envelope = msgspec.json.decode(framed, type=type(honest))
         with pytest.raises(SignatureMismatchError) as caught:
-            await node.introductions.introduced(envelope, framed)
+            await node.introductions.introduced(envelope)
         assert caught.value.code == "signature"
         # With another's key the signature fits, and the origin is not the one that signed.
         _, by_dan = seal_mesh(DAN, msgspec.convert(wrong, MeshIntroduce), id=honest.id, now_ms=node.now())
         framed = altered(by_dan, origin=ANN.fingerprint)
         with pytest.raises(SignatureMismatchError) as caught:
-            await node.introductions.introduced(msgspec.json.decode(framed, type=type(honest)), framed)
+            await node.introductions.introduced(msgspec.json.decode(framed, type=type(honest)))
         assert caught.value.code == "identity"
         assert (node.state(ANN), node.state(DAN), node.state(BEN)) == ("trusted", "trusted", "unknown")
         assert (await node.hear(DAN, BEN, pubkey=pubkey(4)))[0] == "forged"
@@ -291,8 +291,8 @@ async def test_gossip_is_a_note_for_the_operator() -> None:
         assert (note.origin, note.subject, len(note.text)) == (ANN.fingerprint, BEN.fingerprint, 200)
         assert (node.state(BEN), node.state(ANN)) == ("trusted", "trusted")
         # Its introduction, should it come later, was taken back before (MESH-13: any order ends alike).
-        envelope, data = seal_mesh(ANN, said, id=node.ids.uuid4(), now_ms=node.now())
-        assert await node.introductions.introduced(envelope, data) == "duplicate"
+        envelope, _ = seal_mesh(ANN, said, id=node.ids.uuid4(), now_ms=node.now())
+        assert await node.introductions.introduced(envelope) == "duplicate"
     assert [one["change"] for one in node.said.of("topology_changed")] == ["revocation_noted"]
 
 

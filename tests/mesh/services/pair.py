@@ -47,7 +47,7 @@ class Node:
         payload: ServiceInvoke | ServiceResult,
         *,
         msg_id: str,
-        reply_to: str | None = None,
+        corr_id: str | None = None,
     ) -> str:
         await trio.lowlevel.checkpoint()
         self.attempts.append(msg_id)
@@ -58,7 +58,7 @@ class Node:
                 id=msg_id,
                 now_ms=self.clock.wall_ms(),
                 destination=peer,
-                reply_to=reply_to,
+                reply_to=corr_id,
             )
             self.sent[msg_id] = envelope
             if self.wire is not None:

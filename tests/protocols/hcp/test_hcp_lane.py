@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from web4.foundation.digest import canonical
 from web4.foundation.logic import replay
-from web4.protocols.decisions import DecisionRecord
+from web4.protocols.decisions import DecisionOutcome, DecisionRecord
 from web4.protocols.hcp.lane import commands as c
 from web4.protocols.hcp.lane import events as e
 from web4.protocols.hcp.lane.logic import HumanLogic
@@ -152,6 +152,28 @@ def test_hcp_lane_of_nobody(command: c.HumanCommand) -> None:
         assert state.local is None
     _, replies = run(ADD, met)
     assert replies[-1].status == "unknown_human"
+
+
+def test_hcp_lane_every_yes_has_its_outcome() -> None:
+    """MEM-1: the record of the human's yes, and what came of it, under one id."""
+    state, _ = run(
+        ADD, give("granted"), c.State(said=Said(affect="tense"), door="test", at=NOW, token=uid(1))
+    )
+    state, _ = run(attempt(2), state=state)
+    answer = c.AnswerCheckIn(
+        check_in_id=uid(10_002),
+        yes=True,
+        door="test",
+        others={HAL.lane_id: other()},
+        at=NOW,
+        token=uid(3),
+    )
+    (record,) = [one for one in LOGIC.decide(state, answer).events if isinstance(one, DecisionRecord)]
+    state, _ = run(answer, state=state)
+    concluded = LOGIC.decide(state, c.ConcludeAction(action_id=uid(2), outcome="outbox_full", at=NOW))
+    (outcome,) = [one for one in concluded.events if isinstance(one, DecisionOutcome)]
+    assert outcome.decision_id == record.decision_id
+    assert (outcome.outcome, outcome.success) == ("outbox_full", False)
 
 
 def test_hcp_lane_is_bounded() -> None:

@@ -24,6 +24,14 @@ from web4.protocols.hcp import (
     Revoke,
     SetState,
 )
+from web4.protocols.messages.hcp import (
+    HcpFeedback,
+    HcpHello,
+    HcpIntent,
+    HumanIdentity,
+    HumanParties,
+    HumanState,
+)
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -44,8 +52,8 @@ async def test_hcp_intent_reaches_the_other_agent(autojump_clock: MockClock) -> 
         await wire.settle()
         (delivery,) = bob.agent
         assert delivery.message.msg_id == sent.msg_id
-        (told,) = [one for one in bob.said.of("gate_result") if one["direction"] == "in"]
-        assert (told["state"], told["type"], told["reason"]) == ("ALLOW", "HCP_INTENT", None)
+        (told,) = [one for one in bob.said.of("gate_result") if one["type"] == "HCP_INTENT"]
+        assert (told["result"], told["type"]) == ("ALLOW", "HCP_INTENT")
 
 
 async def test_hcp_nothing_without_consent(autojump_clock: MockClock) -> None:
@@ -133,7 +141,7 @@ async def test_hcp_checkin(autojump_clock: MockClock) -> None:
             await ada.hcp.act("grace", Answer(question.check_in_id, yes=True), door="dashboard")
         assert caught.value.code == "unknown_check_in"
         told = ada.said.of("check_in_answered")
-        assert [one["state"] for one in told] == ["yes", "denied", "no_answer"]
+        assert [one["answer"] for one in told] == ["yes", "denied", "no_answer"]
 
 
 async def test_hcp_checkin_of_what_came_in(autojump_clock: MockClock) -> None:
@@ -262,7 +270,7 @@ async def test_hcp_slow_pacing(autojump_clock: MockClock) -> None:
         await trio.sleep(100)
         await wire.settle()
         assert [one.message.msg_id for one in bob.agent] == [one.msg_id for one in sent]
-        told = [one["state"] for one in bob.said.of("gate_result") if one["direction"] == "in"]
+        told = [one["state"] for one in bob.said.of("gate_result") if one["type"] == "HCP_INTENT"]
         assert told == ["SLOW"] * 4
 
 
@@ -387,3 +395,76 @@ async def test_hcp_feedback_is_the_humans(autojump_clock: MockClock) -> None:
                 door="",
             )
         assert caught.value.code == "door_required"
+
+
+async def test_hcp_outputs_of_others_pass_the_gate(autojump_clock: MockClock) -> None:
+    """HCP-9: what a router's handlers want to say for a human is sent by `send`, and asked about like all else."""
+    async with two() as (ada, bob, wire):
+        await befriend(ada, bob, wire)
+        state = HumanState(
+            presence="engaged", affect="calm", clarity=1, pressure=99, intent="", consent="granted"
+        )
+        about = HumanParties(sender="grace", receiver="hal", state=state)
+        intent = HcpIntent(goal="align", topic="garden", priority="low")
+        msg_id = await ada.hcp.send(BOB, intent, about=about)
+        await wire.settle()
+        (delivery,) = bob.agent
+        assert delivery.message.msg_id == msg_id
+        assert delivery.message.state.human.pressure == 0  # type: ignore[union-attr]  # as her lane says
+        await ada.hcp.act("grace", Limit(()), door="test")
+        with pytest.raises(ConsentDenied):
+            await ada.hcp.send(BOB, intent, about=about)
+        feedback = HcpFeedback(intent_ref=msg_id, feedback="", corrections=(), satisfaction=90)
+        with pytest.raises(ConsentError) as caught:
+            await ada.hcp.send(BOB, feedback, about=about)
+        assert caught.value.code == "door_required"
+
+
+async def test_hcp_scope_for_those_who_cannot_wait(autojump_clock: MockClock) -> None:
+    """HCP-3: a scope ends with consent, and at once where there is none."""
+    async with two() as (ada, bob, wire):
+        with ada.hcp.scope("grace") as never:
+            await trio.sleep_forever()
+        assert never.cancelled_caught
+        await befriend(ada, bob, wire)
+        with ada.hcp.scope("grace", HAL) as scope:
+            await bob.hcp.act("hal", Revoke(), door="test")
+            with trio.fail_after(1):
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+
+
+async def test_hcp_gate_shows_its_reasons(autojump_clock: MockClock) -> None:
+    """HCP-10: every result comes with its reasons; looking at it records nothing."""
+    async with two() as (ada, bob, wire):
+        await befriend(ada, bob, wire)
+        await ada.hcp.act("grace", SetState(presence="overloaded"), door="test")
+        before = await ada.records("grace")
+        verdict = await ada.hcp.gate("grace", HAL, topic="garden")
+        assert verdict.result == "DEFER"
+        assert [(one.code, one.whose) for one in verdict.reasons] == [("overloaded", "local")]
+        assert await ada.records("grace") == before
+        with pytest.raises(PacingDeferred) as caught:
+            await ask(ada)
+        assert caught.value.retry_after_ms == 60_000
+
+
+async def test_hcp_strangers_names_are_bounded(autojump_clock: MockClock) -> None:
+    """LIM-1: names cost a peer nothing, so no more than 64 of its humans are taken in."""
+    async with two() as (ada, _, wire):
+        for number in range(70):
+            hello = HcpHello(identity=HumanIdentity(name="", role=""), consent_scope=(), safety_flags=())
+            state = HumanState(
+                presence="engaged", affect="calm", clarity=1, pressure=1, intent="", consent="granted"
+            )
+            await wire.nodes[BOB].send(
+                ADA,
+                hello,
+                about=HumanParties(sender=f"h{number}", receiver="grace", state=state),
+                msg_id=f"00000000-0000-4000-8000-{number:012d}",
+            )
+        await wire.settle()
+        assert len(await ada.hcp.people()) == 64
+        (refused, *_) = [one for one in ada.results.values() if one and one.error]
+        assert refused.error is not None
+        assert refused.error.code == "too_many_humans"

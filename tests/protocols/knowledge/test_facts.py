@@ -107,14 +107,17 @@ def test_independence_by_introducer(*, late: bool) -> None:
 
 
 def test_independence_by_evidence() -> None:
-    """KNOW-3: the same registrable domain, or the same body, is one; ties are followed through others."""
+    """KNOW-3: the same registrable domain, or the same body, is one; who agrees with two does not make them one."""
     book = trusting()
     book.propose("p", ICE)
     book.confirm("b", ICE, evidence=cited("b", "example.com"))
     book.confirm("c", ICE, evidence=cited("c", "example.com"))
-    book.confirm("d", ICE, evidence=cited("d", "other.org", body="b" + "example.com"))
     assert book.status(ICE) == "pending"
-    book.confirm("e", ICE, evidence=cited("e", "third.net"))
+    book.confirm("c", ICE, evidence=cited("c", "other.org", body="bexample.com"), sent=book.at + 1)
+    assert book.status(ICE) == "pending"
+    book.confirm("e", ICE, evidence=cited("e", "example.com", "other.org"))
+    assert book.status(ICE) == "pending"
+    book.confirm("d", ICE, evidence=cited("d", "other.org"))
     assert book.status(ICE) == "accepted"
 
 

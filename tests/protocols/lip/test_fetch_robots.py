@@ -64,6 +64,15 @@ async def test_fetch_robots_allow_and_disallow() -> None:
     ]
 
 
+async def test_fetch_robots_is_not_evaded_by_spelling() -> None:
+    """Dots and needless escapes are gone before the rules are asked."""
+    async with browsing(PAGES | {"/robots.txt": answer(RULES)}) as (fetcher, web):
+        for path in ("/open/../shut", "/%73hut", "/open/%2e%2e/shut", "/./shut", "/open/..//../shut?x"):
+            with pytest.raises(RobotsRefused):
+                await fetcher.fetch(web.url(path))
+        assert web.pages == []
+
+
 async def test_fetch_robots_other_groups() -> None:
     """The star's group where none is ours; a group for a longer or shorter name is not ours; two of ours are one."""
     assert await verdicts(b"User-agent: *\nDisallow: /shut", "/shut", "/open") == [False, True]

@@ -13,9 +13,10 @@ from msgspec import UNSET
 from warcio.archiveiterator import ArchiveIterator
 
 from tests.actors.jobs import START, JobLane, Note, opened
+from tests.protocols.cip.examples import sealed
 from tests.protocols.lip.lanes import URI, Pages, Sent, learning, record, recorded
 from tests.protocols.lip.web import answer, browsing, moved
-from tests.protocols.router.hosts import ADA, Host, delivery
+from tests.protocols.router.hosts import ADA, IDS, Host, delivery
 from web4.actors import open_lane_actors
 from web4.actors.composite import Part, composite_lane
 from web4.journal.lane import KNOWLEDGE
@@ -26,6 +27,7 @@ from web4.protocols.lip.fetch_logic import MAX_OPEN_PER_PEER
 from web4.protocols.lip.rechecking import AFTER_MS, AGAIN_MS, Recheck, supports
 from web4.protocols.messages.cip import Reply
 from web4.protocols.messages.lip import LipEvidence, LipFetch, SourceClaim, WebClaim
+from web4.protocols.messages.vocabulary import type_of
 from web4.protocols.router import ProtocolRouter
 from web4.trust import TrustState
 
@@ -86,6 +88,13 @@ async def test_what_is_no_uri_is_refused_and_said() -> None:
             (output,) = result.outputs
             assert isinstance(output.payload, Reply)
             assert (output.payload.status, output.payload.reason) == ("refused", "no_search_tool")
+        for constraint in ("stealth", "domain:a b"):
+            result = await lip.handle_fetch(delivery(LipFetch(query=URI, constraints=(constraint,))))
+            assert isinstance(result.outputs[0].payload, Reply)
+            assert result.outputs[0].payload.reason == "unknown_constraint"
+        result = await lip.handle_fetch(delivery(LipFetch(query="http://0x7f.1/", constraints=())))
+        assert isinstance(result.outputs[0].payload, Reply)
+        assert result.outputs[0].payload.reason == "uri_refused"
         for trust in set(get_args(TrustState)) - {"trusted"}:
             result = await lip.handle_fetch(delivery(LipFetch(query=URI, constraints=()), trust=trust))
             assert (result.status, result.outputs) == ("refused", ())
@@ -150,11 +159,38 @@ async def test_evidence_of_an_agents_own_reading() -> None:
 
 async def test_a_long_text_is_named_by_its_size_never_cut() -> None:
     sent = Sent()
-    async with learning(Pages({URI: b"x" * 70_000}), sent) as (lip, journal, *_):
+    async with learning(Pages({URI: b"x" * 100_000}), sent) as (lip, journal, *_):
         await lip.handle_fetch(delivery(LipFetch(query=URI, constraints=())))
         await answered(journal)
-        assert sent.payloads[0].content["text_bytes"] == 70_000
+        assert sent.payloads[0].content["text_bytes"] == 100_000
         assert "untrusted_text" not in sent.payloads[0].content
+
+
+async def test_a_reader_that_fails_costs_its_claims_only() -> None:
+    """The peer gets its page and what the fetch proves."""
+    sent = Sent()
+
+    async def broken(*_: Any) -> Sequence[WebClaim]:
+        raise ZeroDivisionError
+
+    async with learning(Pages(), sent, find_claims=broken) as (lip, journal, _, said):
+        await lip.handle_fetch(delivery(LipFetch(query=URI, constraints=())))
+        await answered(journal)
+        assert [type(one).__name__ for one in sent.payloads] == ["Reply", "LipEvidence"]
+        assert said.of("error")[0]["kind"] == "find_claims_failed"
+
+
+async def test_every_answer_fits_its_envelope() -> None:
+    """A text of control characters is six times as long as JSON (ENV-3)."""
+    for body in (b"\x00" * 60_000, "\u00fc".encode() * 45_000, b'"' * 45_000, b"x" * 95_000):
+        sent = Sent()
+        async with learning(Pages({URI: body}), sent) as (lip, journal, *_):
+            await lip.handle_fetch(delivery(LipFetch(query=URI, constraints=())))
+            await answered(journal)
+            for _, payload, _, about, _ in sent.messages:
+                kind = type_of(payload).name
+                given = {} if about is None else {"about": about}
+                assert len(sealed(payload, msg_id=IDS.uuid4(), **given)) < 192 * 1024, kind
 
 
 # --- LIP-6 ----------------------------------------------------------------------------------------------------

@@ -111,4 +111,4 @@ class Pacer:
         if tells(self._told, now[0], load, at_ms):
             self._told = Told(now[0], load, at_ms)
             self._node.tell_state()
-            self._emit("state_update", state=now[0], lri=load, kernel_signals=signals)
+            self._emit("state_update", state=now[0], presence=now[0], lri=load, kernel_signals=signals)

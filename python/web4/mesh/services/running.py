@@ -32,7 +32,7 @@ _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
 class SendService(Protocol):
-    """How a node sends SERVICE_* to another, from end to end, through the outbox (OUT-1)."""
+    """How a node sends SERVICE_* to another, from end to end, through the outbox (OUT-1): `CipRuntime.send`."""
 
     async def __call__(
         self,
@@ -40,9 +40,16 @@ class SendService(Protocol):
         payload: ServiceInvoke | ServiceResult,
         *,
         msg_id: str,
-        reply_to: str | None = None,
+        corr_id: str | None = None,
     ) -> str:
-        """Queue it; durable when this returns. `msg_id` is the envelope's id, and counts once (REP-3)."""
+        """Queue it; durable when this returns.
+
+        Args:
+            peer: Fingerprint of the receiver.
+            payload: What is said.
+            msg_id: The envelope's id; it counts once (REP-3).
+            corr_id: The call that it answers: the envelope's `reply_to`.
+        """
         ...
 
 
@@ -146,7 +153,7 @@ class ServiceRunner:
         while True:
             try:
                 payload = await self._payload(request)
-                await self._send(request.peer, payload, msg_id=request.result_id, reply_to=request.call_id)
+                await self._send(request.peer, payload, msg_id=request.result_id, corr_id=request.call_id)
             except (JournalError, ActorError):
                 await trio.sleep(_PAUSE_SECONDS)
             except Web4Error as error:  # the peer is blacklisted, its outbox is full

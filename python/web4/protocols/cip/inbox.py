@@ -65,6 +65,12 @@ class Inbox:
         self._holding += 1
         return self._waiting.popleft()
 
+    def take_more(self, most: int) -> list[Delivery]:
+        """Take what waits already, up to `most`; their places stay held until `release`."""
+        more = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        self._holding += len(more)
+        return more
+
     def room(self, peer: str) -> bool:
         """Whether one more delivery of `peer` may wait."""
         return (

@@ -126,7 +126,12 @@ class Link:
         return self.established and mesh_agreed(self.agreement) and not self.rtt.relayed
 
     def yields_to(self, other: Link) -> bool:
-        """Whether this session gives way to `other`: both nodes dialled, and `other` was by the lower fingerprint."""
+        """Whether this session gives way to `other`: both nodes dialled, and `other` was by the lower fingerprint.
+
+        One that goes over other nodes gives way to a direct one, whoever dialled (MESH-1).
+        """
+        if self.rtt.relayed != other.rtt.relayed:
+            return self.rtt.relayed
         ours_is_lower = self._context.identity.fingerprint < self.rtt.peer
         return self.rtt.initiator != other.rtt.initiator and other.rtt.initiator == ours_is_lower
 

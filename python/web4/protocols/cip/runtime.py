@@ -199,9 +199,22 @@ class CipRuntime(Speaking):
         known = self._peers.get(peer)
         return None if known is None else known.newest_state
 
-    def peers(self) -> list[str]:
-        """The peers with an established session."""
-        return [peer for peer, links in self._links.items() if any(link.established for link in links)]
+    def peers(self, *, up: bool = False) -> list[str]:
+        """The peers with an established session; with `up` only those whose session has a carrier now."""
+        return [
+            peer
+            for peer, links in self._links.items()
+            if any(link.established and (not up or link.rtt.state == "open") for link in links)
+        ]
+
+    async def sessions_changed(self) -> None:
+        """Wait until a session is established, or one ends."""
+        await self._changed.park()
+
+    def agent_id(self, peer: str) -> str | None:
+        """What a peer calls itself, without authority, as far as it is held (ID-3)."""
+        known = self._peers.get(peer)
+        return None if known is None else known.agent_id
 
     def agreement(self, peer: str) -> Agreement | None:
         """What was agreed with a peer last, as far as it is held; None if nothing was (HS-4)."""

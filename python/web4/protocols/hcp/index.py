@@ -59,6 +59,8 @@ class Index:
                 try:
                     self._learn(lane.id, (await rebuild(journal, lane, definition)).state)
                 except CorruptJournalError as error:
+                    if error.code == "future_event":  # of another room, such as calls by hand: none of ours
+                        continue
                     journal.halt(lane, str(error), seq=error.seq)
             after = page[-1][0]
 
@@ -84,6 +86,11 @@ class Index:
             raise ConsentError(
                 "no more humans of this peer are taken in", code="too_many_humans", peer=contact.peer
             )
+
+    def consent(self, lane_id: str) -> str | None:
+        """What a human consents to, as it is durable; None if none is known."""
+        known = self._consents.get(lane_id)
+        return None if known is None else known[0]
 
     def note(self, lane_id: str, reply: Reply) -> None:
         """Take in what became durable on a lane, and tell of it."""
@@ -113,8 +120,10 @@ class Index:
                     peer=asked.action.peer,
                     protocol="hcp",
                     msg_id=asked.action.action_id,
-                    check_in_id=asked.check_in_id,
-                    expires_ms=asked.expires_ms,
+                    human=lane_id,
+                    check_in=asked.check_in_id,
+                    question=asked.question,
+                    deadline_ms=asked.expires_ms,
                 )
             case e.CheckInEnded():
                 self._emit(
@@ -122,9 +131,9 @@ class Index:
                     lane=f"human:{lane_id}",
                     protocol="hcp",
                     msg_id=event.action_id,
-                    state=event.outcome,
-                    check_in_id=event.check_in_id,
-                    door=event.door,
+                    human=lane_id,
+                    check_in=event.check_in_id,
+                    answer=event.outcome,
                 )
             case _:
                 pass
@@ -137,15 +146,14 @@ class Index:
         if before == (consent, scope):
             return
         contact = self.remotes.get(lane_id)
+        fields: dict[str, Any] = {"to": consent, "scope": scope, "human": lane_id}
+        if before is not None and before[0] is not None:
+            fields["from"] = before[0]
+        if door is not None:
+            fields |= {"actor": lane_id, "door": door}
+        peer = None if contact is None else contact.peer
         self._emit(
-            "consent_changed",
-            lane=f"human:{lane_id}",
-            peer=None if contact is None else contact.peer,
-            protocol="hcp",
-            state=consent,
-            before=None if before is None else before[0],
-            topics=len(scope),
-            door=door,
+            "consent_changed", lane=f"human:{lane_id}", peer=peer, protocol="hcp", state=consent, **fields
         )
 
     def _meet(self, lane_id: str, peer: str, human_id: str) -> None:

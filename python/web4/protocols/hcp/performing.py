@@ -39,9 +39,11 @@ class Performing:
         """See `Performer.now`."""
         return self._context.now()
 
-    def over(self, action_id: str, outcome: str) -> None:
+    def over(self, action_id: str, outcome: str, human_id: str | None) -> None:
         """See `Performer.over`."""
         self._context.over(action_id, outcome)
+        if human_id is not None:
+            self._context.lanes.start(self._soon, human_id)
 
     # --- messages ---------------------------------------------------------------------------------------
 
@@ -106,7 +108,11 @@ class Performing:
         if action.type in {"HCP_DECISION", "HCP_FEEDBACK"}:
             await self._receiving.take(delivery)
         elif self._context.hand_on is not None:
-            await self._context.hand_on(delivery)
+            self._context.handing.add(action.action_id)
+            try:
+                await self._context.hand_on(delivery)
+            finally:
+                self._context.handing.discard(action.action_id)
 
     async def _delivery(self, action: Action) -> Delivery:
         """The delivery again, with the human's newest state in the place of that of then (HCP-11)."""

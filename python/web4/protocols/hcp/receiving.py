@@ -70,6 +70,8 @@ class Receiving:
         """
         message, contact = _of(delivery), _sender(delivery)
         human = message.receiver.human_id
+        if message.msg_id in self._context.handing:
+            return HandlerResult()
         failed = self._unknown(human, contact)
         if failed is not None:
             return failed
@@ -232,6 +234,11 @@ def tell_gate(context: HumanContext, action: Action, reply: Reply) -> None:
     verdict = reply.verdict
     if verdict is None:
         return
+    fields: dict[str, Any] = {"human": action.local, "result": verdict.result, "type": action.type}
+    if verdict.result == "DENY":
+        fields["reason"] = verdict.code
+    if verdict.retry_after_ms is not None:
+        fields["retry_after_ms"] = verdict.retry_after_ms
     context.emit(
         "gate_result",
         severity="info" if verdict.result == "ALLOW" else "warning",
@@ -241,9 +248,7 @@ def tell_gate(context: HumanContext, action: Action, reply: Reply) -> None:
         msg_id=action.action_id,
         corr_id=action.corr_id,
         state=verdict.result,
-        type=action.type,
-        direction=action.direction,
-        reason=verdict.code if verdict.result == "DENY" else None,
+        **fields,
     )
 
 

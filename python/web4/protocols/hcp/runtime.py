@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
@@ -26,7 +26,7 @@ from web4.protocols.hcp.values import Contact, checked_human_id
 from web4.protocols.hcp.views import ConsentView, PersonView
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from web4.actors import LaneActors
     from web4.foundation.events import Emitter
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from web4.protocols.hcp.acts import HumanAct
     from web4.protocols.hcp.context import HandOn, PurgeOutbox
     from web4.protocols.hcp.lane.replies import Reply
+    from web4.protocols.hcp.social import SocialState
     from web4.protocols.messages.hcp import SafetyFlag
     from web4.protocols.ports import SendMessage, TrustView
     from web4.protocols.router.results import Handler
@@ -74,8 +75,8 @@ class HcpRuntime(HumanMessages):
         send: Sends messages.
         purge: Drops what waits to be sent about a human.
         trust: How far peers are trusted.
-        hand_on: Takes HCP_INTENT and HCP_CONTEXT that waited for a human, and may be handled now: what the router
-            would have asked next. May be set later.
+        hand_on: Takes HCP_INTENT and HCP_CONTEXT that waited for a human, and may be handled now, to the handlers
+            after the gate. `register` sets it to the router's `resume` if it is left out.
         emit: Gets `consent_changed`, `gate_result`, `check_in_asked` and `check_in_answered`, without how humans are.
         ids: Where ids come from.
     """
@@ -243,6 +244,17 @@ class HcpRuntime(HumanMessages):
                 found.append(PersonView(contact, state.name, state.role, state.facts.consent, social))
         return found
 
+    async def acquainted(self, human_id: str, contact: Contact) -> SocialState:
+        """Wait until both sides have said hello and neither is restricted; how far they have come (HCP-8)."""
+        while True:
+            seen = self._changes
+            remote = await self._context.lanes.remote(contact)
+            social = "untrusted" if remote is None else remote.relation(human_id).state
+            if social in {"probing", "trusted"}:
+                return social
+            if seen == self._changes:
+                await self._changed.park()
+
     # --- questions --------------------------------------------------------------------------------------
 
     async def pending(self, human_id: str) -> list[CheckIn]:
@@ -327,11 +339,25 @@ class HcpRuntime(HumanMessages):
                     raise refusal_of("no_consent" if consent is None else "consent_revoked")
             yield scope
 
+    @contextmanager
+    def scope(self, *humans: str | Contact) -> Iterator[trio.CancelScope]:
+        """As `running`, for those who cannot wait: the scope is cancelled at once if consent is not there already."""
+        lanes = tuple(one if isinstance(one, str) else one.lane_id for one in humans)
+        with self._context.running.entered(lanes) as scope:
+            if any(self._context.index.consent(lane) in {None, "revoked"} for lane in lanes):
+                scope.cancel()
+            yield scope
+
     # --- the router -------------------------------------------------------------------------------------
 
     def register(self, router: Registers) -> None:
-        """Register the handlers of HCP's types. What the gate lets pass goes on to those registered after."""
+        """Register the handlers of HCP's types. What the gate lets pass goes on to those registered after.
+
+        What had to wait goes to them by the router's `resume`.
+        """
         add: Any = router.register
+        if self.hand_on is None:
+            self.hand_on = getattr(router, "resume", None)
         for name in ("HCP_HELLO", "HCP_STATE_UPDATE"):
             add("hcp", name, self._receiving.on_signal, idempotent=True)
         for name in ("HCP_INTENT", "HCP_CONTEXT", "HCP_DECISION", "HCP_FEEDBACK"):

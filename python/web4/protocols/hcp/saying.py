@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Literal
 from web4.protocols.hcp.refusing import refusal_of
 from web4.protocols.hcp.sending import Passage, Sending
 from web4.protocols.hcp.telling import hello
+from web4.protocols.hcp.values import Contact
 from web4.protocols.messages import hcp as m
 
 if TYPE_CHECKING:
+    from web4.protocols.cip.sealing import About
     from web4.protocols.hcp.context import HumanContext
-    from web4.protocols.hcp.values import Contact
     from web4.protocols.messages.fields import JsonObject
     from web4.protocols.messages.hcp import Goal
+    from web4.protocols.messages.vocabulary import AgentPayload
 
 
 class HumanMessages:
@@ -26,6 +28,32 @@ class HumanMessages:
     def __init__(self, context: HumanContext) -> None:
         self._context = context
         self._sending = Sending(context)
+
+    async def send(
+        self,
+        peer: str,
+        payload: AgentPayload,
+        *,
+        corr_id: str | None = None,
+        about: About | None = None,
+        msg_id: str | None = None,
+    ) -> str:
+        """Send anything, as a `SendMessage`: what is of and for humans passes the gate, all else goes straight on.
+
+        For whoever sends what others made, such as a router its handlers' outputs. `about` names the two humans; how
+        they are is what their lanes say. A message that has to wait is kept, and this returns.
+
+        Raises:
+            ConsentError: `door_required` for HCP_FEEDBACK, which only a human gives. And all that `send_intent` raises.
+        """
+        if not isinstance(about, m.HumanParties):
+            return await self._context.send(peer, payload, corr_id=corr_id, about=about, msg_id=msg_id)
+        if isinstance(payload, m.HcpFeedback):
+            raise refusal_of("door_required")
+        contact = Contact(peer, about.receiver)
+        said: m.HcpPayload = payload  # type: ignore[assignment]  # of others the gate says that they are none
+        passage = await self._sending.send(about.sender, contact, said, corr_id=corr_id, msg_id=msg_id)
+        return passage.msg_id
 
     async def say_hello(self, human_id: str, contact: Contact, *, corr_id: str | None = None) -> Passage:
         """Say who a human is (HCP_HELLO). With that of the other side the two may be probed (HCP-8).

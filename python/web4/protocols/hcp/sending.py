@@ -150,6 +150,8 @@ def _checked(payload: m.HcpPayload) -> m.HcpPayload:
     Raises:
         PayloadSchemaError: It is not.
     """
+    if not isinstance(payload, m.HcpPayload):
+        raise PayloadSchemaError("of and for humans only HCP speaks")
     try:
         checked: m.HcpPayload = msgspec.convert(msgspec.to_builtins(payload), type(payload))
     except msgspec.ValidationError as error:

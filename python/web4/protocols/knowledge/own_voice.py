@@ -50,6 +50,10 @@ class OwnVoice:
         """See `KnowledgeRuntime.claim`."""
         raise NotImplementedError
 
+    def trusted(self) -> list[str]:
+        """See `KnowledgeRuntime.trusted`."""
+        raise NotImplementedError
+
     async def propose(self, payload: cip.FactPropose, *, to: Iterable[str] | None = None) -> Claim:
         """Propose a fact of this node's own, here and to peers; the claim.
 
@@ -116,7 +120,7 @@ class OwnVoice:
             if decision == "confirm"
             else cip.FactReject(decision="reject", **shared)
         )
-        command = handlers.fact_vote(payload, **self._said())
+        command = handlers.fact_vote(payload, **self._said(claim))
         await self._tell([command])
         await self._say([claim.key], payload, to, command.cause)
         return await self.claim(claim.key)
@@ -136,7 +140,7 @@ class OwnVoice:
         """
         claim = await self.claim(ref)
         payload = cip.FactChallenge(fact_ref=claim.key, reason=reason, notes=notes)
-        command = handlers.fact_challenge(payload, note_only=False, **self._said())
+        command = handlers.fact_challenge(payload, note_only=False, **self._said(claim))
         await self._tell([command])
         await self._say([claim.key], payload, to, command.cause)
         return await self.claim(claim.key)
@@ -227,9 +231,12 @@ class OwnVoice:
 
     # --- how it is said ---------------------------------------------------------------------------------
 
-    def _said(self) -> dict[str, Any]:
+    def _said(self, about: Claim | None = None) -> dict[str, Any]:
+        """Who says it, when. What this node says later counts, within one millisecond too (KNOW-2)."""
         msg_id, now = self.ids.uuid4(), self.clock.wall_ms()
-        return {"at_ms": now, "cause": msg_id, "peer": self.node, "msg_id": msg_id, "sent_ms": now}
+        before = None if about is None else about.votes.get(self.node)
+        sent = now if before is None else max(now, before.sent_ms + 1)
+        return {"at_ms": now, "cause": msg_id, "peer": self.node, "msg_id": msg_id, "sent_ms": sent}
 
     async def _tell(self, told: Iterable[KnowledgeCommand]) -> None:
         """Give own commands to the ledger.
@@ -253,7 +260,7 @@ class OwnVoice:
         about: SourceClaim | None = None,
     ) -> None:
         """Request durably that peers are told; the lane's effects do it, after a crash too."""
-        peers = await self.trusted() if to is None else sorted(set(to))
+        peers = self.trusted() if to is None else sorted(set(to))
         kind = type_of(payload)
         for some in _by(self.limits.peers_per_command, peers):
             await self.ask(
@@ -267,11 +274,6 @@ class OwnVoice:
                     about=None if about is None else msgspec.to_builtins(about),
                 )
             )
-
-    async def trusted(self) -> list[str]:
-        """The peers that are trusted, sorted: who hears of this node's votes (MESH-12)."""
-        peers = (await self.state()).ledger.peers
-        return sorted(peer for peer, seen in peers.items() if seen.state == "trusted" and peer != self.node)
 
 
 def _by(most: int, things: list[_T]) -> list[list[_T]]:

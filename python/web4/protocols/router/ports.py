@@ -21,6 +21,10 @@ class Source(Protocol):
         """Wait for the next delivery; its place stays held. None: there will be no more."""
         ...
 
+    def take_more(self, most: int) -> list[Delivery]:
+        """Take what waits already, as `take` does."""
+        ...
+
     def release(self, delivery: Delivery) -> None:
         """Give the place of a delivery back."""
         ...

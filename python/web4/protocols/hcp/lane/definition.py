@@ -32,8 +32,8 @@ class Performer(Protocol):
         """Carry a human's word to other lanes and to peers: `ok`, or a code; and how many messages were purged."""
         ...
 
-    def over(self, action_id: str, outcome: str) -> None:
-        """Hear that a message ended without `act` having come to its end. Must not block."""
+    def over(self, action_id: str, outcome: str, human_id: str | None) -> None:
+        """Hear that a message, of or for this human, ended without `act` having come to its end. Must not block."""
         ...
 
     def now(self) -> int:
@@ -75,5 +75,7 @@ class HumanLane(LaneDefinition[LaneState, c.HumanCommand, HumanEvent, Reply]):
         how = reason if outcome == "error" else outcome
         if "/" in effect.id:
             return c.ConcludeFollowUp(effect_id=effect.id, outcome=how, at=at)
-        self.performer.over(effect.id, how)
+        request = effect.request
+        human_id = request.action.local if isinstance(request, ActionRequested) else None
+        self.performer.over(effect.id, how, human_id)
         return c.ConcludeAction(action_id=effect.id, outcome=how, at=at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from web4.protocols.decisions import DecisionRecord, decision_record, derive_decision_id
+from web4.protocols.decisions import DecisionRecord, decision_outcome, decision_record, derive_decision_id
 from web4.protocols.hcp.lane import commands as c
 from web4.protocols.hcp.lane import events as e
 from web4.protocols.hcp.lane import passing, waiting
@@ -41,9 +41,7 @@ def decide_local(state: LaneState, command: c.LocalCommand) -> Decided:  # noqa:
         case c.Record():
             return _record(state, local, command)
         case c.ConcludeAction():
-            concluded = e.ActionConcluded(action_id=command.action_id, outcome=command.outcome)
-            known = command.action_id in local.open
-            return decided(state, (concluded,) if known else (), Reply(status="done" if known else "known"))
+            return _conclude(state, local, command)
 
 
 def _add(state: LaneState, command: c.AddHuman) -> Decided:
@@ -126,6 +124,25 @@ def ended(local: LocalState, lane_id: str | None, at_ms: int) -> tuple[e.HumanEv
         if lane_id in {None, action.lane_id} and action.type not in ALWAYS
     )
     return (*questions, *line, *cut)
+
+
+def _conclude(state: LaneState, local: LocalState, command: c.ConcludeAction) -> Decided:
+    """A message is over; what the human said yes to has its outcome (MEM-1)."""
+    action = local.open.get(command.action_id)
+    if action is None:
+        return decided(state, (), Reply(status="known"))
+    events: tuple[e.HumanEvent, ...] = (
+        e.ActionConcluded(action_id=command.action_id, outcome=command.outcome),
+    )
+    if action.answered:
+        outcome = decision_outcome(
+            decision_id=waiting.answer_id(action.action_id),
+            outcome=command.outcome,
+            success=command.outcome == "ok",
+            at_ms=command.at,
+        )
+        events = (*events, outcome)
+    return decided(state, events, Reply(status="done"))
 
 
 def _record(state: LaneState, local: LocalState, command: c.Record) -> Decided:

@@ -113,16 +113,17 @@ class LocalState(_State, frozen=True):
         return min(times, default=None)
 
     def heads(self) -> list[Waiting]:
-        """The first in line for each other human with whom nothing is under way."""
+        """The first in line for each other human, unless it has to wait for one that is under way."""
         first: dict[str, Waiting] = {}
         for one in self.line:
             first.setdefault(one.action.lane_id, one)
         return [one for one in first.values() if not self.busy(one.action)]
 
     def busy(self, action: Action) -> bool:
-        """Whether another message between the same two humans is under way, in the same direction."""
-        way = (action.lane_id, action.direction)
-        return any((one.lane_id, one.direction) == way for one in self.open.values())
+        """Whether another message to the same human is under way: one at a time, so that they keep their order."""
+        if action.direction == "in":
+            return False
+        return any(one.direction == "out" and one.lane_id == action.lane_id for one in self.open.values())
 
 
 class RemoteState(_State, frozen=True):

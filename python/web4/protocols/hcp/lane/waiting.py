@@ -35,20 +35,26 @@ def tick(state: LaneState, local: LocalState, command: c.Tick) -> Decided:
     now = state
     for event in events:
         now = applied(now, event)
-    while step := _next(now.local, command):
+    handed: set[str] = set()
+    while step := _next(now.local, command, handed):
         for event in step:
             now = applied(now, event)
         events += step
     return decided(state, tuple(events), Reply(status="done"))
 
 
-def _next(local: LocalState | None, command: c.Tick) -> list[e.HumanEvent]:
-    """What the first in a line leads to; nothing if none of them moves."""
+def _next(local: LocalState | None, command: c.Tick, handed: set[str]) -> list[e.HumanEvent]:
+    """What the first in a line leads to; nothing if none of them moves.
+
+    Of what came in, one of each line is handed on at a time: those after it come with the next look.
+    """
     for waiting in () if local is None else local.heads():
         other = command.others.get(waiting.action.lane_id)
         if local is None or other is None:  # nobody brought what is known of it: another time
             continue
         action, left = waiting.action, _left(waiting.action)
+        if action.direction == "in" and action.lane_id in handed:
+            continue
         verdict = asked(local, action, other, command.at)
         match verdict.result:
             case "DENY" | "DEFER":
@@ -59,6 +65,7 @@ def _next(local: LocalState | None, command: c.Tick) -> list[e.HumanEvent]:
                 return [left, e.CheckInAsked(check_in=question(action, verdict, check_in_id, command.at))]
         at_ms = turn(local, action, other, verdict)
         if at_ms <= command.at:
+            handed.add(action.lane_id)
             return [left, *intents(action, None), *passes(local, action, verdict, command.at, waited=True)]
         if at_ms != waiting.not_before_ms:
             return [e.LineMoved(action_id=action.action_id, not_before_ms=at_ms)]
@@ -111,7 +118,7 @@ def _answered(local: LocalState, check_in: CheckIn, command: c.AnswerCheckIn) ->
         at_ms=command.at,
     )
     record = decision_record(
-        decision_id=derive_decision_id(command.token, check_in.check_in_id),
+        decision_id=answer_id(check_in.action.action_id),
         kind="human",
         about=check_in.action.action_id,
         choice=choice,
@@ -122,3 +129,8 @@ def _answered(local: LocalState, check_in: CheckIn, command: c.AnswerCheckIn) ->
         at_ms=command.at,
     )
     return ended, record
+
+
+def answer_id(action_id: str) -> str:
+    """The id of the human's decision about a message: there is one answer for each."""
+    return derive_decision_id(action_id, "answer")

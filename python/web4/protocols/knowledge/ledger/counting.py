@@ -9,7 +9,7 @@ import msgspec
 from web4.trust import TrustState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from web4.protocols.knowledge.ledger.claims import Cited, Claim, Proposal, Vote
 
@@ -93,65 +93,60 @@ def first_web_proposal(claim: Claim) -> Proposal | None:
 
 
 def independent(
-    votes: Sequence[Vote],
-    peers: Mapping[str, PeerSeen],
-    *,
-    apart_from: Cited | None = None,
-    through: Iterable[Cited] = (),
+    votes: Sequence[Vote], peers: Mapping[str, PeerSeen], *, up_to: int, apart_from: Cited | None = None
 ) -> int:
-    """How many of these votes are independent of each other (KNOW-3).
+    """How many of these votes there are of which each is independent of each other; `up_to` if there are more (KNOW-3).
 
-    Those who are here by the same introducer count, together with that introducer, as one; so do those whose evidence
-    has the same registrable domain or the same body. What hangs together by several such ties is one, too.
+    Two are not if their peers are here by the same introducer, or one by the other, or if their evidence has the same
+    registrable domain or the same body. One more vote never makes it fewer, so nobody can undo what others confirmed by
+    agreeing with them, and the order in which votes come does not matter (MESH-12).
 
     Args:
         votes: Of different peers.
         peers: By whom they are here.
+        up_to: At least 1. What is asked is whether there are enough: a few.
         apart_from: Whoever shares a domain or a body with this does not count: the first source of LIP-3.
-        through: What others cite: it counts nothing itself, but shows what hangs together.
     """
-    groups = _Groups()
-    for vote in votes:
-        names = _ties(vote.cited)
-        introducer = peers.get(vote.peer, UNSEEN).introducer
-        if introducer is not None:
-            names.append(f"peer {introducer}")
-        groups.tie(f"peer {vote.peer}", names)
-    if not groups:
-        return 0
-    for number, cited in enumerate(through):
-        groups.tie(f"other {number}", _ties(cited))
-    if apart_from is not None:
-        groups.tie("first", _ties(apart_from))
-    voted = {groups.root(f"peer {vote.peer}") for vote in votes}
-    if apart_from is not None:
-        voted.discard(groups.root("first"))
-    return len(voted)
+    first = frozenset() if apart_from is None else frozenset(_places(apart_from))
+    having: dict[str, int] = {}
+    names = [_names(vote, peers) for vote in votes]
+    names = [of_one for of_one in names if first.isdisjoint(of_one)]
+    for place, of_one in enumerate(names):
+        for name in of_one:
+            having[name] = having.get(name, 0) | 1 << place
+    tied = []
+    for of_one in names:
+        mask = 0
+        for name in of_one:
+            mask |= having[name]
+        tied.append(mask)
+    found = 0
+    while found < min(up_to, len(tied)) and _has(found + 1, (1 << len(tied)) - 1, tied):
+        found += 1
+    return found
 
 
-def _ties(cited: Cited) -> list[str]:
+def _has(number: int, among: int, tied: list[int]) -> bool:
+    """Whether there are so many among these places of which none is tied to another."""
+    if number <= 1:
+        return number <= 0 or bool(among)
+    while among.bit_count() >= number:
+        place = among.bit_length() - 1
+        among ^= 1 << place
+        if _has(number - 1, among & ~tied[place], tied):
+            return True
+    return False
+
+
+def _names(vote: Vote, peers: Mapping[str, PeerSeen]) -> list[str]:
+    """By what a vote can hang together with another: they do if they share a name."""
+    names = _places(vote.cited)
+    names.append(f"peer {vote.peer}")
+    introducer = peers.get(vote.peer, UNSEEN).introducer
+    if introducer is not None:
+        names.append(f"peer {introducer}")
+    return names
+
+
+def _places(cited: Cited) -> list[str]:
     return [*[f"domain {one}" for one in cited.domains], *[f"body {one}" for one in cited.bodies]]
-
-
-class _Groups:
-    """Names, and which of them hang together."""
-
-    def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._parent)
-
-    def tie(self, name: str, others: Iterable[str]) -> None:
-        """Put `name` and `others` together."""
-        self._parent.setdefault(name, name)
-        for other in others:
-            self._parent.setdefault(other, other)
-            self._parent[self.root(other)] = self.root(name)
-
-    def root(self, name: str) -> str:
-        """The one name that stands for all that hangs together with this one."""
-        while (parent := self._parent[name]) != name:
-            self._parent[name] = self._parent[parent]
-            name = self._parent[name]
-        return name

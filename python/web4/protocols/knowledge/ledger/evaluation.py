@@ -98,7 +98,7 @@ class Verdict(NamedTuple):
         reason: A code word; empty if there is nothing to say.
         basis: Of an acceptance: what it rests on.
         confirmers: Of an acceptance: who was counted.
-        independent: Of an acceptance: how many of them are independent.
+        independent: Of an acceptance: how many of them are independent, counted up to what is needed.
     """
 
     status: ClaimStatus
@@ -177,7 +177,7 @@ def _by_human(on: Standing) -> Verdict:
 def _voted_down(on: Standing) -> bool:
     """(c) At least two independent rejections with weight, and no confirmation."""
     rejections = [one for one in counting.doubters(on.claim, on.peers, on.node) if one.kind == "reject"]
-    if len(rejections) < 2 or counting.independent(rejections, on.peers) < 2:
+    if len(rejections) < 2 or counting.independent(rejections, on.peers, up_to=2) < 2:
         return False
     return not counting.is_confirmed(on.claim, on.peers, on.node)
 
@@ -210,7 +210,7 @@ def _kept(on: Standing) -> Verdict:
                 if vote.kind == "confirm" and vote.peer in claim.confirmers and vote.peer not in lost
             ]
             now = [one for one in counted if one not in left]
-            if counting.independent([*left, *now], on.peers) < 2:
+            if counting.independent([*left, *now], on.peers, up_to=2) < 2:
                 return Verdict("disputed", "kept", "confirmer_blacklisted")
     return Verdict("accepted", "kept", "", claim.basis, claim.confirmers)
 
@@ -257,7 +257,8 @@ def _as_web(on: Standing) -> Verdict | None:
 def _confirmed(on: Standing) -> tuple[tuple[str, ...], int]:
     """Who confirms the fact, and how many of them are independent (KNOW-3)."""
     votes = counting.confirmers(on.claim, on.peers, on.node)
-    return tuple(sorted(one.peer for one in votes)), counting.independent(votes, on.peers)
+    number = counting.independent(votes, on.peers, up_to=on.confirmers_needed)
+    return tuple(sorted(one.peer for one in votes)), number
 
 
 def _corroborated(on: Standing) -> tuple[tuple[str, ...], int]:
@@ -270,5 +271,5 @@ def _corroborated(on: Standing) -> tuple[tuple[str, ...], int]:
         for one in counting.corroborators(on.claim, on.peers, on.node)
         if all(on.tiers.get(domain, "unknown") != "blocked" for domain in one.cited.domains)
     ]
-    number = counting.independent(votes, on.peers, apart_from=first.cited)
+    number = counting.independent(votes, on.peers, up_to=on.confirmers_needed, apart_from=first.cited)
     return tuple(sorted(one.peer for one in votes)), number

@@ -22,6 +22,9 @@ from web4.protocols.knowledge.memory.entries import StoredTriple
 from web4.protocols.knowledge.sources.tiers import Tier, TierRule
 from web4.trust import TrustCommand
 
+EFFECTS: Final = "knowledge:"
+"""What the ids of effects begin with: on a lane of several parts an erased request is known by that alone."""
+
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What all events of this room are. `at_ms` is Unix milliseconds."""
@@ -96,7 +99,7 @@ class ClaimChanged(_Event, frozen=True, kw_only=True):
         basis: Of an acceptance: what it rests on.
         mode: Of an acceptance: strict or relaxed.
         confirmers: Of an acceptance: who was counted.
-        independent: Of an acceptance: how many of them are independent.
+        independent: Of an acceptance: how many of them are independent, counted up to what is needed.
         check: What causal memory said.
         references: By which claims and records it said so.
         credited: Of a first acceptance: the sources whose record it becomes part of.
@@ -339,13 +342,9 @@ _FOUND_BY: Final = (
 
 
 def _type(name: str, struct: type[msgspec.Struct], **more: str) -> EventType:
-    """The type of an event; `refs` by which history finds it: its claim, its peer."""
+    """The type of an event, found by what `_FOUND_BY` says."""
     fields = struct.__struct_encode_fields__
-    refs = {
-        kind: field
-        for kind, field in (("claim", "key"), ("peer", "peer"), ("source", "domain"))
-        if field in fields
-    }
+    refs = {kind: field for kind, field in _FOUND_BY if field in fields}
     if struct is ClaimProposed:
         del refs["source"]
     return EventType(

@@ -144,7 +144,7 @@ def _charge_conflict(on: Round, claim: Claim, proposal: Proposal, against: str) 
     number = 0
     if accepted is not None:
         number = max(
-            counting.independent(counted(accepted, on.ledger.peers, on.node), on.ledger.peers)
+            counting.independent(counted(accepted, on.ledger.peers, on.node), on.ledger.peers, up_to=2)
             for counted in (counting.confirmers, counting.corroborators)
         )
     conflict = Conflict(

@@ -57,10 +57,7 @@ def tiers_by_support(on: Round, claim: Claim) -> None:
         and vote.cited.domains
         and (vote.peer == on.node or counting.state_of(on.ledger.peers, vote.peer) == "trusted")
     ]
-    if len(votes) < 3:
-        return
-    others = [one.cited for one in claim.votes.values() if one not in votes]
-    if counting.independent(votes, on.ledger.peers, through=others) < 3:
+    if len(votes) < 3 or counting.independent(votes, on.ledger.peers, up_to=3) < 3:
         return
     for domain in sorted({domain for vote in votes for domain in vote.cited.domains}):
         source = on.ledger.source(domain)

@@ -62,7 +62,8 @@ def is_too_much(cited: Cited, limits: KnowledgeLimits) -> bool:
 def take(on: Round, claim: Claim, vote: Vote) -> str:
     """Let a vote stand, unless a later one of its peer does; what became of it."""
     known = claim.votes.get(vote.peer)
-    if known is not None and known.stamp >= vote.stamp:
+    # A message that is sent again has a new timestamp (OUT-2), and is the same vote.
+    if known is not None and (known.msg_id == vote.msg_id or known.stamp >= vote.stamp):
         return "known"
     instead_of: str | None = None
     if known is None and len(claim.votes) >= on.limits.votes_per_claim:
@@ -121,7 +122,7 @@ def _park(on: Round, ref: str, vote: Vote) -> str:
     parked = on.ledger.parked.get(ref)
     known = None if parked is None else parked.get(vote.peer)
     if known is not None:
-        if known.stamp >= vote.stamp:
+        if known.msg_id == vote.msg_id or known.stamp >= vote.stamp:
             return "known"
         on.emit(events.VoteUnparked(ref=ref, peer=vote.peer, reason="evicted", at_ms=on.at_ms))
     elif len(on.ledger.waiting) >= on.limits.parked:

@@ -11,6 +11,7 @@ import trio
 
 from web4.protocols.lip.errors import FetchFailed, FetchTimeout, TooLarge
 from web4.protocols.lip.fetching.bodies import Body
+from web4.protocols.lip.fetching.exchange import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,7 +149,9 @@ class Asking:
         if not encoding and length.isdecimal() and int(length) > limit:
             raise TooLarge(f"the body has more than {limit} bytes", field="body")
         body = Body(encoding, limit=limit, expansion=self.options.expansion)
-        async for piece in response.aiter_raw():
+        connection = response.stream
+        assert isinstance(connection, Connection)
+        while (piece := await connection.piece()) is not None:
             body.feed(piece)
         return _answer(response, body.end())
 
