@@ -37,6 +37,8 @@ class Inbox:
         self._holding = 0
         self._readers = trio.lowlevel.ParkingLot()
         self._closed = False
+        self.wanted = trio.Event()
+        """Set once somebody reads: then the application is there, and may be asked."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -57,6 +59,7 @@ class Inbox:
 
         None: the runtime was left, and nothing waits.
         """
+        self.wanted.set()
         await trio.lowlevel.checkpoint()
         while not self._waiting:
             if self._closed:
