@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from web4.protocols.decisions import DecisionOutcome, DecisionRecord, derive_decision_id
 from web4.protocols.knowledge.ledger import events
@@ -47,12 +49,11 @@ _MEMORY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KnowledgeState:
+class KnowledgeState(msgspec.Struct, frozen=True):
     """The state of lane `knowledge`: the ledger, and causal memory. Every change gives another one."""
 
-    ledger: LedgerState = field(default_factory=LedgerState)
-    memory: CausalMemory = field(default_factory=CausalMemory)
+    ledger: LedgerState = msgspec.field(default_factory=LedgerState)
+    memory: CausalMemory = msgspec.field(default_factory=CausalMemory)
 
 
 def applied(memory_logic: MemoryLogic, state: KnowledgeState, event: KnowledgeEvent) -> KnowledgeState:
