@@ -134,3 +134,58 @@ def test_docs_examples_run_two_agents(tmp_path: Path) -> None:
         bob.wait()
         assert bob.stdout is not None
         bob.stdout.close()
+
+
+def test_docs_examples_run_embed_in_your_agent_loop(tmp_path: Path) -> None:
+    """LOOP-8: a loop that is not ours answers over TCP; embedding it takes at most 30 lines."""
+    extract("embed-in-your-agent-loop.md", tmp_path)
+    program = (tmp_path / "embed.py").read_text().splitlines()
+    assert len([line for line in program if line.strip()]) <= 30
+    shown = re.findall(
+        r"prints\n\n```\n(.*?)```", (GUIDES / "embed-in-your-agent-loop.md").read_text(), re.DOTALL
+    )
+    embedded = subprocess.Popen(
+        [sys.executable, "embed.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert embedded.stdout is not None
+        address, fingerprint = embedded.stdout.readline().split()
+        asked = subprocess.run(
+            [sys.executable, "ask.py", address, fingerprint],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert asked.returncode == 0, asked.stderr
+        assert [asked.stdout] == shown
+    finally:
+        embedded.kill()
+        embedded.communicate()
+
+
+def test_docs_examples_run_asking_a_person(tmp_path: Path) -> None:
+    """HCP-3, HCP-5: the program of the page is the example of the repository, and prints what the page says."""
+    extract("asking-a-person.md", tmp_path)
+    program = tmp_path / "asking_a_person.py"
+    example = GUIDES.parents[1] / "examples" / "humans" / "asking_a_person.py"
+    assert program.read_text() == example.read_text()
+    ran = subprocess.run(
+        [sys.executable, str(program)],
+        cwd=tmp_path,
+        input="yes\nyes\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    text = (GUIDES / "asking-a-person.md").read_text()
+    assert re.findall(r"\nIt prints\n\n```\n(.*?)```", text, flags=re.DOTALL) == [ran.stdout]
+
+
+def test_docs_examples_run_a_mesh(tmp_path: Path) -> None:
+    """MESH-1: three nodes, one of them a hop that hears nothing; the page shows what the program prints."""
+    printed, shown = run_as_shown("a-mesh.md", "three.py", tmp_path)
+    assert [printed] == shown

@@ -10,21 +10,27 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from web4.agent import AgentLoopAdapter as AgentLoopAdapter
     from web4.foundation.identity import Identity as Identity
     from web4.foundation.identity import generate_identity as generate_identity
     from web4.foundation.identity import load_identity as load_identity
     from web4.foundation.identity import save_identity as save_identity
     from web4.protocols.cip import CipOptions as CipOptions
     from web4.protocols.cip import CipRuntime as CipRuntime
+    from web4.protocols.hcp import HcpRuntime as HcpRuntime
+    from web4.protocols.router import ProtocolRouter as ProtocolRouter
     from web4.rtt import RttSession as RttSession
     from web4.rtt import open_endpoint as open_endpoint
     from web4.trust import TrustFSM as TrustFSM
     from web4.trust import TrustRegistry as TrustRegistry
 
 _ROOMS = {
+    "AgentLoopAdapter": "web4.agent",
     "CipOptions": "web4.protocols.cip",
     "CipRuntime": "web4.protocols.cip",
+    "HcpRuntime": "web4.protocols.hcp",
     "Identity": "web4.foundation.identity",
+    "ProtocolRouter": "web4.protocols.router",
     "RttSession": "web4.rtt",
     "TrustFSM": "web4.trust",
     "TrustRegistry": "web4.trust",

@@ -16,7 +16,7 @@ from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.replay import state_at
 from web4.protocols.cip.durable_lane import peer_definition
 from web4.protocols.cip.lane import PEER_EVENTS
-from web4.protocols.cip.peer_logic import IdHeard
+from web4.protocols.cip.peer_state import IdHeard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from scripts.demo.survivors import Seen, left_of, tree_below
 from tests.cli.command import Done, here
 from tests.cli.extensions import change_manifest, scaffold
 from tests.cli.terminal import PATIENCE, on_terminal
+from web4.demo.survivors import Seen, left_of, tree_below
 
 Capture = pytest.CaptureFixture[str]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "extensions" / "markdown_text"

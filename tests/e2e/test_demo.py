@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scripts.demo.checks import CHECKS
+from web4.demo.checks import CHECKS
 
 DEMO = Path(__file__).parents[2] / "scripts" / "web4_demo.py"
 PATIENCE = 90

@@ -11,8 +11,8 @@ from web4.agent.options import AgentOptions
 from web4.agent.ports import MissionVerdict
 from web4.agent.questions import Answer
 from web4.agent.tasks import Result, Task
-from web4.agent.untrusted import UntrustedText
 from web4.agent.working import Working, WorkingPresence
+from web4.protocols.lip.untrusted import UntrustedText
 
 __all__ = [
     "AgentError",

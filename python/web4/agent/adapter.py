@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from web4.agent.cycle import BLACKLISTED, Cycle
 from web4.agent.hooks import Hooks
 from web4.agent.options import AgentOptions
-from web4.agent.ports import consent_to_all, no_memory, no_mission
+from web4.agent.ports import no_memory, no_mission, without_consent
 from web4.agent.questions import Answer, Questions
 from web4.agent.task_lanes import Coming, TaskLanes, Work
 from web4.agent.tasks import task_of
 from web4.foundation.clock import SystemClock
+from web4.foundation.errors import Web4Error
 from web4.foundation.ids import SystemIds
 from web4.protocols.cip.intents import accept, defer, refuse
 from web4.protocols.messages.cip import Intent, Reply
@@ -70,7 +71,7 @@ class AgentLoopAdapter:
         admit: Says whether an INTENT is taken on, within `CipOptions.intent_deadline_ms`.
         idempotent: Whether a task may be begun again after a crash.
         supersedes: Whether work gives way to a new message of its own lane, peer and conversation (LOOP-3).
-        consent: Where work for a human runs: the human lanes' `running`.
+        consent: Where work for a human runs: `lambda task: hcp.running(task.human)`.
         mission: Judges what is taken on.
         remember: Told what came of each task.
         kill: Ends the worker in which a task's handler runs, when it outlived its grace (LOOP-4). Must not block.
@@ -86,7 +87,7 @@ class AgentLoopAdapter:
         admit: Callable[[Task], Awaitable[IntentAnswer]] = accept_all,
         idempotent: Callable[[Task], bool] = nothing_twice,
         supersedes: Callable[[Task, Task], bool] = same_kind,
-        consent: Consent = consent_to_all,
+        consent: Consent = without_consent,
         mission: Mission = no_mission,
         remember: Remember = no_memory,
         kill: Callable[[Task], None] | None = None,
@@ -172,15 +173,19 @@ class AgentLoopAdapter:
         task = self._task(delivery)
         if self._full(task.lane):
             return self._deferred(task)
-        verdict = await self._mission(task)
+        answer = await self._admit(task)
+        if answer.status != "accepted":
+            return answer
+        try:
+            verdict = await self._mission(task)  # last: what passes counts as accepted (DRIFT-2)
+        except Web4Error:
+            return self._deferred(task, "mission_unknown")
         if not verdict.passes:
             return refuse(verdict.reason)
-        answer = await self._admit(task)
-        if answer.status == "accepted":
-            if self._full(task.lane):  # others came while the mission was asked
-                return self._deferred(task)
-            self._coming.put(delivery.msg_id, task.lane)
-            self._tell("intent_accepted", task)
+        if self._full(task.lane):  # others came meanwhile
+            return self._deferred(task)
+        self._coming.put(delivery.msg_id, task.lane)
+        self._tell("intent_accepted", task, reason=answer.reason)
         return answer
 
     async def _begin(self, delivery: Delivery) -> HandlerResult:
@@ -190,13 +195,23 @@ class AgentLoopAdapter:
         if task.again and not self._idempotent(task):
             return HandlerResult(outputs=(self._reply(task, "failed", "interrupted"),))
         if not accepted and self._full(task.lane):
-            self._tell("intent_deferred", task)
+            self._tell("intent_deferred", task, reason="busy", retry_after_ms=self.options.retry_after_ms)
             return HandlerResult("deferred", outputs=(self._reply(task, "deferred", "busy"),))
         for lane in self._lanes:
             if lane.name == task.lane:
                 self._supersede(lane, task)
         work = self._work(task)
         return HandlerResult(rest=partial(self._conclude, self._lanes.put(work), work))
+
+    async def take(self, delivery: Delivery) -> None:
+        """Begin what came by HCP and had to wait for a human: the router brought it before (HCP-5)."""
+        begun = await self._begin(delivery)
+        for output in begun.outputs:
+            await self.router.host.send(
+                output.peer, output.payload, corr_id=output.corr_id, about=output.about
+            )
+        if begun.rest is not None:
+            self.router.start_soon(partial(_finished, begun.rest))
 
     async def _hear(self, delivery: Delivery) -> HandlerResult:
         """Give a REPLY to whoever asked; as a task to the loop, if nobody here waits for it."""
@@ -248,16 +263,16 @@ class AgentLoopAdapter:
             if (old.peer, old.corr_id) == (new.peer, new.corr_id) and self._supersedes(old, new):
                 work.cancel("superseded")
 
-    def _deferred(self, task: Task) -> IntentAnswer:
-        self._tell("intent_deferred", task)
-        return defer(self.options.retry_after_ms, "busy")
+    def _deferred(self, task: Task, reason: str = "busy") -> IntentAnswer:
+        self._tell("intent_deferred", task, reason=reason, retry_after_ms=self.options.retry_after_ms)
+        return defer(self.options.retry_after_ms, reason)
 
     def _reply(self, task: Task, status: str, reason: str) -> Output:
         later = {"retry_after_ms": self.options.retry_after_ms} if status == "deferred" else {}
         reply = Reply(in_reply_to=task.msg_id, status=status, reason=reason, **later)  # type: ignore[arg-type]
         return Output(task.peer, reply, corr_id=task.corr_id)
 
-    def _tell(self, kind: str, task: Task) -> None:
+    def _tell(self, kind: str, task: Task, **about: Any) -> None:
         self.router.emit(
             kind,
             lane=task.lane,
@@ -265,6 +280,7 @@ class AgentLoopAdapter:
             msg_id=task.msg_id,
             corr_id=task.corr_id,
             task_id=task.task_id,
+            **about,
         )
 
     def _on_trust(self, peer: str, event: TrustEvent) -> None:
@@ -274,3 +290,8 @@ class AgentLoopAdapter:
                 for work in lane.all():
                     if work.task.peer == peer:
                         work.cancel(BLACKLISTED)
+
+
+async def _finished(rest: Callable[[], Awaitable[object]]) -> None:
+    """What goes on beside the messages tells nobody how it ended: the task itself has answered."""
+    await rest()

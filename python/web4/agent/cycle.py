@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from msgspec import UNSET
 
 from web4.agent.hooks import HookVetoed
+from web4.agent.ports import without_consent
 from web4.agent.tasks import Result
+from web4.agent.working import THRESHOLDS
 from web4.foundation.errors import Web4Error
 from web4.journal.errors import JournalError
 from web4.protocols.messages.cip import Reply
@@ -129,12 +131,15 @@ class Cycle:
         task = work.task
         result = Result(status="failed", reason="cancelled")
         try:
-            with work.scope, self.consent(task) as revocation:
-                async with trio.open_nursery() as nursery:
+            with work.scope:
+                consent = without_consent if task.human is None else self.consent
+                async with consent(task) as revocation, trio.open_nursery() as nursery:
                     nursery.start_soon(_tell_revocation, work, revocation)
                     result = await self._decided(lane, task)
                     work.concluding = work.reason is None
                     nursery.cancel_scope.cancel()
+        except Web4Error as error:
+            return Result(status="failed", reason=error.code)
         except Exception as error:  # consent could not be asked: no is the answer
             self._report(task, "consent", error)
             return Result(status="failed", reason="no_consent")
@@ -147,7 +152,7 @@ class Cycle:
             lane.to("thinking", task)
             task.presence.reach("interpret")
             await self.hooks.ask("after_state", task)
-            if task.kind != "INTENT":  # an INTENT was judged when it was accepted
+            if task.kind == "HCP_INTENT":  # an INTENT was judged when it was accepted
                 verdict = await self.mission(task)
                 if not verdict.passes:
                     return Result(status="failed", reason=verdict.reason)
@@ -175,15 +180,16 @@ class Cycle:
         work.cancel("timeout")
         with trio.move_on_after(grace):
             await ended.wait()
-        if self.kill is not None:
+        if not ended.is_set() and self.kill is not None:
             try:
                 self.kill(work.task)
             except Exception as error:
                 self._report(work.task, "kill", error)
             with trio.move_on_after(grace):
                 await ended.wait()
-        self._report(work.task, "handler", None)
-        done.set()
+        if not ended.is_set():
+            self._report(work.task, "handler", None)
+            done.set()
 
     # --- answering --------------------------------------------------------------------------------------
 
@@ -217,13 +223,15 @@ class Cycle:
     # --- telling ----------------------------------------------------------------------------------------
 
     def _moved(self, task: Task, now: Working) -> None:
+        about: dict[str, Any] = {"threshold": now.phase} if now.phase in THRESHOLDS else {}
         self.emit(
             "phase",
             severity="debug",
             lane=task.lane,
             peer=task.peer,
             task_id=task.task_id,
-            state=now.phase,
+            phase=now.phase,
+            **about,
         )
 
     def _cancelled(self, task: Task, reason: str) -> None:
@@ -235,10 +243,12 @@ class Cycle:
             corr_id=task.corr_id,
             task_id=task.task_id,
             reason=reason,
+            kind=task.kind,
         )
 
     def _report(self, task: Task, where: str, error: BaseException | None) -> None:
         cause = error if error is None else error.__cause__ or error
+        about: dict[str, Any] = {} if cause is None else {"error": type(cause).__name__}
         self.emit(
             "error",
             severity="error",
@@ -248,7 +258,7 @@ class Cycle:
             task_id=task.task_id,
             where=where,
             code="handler_abandoned" if error is None else getattr(error, "code", "handler_failed"),
-            error=None if cause is None else type(cause).__name__,
+            **about,
         )
 
 

@@ -128,7 +128,7 @@ class Hooks:
             lane=task.lane,
             peer=task.peer,
             task_id=task.task_id,
-            state=task.presence.now.phase,
+            phase=task.presence.now.phase,
             point=point,
             hook=name,
             annotation=annotation,
@@ -142,7 +142,7 @@ class Hooks:
             peer=task.peer,
             task_id=task.task_id,
             where="hook",
-            point=point,
             hook=name,
             error=failure,
+            detail=point,
         )

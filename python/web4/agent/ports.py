@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from web4.agent.tasks import Result, Task
 
 
@@ -26,10 +28,14 @@ class MissionVerdict:
 
 
 class Consent(Protocol):
-    """Where work for a human runs (HCP-3)."""
+    """Where work for a human runs (HCP-3): `HcpRuntime.running`, of `task.human`."""
 
-    def __call__(self, task: Task) -> AbstractContextManager[trio.CancelScope]:
-        """A scope that is cancelled when consent is revoked; at once if it is revoked already."""
+    def __call__(self, task: Task) -> AbstractAsyncContextManager[trio.CancelScope]:
+        """A scope that is cancelled when consent is revoked. Asked only for tasks that concern a human.
+
+        Raises:
+            Web4Error: On entering: there is no consent; its code is told to the asker.
+        """
         ...
 
 
@@ -49,9 +55,11 @@ class Remember(Protocol):
         ...
 
 
-def consent_to_all(task: Task) -> AbstractContextManager[trio.CancelScope]:
-    """For a node without humans: nobody can revoke anything."""
-    return nullcontext(trio.CancelScope())
+@asynccontextmanager
+async def without_consent(task: Task) -> AsyncIterator[trio.CancelScope]:
+    """For tasks that concern no human, and nodes without humans: nobody can revoke anything."""
+    with trio.CancelScope() as scope:
+        yield scope
 
 
 async def no_mission(task: Task) -> MissionVerdict:

@@ -9,8 +9,9 @@ import trio
 from msgspec import UNSET
 
 from web4.agent.errors import AgentError
-from web4.agent.untrusted import UntrustedText
+from web4.agent.untrusted import origin_of
 from web4.foundation.codec import ENCODER
+from web4.protocols.lip.untrusted import UntrustedText
 from web4.protocols.messages.cip import Reply
 
 if TYPE_CHECKING:
@@ -86,14 +87,14 @@ class Questions:
         if waiting is None:
             return False
         if reply.status != _FIRST:
-            origin = f"peer:{delivery.peer}"
+            origin = origin_of(delivery)
             content = None
             if reply.content is not UNSET:
-                content = UntrustedText(ENCODER.encode(reply.content).decode(), origin)
+                content = UntrustedText(text=ENCODER.encode(reply.content).decode(), origin=origin)
             waiting[1].append(
                 Answer(
                     status=reply.status,
-                    reason=UntrustedText(reply.reason, origin),
+                    reason=UntrustedText(text=reply.reason, origin=origin),
                     content=content,
                     retry_after_ms=None if reply.retry_after_ms is UNSET else reply.retry_after_ms,
                     corr_id=delivery.corr_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import trio
 
@@ -96,7 +96,8 @@ class TaskLane:
     def to(self, state: LoopState, task: Task) -> None:
         """Be in another state, and say so."""
         if state != self.state:
-            was, self.state = self.state, state
+            change: dict[str, Any] = {"from": self.state}
+            self.state = state
             self._emit(
                 "loop_state",
                 lane=self.name,
@@ -105,7 +106,7 @@ class TaskLane:
                 corr_id=task.corr_id,
                 task_id=task.task_id,
                 state=state,
-                was=was,
+                **change,
             )
 
     def _next(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
-from web4.agent.untrusted import untrusted
+from web4.agent.untrusted import origin_of, untrusted
 from web4.agent.working import WorkingPresence
 from web4.protocols.messages.hcp import HcpEnvelope
 
@@ -90,7 +90,7 @@ def task_of(delivery: Delivery, *, task_id: str, lasts_ms: int, again: bool = Fa
     if isinstance(message, HcpEnvelope):
         human, remote = message.receiver.human_id, message.sender.human_id
         lane = f"human:{human}"
-    content = untrusted(message.payload, f"peer:{delivery.peer}")
+    content = untrusted(message.payload, origin_of(delivery))
     return Task(
         task_id=task_id,
         kind=delivery.type,

@@ -1,8 +1,7 @@
-"""Text from a peer or the web: data with an origin, never an instruction (LIP-7, LOOP-1)."""
+"""What a message says, with every text that somebody else wrote marked as such (LIP-7, LOOP-1)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,45 +9,16 @@ import msgspec
 from msgspec import UNSET
 
 from web4.foundation.codec import ENCODER
+from web4.protocols.lip.untrusted import Origin, UntrustedText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-@dataclass(frozen=True, slots=True, repr=False)
-class UntrustedText:
-    """Text that somebody else wrote.
-
-    It is no `str` on purpose: put into a prompt or a log by accident, it shows its origin and length only. Who needs
-    the words says so, by `.text` or `.json()`, and passes them on as data: in the user's role, never as instructions.
-
-    Args:
-        text: The words.
-        origin: Whose: `peer:<fingerprint>`, or a URI.
-    """
-
-    text: str
-    origin: str
-
-    def json(self) -> Any:
-        """What the text says as JSON: objects of a message come as their JSON text.
-
-        Raises:
-            ValueError: It is no JSON (msgspec's errors are among them).
-        """
-        return msgspec.json.decode(self.text)
-
-    def __len__(self) -> int:
-        return len(self.text)
-
-    def __repr__(self) -> str:
-        return f"<{len(self.text)} characters of untrusted text from {self.origin}>"
-
-    __str__ = __repr__
+    from web4.protocols.cip.actions import Delivery
 
 
-def untrusted(payload: msgspec.Struct, origin: str) -> Mapping[str, Any]:
-    """The fields of a payload, every free text in them as `UntrustedText`.
+def untrusted(payload: msgspec.Struct, origin: Origin) -> Mapping[str, Any]:
+    """Give the fields of a payload, every free text in them as `UntrustedText`.
 
     What the schema limits to words of ours stays as it is: enums, numbers, truth values. An object that the peer
     filled as it liked is the text of its JSON. A field that is absent is left out.
@@ -62,12 +32,17 @@ def untrusted(payload: msgspec.Struct, origin: str) -> Mapping[str, Any]:
     return found
 
 
-def _wrapped(value: Any, words: frozenset[str], origin: str) -> Any:
+def origin_of(delivery: Delivery) -> Origin:
+    """Where the text of a message came from."""
+    return Origin(kind="peer", source=delivery.peer, digest=delivery.digest, at_ms=delivery.received_ms)
+
+
+def _wrapped(value: Any, words: frozenset[str], origin: Origin) -> Any:
     match value:
         case str():
-            return value if value in words else UntrustedText(value, origin)
+            return value if value in words else UntrustedText(text=value, origin=origin)
         case dict():
-            return UntrustedText(ENCODER.encode(value).decode(), origin)
+            return UntrustedText(text=ENCODER.encode(value).decode(), origin=origin)
         case list() | tuple():
             return tuple(_wrapped(one, words, origin) for one in value)
         case msgspec.Struct():

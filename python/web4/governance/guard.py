@@ -77,7 +77,8 @@ class MissionGuard:
         scorer: How words are scored; term overlap unless another is given.
         clock: Gives the time that commands bring.
         ids: Gives the ids of decision records.
-        emit: Told of `mission_drift`, once that is durable.
+        emit: Told of `mission_drift`, once that is durable. If who asked was cancelled meanwhile, nobody is told; the
+            lane has all of them.
     """
 
     def __init__(
@@ -232,10 +233,10 @@ class MissionGuard:
     async def _ask(self, command: GovernanceCommand) -> GovernanceReply:
         reply: GovernanceReply = await self._bound().ask(command)
         for report in reply.reports:
-            self._report(report, await self.state())
+            self._report(report, reply)
         return reply
 
-    def _report(self, report: MissionDrift | FlipFlopSeen, state: GovernanceState) -> None:
+    def _report(self, report: MissionDrift | FlipFlopSeen, reply: GovernanceReply) -> None:
         """Emit `mission_drift`; a flip-flop is one of a kind of its own (DRIFT-4, OBS-2)."""
         shared: dict[str, Any] = {"lane": str(GOVERNANCE)}
         if isinstance(report, FlipFlopSeen):
@@ -244,10 +245,10 @@ class MissionGuard:
                 severity="warning",
                 **shared,
                 kind="flip_flop",
-                level=state.level,
-                score=state.course.average,
-                baseline=state.course.baseline(state.rules),
-                window=len(state.recent),
+                level=reply.level,
+                score=reply.average,
+                baseline=reply.baseline,
+                window=reply.window,
                 top_contributors=({"kind": report.cause.kind, "id": report.cause.id},),
                 topic=report.topic,
             )

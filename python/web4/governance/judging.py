@@ -24,8 +24,8 @@ class DriftRules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         warn_below: How far the average may fall below the baseline before it is a warning.
         block_below: How far before it blocks.
         cleared_above: How far above its bound the average must be for a level to be left.
-        warn_errors: A fall counts as none if it is within so many standard errors of scores that scatter as those of
-            the baseline did: noise alone must not warn, however wide it is.
+        warn_errors: A fall counts as none if it is within so many standard errors of scores that scatter as these do:
+            noise alone must not warn, however wide it is.
         block_errors: The same for blocking.
         flip_flop_within: Decisions among which a choice that is taken back and taken again is a flip-flop (DRIFT-4).
     """
@@ -36,8 +36,8 @@ class DriftRules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     warn_below: _Share = 0.15
     block_below: _Share = 0.30
     cleared_above: _Share = 0.05
-    warn_errors: Annotated[float, Meta(ge=0, le=10)] = 3.5
-    block_errors: Annotated[float, Meta(ge=0, le=10)] = 4.5
+    warn_errors: Annotated[float, Meta(ge=0, le=10)] = 4.0
+    block_errors: Annotated[float, Meta(ge=0, le=10)] = 5.0
     flip_flop_within: Annotated[int, Meta(ge=3, le=100)] = 10
 
     @property
@@ -52,6 +52,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     Args:
         count: How many there were.
         weighted: Moving sum of the scores, each weighing less than the one after it.
+        squared: The same of their squares.
         weight: What these weigh together: less than 1 at first, so that the first score does not count for fifty.
         first: How many of them the baseline is of.
         mean: Mean of those.
@@ -60,6 +61,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
 
     count: int = 0
     weighted: float = 0.0
+    squared: float = 0.0
     weight: float = 0.0
     first: int = 0
     mean: float = 0.0
@@ -77,6 +79,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
         return Course(
             count=self.count + 1,
             weighted=self.weighted + share * (score - self.weighted),
+            squared=self.squared + share * (score * score - self.squared),
             weight=self.weight + share * (1.0 - self.weight),
             first=first,
             mean=mean,
@@ -95,12 +98,15 @@ class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     def error(self, rules: DriftRules) -> float:
         """The standard error of the fall, if scores only scatter; 0 if the baseline is configured.
 
-        Of the average and of the baseline together; the scatter is that of the baseline's scores.
+        Of the average and of the baseline together. The scatter is that of the baseline's scores, or that of the moving
+        average's if it is wider: what comes seldom may not have come among the first.
         """
         if rules.baseline is not None or self.first < 2:
             return 0.0
-        scatter = math.sqrt(self.squares / (self.first - 1))
-        return scatter * math.sqrt(1.0 / self.first + rules.share / (2.0 - rules.share))
+        scatter = max(
+            self.squares / (self.first - 1), self.squared / self.weight - self.average * self.average
+        )
+        return math.sqrt(scatter * (1.0 / self.first + rules.share / (2.0 - rules.share)))
 
     def level(self, before: Level, rules: DriftRules) -> Level:
         """The level after `before`: up at once, down only well above the bound."""

@@ -45,6 +45,9 @@ class GovernanceReply:
         score: What was scored; None if nothing was.
         approved_by: The human by whose word a block was passed.
         reports: What is to be told once it is durable: changes of the level and flip-flops.
+        average: The moving average after the command.
+        baseline: What it is held against.
+        window: How many scores contributors are looked for in.
         refused: Why nothing was recorded.
     """
 
@@ -53,6 +56,9 @@ class GovernanceReply:
     score: float | None = None
     approved_by: str | None = None
     reports: tuple[events.MissionDrift | events.FlipFlopSeen, ...] = ()
+    average: float = 0.0
+    baseline: float = 0.0
+    window: int = 0
     refused: Refused | None = None
 
 
@@ -230,7 +236,13 @@ class GovernanceLogic:
         if level != state.level:
             seen.append(_drift(after, level, scored.at_ms))
         reply = GovernanceReply(
-            level=level, score=scored.score, approved_by=scored.approved_by, reports=tuple(seen)
+            level=level,
+            score=scored.score,
+            approved_by=scored.approved_by,
+            reports=tuple(seen),
+            average=after.course.average,
+            baseline=after.course.baseline(after.rules),
+            window=len(after.recent),
         )
         return Decision((scored, *seen), reply)
 

@@ -88,6 +88,18 @@ class NotConnectedError(Web4Error):
     codes = (ErrorCode("not_connected", "No established session with this peer.", "Nothing was sent."),)
 
 
+class OutboxFull(Web4Error):  # noqa: N818 - the name is the specification's
+    """As many envelopes wait for a peer as the limit allows (OUT-6)."""
+
+    codes = (
+        ErrorCode(
+            "outbox_full",
+            "10 000 envelopes, or 64 MiB of them, wait for this peer.",
+            "The command is refused; nothing is dropped.",
+        ),
+    )
+
+
 class TryAgainLater(Web4Error):  # noqa: N818 - it asks for patience; nobody erred
     """Refused for now, and the peer was told when to try again."""
 

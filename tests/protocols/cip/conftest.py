@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from web4.protocols.cip.peer import PeerLane
 
 if TYPE_CHECKING:
-    from web4.protocols.cip.peer_logic import PeerCommand, PeerOutcome
+    from web4.protocols.cip.peer_state import PeerCommand, PeerOutcome
 
 
 @pytest.fixture

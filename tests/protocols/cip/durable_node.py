@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,15 +51,14 @@ def emit(kind: str, /, **fields: Any) -> None:
         say("trouble", of=kind, **{name: str(value) for name, value in fields.items()})
 
 
-async def remembered(journal: Journal, cip: CipRuntime) -> dict[str, list[str]]:
-    """Of every peer its trust, and the digest of its lane's state as the records have it."""
-    return {
-        lane.id: [
-            cip.trust.state(lane.id),
-            blake3_hex(encode_state((await rebuild(journal, lane, peer_definition())).state)),
-        ]
-        for lane, _ in await journal.heads("peer")
-    }
+async def remembered(journal: Journal, cip: CipRuntime) -> dict[str, list[Any]]:
+    """Of every peer its trust, the digest of its lane's state as the records have it, and what is not settled."""
+    peers = {}
+    for lane, _ in await journal.heads("peer"):
+        state = (await rebuild(journal, lane, peer_definition())).state
+        digest = blake3_hex(encode_state(state))
+        peers[lane.id] = [cip.trust.state(lane.id), digest, len(state.taken.messages)]
+    return peers
 
 
 async def main(directory: Path, identity: Identity = BOB) -> None:
@@ -80,6 +80,11 @@ async def main(directory: Path, identity: Identity = BOB) -> None:
         async def take_in() -> None:
             async for delivery in cip.inbox:
                 say("delivered", msg_id=delivery.message.msg_id, trust=delivery.trust)
+                await cip.settled(delivery)
+                peer = cip._peers[delivery.peer]
+                peer.settle_now(round(time.time() * 1_000))
+                await peer.lane.durable()
+                say("settled", msg_id=delivery.message.msg_id)
 
         nursery.start_soon(serve_all)
         nursery.start_soon(take_in)

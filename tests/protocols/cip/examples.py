@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from web4.foundation.identity import Identity
 from web4.foundation.ids import SeededIds
-from web4.protocols.cip.actions import Action, Arm, AskIntent, Close, Deliver, Established, Report, Send
+from web4.protocols.cip.actions import (
+    Action,
+    Arm,
+    AskIntent,
+    Close,
+    Deliver,
+    Established,
+    Receipted,
+    Report,
+    Send,
+)
 from web4.protocols.cip.agreement import Offer
 from web4.protocols.cip.context import CipContext, SessionFacts
 from web4.protocols.cip.options import CipOptions
+from web4.protocols.cip.outbox.bodies import attempt, timestamp
 from web4.protocols.cip.peer import Peer
 from web4.protocols.cip.sealing import Sealed, seal
 from web4.protocols.cip.session import CipSession
@@ -220,6 +231,10 @@ class Node:
     def do(self, actions: list[Action]) -> list[tuple[ChannelKind, Sealed]]:
         """Note what is asked for; what is to be sent comes back."""
         out: list[tuple[ChannelKind, Sealed]] = []
+        receipts = [action.msg_id for action in actions if isinstance(action, Receipted)]
+        receipt = self.session.receipt(receipts) if receipts else None
+        if receipt is not None:
+            out.append(("control", receipt))
         for action in actions:
             match action:
                 case Report(kind=kind, fields=fields):
@@ -238,6 +253,20 @@ class Node:
                     self.armed = action
                 case Close(reason=reason):
                     self.closed = reason
+        return out + self._pumped()
+
+    def _pumped(self) -> list[tuple[ChannelKind, Sealed]]:
+        """What the outbox has to say."""
+        out: list[tuple[ChannelKind, Sealed]] = []
+        queue = self.peer(self.other.fingerprint).queue
+        for entry in queue.next(256, 2**20, low=True):
+            queue.fly([entry])
+            now = timestamp(self.clock.wall_ms())
+            body = (entry.body or "").encode()
+            letter = attempt(self.identity, entry, body, now, self.options.envelope_bytes)
+            out.append((entry.channel, letter))
+            self.sent.append(letter)
+            self.session.sent(letter)
         return out
 
 

@@ -140,9 +140,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def nodes(tmp_path: Path, **of: dict[str, Any]) -> AsyncIterator[tuple[Node, Node]]:
+async def nodes(
+    tmp_path: Path, *, patience: float = 600, **of: dict[str, Any]
+) -> AsyncIterator[tuple[Node, Node]]:
     """Ada and Bob, listening."""
-    with trio.fail_after(600):  # of mocked time: a test that waits in vain ends
+    with trio.fail_after(patience):  # of mocked time: a test that waits in vain ends
         async with (
             trio.open_nursery() as nursery,
             Node(ADA, nursery, tmp_path, "ada", **of.get("ada", {})) as ada,

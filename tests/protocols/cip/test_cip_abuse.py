@@ -114,6 +114,7 @@ async def test_what_was_received_before_the_end_is_delivered(clock: MockClock, t
         await ada.cip.established(session)
         for _ in range(number):
             await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await until(lambda: ada.count("envelope_sent") >= number)
         await session.aclose()
         await until(lambda: not bob.cip._links)
         assert len(bob.cip.inbox) == number

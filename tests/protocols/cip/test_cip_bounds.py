@@ -25,7 +25,8 @@ from web4.protocols.cip import Delivery, Inbox
 from web4.protocols.cip.handshake import Closed, HandshakeStep, Opened
 from web4.protocols.cip.meters import SlidingWindow
 from web4.protocols.cip.options import CipOptions
-from web4.protocols.cip.peer_logic import PeerLogic, PeerState
+from web4.protocols.cip.peer_logic import PeerLogic
+from web4.protocols.cip.peer_state import PeerState
 from web4.protocols.cip.stranger import MAX_COMMANDS, Stranger
 from web4.protocols.messages import cip as m
 from web4.trust import EvidenceStore, HandshakeOk, OperatorBlock

@@ -25,7 +25,9 @@ from web4.journal.record import Snapshot
 from web4.protocols.cip.durable_lane import peer_definition
 from web4.protocols.cip.handshake import HandshakeStep
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
-from web4.protocols.cip.peer_logic import IdHeard, PeerLogic, PeerState, Rest, Rested
+from web4.protocols.cip.outbox.entries import MessageSettled, MessageTaken
+from web4.protocols.cip.peer_logic import PeerLogic
+from web4.protocols.cip.peer_state import IdHeard, PeerState, Rest, Rested
 from web4.protocols.cip.replay import Heard, ReplayLimits, ReplayWindow
 from web4.trust import Anchored, ManualOverride, TrustEvent
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from web4.journal.journal import Journal
-    from web4.protocols.cip.peer_logic import PeerCommand, PeerEvent
+    from web4.protocols.cip.peer_state import PeerCommand, PeerEvent
 
 LANE = Lane("peer", ADA.fingerprint)
 
@@ -76,7 +78,7 @@ async def test_rebuilt_byte_for_byte(recorded: list[tuple[str, PeerCommand]]) ->
             assert decode_state(live) == writer.state
             if writer.snapshot_useful and len(kinds) % 2:
                 await writer.snapshot()
-        assert kinds == {TrustEvent, IdHeard, Rested, HandshakeStep}
+        assert kinds == {TrustEvent, IdHeard, Rested, HandshakeStep, MessageTaken, MessageSettled}
     async with opened(store) as journal:
         snapshot = (await journal.snapshots(LANE))[0]
         assert snapshot.logic_version == LOGIC_VERSION

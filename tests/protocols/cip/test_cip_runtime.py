@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.protocols.cip.examples import ADA, BOB, EVE, FACT, TRACE
+from tests.protocols.cip.examples import ADA, BOB, EVE, EVERYTHING, FACT, TRACE
 from tests.protocols.cip.nodes import Node, nodes, until
 from web4 import rtt
-from web4.protocols.cip import Delivery, IntentAnswer, Offer, accept, defer, refuse
+from web4.protocols.cip import CipOptions, CipRuntime, Delivery, IntentAnswer, Offer, accept, defer, refuse
 from web4.protocols.errors import HandshakeFailed, NotConnectedError
 from web4.protocols.messages import cip as m
 from web4.rtt.pump import Pump
@@ -291,8 +291,10 @@ async def test_blacklisting_closes_sessions_and_bars_admission(clock: MockClock,
         bob.cip.trust.handle(ADA.fingerprint, OperatorBlock(at_ms=0, human="bob", reason="enough"))
         assert len(bob.cip.inbox) == 0
         await until(lambda: not ada.cip.peers())
-        with pytest.raises(NotConnectedError):
-            await ada.cip.send_intent(BOB.fingerprint, goal="ask", topic="?")
+        waits = await ada.cip.send_intent(BOB.fingerprint, goal="ask", topic="?")
+        assert [entry.msg_id for entry in await ada.cip.outbox(BOB.fingerprint)] == [waits]
+        with pytest.raises(TrustViolationError):
+            await bob.cip.send_intent(ADA.fingerprint, goal="ask", topic="?")
         with pytest.raises(rtt.HandshakeError) as refused:
             await ada.dial(bob)
         assert refused.value.code == "not_admitted"
@@ -361,7 +363,7 @@ async def test_verify_again_over_rtt(clock: MockClock, tmp_path: Path) -> None:
 async def test_what_is_refused_before_it_leaves(clock: MockClock, tmp_path: Path) -> None:
     async with nodes(tmp_path) as (ada, bob):
         with pytest.raises(NotConnectedError):
-            await ada.cip.send_intent(BOB.fingerprint, goal="ask", topic="?")
+            await ada.cip.send(BOB.fingerprint, m.Error(code="gate"))
         await ada.cip.established(await ada.dial(bob))
         with pytest.raises(NotConnectedError):
             await ada.cip.send(BOB.fingerprint, m.Error(code="gate"))
@@ -377,13 +379,15 @@ async def test_what_is_refused_before_it_leaves(clock: MockClock, tmp_path: Path
 async def test_leaving_the_runtime_ends_everything(clock: MockClock, tmp_path: Path) -> None:
     """Leaving the block closes sessions and ends the inbox; serving afterwards is a mistake."""
     async with nodes(tmp_path) as (ada, bob):
-        session = await ada.dial(bob)
-        await ada.cip.established(session)
-        await ada.cip.__aexit__(None, None, None)
-        assert [delivery async for delivery in ada.cip.inbox] == []
-        await until(lambda: not bob.endpoint.session_count)
-        with pytest.raises(RuntimeError, match="block"):
-            await ada.cip.serve(session)
+        async with ada.dialled(bob.url, BOB) as session:
+            options = CipOptions(agent_id="ada", offer=EVERYTHING)
+            async with CipRuntime(ADA, options=options, clock=ada.cip._context.clock) as cip:
+                ada.nursery.start_soon(cip.serve, session)
+                await cip.established(session)
+            assert [delivery async for delivery in cip.inbox] == []
+            await until(lambda: not bob.endpoint.session_count)
+            with pytest.raises(RuntimeError, match="block"):
+                await cip.serve(session)
 
 
 async def test_two_nodes_that_flood_each_other_do_not_lock_up(clock: MockClock, tmp_path: Path) -> None:
@@ -465,6 +469,7 @@ async def test_leaving_the_dial_ends_the_session_gracefully(clock: MockClock, tm
             ada.nursery.start_soon(ada.cip.serve, session)
             await ada.cip.established(session)
             sent = [await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE) for _ in range(20)]
+            await until(lambda: ada.count("envelope_sent") >= len(sent))
         taken = [(await anext(bob.cip.inbox)).message.msg_id for _ in range(20)]
         assert taken == sent
         await until(lambda: not bob.cip.peers() and not ada.cip.peers())

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import httpx
+import msgspec
 import pytest
 import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.protocols.lip.web import SITE, Web, allowed, answer, browsing, serving
 from web4.protocols.lip.errors import AddressRefused, FetchFailed
-from web4.protocols.lip.fetching import open_fetcher
+from web4.protocols.lip.fetching import FetchException, FetchOptions, open_fetcher
 from web4.protocols.lip.fetching.address_ranges import IPV4_REFUSED, IPV6_REFUSED
 from web4.protocols.lip.fetching.addresses import refusal_of
 from web4.protocols.lip.fetching.dialing import Dialer
@@ -18,6 +24,7 @@ from web4.protocols.lip.fetching.uris import parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
 
 REFUSED_BY_THE_SPECIFICATION = (
     "0/8 10/8 100.64/10 127/8 169.254/16 172.16/12 192.0.0/24 192.0.2/24 192.88.99/24 192.168/16 198.18/15 "
@@ -60,7 +67,7 @@ ODD_SPELLINGS = {
     "too large a part": "http://1.2.3.256/",
     "a name that ends in a number": "http://example.1/",
     "a name that ends in hexadecimal": "http://example.0x/",
-    "full-width digits": "http://１２７.０.０.１/",
+    "full-width digits": "http://\uff11\uff12\uff17.\uff10.\uff10.\uff11/",
     "circled digits": "http://①②⑦.⓪.⓪.①/",
     "ideographic full stops": "http://127。0。0。1/",
     "escaped host": "http://%31%32%37.0.0.1/",
@@ -134,7 +141,9 @@ def test_the_ranges_are_those_of_the_specification() -> None:
         address, _, bits = text.partition("/")
         return f"{'.'.join([*address.split('.'), '0', '0', '0'][:4])}/{bits}"
 
-    assert [network for network, _ in IPV4_REFUSED] == [whole(one) for one in REFUSED_BY_THE_SPECIFICATION.split()]
+    assert [network for network, _ in IPV4_REFUSED] == [
+        whole(one) for one in REFUSED_BY_THE_SPECIFICATION.split()
+    ]
 
 
 @pytest.mark.parametrize("network", [one for one, _ in (*IPV4_REFUSED, *IPV6_REFUSED)])
@@ -208,12 +217,42 @@ async def test_fetch_address_matrix_ports(port: int) -> None:
         ("http://example.org#http://127.0.0.1/", "http://example.org/"),
         ("http://example.org?x=@127.0.0.1", "http://example.org/?x=@127.0.0.1"),
         ("http://8.8.8.8/", "http://8.8.8.8/"),
+        ("http://example.org/a/./b/../c", "http://example.org/a/c"),
+        ("http://example.org/../../a/..", "http://example.org/"),
+        ("http://example.org/a/%2e%2E/b/.", "http://example.org/b/"),
+        ("http://example.org/%73hut%7E?%61=%2f", "http://example.org/shut~?a=%2F"),
+        ("http://example.org/%2541%zz%", "http://example.org/%2541%zz%"),
+        ("http://example.org//a//b", "http://example.org//a//b"),
     ],
 )
 def test_a_uri_has_one_spelling(raw: str, text: str) -> None:
     """FETCH-5: and that spelling reads as itself."""
     assert parse_uri(raw).text == text
     assert parse_uri(text) == parse_uri(raw)
+    assert str(httpx.Request("GET", text).url) == text  # and that is what goes over the wire
+
+
+@given(st.text(max_size=40), st.text(max_size=20))
+def test_no_text_is_read_in_two_ways(path: str, query: str) -> None:
+    """FETCH-5: whatever is let through has one spelling, which the library writes as we do."""
+    try:
+        uri = parse_uri(f"http://example.org/{path}?{query}")
+    except AddressRefused:
+        return
+    assert parse_uri(uri.text) == uri
+    assert str(httpx.Request("GET", uri.text).url) == uri.text
+    assert "/../" not in uri.target.partition("?")[0]
+
+
+@given(st.text(max_size=30))
+def test_no_authority_leads_elsewhere(authority: str) -> None:
+    """FETCH-5: the host that is checked is the host that another reader sees."""
+    try:
+        uri = parse_uri(f"http://{authority}/")
+    except AddressRefused:
+        return
+    assert httpx.URL(uri.text).raw_host.decode() == uri.host
+    assert urlsplit(uri.text).hostname == uri.host
 
 
 # --- names (FETCH-4) ------------------------------------------------------------------------------------------
@@ -221,7 +260,12 @@ def test_a_uri_has_one_spelling(raw: str, text: str) -> None:
 
 async def test_good_answers_do_not_excuse_a_bad_one() -> None:
     """FETCH-3: every address that a name resolves to is public, or none is dialled."""
-    for answers in (["8.8.8.8", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"], ["2606:4700::1", "::ffff:10.0.0.1"], ["x"]):
+    for answers in (
+        ["8.8.8.8", "127.0.0.1"],
+        ["127.0.0.1", "8.8.8.8"],
+        ["2606:4700::1", "::ffff:10.0.0.1"],
+        ["x"],
+    ):
         web, dialer = no_packets({SITE: answers})
         with pytest.raises(AddressRefused):
             await dialer.connect(parse_uri(f"http://{SITE}/"))
@@ -274,6 +318,28 @@ async def test_an_address_that_does_not_answer_gives_way_to_the_next() -> None:
         assert fetched.record.hops[0].address == "127.0.0.1"
 
 
+async def test_an_address_that_is_silent_takes_no_time_from_the_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """FETCH-8: the 5 s are for all of them."""
+    asked: list[str] = []
+
+    async def dial(address: str, port: int) -> trio.SocketStream:
+        asked.append(address)
+        if len(asked) < 4:
+            await trio.sleep_forever()
+        raise OSError
+
+    dialer = Dialer(
+        (), no_packets({SITE: ["8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9"]})[0].resolve, dial
+    )
+    began = trio.current_time()
+    with pytest.raises(FetchFailed):
+        await dialer.connect(parse_uri(f"http://{SITE}/"))
+    assert asked == ["8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1"]
+    assert trio.current_time() - began <= 3.1
+
+
 async def test_a_name_without_an_address() -> None:
     async with browsing({}) as (_, web):
         dialer = Dialer((), web.resolve, web.dial)
@@ -317,3 +383,25 @@ async def test_environment_proxies_are_ignored(monkeypatch: pytest.MonkeyPatch) 
             fields = {line.split(b":")[0].lower() for line in head.split(b"\r\n")[1:] if line}
             assert fields == {b"host", b"user-agent", b"accept", b"accept-encoding", b"connection"}
             assert f"Host: {SITE}:{web.port}".encode() in head
+
+
+def test_options_are_checked_when_they_are_made() -> None:
+    """LIM-1: no limit is nothing, and an exception's network is one."""
+    for name in (
+        "connect_seconds",
+        "total_seconds",
+        "body_bytes",
+        "header_bytes",
+        "per_host",
+        "in_all",
+        "extract_ms",
+    ):
+        for value in (0, -1):
+            with pytest.raises(ValueError, match=name):
+                msgspec.structs.replace(FetchOptions(), **{name: value})
+    FetchOptions(redirects=0, spacing_seconds=0.0)
+    with pytest.raises(ValueError, match="network"):
+        FetchException(host=SITE, port=80, network="somewhere")
+    with pytest.raises(ValueError, match="host bits"):
+        FetchException(host=SITE, port=80, network="127.0.0.1/8")
+    assert FetchOptions().exceptions == ()

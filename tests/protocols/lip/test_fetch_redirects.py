@@ -83,7 +83,20 @@ async def test_fetch_redirects_of_every_kind(status: str) -> None:
         assert fetched.record.final_uri == web.url("/c?x=1")
 
 
-@pytest.mark.parametrize("status", ["300 Choices", "304 Same", "404 None", "410 Gone", "500 Oops", "302 Nowhere"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        "201 Made",
+        "206 Part",
+        "203 Else",
+        "300 Choices",
+        "304 Same",
+        "404 None",
+        "410 Gone",
+        "500 Oops",
+        "302 Nowhere",
+    ],
+)
 async def test_an_answer_that_is_no_success_is_no_evidence(status: str) -> None:
     """FETCH-10: a page that is not there says nothing; a redirect without a place neither."""
     async with browsing({"/": answer(b"words", status=status)}) as (fetcher, web):
@@ -104,7 +117,10 @@ async def test_a_redirect_to_itself_ends() -> None:
 
 async def test_fetch_redirects_never_from_https_to_http() -> None:
     """FETCH-6."""
-    async with serving_tls({"/": answer(b"safe"), "/down": moved("http://site.test/")}, SITE) as (fetcher, web):
+    async with serving_tls({"/": answer(b"safe"), "/down": moved("http://site.test/")}, SITE) as (
+        fetcher,
+        web,
+    ):
         fetched = await fetcher.fetch(f"https://{SITE}:{web.port}/")
         assert fetched.text.text == "safe"
         with pytest.raises(AddressRefused) as refused:

@@ -1,4 +1,4 @@
-"""A web of a test's own: one counting server on the loopback, names that lead to it, and a fetcher that is let there."""
+"""A web of a test's own: a counting server on the loopback, names that lead to it, a fetcher that is let there."""
 
 from __future__ import annotations
 
@@ -102,14 +102,12 @@ class Web:
         self.dialed.append(address)
         return await system_dial(address, port)
 
-    def emit(self, type: str, /, **fields: Any) -> None:
-        self.events.append((type, fields))
+    def emit(self, kind: str, /, **fields: Any) -> None:
+        self.events.append((kind, fields))
 
 
 @asynccontextmanager
-async def serving(
-    routes: Mapping[str, Route], *, hosts: Sequence[str] = (SITE,)
-) -> AsyncIterator[Web]:
+async def serving(routes: Mapping[str, Route], *, hosts: Sequence[str] = (SITE,)) -> AsyncIterator[Web]:
     """The server and the names of `hosts`, all of them 127.0.0.1."""
     web = Web(dict(routes), {host: ["127.0.0.1"] for host in hosts})
     async with trio.open_nursery() as nursery:
@@ -135,8 +133,6 @@ async def browsing(
     """A fetcher that is let to the server of `routes`."""
     async with (
         serving(routes, hosts=hosts) as web,
-        open_fetcher(
-            allowed(web, **limits), resolve=web.resolve, dial=web.dial, emit=web.emit
-        ) as fetcher,
+        open_fetcher(allowed(web, **limits), resolve=web.resolve, dial=web.dial, emit=web.emit) as fetcher,
     ):
         yield fetcher, web

@@ -23,7 +23,7 @@ from web4.trust import Anchored, TrustRegistry
 if TYPE_CHECKING:
     from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.messages.vocabulary import AgentPayload
-    from web4.protocols.router.results import RouteStatus
+    from web4.protocols.router.ports import SettledAs
     from web4.trust import TrustCommand, TrustOutcome, TrustState
 
 EXAMPLES: dict[str, Any] = {**{name: those[0] for name, those in PAYLOADS.items()}, **ALL}
@@ -66,7 +66,8 @@ class Host:
         self.trust = TrustRegistry()
         self.accept_intent: AcceptIntent = refuse_all
         self.sent: list[tuple[str, Any, str | None]] = []
-        self.settlements: list[tuple[str, RouteStatus]] = []
+        self.ids_sent: list[str] = []
+        self.settlements: list[tuple[str, SettledAs]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.said: list[tuple[str, TrustCommand, str | None]] = []
         self._heard = trio.lowlevel.ParkingLot()
@@ -99,7 +100,8 @@ class Host:
         if self.refuses is not None:
             raise self.refuses
         self.sent.append((peer, payload, corr_id))
-        return msg_id or IDS.uuid4()
+        self.ids_sent.append(msg_id or IDS.uuid4())
+        return self.ids_sent[-1]
 
     async def trust_command(
         self, peer: str, command: TrustCommand, *, cause: str | None = None
@@ -107,7 +109,7 @@ class Host:
         self.said.append((peer, command, cause))
         return self.trust.handle(peer, command)
 
-    async def settled(self, delivery: Delivery, status: RouteStatus) -> None:
+    async def settled(self, delivery: Delivery, status: SettledAs) -> None:
         if self.journal_down:
             raise JournalUnavailable("the disk is full", code="no_space")
         self.settlements.append((delivery.msg_id, status))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DropReason = Literal[
     "invalid",
+    "no_link",
     "expired",
     "blocked",
     "loop",
@@ -29,6 +30,7 @@ DropReason = Literal[
 ]
 DROP_REASONS: Final[dict[DropReason, str]] = {
     "invalid": "Not a right envelope, or wrongly signed (1).",
+    "no_link": "There is no link to the neighbour any more, or never was (MESH-2).",
     "expired": "It has outlived its `ttl_ms`, or is from too far ahead (1).",
     "blocked": "Origin, previous hop or destination is blacklisted here (2).",
     "loop": "This node stands in `hops` already (3).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -41,8 +42,8 @@ class Egress:
         meters: OriginMeters,
         clock: Clock,
         *,
-        control: Callable[[bytes], Awaitable[None]],
-        relay: Callable[[bytes], Awaitable[None]],
+        control: Callable[[bytes], Awaitable[object]],
+        relay: Callable[[bytes], Awaitable[object]],
     ) -> None:
         self._policy = policy
         self._meters = meters
@@ -142,9 +143,8 @@ class Egress:
         if not self.full(origin):
             self._room.unpark_all()
 
-    async def _give(self, give: Callable[[bytes], Awaitable[None]], data: bytes) -> None:
+    async def _give(self, give: Callable[[bytes], Awaitable[object]], data: bytes) -> None:
         self._pace.take(1)
-        try:
+        # What a session does not take is lost, as on any way that ends; who watches the link hears of it, too.
+        with suppress(RttError, NotConnectedError):
             await give(data)
-        except (RttError, NotConnectedError):
-            self.close()  # who watches the link hears of it too

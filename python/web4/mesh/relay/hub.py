@@ -13,7 +13,7 @@ from web4.mesh.relay.stream import RelayStream
 from web4.protocols.messages.mesh import MeshRelay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from web4.foundation.clock import Clock
     from web4.foundation.ids import IdSource
@@ -24,24 +24,28 @@ PER_PEER: Final = 16
 """Streams with one peer at once; more are reset."""
 IN_ALL: Final = 4_096
 """Streams with all peers together."""
+MOST_PATIENT: Final = 2
+"""How often the deadlines of streams with a peer are doubled: then an opening has as long as RTT gives it."""
+STEADY_MS: Final = 10_000
+"""A stream that lived so long has shown that its deadlines are right."""
 
 
 class Carriage(Protocol):
     """What the hub needs of the node: a way for what it says."""
 
-    def say(self, peer: str, part: MeshRelay) -> bool:
-        """Put a part on its way; False if there is none."""
+    def say(self, peer: str, part: MeshRelay, via: str | None) -> bool:
+        """Put a part on its way; False if there is none. `via`: the neighbour to begin with, if that leads there."""
         ...
 
-    def full(self, peer: str) -> bool:
+    def full(self, peer: str, via: str | None) -> bool:
         """Whether what is said to `peer` would wait behind too much."""
         ...
 
-    async def wait_for_room(self, peer: str) -> None:
+    async def wait_for_room(self, peer: str, via: str | None) -> None:
         """Wait while it is full, or until the way is another one."""
         ...
 
-    def dead(self, peer: str) -> None:
+    def dead(self, peer: str, via: str | None) -> None:
         """Nobody answers on the way that is taken to `peer`."""
         ...
 
@@ -67,6 +71,7 @@ class RelayHub:
         self._ids = ids
         self._streams: dict[tuple[str, str], RelayStream] = {}
         self._with: Counter[str] = Counter()
+        self._impatient: dict[str, int] = {}
         self._opening: dict[tuple[str, str], trio.Event] = {}
         self._news = trio.Event()
         self._accept: Callable[[RelayStream], bool] | None = None
@@ -91,11 +96,11 @@ class RelayHub:
             NoRoute: `no_route`, or `no_answer`.
         """
         await trio.lowlevel.checkpoint()
-        stream = RelayStream(self, peer, RelayFlow(self._ids.uuid4(), self.limits))
+        stream = RelayStream(self, peer, RelayFlow(self._ids.uuid4(), self._limits_with(peer)))
         key = self._keep(stream)
         self._opening[key] = answered = trio.Event()
         try:
-            if not self._carriage.say(peer, stream.flow.opening(self.now_ms())):
+            if not self._carriage.say(peer, stream.flow.opening(self.now_ms()), None):
                 stream.break_off(FlowBroken("no_route", tell=False))
                 raise NoRoute("no way leads there now", code="no_route", peer=peer)
             self.attend()
@@ -109,29 +114,39 @@ class RelayHub:
             self._opening.pop(key, None)
         return stream
 
-    def arrive(self, peer: str, part: MeshRelay) -> None:
-        """A part for this node came from `peer`, its origin."""
+    def arrive(self, peer: str, part: MeshRelay, via: str | None = None) -> None:
+        """A part for this node came from `peer`, its origin; `via` is the neighbour who handed it over.
+
+        Who opens a stream chooses its way, and the other end answers the way that it is asked: then silence tells who
+        opened it that this way is bad, and it takes another (MESH-5).
+        """
         key = (peer, part.stream)
         stream = self._streams.get(key)
         if stream is None:
             if part.kind == "open":
-                self._opened(peer, part)
+                self._opened(peer, part, via)
             elif part.kind in ("data", "window"):
-                self._carriage.say(peer, MeshRelay(stream=part.stream, kind="reset", offset=0))
+                self._carriage.say(peer, MeshRelay(stream=part.stream, kind="reset", offset=0), via)
             return
         if part.kind == "open":
             return  # said again by somebody on the way
+        if stream.accepted:
+            stream.via = via
         stream.feed(part)
         if (answered := self._opening.get(key)) is not None:
             answered.set()
         self.attend()
 
-    def break_streams(self, peer: str, reason: str) -> int:
-        """The way that streams to `peer` took is gone: they break now, not when nobody answers (MESH-5)."""
-        broken = [stream for (other, _), stream in self._streams.items() if other == peer]
-        for stream in broken:
-            stream.break_off(FlowBroken(reason))
-        return len(broken)
+    def break_over(self, neighbour: str, peers: Collection[str]) -> None:
+        """A neighbour is gone: streams over it break now, not when nobody answers (MESH-5).
+
+        Args:
+            neighbour: Who is gone.
+            peers: To whom the way of this node began with it.
+        """
+        for stream in list(self._streams.values()):
+            if stream.via == neighbour or (stream.via is None and stream.peer in peers):
+                stream.break_off(FlowBroken("rerouted"))
 
     def close(self) -> None:
         """Break every stream."""
@@ -140,14 +155,14 @@ class RelayHub:
 
     # --- what streams need ------------------------------------------------------------------------------
 
-    def say(self, peer: str, part: MeshRelay) -> None:
+    def say(self, stream: RelayStream, part: MeshRelay) -> None:
         """Put a part on its way. What finds none is lost, and the stream notices."""
-        self._carriage.say(peer, part)
+        self._carriage.say(stream.peer, part, stream.via)
         self.attend()
 
-    async def room_to(self, peer: str, also: trio.lowlevel.ParkingLot) -> bool:
-        """Wait while too much is queued to the next hop; whether there was a wait."""
-        if not self._carriage.full(peer):
+    async def room_for(self, stream: RelayStream, also: trio.lowlevel.ParkingLot) -> bool:
+        """Wait while too much is queued to the next hop, or until `also` wakes; whether there was a wait."""
+        if not self._carriage.full(stream.peer, stream.via):
             return False
         async with trio.open_nursery() as nursery:
 
@@ -156,7 +171,7 @@ class RelayHub:
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(woken)
-            await self._carriage.wait_for_room(peer)
+            await self._carriage.wait_for_room(stream.peer, stream.via)
             nursery.cancel_scope.cancel()
         return True
 
@@ -169,8 +184,9 @@ class RelayHub:
                 del self._with[stream.peer]
         if (answered := self._opening.get(key)) is not None:
             answered.set()
+        self._learn(stream, broken)
         if broken is not None and broken.dead:
-            self._carriage.dead(stream.peer)
+            self._carriage.dead(stream.peer, stream.via)
 
     def attend(self) -> None:
         """Something has changed that time depends on."""
@@ -191,7 +207,7 @@ class RelayHub:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    def _opened(self, peer: str, part: MeshRelay) -> None:
+    def _opened(self, peer: str, part: MeshRelay, via: str | None) -> None:
         """Somebody opens a stream to this node."""
         reason = None
         if self._accept is None:
@@ -200,7 +216,8 @@ class RelayHub:
             reason = "too_many"
         if not self._with[peer]:
             del self._with[peer]
-        stream = RelayStream(self, peer, RelayFlow(part.stream, self.limits))
+        stream = RelayStream(self, peer, RelayFlow(part.stream, self._limits_with(peer)), accepted=True)
+        stream.via = via
         if reason is None:
             self._keep(stream)
             stream.feed(part)
@@ -209,9 +226,21 @@ class RelayHub:
                 self.forget(stream)
         if reason is not None:
             self.refused[reason] += 1
-            self._carriage.say(peer, stream.flow.resetting())
+            self._carriage.say(peer, stream.flow.resetting(), via)
         elif stream.broken is None:
-            self.say(peer, stream.flow.window())
+            self.say(stream, stream.flow.window())
+
+    def _limits_with(self, peer: str) -> FlowLimits:
+        """The deadlines with a peer: doubled each time that they broke a stream, for it may only have been slow."""
+        return self.limits.patient(self._impatient.get(peer, 0))
+
+    def _learn(self, stream: RelayStream, broken: FlowBroken | None) -> None:
+        if broken is not None and broken.reason in ("dead", "gap"):
+            if len(self._impatient) >= IN_ALL:
+                self._impatient.clear()
+            self._impatient[stream.peer] = min(MOST_PATIENT, self._impatient.get(stream.peer, 0) + 1)
+        elif self.now_ms() - stream.began_ms >= STEADY_MS:
+            self._impatient.pop(stream.peer, None)
 
     def _keep(self, stream: RelayStream) -> tuple[str, str]:
         key = (stream.peer, stream.flow.stream)

@@ -24,12 +24,18 @@ class RelayStream(trio.abc.HalfCloseableStream):
     relayed: Final = True
     """Other nodes are between its ends: a session on it makes nobody a neighbour (MESH-2)."""
 
-    def __init__(self, hub: RelayHub, peer: str, flow: RelayFlow) -> None:
+    def __init__(self, hub: RelayHub, peer: str, flow: RelayFlow, *, accepted: bool = False) -> None:
         self.peer = peer
         """Fingerprint of the other end, as its signatures prove."""
+        self.accepted = accepted
+        """Whether the other end opened it."""
+        self.via: str | None = None
+        """Of one that was accepted: the neighbour over whom the other end was heard last."""
         self.flow = flow
         self.broken: str | None = None
         """Why it broke, if it did."""
+        self.began_ms = hub.now_ms()
+        """When this end of it was made."""
         self._hub = hub
         self._closed = False
         self._ended = False
@@ -102,8 +108,11 @@ class RelayStream(trio.abc.HalfCloseableStream):
         if self._closed:
             return
         self._closed = True
-        if self.broken is None and not self._ended:
-            self._say(self.flow.closing())
+        if self.broken is None:
+            if not self._ended:
+                self._say(self.flow.closing())
+            if not self.flow.ended:
+                self._say(self.flow.resetting())  # nobody reads any more: who sends must not wait for it
         self._hub.forget(self)
         self._wake()
 
@@ -139,7 +148,7 @@ class RelayStream(trio.abc.HalfCloseableStream):
     # --- inside -----------------------------------------------------------------------------------------
 
     def _say(self, part: MeshRelay) -> None:
-        self._hub.say(self.peer, part)
+        self._hub.say(self, part)
 
     def _wake(self) -> None:
         self._news.unpark_all()
@@ -151,7 +160,7 @@ class RelayStream(trio.abc.HalfCloseableStream):
             self._check_sending()
             if not self.flow.room:
                 await self._room.park()
-            elif not await self._hub.room_to(self.peer, self._room):
+            elif not await self._hub.room_for(self, self._room):
                 return
 
     def _check_sending(self) -> None:

@@ -52,6 +52,12 @@ class Advertiser:
         """The link is gone."""
         self._told.pop(peer, None)
 
+    def refresh(self, peer: str) -> None:
+        """Tell a neighbour everything once more, soon: it may not have listened before."""
+        told = self._told.get(peer)
+        if told is not None:
+            told.refresh_ms = 0
+
     def changed(self, now_ms: int) -> None:
         """Ways have changed: what others have to hear of it is told once the changes have settled."""
         self._due_ms = min(self._due_ms, now_ms + self._policy.settle_ms)

@@ -82,9 +82,17 @@ class RoutingTable:
         """The neighbours to whom there is a link, sorted."""
         return sorted(self._neighbours)
 
+    def knows(self, peer: str) -> bool:
+        """Whether there is a link to a neighbour that is not stale."""
+        return peer in self._neighbours
+
     def is_next_hop(self, peer: str) -> bool:
         """Whether a neighbour is registered, trusted enough and live."""
         return peer in self._neighbours and self._allowed(peer) and not self._barred(peer)
+
+    def leads(self, peer: str, destination: str) -> bool:
+        """Whether there is a way to a destination that begins with this neighbour."""
+        return any(route.next == peer for route in self._candidates(destination))
 
     def offered_by(self, peer: str) -> int:
         """How many ways a neighbour offers."""

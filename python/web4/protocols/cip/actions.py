@@ -84,6 +84,13 @@ class Deliver:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipted:
+    """A message is durable here, and the peer is to be told so (OUT-3)."""
+
+    msg_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class AskIntent:
     """Let the application accept or refuse an INTENT, and say so by `CipSession.answer_intent`."""
 
@@ -121,4 +128,4 @@ class Report:
     fields: Mapping[str, Any]
 
 
-Action = DeliverMesh | Report | Send | Deliver | AskIntent | Arm | Established | Close
+Action = DeliverMesh | Report | Send | Receipted | Deliver | AskIntent | Arm | Established | Close

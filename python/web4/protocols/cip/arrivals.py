@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from web4.protocols.cip.peer_logic import Arrived
+from msgspec import UNSET
+
+from web4.protocols.cip.outbox.entries import INLINE_BYTES
+from web4.protocols.cip.peer_state import Arrived
 from web4.protocols.cip.validation import Reception
 from web4.protocols.messages import cip as m
+from web4.protocols.messages.vocabulary import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +23,10 @@ if TYPE_CHECKING:
     from web4.protocols.messages.vocabulary import AgentMessage, ChannelKind
 
     Keeps = Callable[[Incoming], tuple[int | None, int | None]]
+
+
+_GAP_MS: Final = 5_000
+"""A message that was put off is waited for so much longer than it was told to wait."""
 
 
 class Arrivals:
@@ -48,6 +56,7 @@ class Arrivals:
         self._driver = driver
         self._keeps = keeps
         self._may_answer = may_answer
+        self._gaps: dict[str, tuple[str, int]] = {}
 
     def reception(self, channel: ChannelKind, at_ms: int) -> Reception:
         """What is true of every message of this session on `channel`."""
@@ -66,6 +75,9 @@ class Arrivals:
         message = incoming.message
         stranger = self._peer.trust == "unknown"
         keeps, keeps_first = self._keeps(incoming)
+        data = incoming.envelope.data
+        durable, size = TYPES[message.type].durable, len(data)
+        long = durable and size > INLINE_BYTES
         answers_ours = not isinstance(message, m.ReplyEnvelope) or self._peer.was_sent(
             message.payload.in_reply_to
         )
@@ -78,7 +90,7 @@ class Arrivals:
             digest=incoming.digest,
             timestamp_ms=incoming.timestamp_ms,
             handshake=self._driver.read(incoming, state, at_ms),
-            room=self._room_for(message),
+            room=self._room_for(message) and not (durable and self._waits_for_another(message, at_ms)),
             answers_ours=answers_ours,
             newest_state_ms=self._peer.newest_state_ms,
             overload_retry_ms=self._context.overload_retry_ms,
@@ -86,6 +98,11 @@ class Arrivals:
             busy_retry_ms=self._context.options.busy_retry_ms,
             keeps=keeps,
             keeps_first=keeps_first,
+            durable=durable,
+            envelope=data.decode() if durable and not long else None,
+            blob=f"b3:{incoming.digest}" if long else None,
+            size=size,
+            **_about(message),
         )
 
     def _room_for(self, message: AgentMessage) -> bool:
@@ -93,3 +110,38 @@ class Arrivals:
         if isinstance(message, m.IntentEnvelope):
             return self._may_answer()
         return self._context.room(self._facts.peer)
+
+    def _waits_for_another(self, message: AgentMessage, at_ms: int) -> bool:
+        """Whether the application does not settle what it has (OUT-3), or an earlier message is to come again first."""
+        taken, options = self._peer.lane.state.taken, self._context.options
+        if (
+            len(taken.messages) >= options.unsettled_per_peer
+            or taken.bytes >= options.unsettled_bytes_per_peer
+        ):
+            return True
+        msg_id, until_ms = self._gaps.get(TYPES[message.type].channel, (message.msg_id, 0))
+        return msg_id != message.msg_id and at_ms < until_ms
+
+    def put_off(self, message: AgentMessage, wait_ms: int, at_ms: int) -> None:
+        """A message has to come again: what follows on its channel waits, so that the order stays (OUT-4)."""
+        self._gaps.setdefault(TYPES[message.type].channel, (message.msg_id, at_ms + wait_ms + _GAP_MS))
+
+    def came(self, message: AgentMessage) -> None:
+        """What had to come again is through, or never will be."""
+        channel = TYPES[message.type].channel
+        if channel in self._gaps and self._gaps[channel][0] == message.msg_id:
+            del self._gaps[channel]
+
+
+def _about(message: AgentMessage) -> dict[str, Any]:
+    """What a RECEIPT or an ERROR says about messages of ours."""
+    if isinstance(message, m.ReceiptEnvelope):
+        return {"receipts": message.payload.msg_ids}
+    if not isinstance(message, m.ErrorEnvelope):
+        return {}
+    error = message.payload
+    return {
+        "about": None if error.msg_id is UNSET else error.msg_id,
+        "about_code": error.code,
+        "about_retry_ms": None if error.retry_after_ms is UNSET else error.retry_after_ms,
+    }

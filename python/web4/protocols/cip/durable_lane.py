@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
 from web4.actors.definition import LaneDefinition, Origin
-from web4.actors.errors import ActorError
 from web4.actors.lane_writer import HELD, open_lane_writer
 from web4.journal.compaction import compact
 from web4.journal.errors import CorruptJournalError, JournalError, JournalUnavailable, LaneHalted
 from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
+from web4.protocols.cip.lane_errors import LANE_ERRORS
+from web4.protocols.cip.outbox.entries import OutboxLimits
+from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.peer import PeerLane, report_step
-from web4.protocols.cip.peer_logic import PeerCommand, PeerEvent, PeerLogic, PeerOutcome, PeerState, Rest
+from web4.protocols.cip.peer_logic import PeerLogic
+from web4.protocols.cip.peer_state import (
+    Caused,
+    PeerCommand,
+    PeerEvent,
+    PeerOutcome,
+    PeerState,
+    Rest,
+)
 from web4.protocols.cip.replay import ReplayLimits
 from web4.protocols.cip.stranger import Stranger
 from web4.trust import (
@@ -42,8 +52,7 @@ if TYPE_CHECKING:
     Writer = LaneWriter[PeerState, PeerCommand, PeerEvent, PeerOutcome]
 
 _T = TypeVar("_T")
-LANE_ERRORS: Final = (JournalError, ActorError)
-"""What a lane raises when its journal does not take what was decided: the session that asked ends."""
+_OPERATORS: Final = (OperatorPromote, OperatorBlock, ManualOverride)
 _PAUSE_SECONDS: Final = 0.1
 """Before an append is tried again that the journal did not take now."""
 
@@ -61,18 +70,33 @@ class PeerDefinition(LaneDefinition[PeerState, PeerCommand, PeerEvent, PeerOutco
 
     def origin(self, command: PeerCommand) -> Origin:
         """An operator's act is recorded on the operator's behalf."""
-        human = isinstance(command, OperatorPromote | OperatorBlock | ManualOverride)
-        return Origin(command.at_ms, principal=command.human if human else None)  # type: ignore[union-attr]
+        said = command.command if type(command) is Caused else command
+        if isinstance(said, _OPERATORS):
+            return Origin(said.at_ms, principal=said.human)
+        return Origin(command.at_ms)
 
 
 def _nobody_asks(_peer: str, _error: Exception) -> None:
     """Nobody wants to know that a lane broke."""
 
 
-def peer_definition(trust: TrustLimits | None = None, replay: ReplayLimits | None = None) -> PeerDefinition:
+def peer_definition(
+    trust: TrustLimits | None = None, replay: ReplayLimits | None = None, outbox: OutboxLimits | None = None
+) -> PeerDefinition:
     """The definition of the lanes of a node that decides under these limits; replay needs none."""
-    logic = PeerLogic(trust=TrustLogic(trust or TrustLimits()), replay=replay or ReplayLimits())
-    return PeerDefinition(logic=logic, state=PeerState, events=PEER_EVENTS, version=LOGIC_VERSION)
+    logic = PeerLogic(
+        trust=TrustLogic(trust or TrustLimits()),
+        replay=replay or ReplayLimits(),
+        outbox=OutboxLogic(outbox or OutboxLimits()),
+    )
+    return PeerDefinition(
+        logic=logic, state=PeerState, events=PEER_EVENTS, version=LOGIC_VERSION, upcasters={1: _as_it_was}
+    )
+
+
+def _as_it_was(state: Any) -> Any:
+    """A state of version 1 lacks only what version 2 leaves out when it is empty."""
+    return state
 
 
 class DurablePeerLane(PeerLane):
@@ -111,6 +135,8 @@ class DurablePeerLane(PeerLane):
         self._writer: Writer | None = None
         self._stranger: Stranger | None = None
         self._most_records = options.lane_records
+        self._leaving: dict[str, bytes] = {}
+        """What has to become a blob before the next append."""
         self._told = 0
         """Steps that the journal does not have yet, and that were reported: a stranger's."""
         self._life = trio.Lock()
@@ -122,7 +148,12 @@ class DurablePeerLane(PeerLane):
             return self._writer.state
         if self._stranger is not None:
             return self._stranger.state
-        return PeerState(self._trust.record(self.peer))
+        return PeerState(trust=self._trust.record(self.peer))
+
+    @property
+    def ready(self) -> bool:
+        """See `PeerLane.ready`."""
+        return self._stranger is not None or (self._writer is not None and self._writer.broken is None)
 
     # --- its life ---------------------------------------------------------------------------------------
 
@@ -133,7 +164,7 @@ class DurablePeerLane(PeerLane):
             JournalError: It cannot be read or owned now, or is halted, or was halted for what was found in it.
         """
         async with self._life:
-            if self._stranger is not None or (self._writer is not None and self._writer.broken is None):
+            if self.ready:
                 return
             if self.lane in self._journal.halted:
                 raise LaneHalted(f"{self.lane} was halted: {self._journal.halted[self.lane]}")
@@ -146,6 +177,7 @@ class DurablePeerLane(PeerLane):
             for session_id in writer.state.handshakes:
                 writer.decide(Closed(session_id=session_id, at_ms=at_ms))
             self._writer = writer
+            self.on_load(writer.durable_state)
 
     async def _open(self) -> Writer:
         try:
@@ -217,6 +249,14 @@ class DurablePeerLane(PeerLane):
             if isinstance(event, TrustEvent) and event.is_newcomer:
                 self._trust.count_newcomer(event.at_ms)
         return decision.reply
+
+    def keep(self, name: str, data: bytes) -> None:
+        """See `PeerLane.keep`."""
+        self._leaving[name] = data
+
+    async def blob(self, name: str) -> bytes:
+        """See `PeerLane.blob`."""
+        return await self._journal.get_blob(name)
 
     async def durable(self) -> None:
         """Wait until everything that was decided before this call is durable, and was told to who observes.
@@ -293,6 +333,10 @@ class DurablePeerLane(PeerLane):
 
     async def _store_evidence(self) -> None:
         """Make durable what the events to come cite (JRN-8b)."""
+        while self._leaving:
+            name, data = next(iter(self._leaving.items()))
+            await self._journal.put_blob(data)
+            self._leaving.pop(name, None)
         while (leaving := self._evidence.leaving(self.peer)) is not None:
             await self._journal.put_blob(leaving[1])
             self._evidence.gone(self.peer)
@@ -306,3 +350,4 @@ class DurablePeerLane(PeerLane):
                     self._told -= 1  # while it was a stranger's
                 else:
                     report_step(self._emit, self.peer, one.event)
+        self.on_events([one.event for one in batch])  # type: ignore[misc]  # the lane's own events

@@ -65,6 +65,12 @@ class Inbox:
         self._holding += 1
         return self._waiting.popleft()
 
+    def take_more(self, most: int) -> list[Delivery]:
+        """Take what waits already, up to `most`; their places stay held until `release`."""
+        more = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        self._holding += len(more)
+        return more
+
     def room(self, peer: str) -> bool:
         """Whether one more delivery of `peer` may wait."""
         return (
@@ -90,6 +96,14 @@ class Inbox:
         self._holding -= 1
         self._waiting.append(delivery)
         self._readers.unpark()
+
+    def put_again(self, delivery: Delivery) -> None:
+        """Let a delivery wait that was let in before, whether there is room or not: it is bounded where it was taken."""
+        self._holding += 1
+        self._count[delivery.peer] += 1
+        self._bytes[delivery.peer] += delivery.size
+        self._all_bytes += delivery.size
+        self.put_held(delivery)
 
     def release(self, delivery: Delivery) -> None:
         """Give a held place back: its delivery will not come."""

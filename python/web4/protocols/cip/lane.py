@@ -12,7 +12,20 @@ from immutables import Map
 from web4.foundation.digest import canonical
 from web4.journal.event_types import EventType
 from web4.protocols.cip.handshake import HandshakeState, HandshakeStep
-from web4.protocols.cip.peer_logic import IdHeard, PeerState, Rested
+from web4.protocols.cip.outbox.entries import (
+    Conclusion,
+    Conclusions,
+    EnvelopeConcluded,
+    EnvelopeQueued,
+    MessageSettled,
+    MessageTaken,
+    OutboxState,
+    Queued,
+    Taken,
+    TakenState,
+)
+from web4.protocols.cip.outbox.known_ids import KnownIds, Part
+from web4.protocols.cip.peer_state import CauseHeard, IdHeard, PeerState, Rested
 from web4.protocols.cip.replay import NEVER_MS, Bucket, Heard, ReplayWindow
 from web4.trust import TrustRecord
 from web4.trust.lane import TRUST_EVENTS
@@ -20,7 +33,7 @@ from web4.trust.lane import TRUST_EVENTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOGIC_VERSION: Final = 1
+LOGIC_VERSION: Final = 2
 """Changes with whatever makes `PeerLogic.apply` build another state of the same events: snapshots of before are
 passed over (JRN-7b)."""
 
@@ -32,6 +45,40 @@ PEER_EVENTS: Final = (
         classes=dict.fromkeys(("key", "content", "envelope", "at_ms", "skew_ms"), "structural"),
     ),
     EventType(name="cip.rested", struct=Rested, classes=dict.fromkeys(("at_ms", "skew_ms"), "structural")),
+    EventType(
+        name="cip.caused",
+        struct=CauseHeard,
+        classes=dict.fromkeys(CauseHeard.__struct_encode_fields__, "structural"),
+    ),
+    EventType(
+        name="outbox.queued",
+        struct=EnvelopeQueued,
+        classes={
+            **dict.fromkeys(EnvelopeQueued.__struct_encode_fields__, "structural"),
+            "body": "retainable",
+        },
+    ),
+    EventType(
+        name="outbox.concluded",
+        struct=EnvelopeConcluded,
+        classes={
+            **dict.fromkeys(EnvelopeConcluded.__struct_encode_fields__, "structural"),
+            "reason": "retainable",
+        },
+    ),
+    EventType(
+        name="outbox.taken",
+        struct=MessageTaken,
+        classes={
+            **dict.fromkeys(MessageTaken.__struct_encode_fields__, "structural"),
+            "envelope": "retainable",
+        },
+    ),
+    EventType(
+        name="outbox.settled",
+        struct=MessageSettled,
+        classes=dict.fromkeys(MessageSettled.__struct_encode_fields__, "structural"),
+    ),
     EventType(
         name="cip.handshake",
         struct=HandshakeStep,
@@ -65,11 +112,39 @@ class _BucketForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heard: dict[str, str]
 
 
+class _PartForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of an index of ids, its rows as those of a bucket."""
+
+    first_ms: int
+    last_ms: int
+    heard: dict[str, str]
+
+
+class _OutboxForm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The outbox: entries in the order of the queue, conclusions of both halves."""
+
+    last: int
+    entries: list[Queued] = msgspec.field(default_factory=list)
+    newer: dict[str, Conclusion] = msgspec.field(default_factory=dict)
+    older: dict[str, Conclusion] = msgspec.field(default_factory=dict)
+
+
+class _TakenForm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    last: int
+    messages: list[Taken] = msgspec.field(default_factory=list)
+
+
 class _StateForm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The whole state. What version 2 added is absent where it is empty, so that one of version 1 is read, too."""
+
     trust: TrustRecord
     handshakes: dict[str, HandshakeState]
     buckets: tuple[_BucketForm, ...]
     forgot_ms: int | None = None
+    known: tuple[_PartForm, ...] = ()
+    causes: tuple[_PartForm, ...] = ()
+    outbox: _OutboxForm | None = None
+    taken: _TakenForm | None = None
 
 
 _FORMS: Final = msgspec.json.Decoder(_StateForm)
@@ -84,6 +159,10 @@ def encode_state(state: PeerState) -> bytes:
             handshakes=dict(state.handshakes),
             buckets=tuple(_BucketForm(bucket.ends_ms, _rows(bucket.heard)) for bucket in window.buckets),
             forgot_ms=None if window.forgot_ms == NEVER_MS else window.forgot_ms,
+            known=_part_forms(state.known),
+            causes=_part_forms(state.causes),
+            outbox=_outbox_form(state.outbox),
+            taken=_taken_form(state.taken),
         )
     )
 
@@ -98,12 +177,65 @@ def decode_state(data: bytes) -> PeerState:
         form = _FORMS.decode(data)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from None
-    buckets = []
-    for bucket in form.buckets:
-        heard = [row for shape, rows in bucket.heard.items() for row in _heard(shape, rows)]
-        buckets.append(Bucket(bucket.ends_ms, Map(heard)))
+    buckets = tuple(Bucket(bucket.ends_ms, _map(bucket.heard)) for bucket in form.buckets)
     forgot_ms = NEVER_MS if form.forgot_ms is None else form.forgot_ms
-    return PeerState(form.trust, ReplayWindow(tuple(buckets), forgot_ms), Map(form.handshakes))
+    return PeerState(
+        trust=form.trust,
+        replay=ReplayWindow(buckets, forgot_ms),
+        handshakes=Map(form.handshakes),
+        known=_known_ids(form.known),
+        outbox=_outbox(form.outbox),
+        taken=_taken(form.taken),
+        causes=_known_ids(form.causes),
+    )
+
+
+def _part_forms(known: KnownIds) -> tuple[_PartForm, ...]:
+    return tuple(_PartForm(part.first_ms, part.last_ms, _rows(part.heard)) for part in known.parts)
+
+
+def _known_ids(forms: tuple[_PartForm, ...]) -> KnownIds:
+    return KnownIds(tuple(Part(form.first_ms, form.last_ms, _map(form.heard)) for form in forms))
+
+
+def _outbox_form(out: OutboxState) -> _OutboxForm | None:
+    if out.last == 0:
+        return None
+    return _OutboxForm(
+        last=out.last,
+        entries=sorted(out.entries.values(), key=_number),
+        newer=dict(out.concluded.newer),
+        older=dict(out.concluded.older),
+    )
+
+
+def _outbox(form: _OutboxForm | None) -> OutboxState:
+    if form is None:
+        return OutboxState()
+    entries = Map((one.msg_id, one) for one in form.entries)
+    size = sum([one.size for one in form.entries])
+    return OutboxState(entries, size, form.last, Conclusions(Map(form.newer), Map(form.older)))
+
+
+def _taken_form(taken: TakenState) -> _TakenForm | None:
+    if taken.last == 0:
+        return None
+    return _TakenForm(last=taken.last, messages=sorted(taken.messages.values(), key=_number))
+
+
+def _taken(form: _TakenForm | None) -> TakenState:
+    if form is None:
+        return TakenState()
+    size = sum([one.size for one in form.messages])
+    return TakenState(Map((one.msg_id, one) for one in form.messages), size, form.last)
+
+
+def _number(one: Queued | Taken) -> int:
+    return one.number
+
+
+def _map(rows_by_shape: dict[str, str]) -> Map[bytes, Heard]:
+    return Map([row for shape, rows in rows_by_shape.items() for row in _heard(shape, rows)])
 
 
 def _rows(heard: Map[bytes, Heard]) -> dict[str, str]:

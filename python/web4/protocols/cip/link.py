@@ -9,16 +9,26 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import trio
 
 from web4.foundation.errors import EnvelopeError
-from web4.protocols.cip.actions import Arm, AskIntent, Close, Deliver, Established, Report, Send
+from web4.protocols.cip.actions import (
+    Arm,
+    AskIntent,
+    Close,
+    Deliver,
+    Established,
+    Receipted,
+    Report,
+    Send,
+)
 from web4.protocols.cip.context import SessionFacts
-from web4.protocols.cip.durable_lane import LANE_ERRORS
 from web4.protocols.cip.intents import asked, defer
+from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.cip.mesh_path import RELAY_CHANNEL, DeliverMesh, mesh_agreed
+from web4.protocols.cip.outbox.pump import Pump
 from web4.protocols.cip.outgoing import Outgoing
 from web4.protocols.cip.places import Places
 from web4.protocols.cip.session import CipSession
 from web4.protocols.errors import HandshakeFailed, NotConnectedError
-from web4.protocols.messages.vocabulary import type_of
+from web4.protocols.messages.vocabulary import TYPES, type_of
 from web4.rtt import ChannelClosedError, ChannelResetError, RttError
 
 if TYPE_CHECKING:
@@ -30,7 +40,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.inbox import Inbox
     from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.cip.peer import Peer
-    from web4.protocols.cip.sealing import About
+    from web4.protocols.cip.sealing import About, Sealed
     from web4.protocols.cip.validation import Incoming
     from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
     from web4.rtt import Channel, RttSession
@@ -40,9 +50,10 @@ CHANNEL_NAME: Final = "web4"
 Opened = Literal["state", "knowledge", "relay"]
 _OPENED: Final[tuple[Opened, ...]] = ("state", "knowledge")
 """What the initiator always opens (CIP-1); control is channel 0, and `relay` is there if the mesh is agreed."""
-_BATCH: Final = 32
-_ANSWERS: Final = 256
-"""REPLYs that may wait for the peer to read; beyond, its INTENTs are refused as `busy`."""
+_BATCH: Final = 64
+_QUESTIONS: Final = 256
+"""INTENTs that may wait for their answer; beyond, more are refused as `busy`."""
+_RECEIPTS: Final = 256
 
 
 class Link:
@@ -76,7 +87,7 @@ class Link:
                 binding=rtt.binding,
                 initiator=rtt.initiator,
             ),
-            may_answer=lambda: self._outgoing.answers + self._places.questions < _ANSWERS,
+            may_answer=lambda: self._places.questions < _QUESTIONS and peer.may_queue,
         )
         self._context = context
         self._peer = peer
@@ -108,7 +119,12 @@ class Link:
         return self.established and mesh_agreed(self.agreement) and not self.rtt.relayed
 
     def yields_to(self, other: Link) -> bool:
-        """Whether this session gives way to `other`: both nodes dialled, and `other` was by the lower fingerprint."""
+        """Whether this session gives way to `other`: both nodes dialled, and `other` was by the lower fingerprint.
+
+        One that goes over other nodes gives way to a direct one, whoever dialled (MESH-1).
+        """
+        if self.rtt.relayed != other.rtt.relayed:
+            return self.rtt.relayed
         ours_is_lower = self._context.identity.fingerprint < self.rtt.peer
         return self.rtt.initiator != other.rtt.initiator and other.rtt.initiator == ours_is_lower
 
@@ -165,7 +181,6 @@ class Link:
             self.settled.set()
             for ready in self._ready.values():
                 ready.set()  # who waits to send must learn that it never will
-            self._outgoing.forget()
 
     async def _settle(self) -> None:
         """Make the session's end durable, if that takes a moment only: loading the lane makes up for it otherwise."""
@@ -195,9 +210,6 @@ class Link:
             raise NotConnectedError("the session is not established", peer=self.rtt.peer)
         if kind in self._ready:
             await self._ready[kind].wait()
-        # What was decided before this is said before this: an intent is accepted before it is reported as done.
-        if kind == "knowledge":
-            await self._outgoing.answered()
         sealed, _ = self.session.send(payload, corr_id=corr_id, about=about)
         await self._channels[kind].send(sealed.data)
         self.session.sent(sealed)
@@ -271,6 +283,7 @@ class Link:
         """Decide what came at once, so that one commit of the journal carries all of it; then do what follows."""
         actions: list[Action] = []
         refused: Exception | None = None
+        self._peer.settle_now(self._context.clock.wall_ms())
         for data in messages:
             try:
                 decided = self.session.receive(data, kind)
@@ -302,6 +315,7 @@ class Link:
         except LANE_ERRORS as error:
             self._lost(error)
             return
+        self._receipt([action.msg_id for action in actions if isinstance(action, Receipted)])
         for action in actions:
             match action:
                 case Report(kind=kind, fields=fields):
@@ -311,7 +325,7 @@ class Link:
                 case Deliver():
                     # Of a peer that was blacklisted meanwhile nothing more is taken in (TRUST-8).
                     if self._peer.trust != "blacklisted":
-                        self._places.deliver(action)
+                        self._deliver(action)
                 case AskIntent():
                     await self._ask(action)
                 case Established(agreement=agreement):
@@ -325,15 +339,39 @@ class Link:
 
     async def _ask(self, action: AskIntent) -> None:
         """Let the application decide on an INTENT, and tell the peer."""
-        answered = await self._decide_intent(action.delivery)
-        self._places.release([action])
+        msg_id = action.delivery.msg_id
+        self._peer.given.add(msg_id)
+        try:
+            answered = await self._decide_intent(action.delivery)
+            self._places.release([action])
+            await self._peer.lane.durable()
+        except LANE_ERRORS as error:
+            self._lost(error)
+            answered = []
+        finally:
+            if msg_id in self._peer.lane.state.taken.messages:
+                self._peer.given.discard(msg_id)  # unless it is delivered below, it is asked about again
         for answer in answered:
             if isinstance(answer, Report):
                 self._context.emit(answer.kind, **answer.fields)
-            elif isinstance(answer, Send):
-                self._outgoing.hand(answer)
             elif isinstance(answer, Deliver):
-                self._inbox.put(answer.delivery)
+                self._peer.given.add(answer.delivery.msg_id)
+                self._inbox.put_again(answer.delivery)
+
+    def _deliver(self, action: Deliver) -> None:
+        delivery = action.delivery
+        durable = TYPES[delivery.type].durable
+        if durable:
+            self._peer.given.add(delivery.msg_id)
+        if not self._places.deliver(action) and durable:
+            self._inbox.put_again(delivery)  # it was let in, and the peer is told so
+
+    def _receipt(self, msg_ids: list[str]) -> None:
+        """Tell the peer what is durable here, up to 256 at once (OUT-3)."""
+        for at in range(0, len(msg_ids), _RECEIPTS):
+            sealed = self.session.receipt(msg_ids[at : at + _RECEIPTS])
+            if sealed is not None:
+                self._outgoing.hand(Send("control", sealed))
 
     async def _mesh(self, incoming: Incoming, channel: ChannelKind) -> None:
         if self._context.mesh is not None and self._peer.trust != "blacklisted":
@@ -381,8 +419,30 @@ class Link:
                 await self._open_channels()
             else:
                 self._nursery.start_soon(self._until_drained, self._accept_channels)
+            self._nursery.start_soon(self._pump)
         self.settled.set()
         self._on_established(self)
+
+    async def _pump(self) -> None:
+        """Say what the outbox holds (OUT-4)."""
+        try:
+            await Pump(self._context, self._peer, self).run()
+        except LANE_ERRORS as error:
+            self._lost(error)
+
+    async def channel(self, kind: ChannelKind) -> Channel:
+        """The channel on which messages of this kind travel, once it is open."""
+        if kind in self._ready:
+            await self._ready[kind].wait()
+        return self._channels[kind]
+
+    def allows(self, type_name: str) -> bool:
+        """Whether what a type needs was agreed (CIP-3)."""
+        return self.agreement is not None and self.agreement.allows(type_name)
+
+    def sent(self, sealed: Sealed) -> None:
+        """The transport has accepted a message."""
+        self.session.sent(sealed)
 
     async def _open_channels(self) -> None:
         try:
@@ -416,10 +476,8 @@ class Link:
         self._channels[kind] = channel
         self._ready[kind].set()
         self._nursery.start_soon(self._until_drained, partial(self._read, kind))
-        if kind == "relay":
-            return  # what is said there comes from the mesh
-        say = self._outgoing.say_answers if kind == "knowledge" else self._outgoing.say_states
-        self._nursery.start_soon(say, self._channels[kind])
+        if kind == "state":
+            self._nursery.start_soon(self._outgoing.say_states, channel)
 
     # --- time -------------------------------------------------------------------------------------------
 

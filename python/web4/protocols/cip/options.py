@@ -9,6 +9,7 @@ import msgspec
 from web4.foundation.codec import AgentId
 from web4.foundation.envelope import DEFAULT_MAX_BYTES, LARGEST_MAX_BYTES
 from web4.protocols.cip.agreement import Offer
+from web4.protocols.cip.outbox.entries import OutboxLimits
 from web4.protocols.cip.replay import ReplayLimits
 
 
@@ -31,6 +32,9 @@ class CipOptions:
         handshakes_per_second, handshake_burst: Per network address.
         inbox_per_peer, inbox_total: Messages that wait for the application (LOOP-1).
         inbox_bytes_per_peer, inbox_bytes_total: And their bytes, exceeded by one message at most.
+        unsettled_per_peer: Messages of one peer that the application may have taken and not settled; more are `busy`.
+        unsettled_bytes_per_peer: And their bytes, exceeded by one message at most.
+        outbox: What may wait for a peer, and how long (section 18).
         intent_deadline_ms: How long the application may take to accept or refuse an INTENT.
         recent_bytes: Bytes of envelopes held per peer, so that equivocation can be shown with both.
         lane_records: Records after which a peer's lane is compacted (JRN-17), or it could fill the disk with what it
@@ -55,6 +59,9 @@ class CipOptions:
     inbox_total: int = 4_096
     inbox_bytes_per_peer: int = 4 * 1024 * 1024
     inbox_bytes_total: int = 64 * 1024 * 1024
+    unsettled_per_peer: int = 4_096
+    unsettled_bytes_per_peer: int = 16 * 1024 * 1024
+    outbox: OutboxLimits = field(default_factory=OutboxLimits)
     intent_deadline_ms: int = 5_000
     recent_bytes: int = 1024 * 1024
     lane_records: int | None = 200_000

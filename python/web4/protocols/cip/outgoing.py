@@ -1,8 +1,7 @@
-"""What one session has to say of itself: answers, states and errors, handed over without waiting for the peer."""
+"""What one session has to say of itself: states, receipts and errors, handed over without waiting for the peer."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 import trio
@@ -34,23 +33,12 @@ class Outgoing:
         self._rtt = rtt
         self._sent = sent
         self._end = end
-        self._answers: deque[Sealed] = deque()
-        self._answers_wait = trio.Event()
-        self._answered = trio.Event()
         self._state_to_say: Sealed | None = None
         self._state_wait = trio.Event()
 
-    @property
-    def answers(self) -> int:
-        """How many answers wait for the peer to read."""
-        return len(self._answers)
-
     def hand(self, action: Send) -> None:
         """Hand over a message, without waiting."""
-        if action.channel == "knowledge":
-            self._answers.append(action.sealed)
-            self._answers_wait.set()
-        elif action.channel == "state":
+        if action.channel == "state":
             # Only the latest counts (WEB-3): one that the peer never opens a channel for must not pile up.
             self._state_to_say = action.sealed
             self._state_wait.set()
@@ -62,16 +50,6 @@ class Outgoing:
         if self._rtt.state in ("open", "suspended"):
             self._end("unsendable")
 
-    async def answered(self) -> None:
-        """Wait until every answer is said, or never will be."""
-        while self._answers:
-            await self._answered.wait()
-
-    def forget(self) -> None:
-        """Say nothing more."""
-        self._answers.clear()
-        self._answered.set()
-
     async def say_states(self, channel: Channel) -> None:
         """Say states on their channel as they come, the latest only."""
         while True:
@@ -80,17 +58,6 @@ class Outgoing:
                 await self._say(channel, sealed)
             self._state_wait = trio.Event()
             await self._state_wait.wait()
-
-    async def say_answers(self, channel: Channel) -> None:
-        """Say answers on their channel as they come, in order."""
-        while True:
-            while self._answers:
-                await self._say(channel, self._answers[0])
-                self._answers.popleft()
-            self._answered.set()
-            self._answered = trio.Event()
-            self._answers_wait = trio.Event()
-            await self._answers_wait.wait()
 
     async def _say(self, channel: Channel, sealed: Sealed) -> None:
         try:

@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from web4.foundation.logic import replay
 from web4.protocols.cip.handshake import HandshakeStep
 from web4.protocols.cip.meters import FaultWindow, SlidingWindow, TokenBucket
-from web4.protocols.cip.peer_logic import PeerLogic, PeerState
+from web4.protocols.cip.outbox.commands import Settle
+from web4.protocols.cip.outbox.entries import EnvelopeConcluded, EnvelopeQueued, MessageSettled, MessageTaken
+from web4.protocols.cip.outbox.logic import OutboxLogic
+from web4.protocols.cip.outbox.queue import OutboxQueue
+from web4.protocols.cip.peer_logic import PeerLogic
 from web4.trust import TrustEvent, TrustLogic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from web4.foundation.events import Emitter, Severity
     from web4.protocols.cip.handshake import Phase
     from web4.protocols.cip.options import CipOptions
-    from web4.protocols.cip.peer_logic import IdHeard, PeerCommand, PeerEvent, PeerOutcome, Rested
+    from web4.protocols.cip.outbox.entries import SettledStatus
+    from web4.protocols.cip.peer_state import PeerCommand, PeerEvent, PeerOutcome, PeerState
     from web4.protocols.messages.cip import StateUpdate
     from web4.trust import TrustRegistry, TrustState
 
@@ -42,17 +51,25 @@ class PeerLane:
 
     def __init__(self, peer: str, *, trust: TrustRegistry, options: CipOptions, emit: Emitter) -> None:
         self.peer = peer
-        self.logic = PeerLogic(trust=TrustLogic(trust.limits), replay=options.replay)
+        self.logic = PeerLogic(
+            trust=TrustLogic(trust.limits), replay=options.replay, outbox=OutboxLogic(options.outbox)
+        )
         self.base = self.logic.initial
         self.log: list[PeerEvent] = []
         self._trust = trust
         self._emit = emit
         self._state = self.base
+        self.on_events: Callable[[Sequence[PeerEvent]], None] = _nobody_listens
+        """Told of events once they are durable."""
+        self.on_load: Callable[[PeerState], None] = _nobody_listens
+        """Told what the lane holds when it was loaded."""
+        self._blobs: dict[str, bytes] = {}
+        self._blob_of: dict[str, str] = {}
 
     @property
     def state(self) -> PeerState:
         """The lane's state, trust included."""
-        return PeerState(self._trust.record(self.peer), self._state.replay, self._state.handshakes)
+        return msgspec.structs.replace(self._state, trust=self._trust.record(self.peer))
 
     def handle(self, command: PeerCommand) -> PeerOutcome:
         """Decide `command` and commit the events; the caller does what the outcome asks for."""
@@ -64,7 +81,26 @@ class PeerLane:
                 self._trust.commit(self.peer, event)
             else:
                 self._commit(event)
+        if decision.events:
+            self.on_events(decision.events)
         return decision.reply
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Keep bytes that are too long for an event, before the event that cites them is durable (JRN-8b)."""
+        self._blobs[name] = data
+
+    async def blob(self, name: str) -> bytes:
+        """What an event cites.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        return self._blobs[name]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be asked without `load`."""
+        return True
 
     async def load(self) -> None:
         """Be ready to be asked. In memory that is at once."""
@@ -76,8 +112,14 @@ class PeerLane:
         """Be let go; whether it may be. What a lane in memory holds is lost with it, save the peer's trust."""
         return True
 
-    def _commit(self, event: IdHeard | Rested | HandshakeStep) -> None:
+    def _commit(self, event: PeerEvent) -> None:
         self._state = self.logic.apply(self._state, event)
+        if isinstance(event, EnvelopeQueued | MessageTaken):
+            if event.blob is not None:
+                self._blob_of[event.msg_id] = event.blob
+        elif isinstance(event, EnvelopeConcluded | MessageSettled) and self._blob_of:
+            for msg_id in event.msg_ids:
+                self._blobs.pop(self._blob_of.pop(msg_id, ""), None)
         self.log.append(event)
         if len(self.log) > _LOG_EVENTS:
             half = len(self.log) // 2
@@ -85,6 +127,10 @@ class PeerLane:
             del self.log[:half]
         if isinstance(event, HandshakeStep):
             report_step(self._emit, self.peer, event)
+
+
+def _nobody_listens(_: object) -> None:
+    """Nobody asked to be told."""
 
 
 def report_step(emit: Emitter, peer: str, step: HandshakeStep) -> None:
@@ -157,6 +203,18 @@ class Peer:
         self.recent = RecentEnvelopes(options.recent_bytes)
         self.newest_state: StateUpdate | None = None
         self.newest_state_ms = 0
+        self.state_heard_ms = 0
+        """When that came, by the clock here."""
+        self.agent_id = "unknown"
+        """What it calls itself."""
+        self.queue = OutboxQueue()
+        self.given: set[str] = set()
+        """Messages that this process has given to the application, of those that are not settled."""
+        self.to_settle: dict[SettledStatus, list[str]] = {}
+        """Messages to be settled with the next commit, by status."""
+        self._emit = emit
+        self.lane.on_events = self._told
+        self.lane.on_load = self._loaded
         self._sent: OrderedDict[str, None] = OrderedDict()
 
     @property
@@ -172,9 +230,55 @@ class Peer:
 
     def was_sent(self, msg_id: str) -> bool:
         """Whether `msg_id` is a message of ours to this peer."""
-        return msg_id in self._sent
+        out = self.lane.state.outbox
+        return msg_id in self._sent or msg_id in out.entries or out.concluded.get(msg_id) is not None
 
     def idle(self, at_ms: int) -> bool:
         """Whether nothing is held that still matters: no session, and no id that could be replayed."""
         state = self.lane.state
-        return not state.handshakes and state.replay.is_stale(at_ms, self.lane.logic.replay)
+        if state.handshakes or state.outbox.entries or state.taken.messages or self.to_settle:
+            return False
+        return state.replay.is_stale(at_ms, self.lane.logic.replay)
+
+    @property
+    def may_queue(self) -> bool:
+        """Whether the outbox has room for an answer."""
+        out, limits = self.lane.state.outbox, self.lane.logic.outbox.limits
+        return len(out.entries) < limits.entries and out.bytes < limits.bytes
+
+    def settle_now(self, at_ms: int) -> None:
+        """Decide what the application has settled since; the next commit of the lane carries it.
+
+        Raises:
+            JournalError, MailboxFullError: The lane does not take it; it stays to be settled.
+        """
+        for status in list(self.to_settle):
+            ids = self.to_settle[status]
+            self.lane.handle(Settle(at_ms=at_ms, msg_ids=tuple(ids), status=status))
+            del self.to_settle[status]
+
+    # --- what has become durable ------------------------------------------------------------------------
+
+    def _loaded(self, state: PeerState) -> None:
+        self.queue.load(state.outbox.entries.values())
+
+    def _told(self, events: Sequence[PeerEvent]) -> None:
+        """Let the pump see what is durable, and say what happened to envelopes (OBS-2)."""
+        for event in events:
+            if isinstance(event, EnvelopeQueued):
+                entry = self.lane.state.outbox.entries.get(event.msg_id)
+                if entry is not None:  # else it has ended already, and that is durable soon
+                    self.queue.add(entry)
+                self._report(
+                    "envelope_queued", event.msg_id, type=event.type, corr_id=event.corr_id, size=event.size
+                )
+            elif isinstance(event, EnvelopeConcluded):
+                self.queue.end(event.msg_ids)
+                for msg_id in event.msg_ids:
+                    self._report("envelope_concluded", msg_id, outcome=event.outcome, reason=event.reason)
+            elif isinstance(event, MessageSettled):
+                self.given.difference_update(event.msg_ids)
+
+    def _report(self, kind: str, msg_id: str, **fields: Any) -> None:
+        told = {name: value for name, value in fields.items() if value is not None}
+        self._emit(kind, severity="debug", peer=self.fingerprint, msg_id=msg_id, **told)

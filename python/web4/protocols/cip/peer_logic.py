@@ -9,24 +9,42 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import msgspec
-from immutables import Map
 
 from web4.foundation.logic import Decision
 from web4.protocols.cip.handshake import (
     HandshakeCommand,
     HandshakeLogic,
-    HandshakeOutcome,
     HandshakeState,
     HandshakeStep,
     HelloArrived,
     PutOff,
-    Refused,
-    VerifyArrived,
 )
-from web4.protocols.cip.replay import Heard, ReplayLimits, ReplayWindow, Verdict
+from web4.protocols.cip.outbox import logic as outboxes
+from web4.protocols.cip.outbox.commands import Conclude, Enqueue, OutboxCommand, Settle
+from web4.protocols.cip.outbox.entries import (
+    EnvelopeConcluded,
+    EnvelopeQueued,
+    MessageSettled,
+    MessageTaken,
+)
+from web4.protocols.cip.outbox.logic import OutboxLogic
+from web4.protocols.cip.peer_state import (
+    Arrived,
+    Caused,
+    CauseHeard,
+    IdHeard,
+    PeerCommand,
+    PeerEvent,
+    PeerOutcome,
+    PeerState,
+    Refusal,
+    Rest,
+    Rested,
+)
+from web4.protocols.cip.replay import Heard, ReplayLimits, Verdict
 from web4.protocols.gates import GATES, Admission
 from web4.trust import (
     AuthFailure,
@@ -37,126 +55,16 @@ from web4.trust import (
     TrustEvent,
     TrustLogic,
     TrustOutcome,
-    TrustRecord,
     cited_envelope,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class PeerState:
-    """What this node holds about one peer: trust, what it said lately, and its sessions' handshakes."""
-
-    trust: TrustRecord = field(default_factory=TrustRecord)
-    replay: ReplayWindow = field(default_factory=ReplayWindow)
-    handshakes: Map[str, HandshakeState] = field(default_factory=Map)
-
-
-class Arrived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A message that passed steps 1 to 9 came on a session of this peer.
-
-    Args:
-        session_id: The session, in hex.
-        at_ms: Time here.
-        type: The message's type.
-        msg_id: Its id.
-        content_digest: BLAKE3-256 of its content, in hex (SIG-5).
-        digest: BLAKE3-256 of the whole envelope, in hex.
-        timestamp_ms: Its timestamp.
-        handshake: What it means for the handshake, if it does: a HELLO, a VERIFY, or an ERROR about our own.
-        room: Whether it can be taken in now: by the application, or, an INTENT, whether it can be answered.
-        answers_ours: Whether a REPLY answers a message of this node.
-        newest_state_ms: Timestamp of the newest STATE_UPDATE heard from this peer (telemetry, REP-2).
-        overload_retry_ms: This node is overloaded: when a HELLO may be tried again.
-        newcomer_retry_ms: No new record may be made of an unknown peer now (TRUST-10): when to try again.
-        busy_retry_ms: When to try again if there is no room.
-        keeps: The envelope's size in bytes, if it can be kept as evidence.
-        keeps_first: The size of what came first under its id, if that is still held and could be kept, too.
-    """
-
-    session_id: str
-    at_ms: int
-    type: str
-    msg_id: str
-    content_digest: str
-    digest: str
-    timestamp_ms: int
-    handshake: HelloArrived | VerifyArrived | PutOff | Refused | None = None
-    room: bool = True
-    answers_ours: bool = True
-    newest_state_ms: int = 0
-    overload_retry_ms: int | None = None
-    newcomer_retry_ms: int | None = None
-    busy_retry_ms: int = 1_000
-    keeps: int | None = None
-    keeps_first: int | None = None
-
-
-class Rest(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing is going on with the peer; what can no longer be replayed at `at_ms` may go."""
-
-    at_ms: int
-
-
-PeerCommand = Arrived | HandshakeCommand | TrustCommand | Rest
-
-
-class IdHeard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An id or nonce was used (REP-2). `key` is its bytes in hex.
-
-    `skew_ms` is the node's limit at that time, so that replay needs none: it says what the window let go.
-    """
-
-    key: str
-    content: str
-    envelope: str
-    at_ms: int
-    skew_ms: int
-
-
-class Rested(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The window let go what could no longer be replayed. See `IdHeard` for `skew_ms`."""
-
-    at_ms: int
-    skew_ms: int
-
-
-PeerEvent = TrustEvent | IdHeard | Rested | HandshakeStep
-RefusalKind = Literal["InvalidEnvelopeError", "ReplayError", "TrustViolationError", "TryAgainLater"]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a message was refused: the error's class and what it carries. `silent`: the peer is not told."""
-
-    kind: RefusalKind
-    code: str
-    field: str | None = None
-    retry_after_ms: int | None = None
-    silent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PeerOutcome:
-    """The answer to a command.
-
-    Args:
-        status: `handled`: on to the application; `duplicate`: it was handled before; `refused`: see
-            `refusal`; `taken`: the handshake or trust took it in.
-        refusal: The one error of a refused message (VAL-3).
-        admission: How the gate lets a handled message in (TRUST-6).
-        handshake: What the session's handshake asks for next.
-        trust: What became of the peer's trust.
-    """
-
-    status: Literal["handled", "duplicate", "refused", "taken"]
-    refusal: Refusal | None = None
-    admission: Admission | None = None
-    handshake: HandshakeOutcome | None = None
-    trust: TrustOutcome | None = None
-
+if TYPE_CHECKING:
+    from web4.protocols.cip.outbox.known_ids import Room
 
 _Decision = Decision[PeerEvent, PeerOutcome]
+_ON_ITS_WAY = (Enqueue, Conclude, Settle)
 _TELEMETRY = "STATE_UPDATE"
+_changed = msgspec.structs.replace
 _HANDSHAKE_TYPES = frozenset({"HELLO", "VERIFY", "ERROR"})
 _NEEDS_NO_ROOM = frozenset({"RECEIPT", "STATE_UPDATE"})
 
@@ -168,41 +76,86 @@ class PeerLogic:
     trust: TrustLogic = field(default_factory=TrustLogic)
     handshake: HandshakeLogic = field(default_factory=HandshakeLogic)
     replay: ReplayLimits = field(default_factory=ReplayLimits)
+    outbox: OutboxLogic = field(default_factory=OutboxLogic)
     initial: PeerState = field(default_factory=PeerState)
 
     def decide(self, state: PeerState, command: PeerCommand) -> _Decision:
         """Say what `command` leads to: at most one trust event, and the one outcome of a message."""
         if isinstance(command, Arrived):
-            return self._arrived(state, command)
-        if isinstance(command, HandshakeCommand):
-            return self._stepped(state, command)
-        if isinstance(command, Rest):
-            gone = state.replay != state.replay.without_stale(command.at_ms, self.replay)
-            rested = Rested(at_ms=command.at_ms, skew_ms=self.replay.skew_ms)
-            return Decision((rested,) if gone else (), PeerOutcome("taken"))
-        return self._trusted(state, command)
+            decision = self._arrived(state, command)
+        elif isinstance(command, _ON_ITS_WAY):
+            return self._on_its_way(state, command)
+        elif isinstance(command, HandshakeCommand):
+            decision = self._stepped(state, command)
+        elif isinstance(command, Rest):
+            return self._rested(state, command)
+        elif isinstance(command, Caused):
+            decision = self._caused(state, command)
+        else:
+            decision = self._trusted(state, command)
+        if len(decision.events) == 1 and isinstance(decision.events[0], MessageTaken):
+            return decision  # most of them
+        if any(
+            isinstance(one, TrustEvent) and one.moved and one.to == "blacklisted" for one in decision.events
+        ):
+            purged = self.outbox.purge(state.outbox, state.taken, "blacklisted", command.at_ms)  # TRUST-8
+            return Decision((*decision.events, *purged), decision.reply)
+        return decision
 
     def apply(self, state: PeerState, event: PeerEvent) -> PeerState:
         """Give the state after `event`."""
         match event:
+            case MessageTaken():
+                heard = Heard(bytes.fromhex(event.content), bytes.fromhex(event.digest))
+                known = state.known.adding(
+                    _key(event.msg_id), heard, event.at_ms, begins=event.begins, lets_go=event.lets_go
+                )
+                return _changed(state, known=known, taken=outboxes.with_message(state.taken, event))
+            case MessageSettled():
+                return _changed(state, taken=outboxes.without_messages(state.taken, event))
+            case EnvelopeQueued():
+                after = _changed(state, outbox=outboxes.queued(state.outbox, event))
+                if event.answers is None:
+                    return after
+                return _changed(after, taken=outboxes.answered(state.taken, event.answers))
+            case EnvelopeConcluded():
+                return _changed(state, outbox=outboxes.without_entries(state.outbox, event))
             case TrustEvent():
-                return PeerState(self.trust.apply(state.trust, event), state.replay, state.handshakes)
+                return _changed(state, trust=self.trust.apply(state.trust, event))
+            case CauseHeard():
+                causes = state.causes.adding(
+                    bytes.fromhex(event.key),
+                    _NOTHING,
+                    event.at_ms,
+                    begins=event.begins,
+                    lets_go=event.lets_go,
+                )
+                return _changed(state, causes=causes)
             case IdHeard():
                 heard = Heard(bytes.fromhex(event.content), bytes.fromhex(event.envelope))
                 replay = state.replay.remembering(
                     bytes.fromhex(event.key), heard, at_ms=event.at_ms, limits=_limits(event.skew_ms)
                 )
-                return PeerState(state.trust, replay, state.handshakes)
+                return _changed(state, replay=replay)
             case Rested():
-                replay = state.replay.without_stale(event.at_ms, _limits(event.skew_ms))
-                return PeerState(state.trust, replay, state.handshakes)
+                return _changed(state, replay=state.replay.without_stale(event.at_ms, _limits(event.skew_ms)))
             case HandshakeStep():
-                after = self.handshake.apply(state.handshakes.get(event.session_id), event)
-                if after is None:
-                    handshakes = state.handshakes.delete(event.session_id)
-                else:
-                    handshakes = state.handshakes.set(event.session_id, after)
-                return PeerState(state.trust, state.replay, handshakes)
+                after_step = self.handshake.apply(state.handshakes.get(event.session_id), event)
+                if after_step is None:
+                    return _changed(state, handshakes=state.handshakes.delete(event.session_id))
+                return _changed(state, handshakes=state.handshakes.set(event.session_id, after_step))
+
+    def _rested(self, state: PeerState, command: Rest) -> _Decision:
+        gone = state.replay != state.replay.without_stale(command.at_ms, self.replay)
+        rested = Rested(at_ms=command.at_ms, skew_ms=self.replay.skew_ms)
+        return Decision((rested,) if gone else (), PeerOutcome("taken"))
+
+    def _on_its_way(self, state: PeerState, command: OutboxCommand) -> _Decision:
+        """Queue, conclude or settle (section 18)."""
+        if isinstance(command, Enqueue) and state.trust.state == "blacklisted":
+            return Decision((), PeerOutcome("refused", refusal=Refusal("TrustViolationError", "gate")))
+        events, queueing = outboxes.decide(self.outbox, state.outbox, state.taken, command)
+        return Decision(events, PeerOutcome("taken", queueing=queueing))
 
     # --- a message ------------------------------------------------------------------------------------
 
@@ -219,7 +172,39 @@ class PeerLogic:
         refusal = _barred(state.handshakes.get(command.session_id), command, admission)
         if refusal is not None:
             return Decision((), PeerOutcome("refused", refusal=refusal))
-        return Decision(self._heard(command), PeerOutcome("handled", admission=admission))
+        if command.durable:
+            return self._take(state, command, admission)
+        events = self._heard(command)
+        if command.receipts:
+            ends = Conclude(at_ms=command.at_ms, msg_ids=command.receipts, outcome="delivered")
+            return Decision(
+                (*events, *self.outbox.conclude(state.outbox, ends)),
+                PeerOutcome("handled", admission=admission),
+            )
+        return Decision(events, PeerOutcome("handled", admission=admission))
+
+    def _take(self, state: PeerState, command: Arrived, admission: Admission) -> _Decision:
+        """Let in a message of an outbox type: recorded whole, so that a restart delivers it again (OUT-3)."""
+        room = self._room(state, command)
+        taken = MessageTaken(
+            number=state.taken.last + 1,
+            msg_id=command.msg_id,
+            type=command.type,
+            at_ms=command.at_ms,
+            admission=admission,
+            trust=state.trust.state,
+            content=command.content_digest,
+            digest=command.digest,
+            size=command.size,
+            envelope=command.envelope,
+            blob=command.blob,
+            begins=room.begins,
+            lets_go=room.lets_go,
+        )
+        return Decision((taken,), PeerOutcome("handled", admission=admission, receipt=True))
+
+    def _room(self, state: PeerState, command: Arrived) -> Room:
+        return state.known.room(command.at_ms, self.replay, self.outbox.limits.retention_ms)
 
     def _replayed(self, state: PeerState, command: Arrived) -> _Decision | None:
         """Step 10. What was heard is remembered only once the message is let in, so that a retry can be."""
@@ -231,7 +216,7 @@ class PeerLogic:
             content = bytes.fromhex(command.content_digest)
             verdict = self._judge(state, command, _key(command.msg_id), content)
         if verdict.kind == "duplicate":
-            return Decision((), PeerOutcome("duplicate"))
+            return Decision((), PeerOutcome("duplicate", receipt=command.durable))
         if verdict.kind == "equivocation":
             return self._equivocated(state, command, verdict)
         if verdict.kind == "full":
@@ -248,6 +233,15 @@ class PeerLogic:
         return Decision((), PeerOutcome("refused", refusal=refusal))
 
     def _judge(self, state: PeerState, command: Arrived, key: bytes, content: bytes) -> Verdict:
+        first = state.known.find(key)
+        if first is not None:
+            return Verdict("duplicate" if first.content == content else "equivocation", first)
+        if command.durable:
+            first = state.replay.find(key)
+            if first is not None:
+                return Verdict("duplicate" if first.content == content else "equivocation", first)
+            retry_after_ms = self._room(state, command).retry_after_ms
+            return Verdict("fresh" if retry_after_ms is None else "full", retry_after_ms=retry_after_ms)
         return state.replay.judge(
             key,
             content,
@@ -294,7 +288,7 @@ class PeerLogic:
     def _handshake_message(self, state: PeerState, command: Arrived) -> _Decision:
         handshake = command.handshake
         if handshake is None:  # an ERROR about something else
-            return Decision(self._heard(command), PeerOutcome("handled", admission="yes"))
+            return self._complaint(state, command)
         if isinstance(handshake, HelloArrived):
             handshake = self._with_patience(state, command, handshake)
         evidence = (cited_envelope(command.digest, command.msg_id, command.keeps),)
@@ -306,6 +300,20 @@ class PeerLogic:
             refusal = Refusal("InvalidEnvelopeError", "out_of_turn", field="type")
             return Decision((), PeerOutcome("refused", refusal=refusal))
         return Decision((*self._heard(command), *decision.events), decision.reply)
+
+    def _complaint(self, state: PeerState, command: Arrived) -> _Decision:
+        """An ERROR ends the entry it names, unless the peer asks for patience: then it goes again (OUT-5)."""
+        heard = self._heard(command)
+        if command.about_retry_ms is not None:
+            waits_ms = command.about_retry_ms
+            return Decision(heard, PeerOutcome("handled", admission="yes", waits_ms=waits_ms))
+        ends: tuple[EnvelopeConcluded, ...] = ()
+        if command.about is not None:
+            refused = Conclude(
+                at_ms=command.at_ms, msg_ids=(command.about,), outcome="refused", reason=command.about_code
+            )
+            ends = self.outbox.conclude(state.outbox, refused)
+        return Decision((*heard, *ends), PeerOutcome("handled", admission="yes"))
 
     def _with_patience(self, state: PeerState, command: Arrived, hello: HelloArrived) -> HelloArrived:
         """Say whether this HELLO has to wait, before anything is answered: HS-5, TRUST-3, TRUST-10."""
@@ -365,6 +373,18 @@ class PeerLogic:
         decision = self.trust.decide(state.trust, command)
         return Decision(decision.events, PeerOutcome("taken", trust=decision.reply))
 
+    def _caused(self, state: PeerState, command: Caused) -> _Decision:
+        """Move trust once for a cause (ROUTE-3)."""
+        if state.causes.find(bytes.fromhex(command.key)) is not None:
+            return Decision((), PeerOutcome("duplicate", trust=TrustOutcome(state.trust.state)))
+        decision = self.trust.decide(state.trust, command.command)
+        if not decision.events:
+            return Decision((), PeerOutcome("taken", trust=decision.reply))
+        retention_ms = self.outbox.limits.retention_ms
+        room = state.causes.room(command.at_ms, self.replay, retention_ms, refuse=False)
+        heard = CauseHeard(key=command.key, at_ms=command.at_ms, begins=room.begins, lets_go=room.lets_go)
+        return Decision((*decision.events, heard), PeerOutcome("taken", trust=decision.reply))
+
 
 def _barred(handshake: HandshakeState | None, command: Arrived, admission: Admission) -> Refusal | None:
     """Step 11 for all but the handshake's own types: handshake, capability, gate; then room."""
@@ -379,6 +399,9 @@ def _barred(handshake: HandshakeState | None, command: Arrived, admission: Admis
     if not command.room and command.type not in _NEEDS_NO_ROOM:
         return Refusal("TryAgainLater", "busy", retry_after_ms=command.busy_retry_ms)
     return None
+
+
+_NOTHING = Heard(b"", b"")
 
 
 def _key(msg_id: str) -> bytes:

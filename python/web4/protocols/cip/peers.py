@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import trio
 
 from web4.actors.rebuilding import rebuild
+from web4.foundation.digest import blake3_hex
 from web4.journal.errors import BlobNotFoundError, CorruptJournalError, JournalError
 from web4.journal.lane import Lane
-from web4.protocols.cip.durable_lane import LANE_ERRORS, DurablePeerLane, peer_definition
+from web4.protocols.cip.durable_lane import DurablePeerLane, peer_definition
 from web4.protocols.cip.lane import PEER_EVENTS
+from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.cip.peer import Peer
+from web4.protocols.cip.peer_state import Caused
 from web4.trust.fsm import raise_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from web4.journal.journal import Journal
     from web4.protocols.cip.context import CipContext
@@ -45,7 +49,9 @@ class Peers:
         self._journal = journal
         self._linked = linked
         self._broken = broken
-        self._definition = peer_definition(context.trust.limits, context.options.replay)
+        self._definition = peer_definition(
+            context.trust.limits, context.options.replay, context.options.outbox
+        )
         self._held: dict[str, Peer] = {}
         self._used: Counter[str] = Counter()
         self._swept_ms = 0
@@ -109,10 +115,13 @@ class Peers:
 
     # --- what is remembered -----------------------------------------------------------------------------
 
-    async def remember(self) -> None:
+    async def remember(self) -> list[str]:
         """Read how far every peer is trusted that the journal knows (HS-6, TRUST-10).
 
         A lane that cannot be read is halted, and its peer not admitted.
+
+        Returns:
+            The peers for whom something waits, or from whom something is not settled (section 18).
 
         Raises:
             JournalError: The journal cannot be read.
@@ -120,7 +129,8 @@ class Peers:
         """
         journal = self._journal
         if journal is None:
-            return
+            return []
+        waiting = []
         for one in PEER_EVENTS:
             journal.registry.register(one)
         self._context.trust.keep_on_lanes()
@@ -129,13 +139,16 @@ class Peers:
         while page := await journal.heads("peer", after=after, limit=_PAGE):
             for lane, _ in page:
                 try:
-                    trust = (await rebuild(journal, lane, self._definition)).state.trust
+                    state = (await rebuild(journal, lane, self._definition)).state
                 except CorruptJournalError as error:
                     journal.halt(lane, str(error), seq=error.seq)
                     continue
-                self._context.trust.remember(lane.id, trust, now_ms=now_ms)
-                self._context.evidence.remember(lane.id, trust.evidence_bytes)
+                self._context.trust.remember(lane.id, state.trust, now_ms=now_ms)
+                self._context.evidence.remember(lane.id, state.trust.evidence_bytes)
+                if state.outbox.entries or state.taken.messages:
+                    waiting.append(lane.id)
             after = page[-1][0]
+        return waiting
 
     async def evidence(self, blake3: str) -> bytes | None:
         """An envelope that an event cites, if it is kept.
@@ -153,25 +166,41 @@ class Peers:
 
     # --- commands about trust ---------------------------------------------------------------------------
 
-    async def command(self, fingerprint: str, command: TrustCommand) -> TrustOutcome:
-        """Decide a command about a peer's trust; returns once what it leads to is durable."""
+    async def command(
+        self, fingerprint: str, command: TrustCommand, *, cause: str | None = None
+    ) -> TrustOutcome:
+        """Decide a command about a peer's trust, once for each cause; returns once what it leads to is durable."""
         trust = self._context.trust
-        if self._journal is None:
-            return trust.handle(fingerprint, command)
-        peer = self.need(fingerprint)
-        self._used[fingerprint] += 1
-        try:
-            await peer.lane.load()
+        async with self.using(fingerprint) as peer:
             allowed = peer.trust != "unknown" or trust.newcomer_allowed(command.at_ms)
-            outcome = peer.lane.handle(msgspec.structs.replace(command, newcomer_allowed=allowed)).trust
+            command = msgspec.structs.replace(command, newcomer_allowed=allowed)
+            told = command if cause is None else Caused(command=command, key=_cause_key(cause))
+            outcome = peer.lane.handle(told).trust
             await peer.lane.durable()
-        finally:
-            self._used[fingerprint] -= 1
-            if not self._used[fingerprint]:
-                del self._used[fingerprint]
         assert outcome is not None
         raise_refusal(outcome, fingerprint)
         return outcome
+
+    @asynccontextmanager
+    async def using(self, fingerprint: str) -> AsyncIterator[Peer]:
+        """A peer whose lane is there, and stays while it is used."""
+        peer = self.need(fingerprint)
+        self.use(fingerprint)
+        try:
+            await peer.lane.load()
+            yield peer
+        finally:
+            self.done(fingerprint)
+
+    def use(self, fingerprint: str) -> None:
+        """Hold a peer until `done`."""
+        self._used[fingerprint] += 1
+
+    def done(self, fingerprint: str) -> None:
+        """See `use`."""
+        self._used[fingerprint] -= 1
+        if not self._used[fingerprint]:
+            del self._used[fingerprint]
 
     # --- letting go -------------------------------------------------------------------------------------
 
@@ -204,3 +233,8 @@ class Peers:
         # A link that is not served yet holds its peer already; a second one would have a lane of its own.
         if rests and fingerprint not in self._used and fingerprint not in self._linked():
             del self._held[fingerprint]
+
+
+def _cause_key(cause: str) -> str:
+    """How a cause is remembered: 16 bytes of its digest."""
+    return blake3_hex(cause.encode())[:32]

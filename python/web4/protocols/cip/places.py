@@ -32,10 +32,12 @@ class Places:
             elif isinstance(action, Deliver) and self._inbox.hold(action.delivery):
                 self._held[id(action)] = action
 
-    def deliver(self, action: Deliver) -> None:
-        """Put a delivery into its place; nothing if it has none."""
-        if self._held.pop(id(action), None) is not None:
-            self._inbox.put_held(action.delivery)
+    def deliver(self, action: Deliver) -> bool:
+        """Put a delivery into its place; whether it had one."""
+        if self._held.pop(id(action), None) is None:
+            return False
+        self._inbox.put_held(action.delivery)
+        return True
 
     def release(self, actions: list[Action]) -> None:
         """Give back what `actions` still hold."""

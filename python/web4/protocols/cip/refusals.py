@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from web4.protocols.cip.context import CipContext, SessionFacts
     from web4.protocols.cip.peer import Peer
-    from web4.protocols.cip.peer_logic import Refusal, RefusalKind
+    from web4.protocols.cip.peer_state import Refusal, RefusalKind
     from web4.protocols.cip.sealing import Sealed
     from web4.protocols.cip.validation import Incoming
     from web4.protocols.messages.vocabulary import AgentPayload
@@ -116,7 +116,7 @@ class Refusals:
         return self._counted(actions) if refusal.kind == "InvalidEnvelopeError" else actions
 
     def duplicate(self, incoming: Incoming) -> None:
-        """Report what was handled before: no error, no blame. The receipt waits for durable lanes."""
+        """Report what was handled before: no error, no blame."""
         self._context.emit(
             "replay_detected",
             severity="debug",

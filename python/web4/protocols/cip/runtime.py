@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from weakref import WeakKeyDictionary
 
 import trio
@@ -17,13 +17,17 @@ from web4.protocols.cip.intents import refuse_all
 from web4.protocols.cip.link import Link
 from web4.protocols.cip.mesh_path import mesh_agreed
 from web4.protocols.cip.meters import AddressMeters
+from web4.protocols.cip.outbox.outboxes import Outboxes
 from web4.protocols.cip.peers import Peers
 from web4.protocols.errors import NotConnectedError
 from web4.protocols.messages import cip as m
-from web4.trust import Anchored, EvidenceStore, TrustRegistry
+from web4.protocols.messages.vocabulary import type_of
+from web4.trust import Anchored, EvidenceStore, TrustRegistry, TrustViolationError
+
+_SETTLE_SECONDS: Final = 2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Self
 
     from web4.foundation.clock import Clock
@@ -33,9 +37,10 @@ if TYPE_CHECKING:
     from web4.journal.journal import Journal
     from web4.protocols.cip.actions import Delivery
     from web4.protocols.cip.agreement import Agreement
-    from web4.protocols.cip.intents import AcceptIntent
+    from web4.protocols.cip.intents import AcceptIntent, IntentAnswer
     from web4.protocols.cip.mesh_path import MeshPort
     from web4.protocols.cip.options import CipOptions
+    from web4.protocols.cip.outbox.entries import Conclusion, Queued, SettledStatus
     from web4.protocols.cip.sealing import About
     from web4.protocols.messages.fields import JsonObject, Presence, StateClaim
     from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
@@ -98,8 +103,10 @@ class CipRuntime:
             room=self.inbox.room,
             evidence=EvidenceStore(blobs=journal is not None),
         )
-        self._accept_intent = accept_intent
+        self.accept_intent = accept_intent
+        """Asked about each INTENT; whoever runs the agent's loop may set it."""
         self._peers = Peers(self._context, journal, linked=self._linked, broken=self._on_broken)
+        self._outboxes = Outboxes(self._context, self._peers, self.inbox, self._accepts)
         self._links: dict[str, list[Link]] = {}
         self._served: WeakKeyDictionary[RttSession, Link] = WeakKeyDictionary()
         self._changed = trio.lowlevel.ParkingLot()
@@ -108,7 +115,12 @@ class CipRuntime:
         self._unobserve = self.trust.observe(self._on_trust)
 
     async def __aenter__(self) -> Self:
-        await self._peers.remember()
+        waiting = await self._peers.remember()
+        self._tending = trio.open_nursery()
+        nursery = self._nursery = await self._tending.__aenter__()
+        for peer in waiting:
+            nursery.start_soon(self._outboxes.deliver_again, peer)
+        nursery.start_soon(self._outboxes.run)
         self._entered = True
         return self
 
@@ -119,13 +131,24 @@ class CipRuntime:
             for link in list(links):
                 link.close("shutdown")
                 link.session.closed()
-        await self._peers.close()
-        self._unobserve()
+        self._nursery.cancel_scope.cancel()
+        try:
+            await self._tending.__aexit__(None, None, None)
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(_SETTLE_SECONDS):
+                await self._outboxes.settle_all()
+            await self._peers.close()
+            self._unobserve()
 
     # --- how this node is, and how others are -----------------------------------------------------------
 
-    async def trust_command(self, peer: str, command: TrustCommand) -> TrustOutcome:
+    async def trust_command(
+        self, peer: str, command: TrustCommand, *, cause: str | None = None
+    ) -> TrustOutcome:
         """Let an operator, or another room, say something about a peer's trust (TRUST-9).
+
+        With a `cause`, the id of a message or of a decision, it happens once for each peer and cause (ROUTE-3): said
+        again it changes nothing, and the outcome has no event.
 
         With a journal this returns once it is durable, and observers have heard of it. Cancelled, it may have
         happened all the same.
@@ -135,7 +158,7 @@ class CipRuntime:
             TrustViolationError: `newcomer_limit` (TRUST-10).
             JournalError: The journal does not take it; nothing has changed.
         """
-        return await self._peers.command(peer, command)
+        return await self._peers.command(peer, command, cause=cause)
 
     async def anchor(self, peers: Iterable[str]) -> None:
         """Raise `anchored` for every peer that the configuration pins (TRUST-5).
@@ -179,9 +202,22 @@ class CipRuntime:
         known = self._peers.get(peer)
         return None if known is None else known.newest_state
 
-    def peers(self) -> list[str]:
-        """The peers with an established session."""
-        return [peer for peer, links in self._links.items() if any(link.established for link in links)]
+    def peers(self, *, up: bool = False) -> list[str]:
+        """The peers with an established session; with `up` only those whose session has a carrier now."""
+        return [
+            peer
+            for peer, links in self._links.items()
+            if any(link.established and (not up or link.rtt.state == "open") for link in links)
+        ]
+
+    async def sessions_changed(self) -> None:
+        """Wait until a session is established, or one ends."""
+        await self._changed.park()
+
+    def agent_id(self, peer: str) -> str | None:
+        """What a peer calls itself, without authority, as far as it is held (ID-3)."""
+        known = self._peers.get(peer)
+        return None if known is None else known.agent_id
 
     def agreement(self, peer: str) -> Agreement | None:
         """What was agreed with a peer last, as far as it is held; None if nothing was (HS-4)."""
@@ -230,6 +266,8 @@ class CipRuntime:
                 nursery.start_soon(self._peers.sweep)
                 await link.run()
                 nursery.cancel_scope.cancel()  # a session that has ended waits for no journal
+            if self._entered:
+                self._nursery.start_soon(self._outboxes.deliver_again, session.peer)
         finally:
             links.remove(link)
             if self._context.mesh is not None:
@@ -281,7 +319,7 @@ class CipRuntime:
             for link in links:
                 self._tell_mesh(link)
 
-    async def send_mesh(self, peer: str, data: bytes, channel: ChannelKind) -> None:
+    async def send_mesh(self, peer: str, data: bytes, channel: ChannelKind) -> RttSession:
         """Give a neighbour a sealed mesh envelope, over a direct session on which the mesh is agreed (MESH-2).
 
         It is sent once; waits while the neighbour does not read. Cancelled, it was not sent.
@@ -294,6 +332,7 @@ class CipRuntime:
         if link is None:
             raise NotConnectedError("no session with this neighbour", peer=peer)
         await link.send_mesh(data, channel)
+        return link.rtt
 
     def _tell_mesh(self, link: Link) -> None:
         if self._context.mesh is not None and link.established and mesh_agreed(link.agreement):
@@ -308,20 +347,36 @@ class CipRuntime:
         *,
         corr_id: str | None = None,
         about: About | None = None,
+        msg_id: str | None = None,
     ) -> str:
         """Send any message but those of the handshake; its msg_id. `about` is what HCP and LIP say beside the payload.
 
-        It is sent once: until the durable outbox is there, what a session loses is reported by the transport and
-        not repeated. Cancelled, it was not sent.
+        What an outbox sends (OUT-1) is queued, connected or not, and this returns once that is durable: it is sent,
+        over restarts of both nodes, until `concluded` tells how it ended. Telemetry is sent at once and once. Cancelled,
+        a message may have been queued all the same; `outbox` tells.
+
+        Args:
+            peer: Fingerprint.
+            payload: What is said.
+            corr_id: The conversation.
+            about: What HCP and LIP envelopes say beside the payload.
+            msg_id: A UUID of version 4 that the caller has recorded; saying it again queues nothing new.
 
         Raises:
-            NotConnectedError: There is no established session with the peer.
-            TrustViolationError: `capability`: what the type needs was not agreed.
+            OutboxFull: Too much waits for this peer (OUT-6).
+            NotConnectedError: Telemetry, and there is no established session with the peer.
+            TrustViolationError: `gate`: the peer is blacklisted. `capability`: what the type needs was not agreed on
+                the session that there is.
             PayloadSchemaError: The payload does not fit its schema.
             InvalidEnvelopeError: `too_large`, or `syntax` for what has no canonical form.
-            RttError: The session ended meanwhile, or the message is too large for its channel.
+            JournalError: The peer's lane does not take it; it was not queued.
+            RttError: Telemetry, and the session ended meanwhile.
         """
-        link = self._best(peer)
+        link, kind = self._best(peer), type_of(payload)
+        if kind.durable:
+            if link is not None and not link.allows(kind.name):
+                raise TrustViolationError(f"{kind.name} was not agreed", code="capability", peer=peer)
+            return await self._outboxes.send(peer, payload, corr_id=corr_id, about=about, msg_id=msg_id)
         if link is None:
             raise NotConnectedError("no established session with this peer", peer=peer)
         return await link.send(payload, corr_id=corr_id, about=about)
@@ -408,6 +463,44 @@ class CipRuntime:
             raise NotConnectedError("no established session that was dialled from here", peer=peer)
         link.verify_again()
 
+    # --- the outbox (section 18) ------------------------------------------------------------------------
+
+    async def outbox(self, peer: str) -> list[Queued]:
+        """The envelopes that wait for a peer, oldest first.
+
+        Raises:
+            JournalError: Its lane cannot be read now.
+        """
+        return await self._outboxes.entries(peer)
+
+    async def concluded(self, peer: str, msg_id: str) -> Conclusion | None:
+        """Wait until an envelope has ended, and say how (OUT-5): delivered, refused, expired or purged.
+
+        None if nothing is known of it: it was never queued, or ended before some thousands of others; the lane's
+        history has it then. Cancelled, nothing has changed.
+
+        Raises:
+            JournalError: The peer's lane cannot be read now.
+        """
+        return await self._outboxes.concluded(peer, msg_id)
+
+    async def purge(self, peer: str, where: Callable[[Queued], bool], reason: str) -> tuple[str, ...]:
+        """End what waits for a peer as `purged(reason)`, as far as `where` says (HCP-3); the ids, once durable.
+
+        Raises:
+            JournalError: The peer's lane does not take it; nothing has changed.
+        """
+        return await self._outboxes.purge(peer, where, reason)
+
+    async def settled(self, delivery: Delivery, status: SettledStatus = "handled") -> None:
+        """Say that the application is through with a message from the inbox: it is not delivered again (OUT-3).
+
+        It becomes durable with the next commit of the peer's lane; a crash before that delivers it once more, so
+        handlers are idempotent by `msg_id`. Messages that no outbox sends need no settling.
+        """
+        self._outboxes.settle(delivery, status)
+        await trio.lowlevel.checkpoint()
+
     # --- inside -----------------------------------------------------------------------------------------
 
     def _link(self, session: RttSession) -> Link:
@@ -418,10 +511,13 @@ class CipRuntime:
                 context=self._context,
                 peer=self._peers.need(session.peer),
                 inbox=self.inbox,
-                accept_intent=self._accept_intent,
+                accept_intent=self._accepts,
                 on_established=self._on_established,
             )
         return link
+
+    async def _accepts(self, delivery: Delivery) -> IntentAnswer:
+        return await self.accept_intent(delivery)
 
     def _best(self, peer: str) -> Link | None:
         """The session over which to send: an established one, of two the one that HS-7 keeps, else the newest."""

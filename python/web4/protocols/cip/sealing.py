@@ -12,13 +12,13 @@ from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp
 from web4.foundation.codec import ENCODER
 from web4.foundation.errors import InvalidEnvelopeError
-from web4.protocols.cip.mesh_path import seal_mesh
+from web4.protocols.cip.mesh_path import compose_mesh
 from web4.protocols.errors import PayloadSchemaError
 from web4.protocols.messages import hcp, lip
 from web4.protocols.messages.fields import Uuid
 from web4.protocols.messages.hcp import HumanParties, HumanStateClaim
 from web4.protocols.messages.mesh import ServiceInvoke, ServiceResult
-from web4.protocols.messages.vocabulary import VERSION, AgentPayload, type_of
+from web4.protocols.messages.vocabulary import TYPES, VERSION, AgentPayload, type_of
 
 if TYPE_CHECKING:
     from web4.foundation.identity import Identity
@@ -75,20 +75,49 @@ def seal(
         InvalidEnvelopeError: `field` for a `corr_id` that is no UUID, `too_large`, or `syntax` for what has no
             canonical form.
     """
+    unsigned = composed(
+        identity,
+        payload,
+        agent_id=agent_id,
+        receiver=receiver,
+        msg_id=msg_id,
+        corr_id=corr_id,
+        about=about,
+        trust=trust,
+        state=state,
+    )
+    unsigned[moment_field(unsigned["type"])] = format_timestamp(now_ms)
+    data = envelopes.seal(identity, ENCODER.encode(unsigned), max_bytes=max_bytes)
+    return Sealed(unsigned["type"], msg_id, corr_id, data)
+
+
+def moment_field(type_name: str) -> str:
+    """The field that says when an envelope of a type was sent."""
+    return "created_at" if TYPES[type_name].protocol == "mesh" else "timestamp"
+
+
+def composed(
+    identity: Identity,
+    payload: AgentPayload,
+    *,
+    agent_id: str,
+    receiver: Party,
+    msg_id: str,
+    corr_id: str | None = None,
+    about: About | None = None,
+    trust: TrustClaim | None = None,
+    state: StateClaim | None = None,
+) -> dict[str, Any]:
+    """Put an envelope together, without the time it is sent and `sign`: what stays the same however often it is sent.
+
+    Raises:
+        PayloadSchemaError, InvalidEnvelopeError: As `seal`, save for size and canonical form.
+    """
     kind = type_of(payload)
     if corr_id is not None:
         _check_corr_id(corr_id, msg_id)
     if isinstance(payload, ServiceInvoke | ServiceResult):
-        data = seal_mesh(
-            identity,
-            payload,
-            destination=receiver.fingerprint,
-            id=msg_id,
-            now_ms=now_ms,
-            reply_to=corr_id,
-            max_bytes=max_bytes,
-        )
-        return Sealed(kind.name, msg_id, corr_id, data)
+        return compose_mesh(identity, payload, destination=receiver.fingerprint, id=msg_id, reply_to=corr_id)
     try:
         msgspec.json.decode(ENCODER.encode(payload), type=kind.payload)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
@@ -102,7 +131,6 @@ def seal(
         kind.protocol: VERSION,
         "msg_id": msg_id,
         "type": kind.name,
-        "timestamp": format_timestamp(now_ms),
         "sender": sender,
         "receiver": {"agent_id": receiver.agent_id, "fingerprint": receiver.fingerprint},
         "payload": payload,
@@ -110,8 +138,7 @@ def seal(
     optional = {"corr_id": corr_id, "trust": trust, "state": state}
     unsigned.update({field: value for field, value in optional.items() if value is not None})
     _say_beside(unsigned, kind, about, msg_id)
-    data = envelopes.seal(identity, ENCODER.encode(unsigned), max_bytes=max_bytes)
-    return Sealed(kind.name, msg_id, corr_id, data)
+    return unsigned
 
 
 def _say_beside(unsigned: dict[str, Any], kind: MessageType, about: About | None, msg_id: str) -> None:

@@ -23,6 +23,7 @@ from web4.protocols.cip.actions import (
     Deliver,
     Delivery,
     Established,
+    Receipted,
     Report,
     Send,
 )
@@ -37,7 +38,9 @@ from web4.protocols.cip.handshake import (
     waits_ms,
 )
 from web4.protocols.cip.handshake_driver import HandshakeDriver
-from web4.protocols.cip.peer_logic import Refusal
+from web4.protocols.cip.outbox.answering import answer_intent
+from web4.protocols.cip.outbox.entries import INLINE_BYTES
+from web4.protocols.cip.peer_state import Refusal
 from web4.protocols.cip.refusals import Refusals
 from web4.protocols.cip.sealing import Sealed, seal
 from web4.protocols.cip.validation import validate
@@ -48,13 +51,13 @@ from web4.protocols.messages.vocabulary import TYPES, type_of
 from web4.trust import TrustViolationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Literal
 
     from web4.protocols.cip.context import CipContext, SessionFacts
     from web4.protocols.cip.handshake import HandshakeOutcome, HandshakeState
     from web4.protocols.cip.peer import Peer
-    from web4.protocols.cip.peer_logic import PeerOutcome
+    from web4.protocols.cip.peer_state import PeerOutcome
     from web4.protocols.cip.proof import HelloFacts
     from web4.protocols.cip.sealing import About
     from web4.protocols.cip.validation import Incoming
@@ -85,7 +88,6 @@ class CipSession:
         self._driver = HandshakeDriver(context, facts)
         self._refusals = Refusals(context, peer, facts, self._sealed)
         self._arrivals = Arrivals(context, peer, facts, self._driver, self._refusals.keeps, may_answer)
-        self._receiver = Party(agent_id="unknown", fingerprint=facts.peer)
         self._over = False
         self._armed_step = 0
 
@@ -161,12 +163,17 @@ class CipSession:
     def _decided(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
         """Do what the peer's lane decided about a message."""
         if outcome.refusal is not None:
+            wait_ms = outcome.refusal.retry_after_ms
+            if wait_ms is None:
+                self._arrivals.came(incoming.message)
+            elif TYPES[incoming.message.type].durable:
+                self._arrivals.put_off(incoming.message, wait_ms, at_ms)
             return self._ending(self._refusals.refused(outcome.refusal, incoming, outcome.trust))
         if outcome.status == "duplicate":
             self._refusals.duplicate(incoming)
-            return []
+            return [Receipted(incoming.message.msg_id)] if outcome.receipt else []
         self._peer.recent.put(incoming.message.msg_id, incoming.envelope.data)
-        self._receiver = Party(agent_id=incoming.message.sender.agent_id, fingerprint=self._facts.peer)
+        self._peer.agent_id = incoming.message.sender.agent_id
         if outcome.handshake is not None and outcome.handshake.code == "bad_response":
             self._refusals.bad_response(incoming, outcome.trust)
             return self._followed(outcome.handshake, incoming.message.msg_id)
@@ -197,9 +204,13 @@ class CipSession:
         if isinstance(message, m.StateUpdateEnvelope):
             self._peer.newest_state = message.payload
             self._peer.newest_state_ms = incoming.timestamp_ms
+            self._peer.state_heard_ms = at_ms
+            self._peer.queue.wake()  # it may ask for another pace (PACE-4)
             return [self._told_state(message)]
         if isinstance(message, m.ReceiptEnvelope) or outcome.admission is None:
-            return []  # nothing of ours waits for a receipt until the outbox is there
+            return []
+        if outcome.waits_ms is not None:
+            self._peer.queue.again_in(outcome.waits_ms, at_ms)
         delivery = Delivery(
             peer=self._facts.peer,
             trust=self._peer.trust,
@@ -209,13 +220,21 @@ class CipSession:
             size=len(incoming.envelope.data),
             received_ms=at_ms,
         )
-        if not isinstance(message, m.IntentEnvelope):
+        if not outcome.receipt:
             return [Deliver(delivery, optional=isinstance(message, m.ErrorEnvelope))]
+        self._arrivals.came(message)
+        if delivery.size > INLINE_BYTES:
+            self._peer.lane.keep(f"b3:{delivery.digest}", incoming.envelope.data)
+        receipted = Receipted(message.msg_id)
+        if not isinstance(message, m.IntentEnvelope):
+            return [receipted, Deliver(delivery)]
         if self._context.overload_retry_ms is not None:
-            return self.answer_intent(delivery, "deferred", "overloaded", self._context.overload_retry_ms)
+            retry_ms = self._context.overload_retry_ms
+            return [receipted, *self.answer_intent(delivery, "deferred", "overloaded", retry_ms)]
         if not self._context.room(self._facts.peer):
-            return self.answer_intent(delivery, "deferred", "busy", self._context.options.busy_retry_ms)
-        return [AskIntent(delivery, message)]
+            retry_ms = self._context.options.busy_retry_ms
+            return [receipted, *self.answer_intent(delivery, "deferred", "busy", retry_ms)]
+        return [receipted, AskIntent(delivery, message)]
 
     def _told_state(self, message: m.StateUpdateEnvelope) -> Report:
         update = message.payload
@@ -288,22 +307,14 @@ class CipSession:
         reason: str,
         retry_after_ms: int | None = None,
     ) -> list[Action]:
-        """Answer an INTENT at once (LOOP-5); an accepted one goes on to the application."""
-        reply = m.Reply(
-            in_reply_to=delivery.message.msg_id,
-            status=status,
-            reason=reason,
-            retry_after_ms=UNSET if retry_after_ms is None else retry_after_ms,
-        )
-        if not self.established:
-            return []
-        corr_id = delivery.message.corr_id
-        _, actions = self.send(reply, corr_id=None if corr_id is UNSET else corr_id)
-        if status != "refused":
-            actions.append(self._report(f"intent_{status}", delivery.message, reason=reason))
-        if status == "accepted":
-            actions.append(Deliver(delivery))
-        return actions
+        """Answer an INTENT at once (LOOP-5), by the outbox; an accepted one goes on to the application."""
+        return answer_intent(self._context, self._peer, delivery, status, reason, retry_after_ms)
+
+    def receipt(self, msg_ids: Sequence[str]) -> Sealed | None:
+        """Say that messages are durable here (OUT-3); nothing to the blacklisted (CIP-2)."""
+        if self._peer.trust == "blacklisted":
+            return None
+        return self._sealed(m.Receipt(msg_ids=tuple(msg_ids)))
 
     def _sealed(
         self, payload: AgentPayload, corr_id: str | None = None, about: About | None = None
@@ -312,7 +323,7 @@ class CipSession:
             self._context.identity,
             payload,
             agent_id=self._context.options.agent_id,
-            receiver=self._receiver,
+            receiver=Party(agent_id=self._peer.agent_id, fingerprint=self._facts.peer),
             msg_id=self._context.ids.uuid4(),
             now_ms=self._now(),
             corr_id=corr_id,

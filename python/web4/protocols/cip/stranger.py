@@ -9,7 +9,8 @@ from web4.protocols.cip.handshake import Closed, HandshakeStep
 
 if TYPE_CHECKING:
     from web4.foundation.logic import Decision
-    from web4.protocols.cip.peer_logic import PeerCommand, PeerEvent, PeerLogic, PeerOutcome
+    from web4.protocols.cip.peer_logic import PeerLogic
+    from web4.protocols.cip.peer_state import PeerCommand, PeerEvent, PeerOutcome
 
 MAX_COMMANDS: Final = 256
 """Commands held of one stranger; a handshake has a dozen. Beyond, its session ends."""
@@ -38,7 +39,7 @@ class Stranger:
     @property
     def recorded(self) -> bool:
         """Whether there is something to record, and the peer so no stranger any more."""
-        return self.state.trust.seq > 0
+        return self.state.trust.seq > 0 or self.state.outbox.last > 0
 
     def decide(self, command: PeerCommand) -> Decision[PeerEvent, PeerOutcome]:
         """Decide `command`.

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LOGIC_VERSION: Final = 1
 """Raised with whatever makes the same events give another state (JRN-7b)."""
+PART: Final = "knowledge"
+"""What this part is called on a lane that it shares (`composite_lane`)."""
 KNOWLEDGE_EVENTS: Final = (*LEDGER_EVENTS, *MEMORY_EVENTS, *DECISION_EVENTS)
 """Every event type of lane `knowledge`."""
 _FIRST_PAUSE: Final = 0.1

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
+from web4.actors.composite import CompositeState
 from web4.foundation.clock import SystemClock
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
 from web4.journal.lane import KNOWLEDGE
 from web4.protocols.knowledge import asking, commands, handlers
-from web4.protocols.knowledge.definition import KnowledgeLane
+from web4.protocols.knowledge.definition import PART, KnowledgeLane
 from web4.protocols.knowledge.errors import HumanDecisionRefused, KnowledgeError, UnknownFactRef
 from web4.protocols.knowledge.ledger.limits import KnowledgeLimits
 from web4.protocols.knowledge.logic import KnowledgeLogic
@@ -301,7 +302,8 @@ class KnowledgeRuntime(OwnVoice):
 
     async def state(self) -> KnowledgeState:
         """The lane's state as it is durable."""
-        state: KnowledgeState = await self._bound.state()
+        found = await self._bound.state()
+        state: KnowledgeState = found.parts[PART] if isinstance(found, CompositeState) else found
         return state
 
     async def memory(self) -> CausalMemory:
@@ -310,8 +312,8 @@ class KnowledgeRuntime(OwnVoice):
 
     async def remember(self, command: MemoryCommand) -> MemoryReply:
         """Give a command to causal memory: what `MemoryRuntime` takes as `ask`."""
-        cause = command.decision_id or self.ids.uuid4()
-        told = commands.Remember(at_ms=command.at_ms, cause=cause, memory=command)
+        # Not its decision: one decision may tell several things, and what each leads to is named after its cause.
+        told = commands.Remember(at_ms=command.at_ms, cause=self.ids.uuid4(), memory=command)
         reply = await self.ask(told)
         assert reply.memory is not None
         return reply.memory

@@ -11,7 +11,6 @@ from web4.protocols.lip.errors import (
 )
 from web4.protocols.lip.fetch_lane import FetchLane
 from web4.protocols.lip.fetching import Fetcher, FetchException, FetchOptions, FetchRecord, open_fetcher
-from web4.protocols.lip.rechecking import Recheck, Rechecks
 from web4.protocols.lip.runtime import LipRuntime
 from web4.protocols.lip.untrusted import Origin, UntrustedText
 
@@ -28,8 +27,6 @@ __all__ = [
     "Fetcher",
     "LipRuntime",
     "Origin",
-    "Recheck",
-    "Rechecks",
     "RobotsRefused",
     "TooLarge",
     "UntrustedText",

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import UNSET
 
+from web4.foundation.codec import ENCODER
 from web4.protocols.lip.fetching.record import FetchRecord
 from web4.protocols.lip.untrusted import UntrustedText
 from web4.protocols.messages.cip import Reply, Triple
@@ -26,8 +27,8 @@ FindClaims = Callable[[FetchRecord, UntrustedText], Awaitable[Sequence[WebClaim]
 TierOf = Callable[[str], TrustTier]
 """The tier that this node has computed for a URI's source (LIP-2)."""
 
-TEXT_BYTES: Final = 64 * 1024
-"""The longest text that a REPLY carries; a longer one is named by its size, never cut."""
+TEXT_BYTES: Final = 96 * 1024
+"""The longest text, as JSON, that a REPLY carries; a longer one is named by its size, never cut."""
 _BUSY: Final = frozenset({"fetcher_busy", "interrupted", "fetch_timeout", "connection_failed"})
 
 
@@ -95,19 +96,27 @@ class Answering:
             return
         data = await self.journal.get_blob(record.text)
         text = record.untrusted(data.decode())
-        claims = tuple(await self.find_claims(record, text))
         reply = Reply(
             in_reply_to=asker.msg_id, status="done", reason="", content=_content(record, text, len(data))
         )
         await self.send(asker.peer, reply, corr_id=corr_id, msg_id=asker.reply_id)
-        evidence = LipEvidence(
-            claims=claims or tuple(await what_was_seen(record, text)),
-            evidence=(record.provenance(),),
-            confidence=1.0 if not claims else 0.5,
-            extraction_notes="",
-        )
+        evidence = await self._evidence(record, text)
         about = source_of(record, self.tier_of)
         await self.send(asker.peer, evidence, corr_id=corr_id, about=about, msg_id=asker.evidence_id)
+
+    async def _evidence(self, record: FetchRecord, text: UntrustedText) -> LipEvidence:
+        """What the agent reads out of the text; what the fetch proves by itself if it reads nothing, or fails."""
+        claims: tuple[WebClaim, ...] = ()
+        try:
+            claims = tuple(await self.find_claims(record, text))
+        except Exception as error:  # whatever it is, the peer gets the page that it asked for
+            self.emit("error", severity="error", kind="find_claims_failed", reason=type(error).__name__)
+        return LipEvidence(
+            claims=claims or tuple(await what_was_seen(record, text)),
+            evidence=(record.provenance(),),
+            confidence=1.0,
+            extraction_notes="",
+        )
 
 
 def _refusal(msg_id: str, concluded: FetchConcluded) -> Reply:
@@ -129,7 +138,8 @@ def _content(record: FetchRecord, text: UntrustedText, size: int) -> dict[str, A
         "untrusted_title": record.title,
         "text_bytes": size,
     }
-    if size <= TEXT_BYTES:
+    # As JSON, where a control character takes six bytes: the envelope has to hold it.
+    if size <= TEXT_BYTES and len(ENCODER.encode(text.text)) <= TEXT_BYTES:
         content["untrusted_text"] = text.text
     return content
 

@@ -47,6 +47,7 @@ class ConcludeAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FetchCommand = RequestFetch | ConcludeFetch | ConcludeAnswer
+FETCH_COMMANDS: Final = (RequestFetch, ConcludeFetch, ConcludeAnswer)
 FetchEvent = FetchRequested | FetchConcluded | AnswerRequested | AnswerConcluded
 FetchReply = Literal["requested", "open", "concluded", "full", "not_open"]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import trio
 from msgspec import UNSET
 
+from web4.actors.composite import Part
 from web4.foundation.clock import SystemClock
 from web4.foundation.events import IsolatedEmitter, no_events
 from web4.foundation.ids import SystemIds
@@ -20,12 +21,15 @@ from web4.protocols.lip.answering import (
     unknown_tier,
     what_was_seen,
 )
-from web4.protocols.lip.archive import Archived, write_warc
-from web4.protocols.lip.errors import FetchFailed, error_of
+from web4.protocols.lip.errors import FetchError, FetchFailed, error_of
 from web4.protocols.lip.fetch_events import Asker, FetchConcluded, FetchRequested
 from web4.protocols.lip.fetch_lane import FetchLane
-from web4.protocols.lip.fetch_logic import RequestFetch
-from web4.protocols.lip.rechecking import Rechecking, Rechecks
+from web4.protocols.lip.fetch_logic import FETCH_COMMANDS, RequestFetch
+from web4.protocols.lip.fetching.constraints import parse_constraints
+from web4.protocols.lip.fetching.uris import parse_uri
+from web4.protocols.lip.kept import export_warc, recent_records, records_of
+from web4.protocols.lip.ledger_rechecks import LedgerRechecks
+from web4.protocols.lip.rechecking import Rechecking
 from web4.protocols.messages.cip import Reply
 from web4.protocols.messages.lip import LipEvidence, LipFetch
 from web4.protocols.router.results import HandlerResult, Output
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.actions import Delivery
     from web4.protocols.lip.fetch_lane import Fetches
     from web4.protocols.lip.fetching.record import FetchRecord
+    from web4.protocols.lip.ledger_rechecks import WebLedger
     from web4.protocols.lip.untrusted import UntrustedText
     from web4.protocols.messages.lip import WebClaim
     from web4.protocols.ports import SendMessage
@@ -51,7 +56,6 @@ _LOOK_SECONDS: Final = 1.0
 """How often whoever waits looks whether the lane still lives."""
 RECHECK_SECONDS: Final = 60.0
 """How often it is looked for claims whose day is over."""
-MAX_LISTED: Final = 1_000
 
 
 class LipRuntime:
@@ -65,7 +69,7 @@ class LipRuntime:
         send: To peers.
         tier_of: The tier of a URI's source, as the ledger computes it (LIP-2).
         find_claims: Reads claims out of a text; by default only what the fetch itself proves.
-        rechecks: The ledger, for LIP-6; None to make no re-checks.
+        ledger: For LIP-6: a `KnowledgeRuntime`; None to make no re-checks.
         clock: The time.
         ids: Names fetches and answers.
         emit: Told `fetch_requested` and `fetch_concluded`.
@@ -79,7 +83,7 @@ class LipRuntime:
         *,
         tier_of: TierOf = unknown_tier,
         find_claims: FindClaims = what_was_seen,
-        rechecks: Rechecks | None = None,
+        ledger: WebLedger | None = None,
         clock: Clock | None = None,
         ids: IdSource | None = None,
         emit: Emitter = no_events,
@@ -96,8 +100,12 @@ class LipRuntime:
         )
         self.definition = FetchLane(journal=journal, fetcher=fetcher, answer=answering, emit=self._emit)
         """What its part of lane `knowledge` consists of; its effects begin with `fetch:`."""
+        self.part = Part("fetch", self.definition, FETCH_COMMANDS)
+        """The definition as a part of a lane with others (`composite_lane`)."""
         self._rechecking = (
-            None if rechecks is None else Rechecking(rechecks, self._recheck, journal, self._clock, {})
+            None
+            if ledger is None
+            else Rechecking(LedgerRechecks(ledger, self.evidence), self._recheck, journal, self._clock, {})
         )
 
     def bind(self, actors: LaneActors) -> None:
@@ -162,8 +170,12 @@ class LipRuntime:
         if not isinstance(payload, LipFetch) or delivery.trust != "trusted":
             return HandlerResult("refused")  # TRUST-6 says so before, for whoever comes through the gate
         if payload.query[:8].lower().partition("://")[0] not in {"http", "https"}:
-            error = FetchFailed("this node has no search tool", code="no_search_tool", msg_id=delivery.msg_id)
-            return HandlerResult("refused", (_reply(delivery, "refused", error),), error=error)
+            return _refused(delivery, FetchFailed("this node has no search tool", code="no_search_tool"))
+        try:  # before it takes room on the lane; the fetcher checks both again
+            parse_uri(payload.query)
+            parse_constraints(payload.constraints)
+        except FetchError as error:
+            return _refused(delivery, error)
         asker = Asker(
             peer=delivery.peer,
             msg_id=delivery.msg_id,
@@ -184,10 +196,8 @@ class LipRuntime:
         )
         if reply != "full":
             return HandlerResult()
-        error = FetchFailed(
-            "too many fetches are open", code="fetcher_busy", msg_id=delivery.msg_id, retry_after_ms=30_000
-        )
-        return HandlerResult("deferred", (_reply(delivery, "deferred", error),), error=error)
+        busy = FetchFailed("too many fetches are open", code="fetcher_busy", retry_after_ms=30_000)
+        return HandlerResult("deferred", (_reply(delivery, "deferred", busy),), error=busy)
 
     def register(self, router: ProtocolRouter) -> None:
         """Have the router bring every LIP_FETCH that TRUST-6 lets through."""
@@ -220,32 +230,16 @@ class LipRuntime:
     # --- what is kept -----------------------------------------------------------------------------------
 
     async def evidence(self, digest: str) -> list[FetchRecord]:
-        """The records of all fetches that gave a body, by its BLAKE3 in hex; the oldest first, at most 1 000."""
-        found: list[FetchRecord] = []
-        after = 0
-        while records := await self._journal.backend.find(("evidence", digest), after=after):
-            for one in records:
-                after = one.position
-                if one.type == "lip.fetch_concluded" and one.payload is not None:
-                    concluded: FetchConcluded = self._journal.registry.decode(one)
-                    if concluded.record is not None:
-                        found.append(concluded.record)
-                if len(found) == MAX_LISTED:
-                    return found
-        return found
+        """The records of all fetches that gave a body, by its BLAKE3 in hex; see `kept.records_of`."""
+        return await records_of(self._journal, digest)
+
+    async def recent(self, limit: int = 50) -> list[FetchRecord]:
+        """The records of the last fetches that succeeded, the newest first."""
+        return await recent_records(self._journal, limit)
 
     async def export(self, records: Sequence[FetchRecord], file: BinaryIO) -> None:
-        """Write fetches as a WARC file (FETCH-10). Blocks while it writes.
-
-        Raises:
-            BlobNotFoundError: A body was collected or erased.
-            OSError: The file cannot be written.
-        """
-        whole = [
-            Archived(one, await self._journal.get_blob(one.head), await self._journal.get_blob(one.body))
-            for one in records
-        ]
-        write_warc(file, whole)
+        """Write fetches as a WARC file (FETCH-10); see `kept.export_warc`."""
+        await export_warc(self._journal, records, file)
 
     # --- beside -----------------------------------------------------------------------------------------
 
@@ -262,9 +256,15 @@ class LipRuntime:
         return self._actors
 
     async def _before(self, fetch_id: str) -> int:
-        """The number of the record before the first that tells of a fetch."""
-        records = await self._journal.backend.find(("effect", fetch_id), after=0)
-        return next((one.seq - 1 for one in records if one.lane == KNOWLEDGE), 0)
+        """The number of the record before the first that tells of a fetch.
+
+        Raises:
+            FetchFailed: `interrupted`: the lane was compacted since.
+        """
+        for one in await self._journal.backend.find(("effect", fetch_id), after=0):
+            if one.lane == KNOWLEDGE:
+                return one.seq - 1
+        raise FetchFailed("what came of it is not kept any more", code="interrupted")
 
     async def _concluded(self, fetch_id: str, after: int) -> FetchConcluded:
         follower = self._journal.follow(KNOWLEDGE, after=after)
@@ -283,12 +283,16 @@ class LipRuntime:
             follower.close()
 
 
-def _reply(delivery: Delivery, status: Literal["refused", "deferred"], error: FetchFailed) -> Output:
+def _refused(delivery: Delivery, error: FetchError) -> HandlerResult:
+    return HandlerResult("refused", (_reply(delivery, "refused", error),), error=error)
+
+
+def _reply(delivery: Delivery, status: Literal["refused", "deferred"], error: FetchError) -> Output:
     """What the peer is told of a fetch that was not begun."""
     reply = Reply(
         in_reply_to=delivery.msg_id,
         status=status,
-        reason=error.code,
+        reason=str(error.code),
         retry_after_ms=UNSET if error.retry_after_ms is None else error.retry_after_ms,
     )
     return Output(delivery.peer, reply)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -36,8 +36,18 @@ class UntrustedText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     text: str
     origin: Origin
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"<{len(self.text)} characters from {self.origin.kind} {self.origin.source}>"
+
+    __str__ = __repr__
+
+    def json(self) -> Any:
+        """What the text says as JSON: the objects of a message come as their JSON text.
+
+        Raises:
+            ValueError: It is no JSON (msgspec's errors are among them).
+        """
+        return msgspec.json.decode(self.text)
 
     def quoted(self) -> str:
         """The text between marks that it cannot hold itself, with its origin: how a prompt shows it to a model.

@@ -153,10 +153,10 @@ class Chain:
             peer=turn.delivery.peer,
             msg_id=turn.msg_id,
             where="handler",
-            handler=name,
+            hook=name,
             code=error.code,
-            error=None if cause is None else type(cause).__name__,
-            again=again,
+            error=type(error if cause is None else cause).__name__,
+            detail="it is asked again" if again else "",
         )
 
 

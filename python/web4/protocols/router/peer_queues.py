@@ -145,6 +145,6 @@ class PeerQueues:
                     msg_id=turn.msg_id,
                     where="handler",
                     code="handler_abandoned",
-                    abandoned=self._abandoned,
+                    detail=f"{self._abandoned} run on",
                 )
                 self.start_soon(partial(self._work, queue, turn))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from web4.protocols.cip.actions import Delivery
     from web4.protocols.cip.agreement import Agreement
     from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.ports import CommandTrust, SendMessage, TrustView
-    from web4.protocols.router.results import RouteStatus
+
+SettledAs = Literal["handled", "deferred", "refused", "unhandled", "failed"]
+"""Everything that can become of a message but `duplicate`: that one is settled already, or will be."""
 
 
 class Source(Protocol):
@@ -17,6 +19,10 @@ class Source(Protocol):
 
     async def take(self) -> Delivery | None:
         """Wait for the next delivery; its place stays held. None: there will be no more."""
+        ...
+
+    def take_more(self, most: int) -> list[Delivery]:
+        """Take what waits already, as `take` does."""
         ...
 
     def release(self, delivery: Delivery) -> None:
@@ -50,7 +56,7 @@ class RouterHost(Protocol):
         """Says something about a peer's trust, at most once for a cause."""
         ...
 
-    async def settled(self, delivery: Delivery, status: RouteStatus) -> None:
+    async def settled(self, delivery: Delivery, status: SettledAs) -> None:
         """Record what became of a message, so that it is not delivered again after a restart (OUT-3)."""
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from web4.foundation.errors import Web4Error
 from web4.foundation.events import no_events
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from web4.protocols.router.ports import RouterHost
     from web4.protocols.router.results import Handler
     from web4.trust import TrustState
+
+_BATCH: Final = 64
+"""Messages taken at once: what came together costs one turn of the scheduler."""
 
 
 class ProtocolRouter:
@@ -109,8 +112,11 @@ class ProtocolRouter:
         Handlers that run then are cancelled; their messages are not settled, and come again after a restart.
         """
         async with self._queues.open() as queues:
-            while (delivery := await self.host.inbox.take()) is not None:
+            inbox = self.host.inbox
+            while (delivery := await inbox.take()) is not None:
                 queues.put(delivery)
+                for another in inbox.take_more(_BATCH):
+                    queues.put(another)
 
     async def route(self, delivery: Delivery) -> RouteResult:
         """Handle one message, its rest included, and say what became of it (ROUTE-2).
@@ -127,6 +133,14 @@ class ProtocolRouter:
             outputs=tuple(turn.sent),
             error=turn.error,
         )
+
+    async def resume(self, delivery: Delivery) -> RouteResult:
+        """Route a message once more that a handler deferred and lets pass now, such as one that waited for a human.
+
+        As `route`, whatever is remembered of it.
+        """
+        self._known.pop((delivery.peer, delivery.msg_id), None)
+        return await self.route(delivery)
 
     def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
         """Run something beside the messages, until the router ends: work that may outlive its message's rest.
@@ -167,6 +181,9 @@ class ProtocolRouter:
             return
         self._remember(key)
         registrations = self._handlers.of(delivery.type)
+        if not registrations and MATRIX[delivery.type].way != "router":
+            self._told(turn)  # an ERROR: the session has dealt with it
+            return
         if not registrations:
             turn.status = "unhandled"
             await self._settle(turn)
@@ -234,6 +251,8 @@ class ProtocolRouter:
                 turn.sent.append(output)
 
     async def _settle(self, turn: Turn) -> None:
+        if turn.status == "duplicate":
+            return
         try:
             await self.host.settled(turn.delivery, turn.status)
         except JournalError as error:
@@ -249,19 +268,24 @@ class ProtocolRouter:
     def _told(self, turn: Turn) -> None:
         """Exactly one event for what became of a message (VAL-3)."""
         kind = {"unhandled": "envelope_unhandled", "refused": "envelope_rejected"}.get(turn.status)
-        name = turn.delivery.type
-        route = MATRIX[name]
+        about: dict[str, Any] = {"status": turn.status, "admission": turn.delivery.admission}
+        moved = [f"{event.from_} {event.to}" for event in turn.transitions.values() if event and event.moved]
+        if moved:
+            about["transition"] = ", ".join(moved)
+        if kind == "envelope_rejected" and turn.error is not None:
+            about = {"code": turn.error.code, "error": type(turn.error).__name__, "where": "router"}
+        elif kind == "envelope_unhandled":
+            about = {}
         self.emit(
             kind or "envelope_routed",
             severity="info" if kind is None and turn.status != "failed" else "warning",
             peer=turn.delivery.peer,
-            protocol=route.protocol,
+            protocol=turn.delivery.protocol,
             msg_id=turn.msg_id,
             corr_id=turn.delivery.corr_id,
             state=turn.status,
-            type=name,
-            target=route.target,
-            code=None if turn.error is None else turn.error.code,
+            type=turn.delivery.type,
+            **about,
         )
 
     def _unsettled(self, turn: Turn, error: JournalError) -> None:

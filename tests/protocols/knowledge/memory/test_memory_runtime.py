@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
 from tests.protocols.knowledge.memory.remembering import node
+from tests.protocols.router.hosts import ADA, Host, delivery
 from web4.foundation.digest import canonical
 from web4.journal.backends.memory import MemoryStore
 from web4.journal.lane import KNOWLEDGE
 from web4.journal.verify import verify
 from web4.protocols.knowledge.memory import CycleRefused, MemoryRefused, stored_memory
 from web4.protocols.messages.cip import DecisionShare, DmpTrace, SharedDecision
+from web4.protocols.router import ProtocolRouter
+from web4.testing.clocks import START_MS
+from web4.trust import OperatorBlock
 
-PEER = "b" * 64
+if TYPE_CHECKING:
+    from web4.protocols.cip import Delivery
 
-
-class Message(msgspec.Struct, frozen=True):
-    """What the runtime reads of an envelope."""
-
-    msg_id: str
-    payload: Any
-
-
-class Arrival(msgspec.Struct, frozen=True):
-    """What the runtime reads of a delivery."""
-
-    peer: str
-    message: Message
+THEIRS = f"{7:08}-0000-4000-8000-000000000000"
+MESSAGE = f"{1:08}-0000-4000-8000-000000000000"
 
 
-def share(msg_id: str, choice: str = "retry", outcome: str = "worked") -> Any:
-    trace = DmpTrace(decision_id=f"{7:036}", steps=("thought",), counterfactuals=(), evidence=())
+def share(msg_id: str = MESSAGE, choice: str = "retry", outcome: str = "worked") -> Delivery:
+    """A DECISION_SHARE of ada's, sealed, signed and validated."""
+    trace = DmpTrace(decision_id=THEIRS, steps=("thought",), counterfactuals=(), evidence=())
     decision = SharedDecision(choice=choice, outcome=outcome, context={"load": "low"})
-    return Arrival(
-        PEER, Message(msg_id, DecisionShare(decision=decision, dmp_trace=trace, retrospective="fine"))
-    )
+    payload = DecisionShare(decision=decision, dmp_trace=trace, retrospective="fine")
+    return delivery(payload, peer=ADA, msg_id=msg_id)
 
 
 async def test_memory_survives_a_restart() -> None:
@@ -46,7 +39,7 @@ async def test_memory_survives_a_restart() -> None:
     async with node(store) as (_, actors, memory):
         record = await memory.record("fetch", outputs={"status": 200}, success=True, causes=["plan"])
         await memory.link("plan", "fetch", weight=0.5)
-        await memory.handle(share("m1"))
+        await memory.handle(share())
         before = await actors.lane(KNOWLEDGE).state()
     async with node(store) as (journal, actors, memory):
         after = await actors.lane(KNOWLEDGE).state()
@@ -59,15 +52,15 @@ async def test_memory_survives_a_restart() -> None:
 async def test_share_is_stored_once_with_its_origin() -> None:
     """MEM-3, ROUTE: delivered again after a crash, it is stored once; its origin is who proved to be there."""
     async with node(MemoryStore()) as (_, actors, memory):
-        await memory.handle(share("m1"))
-        await memory.handle(share("m1"))
+        await memory.handle(share())
+        await memory.handle(share())
         state = await actors.lane(KNOWLEDGE).state()
-        (kept,) = state.foreign[PEER].values()
+        (kept,) = state.foreign[ADA].values()
         assert (kept.origin, kept.choice, kept.outcome, kept.decision_id) == (
-            PEER,
+            ADA,
             "retry",
             "worked",
-            f"{7:036}",
+            THEIRS,
         )
         (way,) = (await memory.asking()).forecast("retry")
         assert way.strength == 0.5
@@ -87,7 +80,7 @@ async def test_what_is_refused_is_an_error() -> None:
         with pytest.raises(ValueError, match="between 0 and 1"):
             await memory.link("a", "b", weight=2)
         with pytest.raises(TypeError, match="no DECISION_SHARE"):
-            await memory.handle(Arrival(PEER, Message("m", "something else")))  # type: ignore[arg-type]
+            await memory.handle(delivery())
         assert await actors.lane(KNOWLEDGE).state() == before
 
 
@@ -103,19 +96,16 @@ async def test_record_is_told_twice_and_kept_once() -> None:
         assert edge.count == 1
 
 
-async def test_register_names_the_gate() -> None:
-    """MEM-3, CIP-3, TRUST-6: trusted peers with the capability; delivered again if it must be."""
-    asked: list[Any] = []
-
-    class Router:
-        def register(self, *args: Any, **options: Any) -> None:
-            asked.append((args[:2], options))
-
-    async with node(MemoryStore()) as (_, _, memory):
-        memory.register(Router())
-    assert asked == [
-        (
-            ("cip", "DECISION_SHARE"),
-            {"min_trust": "trusted", "capability": "dmp_trace", "idempotent": True},
-        )
-    ]
+async def test_router_brings_shares() -> None:
+    """MEM-3, ROUTE-1: over a real router, of a trusted peer with the capability; of another, nothing is stored."""
+    async with node(MemoryStore()) as (_, actors, memory):
+        host = Host().trusts(ADA)
+        router = ProtocolRouter(host, emit=host.emit)
+        memory.register(router)
+        assert (await router.route(share())).status == "handled"
+        assert (await router.route(share())).status == "duplicate"
+        host.trust.handle(ADA, OperatorBlock(at_ms=START_MS, human="grace", reason="spam"))
+        other = f"{2:08}-0000-4000-8000-000000000000"
+        assert (await router.route(share(other))).status == "refused"
+        state = await actors.lane(KNOWLEDGE).state()
+        assert list(state.foreign[ADA]) == [MESSAGE]

@@ -339,13 +339,9 @@ _FOUND_BY: Final = (
 
 
 def _type(name: str, struct: type[msgspec.Struct], **more: str) -> EventType:
-    """The type of an event; `refs` by which history finds it: its claim, its peer."""
+    """The type of an event, found by what `_FOUND_BY` says."""
     fields = struct.__struct_encode_fields__
-    refs = {
-        kind: field
-        for kind, field in (("claim", "key"), ("peer", "peer"), ("source", "domain"))
-        if field in fields
-    }
+    refs = {kind: field for kind, field in _FOUND_BY if field in fields}
     if struct is ClaimProposed:
         del refs["source"]
     return EventType(

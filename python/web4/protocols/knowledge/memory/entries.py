@@ -37,8 +37,10 @@ class SaysTriple(Protocol):
     def functional(self) -> bool: ...  # noqa: D102
 
 
-class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What all that is stored is."""
+class _Entry(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
+    """What all that is stored is. JSON has no cycles: the garbage collector need not look at a hundred thousand."""
 
 
 class StoredTriple(_Entry, frozen=True, kw_only=True):
@@ -63,8 +65,16 @@ def stored_triple(triple: SaysTriple) -> StoredTriple:
     )
 
 
+def stored_domain(domain: str) -> str:
+    """Give a domain as memory compares it: lowercased, as in KNOW-1. Of a long one its BLAKE3 stands for it."""
+    return _bounded(domain.lower())
+
+
 def _comparable(text: str) -> str:
-    text = normal_text(text)
+    return _bounded(normal_text(text))
+
+
+def _bounded(text: str) -> str:
     return text if len(text) <= MOST_NAME else "b3:" + blake3_hex(text.encode())
 
 

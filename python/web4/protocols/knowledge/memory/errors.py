@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from web4.foundation.errors import ErrorCode, Web4Error
+from web4.foundation.errors import ErrorCode
+from web4.protocols.knowledge.errors import KnowledgeError
 
 
-class CycleRefused(Web4Error):  # noqa: N818 - the name is the specification's
+class CycleRefused(KnowledgeError):  # noqa: N818 - the name is the specification's
     """An edge that memory does not take: nothing is its own cause (MEM-2)."""
 
     codes = (
@@ -18,7 +19,7 @@ class CycleRefused(Web4Error):  # noqa: N818 - the name is the specification's
     )
 
 
-class MemoryRefused(Web4Error):  # noqa: N818 - as its sibling
+class MemoryRefused(KnowledgeError):  # noqa: N818 - as its sibling
     """What memory was told cannot be remembered."""
 
     codes = (

@@ -23,7 +23,7 @@ Obstacle = Literal["cycle", "cycle_unproven", "full"]
 """Why an edge is refused: it closes a cycle; whether it does would cost too much to tell; too many claims say it."""
 
 
-class Told(msgspec.Struct, frozen=True, array_like=True):
+class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """That a claim says an edge: kept apart, so that it can stop to count when the claim does."""
 
     claim: str
@@ -31,7 +31,7 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
     at_ms: int
 
 
-class Edge(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Edge(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """`cause` leads to `effect`.
 
     Args:
@@ -107,12 +107,17 @@ class CausalGraph:
         self, cause: str, effect: str, weight: float, at_ms: int, *, claim: str | None = None
     ) -> CausalGraph | None:
         """The graph after the edge was seen once more, or a claim said it; None if there is an obstacle."""
-        graph, edge = self, self.edges.get((cause, effect))
+        pair = (cause, effect)
+        edge = self.edges.get(pair)
+        effects, causes, ranks = self._effects, self._causes, self._ranks
         if edge is None:
             moved = self._moved(cause, effect)
             if isinstance(moved, str):
                 return None
-            graph, edge = self._with_edge(cause, effect, moved), Edge(cause=cause, effect=effect)
+            edge = Edge(cause=cause, effect=effect)
+            effects = effects.set(cause, effects.get(cause, _NONE).set(effect, None))
+            causes = causes.set(effect, causes.get(effect, _NONE).set(cause, None))
+            ranks = ranks.update(moved) if moved else ranks
         if claim is None:
             count = edge.count + 1
             mean = edge.mean + (weight - edge.mean) / count
@@ -122,16 +127,7 @@ class CausalGraph:
             if len(told) >= MOST_TELLERS:
                 return None
             edge = msgspec.structs.replace(edge, told=(*told, Told(claim, weight, at_ms)))
-        return replace(graph, edges=graph.edges.put((cause, effect), edge))
-
-    def _with_edge(self, cause: str, effect: str, moved: dict[str, int]) -> CausalGraph:
-        ranks = self._ranks.update(moved)
-        return replace(
-            self,
-            _effects=self._effects.set(cause, self._effects.get(cause, _NONE).set(effect, None)),
-            _causes=self._causes.set(effect, self._causes.get(effect, _NONE).set(cause, None)),
-            _ranks=ranks,
-        )
+        return CausalGraph(self.edges.put(pair, edge), effects, causes, ranks)
 
     def _moved(self, cause: str, effect: str) -> dict[str, int] | Obstacle:
         """The ranks that change so that `cause` may lead to `effect`, those of new nodes included."""

@@ -64,7 +64,8 @@ class Shelf(Generic[Key, Item]):
         shelf = self.without(key)
         places = shelf.places
         if shelf.last is not _END:
-            places = places.set(shelf.last, places[shelf.last]._replace(after=key))
+            before, _, held = places[shelf.last]
+            places = places.set(shelf.last, _Place(before, key, held))
         places = places.set(key, _Place(shelf.last, _END, item))
         return Shelf(places, key if shelf.first is _END else shelf.first, key)
 

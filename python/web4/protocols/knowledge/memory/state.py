@@ -85,7 +85,7 @@ class CausalMemory:
         return sorted(self._against.get(key, _NO_NAMES))
 
     def objects(self, domain: str, triple: StoredTriple) -> Map[str, Names]:
-        """The objects that functional triples of claims that count give, with those claims."""
+        """The objects that functional triples of claims that count give, with those claims; see `stored_domain`."""
         return self._objects.get((domain, triple.subject, triple.predicate), _NO_OBJECTS)
 
     def first_hand(self, key: str) -> list[str]:
@@ -156,9 +156,11 @@ class CausalMemory:
     def untold(self, key: str) -> CausalMemory:
         """Take out of the graph what a claim says."""
         graph, claim = self.graph, self.claims.get(key)
+        if claim is None:
+            return self
         for cause in graph.causes(key):
             graph = graph.untold(cause, key, key)
-        if claim is not None and claim.triple is not None and claim.triple.predicate == CAUSES:
+        if claim.triple is not None and claim.triple.predicate == CAUSES:
             graph = graph.untold(claim.triple.subject, claim.triple.object, key)
         return replace(self, graph=graph)
 

@@ -11,6 +11,7 @@ import trio
 
 from web4.protocols.lip.errors import FetchFailed, FetchTimeout, TooLarge
 from web4.protocols.lip.fetching.bodies import Body
+from web4.protocols.lip.fetching.exchange import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,7 +140,7 @@ class Asking:
         self, response: httpx.Response, limit: int, readable: Callable[[Answer], object] | None
     ) -> Answer:
         answer = _answer(response)
-        if not 200 <= answer.status < 300:
+        if answer.status != 200:  # a part of a page (206), or somebody else's version of it (203), is no page
             return answer
         if readable is not None:
             readable(answer)
@@ -148,7 +149,9 @@ class Asking:
         if not encoding and length.isdecimal() and int(length) > limit:
             raise TooLarge(f"the body has more than {limit} bytes", field="body")
         body = Body(encoding, limit=limit, expansion=self.options.expansion)
-        async for piece in response.aiter_raw():
+        connection = response.stream
+        assert isinstance(connection, Connection)
+        while (piece := await connection.piece()) is not None:
             body.feed(piece)
         return _answer(response, body.end())
 

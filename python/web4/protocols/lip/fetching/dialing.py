@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,10 @@ MAX_ADDRESSES: Final = 64
 """Of one name; more than that is no host."""
 TRIED: Final = 4
 """Addresses of one name that are tried, in the resolver's order."""
+
+
+ATTEMPT_SECONDS: Final = 1.0
+"""What an address gets to answer while there are others."""
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:
@@ -140,10 +145,16 @@ class Dialer:
         return next((one for one in self.exceptions if one.covers(uri.host, uri.port)), None)
 
     async def _first(self, uri: FetchUri, addresses: list[Address]) -> tuple[trio.SocketStream, Address]:
-        for address in addresses[:TRIED]:
-            try:
-                stream = await self.dial(str(address), uri.port)
-            except OSError:
+        tried = addresses[:TRIED]
+        for address in tried:
+            stream = None
+            # One that does not answer at all must not take the time of the others; the last has what is left.
+            with trio.move_on_after(math.inf if address is tried[-1] else ATTEMPT_SECONDS):
+                try:
+                    stream = await self.dial(str(address), uri.port)
+                except OSError:
+                    continue
+            if stream is None:
                 continue
             self._check_peer(stream, address, uri)
             return stream, address

@@ -79,7 +79,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
             if connecting.cancelled_caught:
                 raise FetchTimeout(f"connecting to {uri.host} took too long", field="connect")
             assert stream is not None
-            connection = _Connection(stream, self._options, uri.host)
+            connection = Connection(stream, self._options, uri.host)
             head = await connection.ask(uri, request.headers)
             return httpx.Response(
                 head.status_code,
@@ -106,7 +106,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         return stream
 
 
-class _Connection(httpx.AsyncByteStream):
+class Connection(httpx.AsyncByteStream):
     """A connection that is used once. As a byte stream it is the body as it travels, framing aside."""
 
     def __init__(self, stream: Stream, options: FetchOptions, host: str) -> None:
@@ -132,21 +132,24 @@ class _Connection(httpx.AsyncByteStream):
             if not isinstance(event, h11.InformationalResponse):
                 raise FetchFailed(f"{self._host} answers with no HTTP/1.1", code="protocol_error")
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body, piece by piece.
+    async def piece(self) -> bytes | None:
+        """The next piece of the body; None at its end.
 
         Raises:
             FetchError: `too_large`, `protocol_error`, `connection_failed`.
         """
         limit = self._options.header_bytes + self._options.body_bytes + _WIRE_SLACK
-        while True:
-            event = await self._next(limit, "body")
-            if isinstance(event, h11.EndOfMessage):
-                return
-            if not isinstance(event, h11.Data):
-                raise FetchFailed(f"{self._host} answers with no HTTP/1.1", code="protocol_error")
-            if event.data:
-                yield bytes(event.data)
+        event = await self._next(limit, "body")
+        if isinstance(event, h11.EndOfMessage):
+            return None
+        if not isinstance(event, h11.Data):
+            raise FetchFailed(f"{self._host} answers with no HTTP/1.1", code="protocol_error")
+        return bytes(event.data)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """All pieces, for an httpx client; see `piece`."""
+        while (piece := await self.piece()) is not None:
+            yield piece
 
     async def _next(self, limit: int, what: str) -> Any:
         while True:

@@ -69,6 +69,7 @@ class FetchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         robots_seconds: How long an answer for robots.txt is remembered.
         robots_unreachable_seconds: How long it is remembered that there was none to be had.
         robots_cached: Origins whose robots.txt is remembered.
+        robots_cache_bytes: What they may have together.
         extract_ms: What the worker may take to read one body.
         excerpt: Characters of the text that the provenance carries.
         authorities: A file with certificates to trust in place of the shipped ones, PEM; for a house of its own.
@@ -90,6 +91,7 @@ class FetchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     robots_seconds: float = 24 * 3600.0
     robots_unreachable_seconds: float = 60.0
     robots_cached: int = 256
+    robots_cache_bytes: int = 16 * 1024 * 1024
     extract_ms: int = 10_000
     excerpt: int = 280
     authorities: str | None = None

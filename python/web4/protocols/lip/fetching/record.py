@@ -43,7 +43,7 @@ class FetchRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         uri: What was asked for, as this node writes it.
         final_uri: Where the redirects led.
         retrieved_at: When the last answer came, UTC.
-        status: Of the last answer: 200 to 299.
+        status: Of the last answer: 200.
         content_type: Without parameters, lowercase.
         charset: As the answer named it, or empty.
         body_blake3: Of the decoded body, hex.

@@ -106,15 +106,16 @@ class Robots:
     def _entry(self, origin: str) -> _Entry:
         entry = self._known.pop(origin, None)
         if entry is None:
-            if len(self._known) >= self._options.robots_cached:
-                # The one that was asked for longest ago. Whoever waits for it holds it all the same.
-                del self._known[next(iter(self._known))]
-                self._emit(
-                    "metrics", severity="debug", kind="robots_cache_full", limit=self._options.robots_cached
-                )
             entry = _Entry()
         self._known[origin] = entry
+        if len(self._known) > self._options.robots_cached:
+            self._forget_oldest(self._options.robots_cached)
         return entry
+
+    def _forget_oldest(self, limit: int) -> None:
+        """Forget the one that was asked for longest ago. Whoever waits for it holds it all the same."""
+        del self._known[next(iter(self._known))]
+        self._emit("metrics", severity="debug", kind="robots_cache_full", limit=limit)
 
     async def _ask(
         self, entry: _Entry, uri: FetchUri, constraints: Constraints, budget: Budget, trail: Trail
@@ -133,6 +134,8 @@ class Robots:
         unreachable = entry.missing == "robots_unreachable"
         seconds = self._options.robots_unreachable_seconds if unreachable else self._options.robots_seconds
         entry.until = trio.current_time() + seconds
+        while sum(len(one.body or b"") for one in self._known.values()) > self._options.robots_cache_bytes:
+            self._forget_oldest(self._options.robots_cache_bytes)
 
     async def _fetched(
         self, uri: FetchUri, constraints: Constraints, budget: Budget, trail: Trail

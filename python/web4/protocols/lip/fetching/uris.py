@@ -21,6 +21,8 @@ _URI: Final = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.I
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
+_ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})", re.ASCII)
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ESCAPED: Final = "%/:@!$&'()*+,;=~-._?"
 
 
@@ -74,7 +76,7 @@ def parse_uri(raw: str) -> FetchUri:
         raise _refused("has user info")
     host_text, port = _split_authority(authority, scheme)
     host, address = _read_host(host_text)
-    target = quote(path or "/", safe=_ESCAPED) + quote(query, safe=_ESCAPED)
+    target = _without_dots(_spelled(path)) + _spelled(query)
     return FetchUri(scheme=scheme, host=host, port=port, target=target, address=address)
 
 
@@ -97,6 +99,31 @@ def _check_characters(raw: str) -> None:
             raise _refused("has a control character or white space")
         if character == "\\":
             raise _refused("has a backslash")
+
+
+def _spelled(part: str) -> str:
+    """A path or query in one spelling: escapes where they are needed and nowhere else, so that no rule is evaded."""
+
+    def plain(escape: re.Match[str]) -> str:
+        character = chr(int(escape[1], 16))
+        return character if character in _UNRESERVED else escape[0].upper()
+
+    return _ESCAPE.sub(plain, quote(part, safe=_ESCAPED))
+
+
+def _without_dots(path: str) -> str:
+    """An absolute path without `.` and `..` (RFC 3986, 5.2.4): what robots.txt and the server both see."""
+    kept: list[str] = []
+    *segments, last = path.split("/")[1:] or [""]
+    for segment in segments:
+        if segment == "..":
+            kept[-1:] = []
+        elif segment != ".":
+            kept.append(segment)
+    if last in {".", ".."}:
+        kept[-1:] = [] if last == ".." else kept[-1:]
+        last = ""
+    return "/" + "/".join([*kept, last])
 
 
 def _split_authority(authority: str, scheme: str) -> tuple[str, int]:

@@ -19,18 +19,20 @@ _LINES = re.compile(r" ?\n[ \n]*")
 PDF_PAGES = 500
 
 
-def read(body: bytes, kind: str, charset: str, limit: int) -> tuple[str, str, str]:
-    """Title, text, and what a reader does not see but the body holds: links and attributes."""
+def read(body: bytes, kind: str, charset: str, limit: int) -> tuple[str, str, str, str]:
+    """Title, text, what the body holds unseen (links, attributes), and all of it if that is more than its text."""
+    source = ""
     match kind:
         case "html":
-            title, text, hidden = _html(decoded(body, charset or _declared(body)))
+            source = decoded(body, charset or _declared(body))
+            title, text, hidden = _html(source)
         case "pdf":
             title, text, hidden = _pdf(body, limit)
         case _:
             title, text, hidden = "", decoded(body, charset), ""
     if len(text.encode("utf-8", "surrogatepass")) > limit:
         raise Failure("too_large", f"the text has more than {limit} bytes")
-    return title, text, hidden
+    return title, text, hidden, source
 
 
 def decoded(body: bytes, charset: str) -> str:

@@ -36,20 +36,29 @@ _FR_SOCIAL = re.compile(
 )
 
 
-def found_in(text: str, hidden: str = "") -> list[str]:
-    """The kinds of personal data in a text and in what a page holds unseen: `card`, `email`, `identity`, `phone`."""
+def found_in(text: str, hidden: str = "", source: str = "") -> list[str]:
+    """The kinds of personal data that a body holds: `card`, `email`, `identity`, `phone`.
+
+    Args:
+        text: What a reader sees.
+        hidden: Links and attributes.
+        source: Markup, scripts and comments. Plain phone numbers are not looked for here: drawings are made of numbers.
+    """
     kinds = set()
-    for one in (text, unquote(html.unescape(hidden))):
+    unseen = unquote(html.unescape(hidden))
+    for one in (text, unseen, unquote(html.unescape(source))):
         if _EMAIL.search(one):
             kinds.add("email")
-        if _TEL.search(one) or _PHONE.search(one):
-            kinds.add("phone")
-        if any(_digits(found[0]) > 6 and not _is_date(found[0]) for found in _PHONE_NATIONAL.finditer(one)):
+        if _TEL.search(one):
             kinds.add("phone")
         if any(luhn(found[0]) for found in _CARD.finditer(one)):
             kinds.add("card")
         if _identity(one):
             kinds.add("identity")
+    for one in (text, unseen):
+        national = (found[0] for found in _PHONE_NATIONAL.finditer(one))
+        if _PHONE.search(one) or any(_digits(found) > 6 and not _is_date(found) for found in national):
+            kinds.add("phone")
     return sorted(kinds)
 
 

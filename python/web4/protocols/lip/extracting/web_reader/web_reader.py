@@ -41,9 +41,11 @@ def read_page(body: Any, kind: str, charset: str, find_personal_data: bool, limi
     from page_text import read  # noqa: PLC0415
     from personal_data import found_in  # noqa: PLC0415
 
-    title, text, hidden = read(bytes(body), kind, charset, limit)
+    title, text, hidden, source = read(bytes(body), kind, charset, limit)
     return Page(
-        text=text, title=title[:300], personal_data=found_in(text, hidden) if find_personal_data else []
+        text=text,
+        title=title[:300],
+        personal_data=found_in(text, hidden, source) if find_personal_data else [],
     )
 
 

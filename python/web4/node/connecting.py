@@ -1,0 +1,91 @@
+"""Keeping sessions with the peers whose addresses are known, until the node stops."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from web4.rtt import RttError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from web4.mesh.registry.registry import PeerChange, PeerRegistry
+    from web4.protocols.cip import CipRuntime
+    from web4.rtt import Endpoint
+
+FIRST_PAUSE: Final = 0.2
+LONGEST_PAUSE: Final = 30.0
+_MESH: Final = "mesh://"
+
+
+class Connector:
+    """Dials every peer of the registry that has addresses, and dials again when its session has ended for good.
+
+    A session that loses its carrier resumes by itself (RTT); this is for those that end. While a peer has an
+    established session, whoever opened it, nothing is dialled. Blacklisted peers are not dialled.
+
+    Args:
+        cip: Serves the sessions.
+        endpoint: Dials them.
+        registry: Says whom to dial, and where.
+    """
+
+    def __init__(self, cip: CipRuntime, endpoint: Endpoint, registry: PeerRegistry) -> None:
+        self._cip = cip
+        self._endpoint = endpoint
+        self._registry = registry
+        self._keeping: dict[str, trio.CancelScope] = {}
+        self._news = trio.Event()
+
+    async def run(self) -> None:
+        """Keep sessions, until cancelled."""
+        stop = self._registry.observe(self._on_change)
+        try:
+            async with trio.open_nursery() as nursery:
+                while True:
+                    self._news = trio.Event()
+                    wanted = {one.entry.fingerprint for one in self._registry.all() if one.entry.addresses}
+                    for gone in self._keeping.keys() - wanted:
+                        self._keeping.pop(gone).cancel()
+                    for peer in sorted(wanted - self._keeping.keys()):
+                        scope = self._keeping[peer] = trio.CancelScope()
+                        nursery.start_soon(self._keep, peer, scope, name=f"sessions with {peer[:12]}")
+                    await self._news.wait()
+        finally:
+            stop()
+
+    def _on_change(self, change: PeerChange, _: str) -> None:
+        if change in {"added", "changed", "removed"}:
+            self._news.set()
+
+    async def _keep(self, peer: str, scope: trio.CancelScope) -> None:
+        pause = FIRST_PAUSE
+        with scope:
+            while True:
+                if self._may_dial(peer) and await self._dial(peer):
+                    pause = FIRST_PAUSE
+                # Two nodes that dial each other at once must not do so for ever in step.
+                await trio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - only to spread
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _may_dial(self, peer: str) -> bool:
+        return peer not in self._cip.peers() and self._cip.trust.state(peer) != "blacklisted"
+
+    async def _dial(self, peer: str) -> bool:
+        """Serve a session with a peer to its end; whether one was established."""
+        for address in self._addresses(peer):
+            try:
+                async with self._endpoint.dial(address, expect=peer) as session:
+                    await self._cip.serve(session)
+            except RttError:
+                continue  # an event has said it; the next address may answer
+            return True
+        return False
+
+    def _addresses(self, peer: str) -> Iterable[str]:
+        known = self._registry.get(peer)
+        addresses = () if known is None else known.entry.addresses
+        return [one for one in addresses if not one.startswith(_MESH)]  # those are the mesh's to reach

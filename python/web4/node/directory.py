@@ -1,0 +1,136 @@
+"""A node's data directory: what lies where, and who may look (ID-2, UX-36, UX-37)."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from web4.foundation.identity import generate_identity, load_identity, save_identity
+from web4.mesh.registry.peers_file import PEERS_FILE
+from web4.node.config import CONFIG_FILE
+from web4.node.errors import DirectoryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from web4.foundation.identity import Identity
+
+_STARTER: Final = """\
+# What a node is told. Every key may be left out; a wrong one keeps the node from starting, and is named.
+
+[node]
+name = "{name}"
+
+[rtt]
+# Where other agents may dial: an address of this machine, and a port; 0 lets the system choose.
+listen = ["tcp://127.0.0.1:7440"]
+"""
+_NOT_A_NAME: Final = re.compile(r"[^a-z0-9._-]+")
+
+
+class Places(NamedTuple):
+    """Where things lie in a data directory."""
+
+    data: Path
+
+    @property
+    def config(self) -> Path:
+        """`web4.toml`."""
+        return self.data / CONFIG_FILE
+
+    @property
+    def peers(self) -> Path:
+        """`peers.toml`."""
+        return self.data / PEERS_FILE
+
+    @property
+    def key(self) -> Path:
+        """The node's key, 0600 in a directory of 0700."""
+        return self.data / "identity" / "node.pem"
+
+    @property
+    def journal(self) -> Path:
+        """The journal's directory."""
+        return self.data / "journal"
+
+    @property
+    def socket(self) -> Path:
+        """The control socket."""
+        return self.data / "run" / "node.sock"
+
+    @property
+    def logs(self) -> Path:
+        """Events as lines of JSON."""
+        return self.data / "logs"
+
+    @property
+    def runtime(self) -> Path:
+        """What workers need while they run."""
+        return self.data / "run"
+
+    @property
+    def name(self) -> str:
+        """A name for a node that was given none: the directory's, as far as it can be one (ID-3)."""
+        return _NOT_A_NAME.sub("-", self.data.absolute().name.lower())[:64].strip("-.") or "node"
+
+
+class Made(NamedTuple):
+    """What `make_directory` made, and found."""
+
+    identity: Identity
+    made: tuple[str, ...]
+
+
+def make_directory(places: Places, *, name: str | None = None) -> Made:
+    """Make a data directory, an identity and a configuration file, each only if it is missing. Blocks.
+
+    Raises:
+        DirectoryError: `directory_permissions`.
+        IdentityError: There is a key that cannot be used.
+        OSError: Something cannot be made.
+    """
+    made = []
+    if not places.data.exists():
+        places.data.mkdir(mode=0o700, parents=True)
+        made.append(str(places.data))
+    check_directory(places)
+    if places.key.exists():
+        identity = load_identity(places.key)
+    else:
+        identity = generate_identity()
+        save_identity(identity, places.key)
+        made.append(str(places.key))
+    if not places.config.exists():
+        descriptor = os.open(places.config, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(_STARTER.format(name=name or places.name))
+        made.append(str(places.config))
+    return Made(identity, tuple(made))
+
+
+def open_directory(places: Places) -> Identity:
+    """The identity of an existing data directory. Blocks.
+
+    Raises:
+        DirectoryError: `no_node`, `directory_permissions`.
+        IdentityError: The key cannot be used: wider modes than 0600 in 0700 refuse the start (ID-2).
+    """
+    if not places.key.exists():
+        raise DirectoryError(f"there is no node in {places.data}: `web4 init` makes one", code="no_node")
+    check_directory(places)
+    return load_identity(places.key)
+
+
+def check_directory(places: Places) -> None:
+    """Refuse a data directory to which others may write.
+
+    Raises:
+        DirectoryError: `directory_permissions`.
+    """
+    mode = places.data.stat().st_mode
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise DirectoryError(
+            f"others may write to {places.data}: `chmod go-w {places.data}`", code="directory_permissions"
+        )

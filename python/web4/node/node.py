@@ -1,0 +1,355 @@
+"""`Node`: one agent's identity, lanes, sessions and protocols, wired (WEB-6)."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from web4 import rtt
+from web4.actors import open_lane_actors
+from web4.agent import AgentLoopAdapter
+from web4.agent.pacing.pacer import Pacer
+from web4.foundation.clock import SystemClock
+from web4.foundation.ids import SystemIds
+from web4.governance import MissionGuard
+from web4.journal.backends.sqlite import open_sqlite
+from web4.journal.event_types import EventRegistry
+from web4.journal.opening import open_journal
+from web4.mesh.introductions.heard import register_introductions
+from web4.mesh.introductions.introductions import Introductions
+from web4.mesh.policy import MeshForwardingPolicy
+from web4.mesh.registry.peers_file import read_peers
+from web4.mesh.registry.registry import PeerRegistry
+from web4.mesh.runtime import MeshRuntime
+from web4.mesh.server_lane import server_lane
+from web4.mesh.services.routed import register_services
+from web4.mesh.services.services import Services
+from web4.node.binding import (
+    consent_of,
+    load_of,
+    mission_of,
+    offered,
+)
+from web4.node.config import read_config
+from web4.node.connecting import Connector
+from web4.node.directory import Places, open_directory
+from web4.node.knowing import knowledge_lane
+from web4.node.noticing import notice_peers
+from web4.node.options import NodeParts
+from web4.node.settings import cip_options, fetch_options, hub_sinks, knowledge_limits
+from web4.observe import ObservabilityHub, Redaction, open_hub
+from web4.protocols.cip import CipRuntime
+from web4.protocols.hcp.runtime import HcpRuntime
+from web4.protocols.knowledge.memory.runtime import MemoryRuntime
+from web4.protocols.knowledge.runtime import KnowledgeRuntime
+from web4.protocols.lip.answering import what_was_seen
+from web4.protocols.lip.fetching import open_fetcher
+from web4.protocols.lip.runtime import LipRuntime
+from web4.protocols.router.router import ProtocolRouter
+from web4.trust import TrustRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from web4.foundation.clock import Clock
+    from web4.foundation.identity import Identity
+    from web4.foundation.ids import IdSource
+    from web4.journal.journal import Journal
+    from web4.node.config import NodeConfig
+    from web4.protocols.cip.agreement import Agreement
+
+
+class Node:
+    """Everything of one agent in one process. Open one with `open_node`; its parts are its attributes.
+
+    Args:
+        places: Its data directory.
+        identity: Who it is.
+        config: How it is set up.
+        parts: What the program gave it.
+        hub: Its events.
+        journal: Its lanes.
+        clock, ids: Where time and ids come from.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        identity: Identity,
+        config: NodeConfig,
+        parts: NodeParts,
+        *,
+        hub: ObservabilityHub,
+        journal: Journal,
+        clock: Clock,
+        ids: IdSource,
+    ) -> None:
+        self.places = places
+        self.identity = identity
+        self.config = config
+        self.name: str = config.node.name or places.name
+        self.hub = hub
+        self.journal = journal
+        self.addresses: tuple[str, ...] = ()
+        """Where it listens."""
+        self.clock = clock
+        self.ids = ids
+        emit = hub.emit
+        common: dict[str, Any] = {"clock": clock, "ids": ids, "emit": emit}
+        self.trust = TrustRegistry(emit=emit)
+        self._options = cip_options(config, self.name, parts)
+        self.cip = CipRuntime(
+            identity,
+            options=self._options,
+            trust=self.trust,
+            journal=journal,
+            **common,
+        )
+        self.knowledge = KnowledgeRuntime(
+            identity.fingerprint,
+            trust=self.cip.trust_command,
+            send=self.cip.send,
+            view=self.trust,
+            limits=knowledge_limits(config),
+            **common,
+        )
+        self.memory = MemoryRuntime(self.knowledge.remember, self.knowledge.memory, clock=clock, ids=ids)
+        self.people = HcpRuntime(
+            journal,
+            agent_id=self.name,
+            send=self.cip.send,
+            purge=self.cip.purge,
+            trust=self.trust,
+            emit=emit,
+            ids=ids,
+        )
+        self.mission = MissionGuard(signers=(identity.fingerprint, *config.mission.signers), **common)
+        self.peers = PeerRegistry(own=identity.fingerprint, clock=clock, emit=emit)
+        self.services = Services(trust=self.trust, send=self.cip.send, **common)
+        for service in parts.services:
+            self.services.offer(service)
+        self.services.prepare(journal)
+        self.router = ProtocolRouter(self.cip, emit=emit)
+        self.loop: AgentLoopAdapter | None = None
+        """The agent's loop, if the program gave one."""
+        self.lip: LipRuntime | None = None
+        """The internet, unless the configuration says no."""
+        self.mesh: MeshRuntime | None = None
+        """The mesh, unless the configuration says no."""
+        self.introductions: Introductions | None = None
+        self.pacer: Pacer | None = None
+        self._parts = parts
+
+    @property
+    def fingerprint(self) -> str:
+        """Who this node is."""
+        return self.identity.fingerprint
+
+    async def connected(self, peer: str) -> Agreement:
+        """Wait until there is an established session with a peer; what was agreed."""
+        return await self.cip.connected(peer)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name} {self.fingerprint[:12]}>"
+
+    # --- assembly, in the order in which parts need each other -------------------------------------------
+
+    async def _assemble(self, stack: AsyncExitStack) -> None:
+        enter = stack.enter_async_context
+        await enter(self.cip)
+        if self.config.fetch.enabled:
+            await self._learn(stack)
+        transports = rtt.default_registry()
+        endpoint = await enter(rtt.open_endpoint(self.identity, transports=transports, emit=self.hub.emit))
+        if self.config.mesh.enabled:
+            self._join(endpoint, transports)
+        introductions = {} if self.introductions is None else {"introductions": self.introductions.part}
+        actors = await enter(
+            open_lane_actors(
+                self.journal,
+                {
+                    "knowledge": knowledge_lane(self.knowledge, self.lip),
+                    "human": self.people.definition,
+                    "governance": self.mission.definition,
+                    "server": server_lane(services=self.services.part, **introductions),
+                },
+            )
+        )
+        for part in (
+            self.knowledge, self.people, self.mission, self.peers, self.services, self.introductions, self.lip,
+        ):  # fmt: skip
+            if part is not None:
+                part.bind(actors)
+        self._route()
+        await self._know_peers()
+        await self._run(stack, endpoint)
+
+    async def _learn(self, stack: AsyncExitStack) -> None:
+        parts = self._parts
+        fetcher = await stack.enter_async_context(
+            open_fetcher(
+                fetch_options(self.config),
+                clock=self.clock,
+                emit=self.hub.emit,
+                resolve=parts.resolve,
+                dial=parts.dial,
+            )
+        )
+        self.lip = LipRuntime(
+            self.journal,
+            fetcher,
+            self.cip.send,
+            ledger=self.knowledge,
+            find_claims=parts.find_claims or what_was_seen,
+            clock=self.clock,
+            ids=self.ids,
+            emit=self.hub.emit,
+        )
+
+    def _join(self, endpoint: rtt.Endpoint, transports: rtt.Registry) -> None:
+        self.mesh = MeshRuntime(
+            self.identity,
+            cip=self.cip,
+            endpoint=endpoint,
+            transports=transports,
+            policy=MeshForwardingPolicy(relays=self.config.mesh.relays),
+            registered=self.peers.has,
+            services=partial(offered, self.services),
+            emit=self.hub.emit,
+            clock=self.clock,
+            ids=self.ids,
+        )
+        self.introductions = Introductions(
+            own=self.fingerprint,
+            trust=self.trust,
+            command=self.cip.trust_command,
+            registry=self.peers,
+            broadcast=self.mesh.broadcast,
+            clock=self.clock,
+            ids=self.ids,
+            emit=self.hub.emit,
+        )
+
+    def _route(self) -> None:
+        """Register what handles messages: consent before the agent's loop (HCP-9)."""
+        self.people.register(self.router)
+        self.knowledge.register(self.router)
+        self.memory.register(self.router)
+        register_services(self.router, self.services)
+        if self.lip is not None:
+            self.lip.register(self.router)
+        if self._parts.handler is not None:
+            self.loop = AgentLoopAdapter(
+                self.router,
+                self._parts.handler,
+                options=self._parts.agent,
+                admit=self._parts.admit,
+                consent=consent_of(self.people),
+                mission=mission_of(self.mission),
+                clock=self.clock,
+                ids=self.ids,
+            )
+            self.people.hand_on = self.loop.take
+
+    async def _know_peers(self) -> None:
+        await self.peers.load()
+        named = await trio.to_thread.run_sync(read_peers, self.places.peers)
+        await self.peers.configure(named)
+        await self.cip.anchor(one for one in named.anchors if self.trust.state(one) != "trusted")
+
+    async def _run(self, stack: AsyncExitStack, endpoint: rtt.Endpoint) -> None:
+        nursery = await stack.enter_async_context(_cancelled_nursery())
+        listeners = [await endpoint.listen(url, admit=self.cip.admit) for url in self.config.rtt.listen]
+        self.addresses = tuple(address for one in listeners for address in one.addresses)
+        await nursery.start(self.people.run)
+        for task in (
+            self.knowledge.run,
+            self.peers.run,
+            self.services.run,
+            self.router.run,
+            partial(self._serve_all, endpoint, nursery),
+            partial(notice_peers, self.cip, self.peers),
+            Connector(self.cip, endpoint, self.peers).run,
+        ):
+            nursery.start_soon(task)
+        if self.lip is not None:
+            nursery.start_soon(self.lip.run)
+        if self.mesh is not None and self.introductions is not None:
+            register_introductions(self.mesh, self.introductions)
+            await nursery.start(self.mesh.run)
+            nursery.start_soon(self.introductions.run)
+        if self._parts.pace:
+            self.pacer = Pacer(
+                self.cip,
+                sensors=self._parts.sensors,
+                queue=lambda: self.router.waiting / self._options.inbox_total,
+                observe=load_of(self.knowledge, nursery.start_soon),
+                clock=self.clock,
+            )
+            nursery.start_soon(self.pacer.run)
+
+    async def _serve_all(self, endpoint: rtt.Endpoint, nursery: trio.Nursery) -> None:
+        async for session in endpoint.sessions():
+            nursery.start_soon(self.cip.serve, session)
+
+
+@asynccontextmanager
+async def _cancelled_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery for tasks that never end: left, it cancels them."""
+    async with trio.open_nursery() as nursery:
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_node(
+    directory: Path | str, *, config: NodeConfig | None = None, parts: NodeParts | None = None
+) -> AsyncIterator[Node]:
+    """Run the node of a data directory for the time of the block.
+
+    Recovery is over and the node listens when the block begins; at its end sessions are closed gracefully, and what
+    is promised to peers waits in the journal. Cancelled, or left by an exception, it stops at once: the next start
+    goes on from what is durable.
+
+    Args:
+        directory: Made by `web4 init`, or `make_directory`.
+        config: Instead of the directory's `web4.toml`.
+        parts: What only a program can give: the agent's loop above all.
+
+    Raises:
+        DirectoryError, IdentityError, ConfigurationError, PeersFileError: What is in the directory does not fit.
+        JournalError: The journal cannot be opened; another node may hold it.
+        RttError: It cannot listen.
+    """
+    places = Places(Path(directory))
+    parts = parts or NodeParts()
+    clock, ids = parts.clock or SystemClock(), parts.ids or SystemIds()
+    identity = await trio.to_thread.run_sync(open_directory, places)
+    if config is None:
+        config = await trio.to_thread.run_sync(read_config, places.config)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        hub = await enter(
+            open_hub(
+                config.node.name or places.name,
+                sinks=await hub_sinks(config, places, parts),
+                redaction=Redaction(show_contents=config.observe.content),
+                clock=clock,
+                ids=SystemIds(),
+            )
+        )
+        backend = await enter(open_sqlite(places.journal))
+        journal = await enter(
+            open_journal(
+                backend, registry=EventRegistry(), identity=identity, clock=clock, ids=ids, emit=hub.emit
+            )
+        )
+        node = Node(places, identity, config, parts, hub=hub, journal=journal, clock=clock, ids=ids)
+        await node._assemble(stack)  # noqa: SLF001 - one thing in two pieces
+        hub.emit("node_started", fingerprint=node.fingerprint)
+        yield node
+        hub.emit("node_stopping", reason="asked")

@@ -1,0 +1,108 @@
+"""What of an envelope stays the same on every attempt, and each attempt's own timestamp and signature (OUT-2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from web4 import _core
+from web4.foundation import envelope as envelopes
+from web4.foundation.clock import format_timestamp
+from web4.foundation.codec import ENCODER
+from web4.foundation.errors import InvalidEnvelopeError
+from web4.protocols.cip.outbox.commands import Enqueue
+from web4.protocols.cip.outbox.entries import INLINE_BYTES
+from web4.protocols.cip.sealing import Sealed, composed, moment_field
+from web4.protocols.messages.hcp import HumanParties
+from web4.protocols.messages.vocabulary import type_of
+
+if TYPE_CHECKING:
+    from web4.foundation.identity import Identity
+    from web4.protocols.cip.outbox.entries import Queued, SettledStatus
+    from web4.protocols.cip.sealing import About
+    from web4.protocols.messages.fields import Party
+    from web4.protocols.messages.vocabulary import AgentPayload
+
+_SIGNED_BYTES: Final = len(
+    '"sign":{"algo":"ed25519","signature":"' + 88 * "A" + '"},"timestamp":"2026-01-01T00:00:00.000Z",'
+)
+"""What an attempt adds to the body."""
+
+
+def enqueue(
+    identity: Identity,
+    payload: AgentPayload,
+    *,
+    agent_id: str,
+    receiver: Party,
+    msg_id: str,
+    at_ms: int,
+    max_bytes: int,
+    corr_id: str | None = None,
+    about: About | None = None,
+    answers: str | None = None,
+    settles: SettledStatus | None = None,
+) -> tuple[Enqueue, bytes]:
+    """Make the command that queues `payload` for `receiver`, and the body, which is a blob if it is long.
+
+    Raises:
+        PayloadSchemaError, InvalidEnvelopeError: As `web4.protocols.cip.sealing.seal`.
+    """
+    kind = type_of(payload)
+    unsigned = composed(
+        identity,
+        payload,
+        agent_id=agent_id,
+        receiver=receiver,
+        msg_id=msg_id,
+        corr_id=corr_id,
+        about=about,
+    )
+    try:
+        body = _core.canonicalize(ENCODER.encode(unsigned))
+    except _core.CoreError as error:
+        raise InvalidEnvelopeError(str(error), code=error.code, msg_id=msg_id) from None
+    size = len(body)
+    if size + _SIGNED_BYTES > max_bytes:
+        raise InvalidEnvelopeError(f"longer than {max_bytes} bytes", code="too_large", msg_id=msg_id)
+    long = size > INLINE_BYTES
+    humans = (about.sender, about.receiver) if isinstance(about, HumanParties) else ()
+    command = Enqueue(
+        at_ms=at_ms,
+        msg_id=msg_id,
+        type=kind.name,
+        channel=kind.channel,
+        size=size,
+        body=None if long else body.decode(),
+        blob=blob_name(body) if long else None,
+        corr_id=corr_id,
+        low=getattr(payload, "priority", None) == "low",
+        humans=humans,
+        answers=answers,
+        settles=settles,
+    )
+    return command, body
+
+
+def attempt(identity: Identity, entry: Queued, body: bytes, timestamp: str, max_bytes: int) -> Sealed:
+    """Give an entry its timestamp and signature."""
+    # Its place in canonical order: behind everything but `type`, which ends the body; a mesh envelope begins with it.
+    if moment_field(entry.type) == "created_at":
+        unsigned = b'{"created_at":"%b",%b' % (timestamp.encode(), body[1:])
+    else:
+        at = len(body) - len(entry.type) - _TAIL_BYTES
+        unsigned = b'%b,"timestamp":"%b"%b' % (body[:at], timestamp.encode(), body[at:])
+    data = envelopes.seal(identity, unsigned, max_bytes=max_bytes)
+    return Sealed(entry.type, entry.msg_id, entry.corr_id, data)
+
+
+_TAIL_BYTES: Final = len(',"type":""}')
+
+
+def timestamp(now_ms: int) -> str:
+    """The timestamp of an attempt."""
+    return format_timestamp(now_ms)
+
+
+def blob_name(data: bytes) -> str:
+    """The name under which the journal keeps `data` (JRN-8)."""
+    return f"b3:{_core.blake3(data).hex()}"

@@ -1,0 +1,190 @@
+"""The outbox as pure functions: what a command leads to, and what an event changes (ACT-1, section 18)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from web4.protocols.cip.outbox.commands import Conclude, Enqueue, OutboxCommand, Settle
+from web4.protocols.cip.outbox.entries import (
+    MAX_IDS,
+    Conclusion,
+    ConclusionKind,
+    EnvelopeConcluded,
+    EnvelopeQueued,
+    MessageSettled,
+    MessageTaken,
+    OutboxEvent,
+    OutboxLimits,
+    OutboxState,
+    Queued,
+    SettledStatus,
+    Taken,
+    TakenState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Queueing = Literal["queued", "known", "full", "answered"]
+"""`known`: it was queued before; `answered`: the INTENT has its answer, or is settled."""
+
+
+@dataclass(frozen=True)
+class OutboxLogic:
+    """What a peer's lane decides about messages on their way, for given limits."""
+
+    limits: OutboxLimits = field(default_factory=OutboxLimits)
+
+    # --- out --------------------------------------------------------------------------------------------
+
+    def enqueue(
+        self, out: OutboxState, taken: TakenState, command: Enqueue
+    ) -> tuple[tuple[OutboxEvent, ...], Queueing]:
+        """Queue an envelope, or say why not."""
+        if command.answers is not None:
+            intent = taken.messages.get(command.answers)
+            if intent is None or intent.answered:
+                return (), "answered"
+        if command.msg_id in out.entries or out.concluded.get(command.msg_id) is not None:
+            return (), "known"
+        if len(out.entries) >= self.limits.entries or out.bytes + command.size > self.limits.bytes:
+            return (), "full"
+        queued = EnvelopeQueued(
+            number=out.last + 1,
+            msg_id=command.msg_id,
+            type=command.type,
+            channel=command.channel,
+            at_ms=command.at_ms,
+            size=command.size,
+            body=command.body,
+            blob=command.blob,
+            corr_id=command.corr_id,
+            low=command.low,
+            humans=command.humans,
+            answers=command.answers,
+        )
+        if command.settles is None or command.answers is None:
+            return (queued,), "queued"
+        settled = MessageSettled(msg_ids=(command.answers,), status=command.settles, at_ms=command.at_ms)
+        return (queued, settled), "queued"
+
+    def conclude(self, out: OutboxState, command: Conclude) -> tuple[EnvelopeConcluded, ...]:
+        """End the entries that are there; expired only those that are old enough (OUT-5)."""
+        entries = out.entries
+        known = [entries[msg_id] for msg_id in dict.fromkeys(command.msg_ids) if msg_id in entries]
+        if command.outcome == "expired":
+            known = [one for one in known if one.at_ms + self.limits.ttl_ms <= command.at_ms]
+        return concluded(
+            [one.msg_id for one in known], command.outcome, at_ms=command.at_ms, reason=command.reason
+        )
+
+    # --- in ---------------------------------------------------------------------------------------------
+
+    def settle(self, taken: TakenState, command: Settle) -> tuple[MessageSettled, ...]:
+        """Settle the messages that are not settled yet."""
+        known = [msg_id for msg_id in dict.fromkeys(command.msg_ids) if msg_id in taken.messages]
+        return settled(known, command.status, at_ms=command.at_ms)
+
+    def purge(self, out: OutboxState, taken: TakenState, reason: str, at_ms: int) -> tuple[OutboxEvent, ...]:
+        """End everything that is on its way, in the order of the queue (TRUST-8)."""
+        leaving = sorted(out.entries.values(), key=lambda one: one.number)
+        here = sorted(taken.messages.values(), key=lambda one: one.number)
+        return (
+            *concluded([one.msg_id for one in leaving], "purged", at_ms=at_ms, reason=reason),
+            *settled([one.msg_id for one in here], "purged", at_ms=at_ms),
+        )
+
+
+def decide(
+    logic: OutboxLogic, out: OutboxState, taken: TakenState, command: OutboxCommand
+) -> tuple[tuple[OutboxEvent, ...], Queueing | None]:
+    """What `command` leads to, and of one that queues whether it did."""
+    if isinstance(command, Enqueue):
+        return logic.enqueue(out, taken, command)
+    if isinstance(command, Conclude):
+        return logic.conclude(out, command), None
+    return logic.settle(taken, command), None
+
+
+def concluded(
+    msg_ids: list[str], outcome: ConclusionKind, *, at_ms: int, reason: str | None = None
+) -> tuple[EnvelopeConcluded, ...]:
+    """The events that end these entries alike."""
+    return tuple(
+        EnvelopeConcluded(msg_ids=part, outcome=outcome, at_ms=at_ms, reason=reason)
+        for part in _parts(msg_ids)
+    )
+
+
+def settled(msg_ids: list[str], status: SettledStatus, *, at_ms: int) -> tuple[MessageSettled, ...]:
+    """The events that settle these messages alike."""
+    return tuple(MessageSettled(msg_ids=part, status=status, at_ms=at_ms) for part in _parts(msg_ids))
+
+
+def _parts(msg_ids: list[str]) -> Iterable[tuple[str, ...]]:
+    return (tuple(msg_ids[at : at + MAX_IDS]) for at in range(0, len(msg_ids), MAX_IDS))
+
+
+# --- apply ----------------------------------------------------------------------------------------------
+
+
+def queued(out: OutboxState, event: EnvelopeQueued) -> OutboxState:
+    """The outbox with one entry more."""
+    entry = Queued(
+        number=event.number,
+        msg_id=event.msg_id,
+        type=event.type,
+        channel=event.channel,
+        at_ms=event.at_ms,
+        size=event.size,
+        body=event.body,
+        blob=event.blob,
+        corr_id=event.corr_id,
+        low=event.low,
+        humans=event.humans,
+    )
+    entries = out.entries.set(event.msg_id, entry)
+    return OutboxState(entries, out.bytes + event.size, event.number, out.concluded)
+
+
+def without_entries(out: OutboxState, event: EnvelopeConcluded) -> OutboxState:
+    """The outbox without what has ended."""
+    left, size = out.entries.mutate(), out.bytes
+    for msg_id in event.msg_ids:
+        size -= left.pop(msg_id).size
+    one = Conclusion(event.outcome, event.at_ms, event.reason)
+    return OutboxState(left.finish(), size, out.last, out.concluded.adding(event.msg_ids, one))
+
+
+def with_message(taken: TakenState, event: MessageTaken) -> TakenState:
+    """What was taken, with one message more."""
+    one = Taken(
+        number=event.number,
+        msg_id=event.msg_id,
+        type=event.type,
+        at_ms=event.at_ms,
+        admission=event.admission,
+        trust=event.trust,
+        digest=event.digest,
+        size=event.size,
+        envelope=event.envelope,
+        blob=event.blob,
+    )
+    return TakenState(taken.messages.set(event.msg_id, one), taken.bytes + event.size, event.number)
+
+
+def without_messages(taken: TakenState, event: MessageSettled) -> TakenState:
+    """What was taken, without what is settled."""
+    left, size = taken.messages.mutate(), taken.bytes
+    for msg_id in event.msg_ids:
+        size -= left.pop(msg_id).size
+    return TakenState(left.finish(), size, taken.last)
+
+
+def answered(taken: TakenState, msg_id: str) -> TakenState:
+    """What was taken, with an INTENT that has its first answer."""
+    one = msgspec.structs.replace(taken.messages[msg_id], answered=True)
+    return TakenState(taken.messages.set(msg_id, one), taken.bytes, taken.last)

@@ -1,0 +1,148 @@
+"""One peer's outbox as its pump sees it: durable entries in their order, and how far the present session has got."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from web4.protocols.cip.outbox.entries import Queued
+
+MAX_FLYING = 256
+"""Envelopes sent and not receipted: as many as fit the receipt, and no more than a full inbox must refuse."""
+MAX_FLYING_BYTES = 4 * 1024 * 1024
+
+
+class OutboxQueue:
+    """What waits to be said, and what was said on this session and has no receipt.
+
+    Only what is durable comes in here (OUT-1). It holds no rule of its own: after a restart it is made anew from the
+    lane's state.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: OrderedDict[str, Queued] = OrderedDict()
+        self.flying: OrderedDict[str, Queued] = OrderedDict()
+        self.flying_bytes = 0
+        self.paused_until_ms = 0
+        """Until when the peer has asked to be left alone, Unix milliseconds."""
+        self.turn = trio.Lock()
+        """Held by the pump of the one session over which is sent."""
+        self._changed = trio.Event()
+        self._concluded: dict[str, list[trio.Event]] = {}
+
+    def __len__(self) -> int:
+        return len(self.waiting) + len(self.flying)
+
+    def holds(self, msg_id: str) -> bool:
+        """Whether an entry is here."""
+        return msg_id in self.waiting or msg_id in self.flying
+
+    # --- what the lane says -----------------------------------------------------------------------------
+
+    def load(self, entries: Iterable[Queued]) -> None:
+        """Begin anew with what the lane holds; who waits for something that has ended meanwhile is told."""
+        self.waiting = OrderedDict((one.msg_id, one) for one in sorted(entries, key=_number))
+        self.flying.clear()
+        self.flying_bytes = 0
+        for msg_id in [msg_id for msg_id in self._concluded if msg_id not in self.waiting]:
+            self._tell(msg_id)
+        self.wake()
+
+    def add(self, entry: Queued) -> None:
+        """An entry is durable, and may be said."""
+        self.waiting[entry.msg_id] = entry
+        self._changed.set()
+
+    def end(self, msg_ids: Iterable[str]) -> list[Queued]:
+        """Entries have ended; what they were."""
+        ended = []
+        for msg_id in msg_ids:
+            entry = self.flying.pop(msg_id, None)
+            if entry is not None:
+                self.flying_bytes -= entry.size
+            else:
+                entry = self.waiting.pop(msg_id, None)
+            if entry is not None:
+                ended.append(entry)
+            self._tell(msg_id)
+        self._changed.set()
+        return ended
+
+    # --- sending ----------------------------------------------------------------------------------------
+
+    def rewind(self) -> None:
+        """Say again what has no receipt, oldest first (OUT-4)."""
+        if not self.flying:
+            return
+        again = sorted([*self.flying.values(), *self.waiting.values()], key=_number)
+        self.waiting = OrderedDict((one.msg_id, one) for one in again)
+        self.flying.clear()
+        self.flying_bytes = 0
+
+    def again_in(self, wait_ms: int, at_ms: int) -> None:
+        """The peer takes nothing more for that long: then everything without a receipt goes again, in order."""
+        self.paused_until_ms = max(self.paused_until_ms, at_ms + wait_ms)
+        self.rewind()
+        self.wake()
+
+    def next(self, most: int, most_bytes: int, *, low: bool) -> list[Queued]:
+        """What may be said next, oldest first; `fly` follows. Without `low`, low priority waits (PACE-4)."""
+        room = min(most, MAX_FLYING - len(self.flying))
+        left = min(most_bytes, MAX_FLYING_BYTES - self.flying_bytes)
+        found: list[Queued] = []
+        for entry in self.waiting.values():
+            if len(found) >= room or left <= 0 or (found and entry.size > left):
+                break
+            if entry.low and not low:
+                continue
+            found.append(entry)
+            left -= entry.size
+        return found
+
+    def fly(self, entries: Iterable[Queued]) -> None:
+        """Entries are being said."""
+        for entry in entries:
+            if self.waiting.pop(entry.msg_id, None) is not None:
+                self.flying[entry.msg_id] = entry
+                self.flying_bytes += entry.size
+
+    # --- waiting ----------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Let the pump look around."""
+        self._changed.set()
+
+    async def changed(self, seconds: float = float("inf")) -> bool:
+        """Wait until something has changed since the last such wait, or for so long; whether it has."""
+        with trio.move_on_after(seconds):
+            await self._changed.wait()
+        changed = self._changed.is_set()
+        if changed:
+            self._changed = trio.Event()
+        return changed
+
+    async def ended(self, msg_id: str) -> None:
+        """Wait until an entry that is here has ended."""
+        event = trio.Event()
+        self._concluded.setdefault(msg_id, []).append(event)
+        try:
+            await event.wait()
+        finally:
+            waiters = self._concluded.get(msg_id)
+            if waiters is not None and event in waiters:
+                waiters.remove(event)
+                if not waiters:
+                    del self._concluded[msg_id]
+
+    def _tell(self, msg_id: str) -> None:
+        for event in self._concluded.pop(msg_id, ()):
+            event.set()
+
+
+def _number(entry: Queued) -> int:
+    return entry.number

@@ -1,0 +1,134 @@
+"""What the parts of an `HcpRuntime` share: its ports, the lanes, and what is held in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from web4.protocols.hcp.lane import commands as c
+from web4.protocols.hcp.lane.states import NOBODY
+from web4.protocols.hcp.running import Running
+from web4.protocols.hcp.values import Contact
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from web4.foundation.clock import Clock
+    from web4.foundation.errors import Web4Error
+    from web4.foundation.events import Emitter
+    from web4.foundation.ids import IdSource
+    from web4.protocols.cip.actions import Delivery
+    from web4.protocols.hcp.index import Index
+    from web4.protocols.hcp.lanes import Lanes
+    from web4.protocols.ports import SendMessage, TrustView
+
+    HandOn = Callable[[Delivery], Awaitable[object]]
+    """Takes a message that waited for a human and may be handled now: the agent loop's handler."""
+
+
+class QueuedMessage(Protocol):
+    """What waits in an outbox, as far as it is looked at here."""
+
+    @property
+    def msg_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """Its type."""
+        ...
+
+    @property
+    def humans(self) -> tuple[str, ...]:
+        """Of whom and for whom it is: a human here and one at the peer; empty if it is about none."""
+        ...
+
+
+class PurgeOutbox(Protocol):
+    """How what waits to be sent about humans is dropped: `CipRuntime.purge`."""
+
+    async def __call__(
+        self, peer: str, where: Callable[[QueuedMessage], bool], reason: str, /
+    ) -> tuple[str, ...]:
+        """End what waits for `peer`, as far as `where` says, as `purged(reason)` (OUT-5); the ids, once durable."""
+        ...
+
+
+class Waiter:
+    """Somebody, or nobody yet, who waits for how a message ends."""
+
+    __slots__ = ("ended", "error", "outcome")
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+        self.outcome: str | None = None
+        self.error: Web4Error | None = None
+
+
+@dataclass(kw_only=True)
+class HumanContext:
+    """See `HcpRuntime` for the ports."""
+
+    agent_id: str
+    send: SendMessage
+    purge: PurgeOutbox
+    trust: TrustView
+    clock: Clock
+    ids: IdSource
+    emit: Emitter
+    lanes: Lanes
+    index: Index
+    hand_on: HandOn | None = None
+    running: Running = field(default_factory=Running)
+    waiters: dict[str, Waiter] = field(default_factory=dict)
+    handing: set[str] = field(default_factory=set)
+    """Messages that are being handed on: the gate has let them pass."""
+    attempting: trio.Lock = field(default_factory=trio.Lock)
+    """Held while facts of several lanes are read and decided upon: they must not move in between."""
+
+    def now(self) -> int:
+        """Unix milliseconds."""
+        return self.clock.wall_ms()
+
+    async def other(self, local: str, contact: Contact) -> c.Other:
+        """What is known of a human at a peer, for a decision on the lane of one here."""
+        remote = await self.lanes.remote(contact) if contact.lane_id in self.index.remotes else None
+        return c.Other(
+            trust=self.trust.state(contact.peer),
+            social="untrusted" if remote is None else remote.relation(local).state,
+            facts=NOBODY if remote is None else remote.facts,
+            paced_ms=self.index.paced.get(contact.lane_id, 0),
+        )
+
+    def waiter(self, action_id: str) -> Waiter:
+        """Who waits for a message; made if nobody does."""
+        return self.waiters.setdefault(action_id, Waiter())
+
+    def over(self, action_id: str, outcome: str, error: Web4Error | None = None) -> None:
+        """Tell whoever waits how a message ended."""
+        waiter = self.waiters.pop(action_id, None)
+        if waiter is not None:
+            waiter.outcome, waiter.error = outcome, error
+            waiter.ended.set()
+
+    async def look_again(self, human_id: str) -> None:
+        """Let a human's lane look at what waits, with what is known now.
+
+        Raises:
+            Web4Error: The lane cannot be asked.
+        """
+        async with self.attempting:
+            state = await self.lanes.local(human_id)
+            if state is None:
+                return
+            # Of all that waits: what is under way now may be concluded when the lane decides.
+            contacts = {one.action.lane_id: one.action for one in state.line}
+            others = {
+                lane: await self.other(human_id, Contact(action.peer, action.human_id))
+                for lane, action in contacts.items()
+            }
+            tick = c.Tick(others=others, at=self.now(), token=self.ids.uuid4())
+            await self.lanes.ask(human_id, tick)
