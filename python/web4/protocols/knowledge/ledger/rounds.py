@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     KnowledgeEvent = LedgerEvent | MemoryEvent | DecisionRecord | DecisionOutcome
 
+PART: Final = "knowledge"
+"""The name of this part where lane `knowledge` is composed of several."""
 MOST_EVENTS: Final = 160
 """Events of one decision after which it looks at no further claim: a lane takes 512 at once."""
 MOST_MARKED: Final = 1_000
@@ -128,6 +130,10 @@ class Round:
         """The id of a decision of this round: the same for the same command and parts."""
         return derive_decision_id(self.cause, *(str(one) for one in parts))
 
+    def effect_id(self, *parts: Any) -> str:
+        """The id of an effect: it begins with the part's name, by which a lane of several parts knows whose it is."""
+        return f"{PART}:{self.decision_id(*parts)}"
+
     # --- what is to be looked at ------------------------------------------------------------------------
 
     def look_at(self, keys: Iterable[str]) -> None:
@@ -162,7 +168,7 @@ class Round:
         changes = getattr(self.ledger.claims.get(about), "changes", 0)
         self.emit(
             events.TrustEffectRequested(
-                effect_id=self.decision_id("trust", command.event, peer, about, changes),
+                effect_id=self.effect_id("trust", command.event, peer, about, changes),
                 peer=peer,
                 command=command,
                 cause=self.cause,
