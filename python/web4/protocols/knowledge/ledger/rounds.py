@@ -38,7 +38,7 @@ PART: Final = "knowledge"
 """The name of this part where lane `knowledge` is composed of several."""
 MOST_EVENTS: Final = 160
 """Events of one decision after which it looks at no further claim: a lane takes 512 at once."""
-MOST_MARKED: Final = 1_000
+MOST_MARKED: Final = 2_000
 """Claims that one event marks."""
 _MEMORY: Final = (
     ClaimFlagged,
