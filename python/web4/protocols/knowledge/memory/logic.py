@@ -105,7 +105,7 @@ class MemoryLogic:
         named = _names(command.causal_links)
         claim = entries.RememberedClaim(
             key=command.key,
-            domain=entries.cut(command.domain.lower()),
+            domain=entries.stored_domain(command.domain),
             triple=triple,
             # Not known before it is linked; as many as there can be, so that there is room for them.
             follows_from=tuple(one for one in named if one in state.claims),
@@ -115,11 +115,17 @@ class MemoryLogic:
         if triple is not None and triple.predicate == CAUSES:
             pairs.append((triple.subject, triple.object))
         after, room = self._with_room(state.untold(claim.key), claim, pairs, command.at_ms)
-        _, causes = linked(after.graph, named, claim.key, command.confidence, command.at_ms, claim=claim.key)
+        graph, causes = linked(
+            after.graph, named, claim.key, command.confidence, command.at_ms, claim=claim.key
+        )
         claim = msgspec.structs.replace(
             claim, follows_from=tuple(one for one in causes if one in after.claims)
         )
         unlinked = tuple(one for one in named if one not in causes)
+        if triple is not None and triple.predicate == CAUSES:
+            said = (triple.subject,), triple.object
+            _, fits = linked(graph, *said, command.confidence, command.at_ms, claim=claim.key)
+            unlinked += () if fits else (triple.subject,)
         event = events.ClaimRemembered(
             key=claim.key,
             claim=claim,
