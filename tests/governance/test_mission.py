@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from types import MappingProxyType
 
 import pytest
 
@@ -12,6 +13,7 @@ from web4.foundation.digest import canonical
 from web4.foundation.identity import Identity
 from web4.governance import Goal, MissionRefused, TermOverlap, read_mission, sign_mission, text_of
 from web4.governance.mission import MOST_BYTES
+from web4.protocols.lip import Origin, UntrustedText
 from web4.testing.clocks import START_MS
 
 SIGNERS = [OPERATOR.fingerprint]
@@ -107,3 +109,6 @@ def test_text_of_json() -> None:
     for _ in range(3_000):
         deep = [deep]
     assert text_of(deep) == "end"
+    origin = Origin(kind="peer", source="ada", digest="0" * 64, at_ms=1)
+    said = MappingProxyType({"topic": UntrustedText(text="rain", origin=origin), "n": 1})
+    assert text_of(said) == "rain"

@@ -94,11 +94,21 @@ class MeshNode:
         await self.endpoint.listen(self.url, admit=self.cip.admit)
         self.nursery.start_soon(self._accept)
         self.nursery.start_soon(self._read)
-        await self.nursery.start(self.mesh.run)
+        self._mesh_scope = trio.CancelScope()
+        await self.nursery.start(self._run_mesh)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stack.aclose()
+
+    def stop(self) -> None:
+        """Go without a word: every session with this node loses its carrier."""
+        self._mesh_scope.cancel()
+        self.endpoint.abort_all()
+
+    async def _run_mesh(self, task_status: trio.TaskStatus[None]) -> None:
+        with self._mesh_scope:
+            await self.mesh.run(task_status=task_status)
 
     async def _accept(self) -> None:
         async for session in self.endpoint.sessions():

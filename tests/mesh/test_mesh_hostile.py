@@ -197,7 +197,7 @@ async def test_mesh_routes_of_a_liar_are_bounded(tmp_path: Path) -> None:
             await h.cip.send_mesh(a.fingerprint, data, "control")
         await until(lambda: a.mesh.table.refused["too_many"])
         assert a.mesh.table.offered_by(h.fingerprint) == a.mesh.policy.destinations
-        assert a.of("mesh_dropped", reason="way")
+        assert a.of("mesh_dropped", reason="too_many")
         assert a.mesh.route(b.fingerprint).path == (b.fingerprint,)  # type: ignore[union-attr]
 
 

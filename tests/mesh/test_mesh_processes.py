@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from tests.mesh.processes import node_processes
@@ -41,7 +42,7 @@ def test_mesh_reroute_on_kill(tmp_path: Path) -> None:
     with node_processes(tmp_path, "a-c a-d b-c b-d") as nodes:
         a, b = nodes["a"], nodes["b"]
         for node in nodes.values():
-            node.until("topology_changed", 2, link="up")
+            node.until("topology_changed", 2, reason="link_up")
         a.order("reach", "b")
         a.until("reached")
         a.order("send", "b", count=150, text="{}", every=0.01)
@@ -55,5 +56,25 @@ def test_mesh_reroute_on_kill(tmp_path: Path) -> None:
         assert [line["topic"] for line in b.of("heard")] == [str(number) for number in range(150)]
         other = next(node for node in (nodes["c"], nodes["d"]) if node is not hop)
         assert [other.fingerprint] in [line["hops"] for line in b.of("relayed_over")]
+        assert a.of("session_resume", peer=b.fingerprint)
+        assert not a.of("session_lost")
+
+
+def test_mesh_reroute_on_stopped_hop(tmp_path: Path) -> None:
+    """MESH-5: the hop is there and does nothing: nobody answers, and the session goes on by the other way."""
+    with node_processes(tmp_path, "a-c a-d b-c b-d") as nodes:
+        a, b = nodes["a"], nodes["b"]
+        for node in nodes.values():
+            node.until("topology_changed", 2, reason="link_up")
+        a.order("reach", "b")
+        a.until("reached")
+        a.order("send", "b", count=60, text="{}", every=0.01)
+        b.until("heard", 20)
+        a.order("route", "b")
+        used = a.until("route")["path"][0]
+        hop = next(node for node in nodes.values() if node.fingerprint == used)
+        hop.process.send_signal(signal.SIGSTOP)
+        b.until("heard", 60)
+        assert [line["topic"] for line in b.of("heard")] == [str(number) for number in range(60)]
         assert a.of("session_resume", peer=b.fingerprint)
         assert not a.of("session_lost")

@@ -208,3 +208,54 @@ async def test_mesh_neighbour_that_was_silent_is_taken_back(tmp_path: Path) -> N
         assert a.mesh.route(c.fingerprint) is None
         b.mesh.broadcast(revoke(1))
         await until(lambda: a.mesh.route(b.fingerprint), 5)
+
+
+async def test_mesh_hop_further_away_goes(tmp_path: Path) -> None:
+    """MESH-5: a hop that is nobody's neighbour here goes in the middle of traffic: all arrives, once and in order."""
+    async with mesh_of(tmp_path, "a-x x-c x-d c-b d-b") as nodes:
+        a, x, b = (nodes[name] for name in "axb")
+        await until(lambda: has_routes(nodes))
+        a.mesh.reach(b.fingerprint)
+        await a.cip.connected(b.fingerprint)
+        async with trio.open_nursery() as nursery:
+
+            async def talk() -> None:
+                for number in range(80):
+                    await a.cip.send_intent(b.fingerprint, goal="ask", topic=str(number))
+                    await trio.sleep(0.01)
+
+            nursery.start_soon(talk)
+            await until(lambda: len(b.heard) > 20)
+            used = x.mesh.route(b.fingerprint)
+            assert used is not None
+            hop = next(node for node in nodes.values() if node.fingerprint == used.next)
+            hop.stop()
+        await until(lambda: len(b.heard) >= 80)
+        topics = [one.message.payload.topic for one in b.heard if one.message.type == "INTENT"]
+        assert topics == [str(number) for number in range(80)]
+
+
+async def test_mesh_slow_reader_stops_the_sender(tmp_path: Path) -> None:
+    """MESH-1, RTT-38: credit reaches over hops: what nobody reads fills no queue on the way."""
+    async with mesh_of(tmp_path, "a-b b-c") as nodes:
+        a, b, c = nodes.values()
+        await until(lambda: has_routes(nodes))
+        a.mesh._hub.listen(None)
+        taken: list[trio.abc.AsyncResource] = []
+
+        def take(stream: trio.abc.AsyncResource) -> bool:
+            taken.append(stream)
+            return True
+
+        c.mesh._hub.listen(take)
+        stream = await a.mesh._hub.connect(c.fingerprint)
+        with trio.move_on_after(1.5) as scope:
+            await stream.send_all(bytes(2_000_000))
+        assert scope.cancelled_caught
+        assert stream.broken is None
+        assert stream.flow.room == 0
+        assert stream.flow.unanswered == 0
+        assert b.mesh._neighbours[c.fingerprint].egress.waiting(a.fingerprint) == 0
+        await stream.aclose()
+        for one in taken:
+            await one.aclose()

@@ -35,6 +35,12 @@ EXTENSIONS: Final = {
 }
 """The verbs of `web4 ext`, likewise."""
 
+NODE: Final = {
+    "init": "Make a node: a data directory, an identity, and a web4.toml.",
+    "up": "Run the node of a data directory, until Ctrl-C.",
+}
+"""The verbs of a node as a whole, likewise."""
+
 
 def build_app(given: Collection[str]) -> App:
     """The command line as a whole.
@@ -76,6 +82,7 @@ def build_app(given: Collection[str]) -> App:
         help_format="markdown",
     )
     app.command(extensions)
+    _add(app, "node", NODE, given)
     _add(journal, "journal", JOURNAL, given)
     _add(extensions, "extensions", EXTENSIONS, given)
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -100,7 +101,10 @@ def _terms_of(words: str) -> frozenset[str]:
 
 
 def text_of(*parts: Any) -> str:
-    """Give the words of JSON values, one after the other: what a scorer reads of a topic and a context."""
+    """Give the words of JSON values, one after the other: what a scorer reads of a topic and a context.
+
+    Keys are left out; an `UntrustedText` counts as its text.
+    """
     found: list[str] = []
     length = 0
     for part in parts:
@@ -119,7 +123,9 @@ def _strings(value: Any) -> Iterator[str]:
         one = waiting.pop()
         if isinstance(one, str):
             yield one
-        elif isinstance(one, dict):
+        elif isinstance(one, Mapping):
             waiting.extend(one[key] for key in sorted(one, reverse=True))
         elif isinstance(one, list | tuple):
             waiting.extend(reversed(one))
+        elif isinstance(words := getattr(one, "text", None), str):
+            yield words  # an `UntrustedText`: whatever it asks for, its words are only counted

@@ -162,7 +162,7 @@ class Passing:
             type=message.type,
             origin=message.origin,
             destination=message.destination,
-            hops=message.hops,
+            hops=len(message.hops),
         )
 
     # --- inside -----------------------------------------------------------------------------------------
@@ -225,6 +225,6 @@ class Passing:
             type=message.type,
             origin=message.origin,
             destination=message.destination,
-            hops=message.hops,
+            hops=len(message.hops),
             next=following,
         )

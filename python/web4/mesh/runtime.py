@@ -18,6 +18,7 @@ from web4.mesh.reaching import Reaching
 from web4.mesh.relay import SCHEME, MeshTransport, RelayHub
 from web4.mesh.routing import RoutingTable
 from web4.mesh.routing.advertiser import Advertiser
+from web4.mesh.telling import tell_change, tell_link, tell_refused_ways
 from web4.protocols.cip.mesh_path import seal_mesh
 from web4.protocols.messages import mesh as m
 
@@ -283,7 +284,7 @@ class MeshRuntime:
             neighbour = self._neighbours[peer] = Neighbour(
                 peer, cip=self._cip, policy=self.policy, meters=self._meters, clock=self._clock
             )
-            self._topology(peer, "up")
+            tell_link(self._emit, peer, "link_up")
             changes = self.table.link_up(peer, cost=neighbour.meter.cost, now_ms=self._now_ms())
             self._advertiser.link_up(peer, self._now_ms())
             self._nursery.start_soon(
@@ -298,7 +299,7 @@ class MeshRuntime:
 
     def _forget(self, peer: str) -> None:
         self._neighbours.pop(peer).close()
-        self._topology(peer, "down")
+        tell_link(self._emit, peer, "link_down")
         self._advertiser.link_down(peer)
         changes = self.table.link_down(peer, self._now_ms())
         self._changed(changes)
@@ -346,11 +347,7 @@ class MeshRuntime:
                 peer, offer.routes, withdrawn=offer.withdrawn, whole=offer.whole, now_ms=self._now_ms()
             )
         )
-        for reason, count in (self.table.refused - before).items():
-            if reason != "loop":  # that is how path vectors end, and nobody's fault
-                self._emit(
-                    "mesh_dropped", severity="warning", peer=peer, reason="way", why=reason, count=count
-                )
+        tell_refused_ways(self._emit, peer, self.table.refused - before)
 
     def _egress_to(self, destination: str, via: str | None) -> Egress | None:
         leads = via is not None and via in self._neighbours and self.table.leads(via, destination)
@@ -397,21 +394,10 @@ class MeshRuntime:
 
     def _changed(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            self._emit(
-                "route_changed",
-                severity="debug",
-                peer=change.destination,
-                path=None if change.after is None else change.after.path,
-                cost=None if change.after is None else change.after.cost,
-            )
+            tell_change(self._emit, change)
             self._advertiser.changed(self._now_ms())
             self._reaching.changed(None if change.after is None else change.destination)
             self._news.set()
 
     def _now_ms(self) -> int:
         return self._clock.monotonic_ns() // 1_000_000
-
-    # --- what is told -----------------------------------------------------------------------------------
-
-    def _topology(self, peer: str, link: str) -> None:
-        self._emit("topology_changed", peer=peer, link=link, neighbours=sorted(self._neighbours))

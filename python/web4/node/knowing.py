@@ -10,6 +10,7 @@ from web4.protocols.knowledge.commands import KnowledgeCommand
 from web4.protocols.knowledge.definition import PART
 from web4.protocols.lip.fetch_events import FETCH_EVENTS
 from web4.protocols.lip.fetch_logic import FETCH_COMMANDS, FetchLogic, FetchState
+from web4.protocols.lip.knowledge_lane import knowledge_lane as with_fetches
 
 if TYPE_CHECKING:
     from web4.actors.composite import CompositeLane
@@ -22,12 +23,11 @@ FETCHES: Final = "fetch"
 
 def knowledge_lane(knowledge: KnowledgeRuntime, lip: LipRuntime | None) -> CompositeLane:
     """The lane whole. Without the internet its fetches are read and replayed; those that are open stay so."""
-    fetches: LaneDefinition[Any, Any, Any, Any]
-    if lip is None:
-        fetches = LaneDefinition(logic=FetchLogic(), state=FetchState, events=FETCH_EVENTS)
-    else:
-        fetches = lip.definition
+    if lip is not None:
+        return with_fetches(knowledge, lip)
+    unperformed: LaneDefinition[Any, Any, Any, Any]
+    unperformed = LaneDefinition(logic=FetchLogic(), state=FetchState, events=FETCH_EVENTS)
     return composite_lane(
         Part(PART, knowledge.definition, commands=get_args(KnowledgeCommand)),
-        Part(FETCHES, fetches, commands=FETCH_COMMANDS),
+        Part(FETCHES, unperformed, commands=FETCH_COMMANDS),
     )

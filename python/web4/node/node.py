@@ -203,6 +203,7 @@ class Node:
             self.journal,
             fetcher,
             self.cip.send,
+            ledger=self.knowledge,
             find_claims=parts.find_claims or what_was_seen,
             clock=self.clock,
             ids=self.ids,

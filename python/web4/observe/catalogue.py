@@ -57,7 +57,7 @@ envelope_received   | type:string digest:string admission:string
 envelope_rejected   | error:string code:string field:string type:string digest:string dropped:integer where:string
 envelope_routed     | type:string status:string handlers:integer admission:string transition:string
 envelope_unhandled  | type:string reason:string
-envelope_concluded  | type:string conclusion:string code:string reason:string
+envelope_concluded  | type:string outcome:string code:string reason:string
 """
 _AGENT: Final = """
 state_update        | presence:string lri:integer kernel_signals:list
@@ -70,14 +70,14 @@ mission_drift       | level:string score:number baseline:number window:integer t
 task_cancelled      | reason:string kind:string
 """
 _KNOWLEDGE: Final = """
-claim_pending       | claim_key:string domain:string reason:string rule:string statement:content
-claim_vote          | claim_key:string decision:string weight:string
-claim_accepted      | claim_key:string domain:string reason:string rule:string mode:string statement:content
-claim_disputed      | claim_key:string domain:string reason:string rule:string statement:content
-claim_rejected      | claim_key:string domain:string reason:string rule:string statement:content
-tier_changed        | source:string from:string to:string reason:string
-fetch_requested     | fetch_id:string host:string uri:content constraints:list
-fetch_concluded     | fetch_id:string host:string uri:content outcome:string code:string status:integer body_bytes:integer body_blake3:string exception:string elapsed_ms:integer
+claim_pending       | key:string was:string kind:string reason:string rule:string mode:string independent:any references:list decision_id:string
+claim_vote          | key:string was:string kind:string reason:string rule:string mode:string independent:any references:list decision_id:string
+claim_accepted      | key:string was:string kind:string reason:string rule:string mode:string independent:any references:list decision_id:string
+claim_disputed      | key:string was:string kind:string reason:string rule:string mode:string independent:any references:list decision_id:string
+claim_rejected      | key:string was:string kind:string reason:string rule:string mode:string independent:any references:list decision_id:string
+tier_changed        | domain:string was:string rule:string because:string
+fetch_requested     | fetch_id:string constraints:any kind:string exception:string
+fetch_concluded     | fetch_id:string outcome:string code:string status:integer body_bytes:integer body_blake3:string exceptions:list elapsed_ms:integer
 """
 _HUMAN: Final = """
 consent_changed     | human:string from:string to:string scope:list actor:string door:string
@@ -87,16 +87,16 @@ check_in_answered   | human:string check_in:string answer:string
 """
 _MESH: Final = """
 mesh_routed         | id:string type:string origin:string destination:string hops:integer next:string
-mesh_dropped        | id:string type:string origin:string destination:string reason:string count:integer
+mesh_dropped        | id:string type:string origin:string destination:string reason:string why:string count:integer hops:integer error:string code:string field:string digest:string
 peer_added          | source:string addresses:list
 peer_removed        | source:string reason:string
-topology_changed    | nodes:integer edges:integer reason:string
-route_changed       | destination:string next:string previous:string cost:number hops:integer reason:string
+topology_changed    | nodes:integer edges:integer reason:string change:string link:any neighbours:any peers:any subject:string
+route_changed       | destination:string next:string previous:string cost:number hops:any path:list reason:string
 service_invoked     | service:string version:string status:string code:string elapsed_ms:integer
 """
 _NODE: Final = """
-error               | where:string error:string code:string hook:string dropped:integer type:string detail:string
-metrics             | figures:object
+error               | where:string error:string code:string hook:string dropped:integer type:string detail:string kind:string reason:string
+metrics             | figures:object kind:string limit:any
 sink_lag            | sink:string lost:integer first_seq:integer last_seq:integer reason:string
 journal_opened      | backend:string durability:string boot:any
 journal_suspended   | reason:string

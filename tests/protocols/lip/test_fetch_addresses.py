@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.protocols.lip.web import SITE, Web, allowed, answer, browsing, serving
 from web4.protocols.lip.errors import AddressRefused, FetchFailed
-from web4.protocols.lip.fetching import open_fetcher
+from web4.protocols.lip.fetching import FetchException, FetchOptions, open_fetcher
 from web4.protocols.lip.fetching.address_ranges import IPV4_REFUSED, IPV6_REFUSED
 from web4.protocols.lip.fetching.addresses import refusal_of
 from web4.protocols.lip.fetching.dialing import Dialer
@@ -382,3 +383,25 @@ async def test_environment_proxies_are_ignored(monkeypatch: pytest.MonkeyPatch) 
             fields = {line.split(b":")[0].lower() for line in head.split(b"\r\n")[1:] if line}
             assert fields == {b"host", b"user-agent", b"accept", b"accept-encoding", b"connection"}
             assert f"Host: {SITE}:{web.port}".encode() in head
+
+
+def test_options_are_checked_when_they_are_made() -> None:
+    """LIM-1: no limit is nothing, and an exception's network is one."""
+    for name in (
+        "connect_seconds",
+        "total_seconds",
+        "body_bytes",
+        "header_bytes",
+        "per_host",
+        "in_all",
+        "extract_ms",
+    ):
+        for value in (0, -1):
+            with pytest.raises(ValueError, match=name):
+                msgspec.structs.replace(FetchOptions(), **{name: value})
+    FetchOptions(redirects=0, spacing_seconds=0.0)
+    with pytest.raises(ValueError, match="network"):
+        FetchException(host=SITE, port=80, network="somewhere")
+    with pytest.raises(ValueError, match="host bits"):
+        FetchException(host=SITE, port=80, network="127.0.0.1/8")
+    assert FetchOptions().exceptions == ()

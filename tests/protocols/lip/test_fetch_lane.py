@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import trio
 import trio.testing
@@ -130,7 +132,7 @@ async def test_a_fetch_is_durable_before_it_begins_and_before_it_is_told() -> No
         assert found.body == f"b3:{found.body_blake3}"
         assert (await lip.text(found)).text == "The lamp is green."
         assert (await journal.get_blob(found.head)).startswith(b"HTTP/1.1 200")
-        assert await lip.evidence(found.body_blake3) == [found]
+        assert await lip.evidence(found.body_blake3) == await lip.recent() == [found]
         assert await journal.open_work() == []
         (told,) = said.of("fetch_concluded")
         assert (told["outcome"], told["body_blake3"]) == ("ok", found.body_blake3)
@@ -160,6 +162,18 @@ async def test_a_failure_is_a_conclusion() -> None:
             ("failed", "interrupted"),
         ]
         assert [told["outcome"] for told in said.of("fetch_concluded")] == ["refused", "refused", "failed"]
+
+
+async def test_the_last_ones_are_listed_newest_first() -> None:
+    """What `web4 evidence` shows: what succeeded."""
+    pages = Pages({f"http://{number}.org/": str(number).encode() for number in range(5)})
+    pages.pages["http://2.org/"] = FetchFailed("no", code="http_status")
+    async with learning(pages) as (lip, *_):
+        for uri in pages.pages:
+            with suppress(FetchFailed):
+                await lip.fetch(uri)
+        assert [one.uri for one in await lip.recent(3)] == ["http://4.org/", "http://3.org/", "http://1.org/"]
+        assert len(await lip.recent()) == 4
 
 
 async def test_an_id_is_fetched_once() -> None:

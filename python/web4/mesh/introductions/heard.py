@@ -19,11 +19,11 @@ def register_introductions(mesh: MeshRuntime, introductions: Introductions) -> N
         ValueError: Something else hears them already.
     """
 
-    async def introduced(message: MeshMessage, _data: bytes) -> None:
+    async def introduced(message: MeshMessage, _via: str) -> None:
         assert isinstance(message, MeshIntroduceEnvelope)
         await introductions.introduced(message)
 
-    async def revoked(message: MeshMessage, _data: bytes) -> None:
+    async def revoked(message: MeshMessage, _via: str) -> None:
         assert isinstance(message, MeshRevokeEnvelope)
         await introductions.revoked(message)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from msgspec import UNSET
@@ -45,6 +45,10 @@ class FlowLimits:
     dead_ms: int = 1_500
     gap_ms: int = 500
     answer_ms: int = 20
+
+    def patient(self, times: int) -> FlowLimits:
+        """The same with deadlines that are doubled so many times."""
+        return replace(self, dead_ms=self.dead_ms << times, gap_ms=self.gap_ms << times)
 
 
 class RelayFlow:

@@ -24,6 +24,10 @@ PER_PEER: Final = 16
 """Streams with one peer at once; more are reset."""
 IN_ALL: Final = 4_096
 """Streams with all peers together."""
+MOST_PATIENT: Final = 2
+"""How often the deadlines of streams with a peer are doubled: then an opening has as long as RTT gives it."""
+STEADY_MS: Final = 10_000
+"""A stream that lived so long has shown that its deadlines are right."""
 
 
 class Carriage(Protocol):
@@ -67,6 +71,7 @@ class RelayHub:
         self._ids = ids
         self._streams: dict[tuple[str, str], RelayStream] = {}
         self._with: Counter[str] = Counter()
+        self._impatient: dict[str, int] = {}
         self._opening: dict[tuple[str, str], trio.Event] = {}
         self._news = trio.Event()
         self._accept: Callable[[RelayStream], bool] | None = None
@@ -91,7 +96,7 @@ class RelayHub:
             NoRoute: `no_route`, or `no_answer`.
         """
         await trio.lowlevel.checkpoint()
-        stream = RelayStream(self, peer, RelayFlow(self._ids.uuid4(), self.limits))
+        stream = RelayStream(self, peer, RelayFlow(self._ids.uuid4(), self._limits_with(peer)))
         key = self._keep(stream)
         self._opening[key] = answered = trio.Event()
         try:
@@ -179,6 +184,7 @@ class RelayHub:
                 del self._with[stream.peer]
         if (answered := self._opening.get(key)) is not None:
             answered.set()
+        self._learn(stream, broken)
         if broken is not None and broken.dead:
             self._carriage.dead(stream.peer, stream.via)
 
@@ -210,7 +216,7 @@ class RelayHub:
             reason = "too_many"
         if not self._with[peer]:
             del self._with[peer]
-        stream = RelayStream(self, peer, RelayFlow(part.stream, self.limits), accepted=True)
+        stream = RelayStream(self, peer, RelayFlow(part.stream, self._limits_with(peer)), accepted=True)
         stream.via = via
         if reason is None:
             self._keep(stream)
@@ -223,6 +229,18 @@ class RelayHub:
             self._carriage.say(peer, stream.flow.resetting(), via)
         elif stream.broken is None:
             self.say(stream, stream.flow.window())
+
+    def _limits_with(self, peer: str) -> FlowLimits:
+        """The deadlines with a peer: doubled each time that they broke a stream, for it may only have been slow."""
+        return self.limits.patient(self._impatient.get(peer, 0))
+
+    def _learn(self, stream: RelayStream, broken: FlowBroken | None) -> None:
+        if broken is not None and broken.reason in ("dead", "gap"):
+            if len(self._impatient) >= IN_ALL:
+                self._impatient.clear()
+            self._impatient[stream.peer] = min(MOST_PATIENT, self._impatient.get(stream.peer, 0) + 1)
+        elif self.now_ms() - stream.began_ms >= STEADY_MS:
+            self._impatient.pop(stream.peer, None)
 
     def _keep(self, stream: RelayStream) -> tuple[str, str]:
         key = (stream.peer, stream.flow.stream)

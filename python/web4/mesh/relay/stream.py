@@ -34,6 +34,8 @@ class RelayStream(trio.abc.HalfCloseableStream):
         self.flow = flow
         self.broken: str | None = None
         """Why it broke, if it did."""
+        self.began_ms = hub.now_ms()
+        """When this end of it was made."""
         self._hub = hub
         self._closed = False
         self._ended = False

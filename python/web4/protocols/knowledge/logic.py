@@ -201,7 +201,7 @@ def _say(on: Round, command: commands.Say) -> None:
             on.emit(events.ClaimSent(key=key, peers=new, at_ms=on.at_ms))
     on.emit(
         events.SendRequested(
-            effect_id=on.decision_id("say", *sorted(one.msg_id for one in command.to)),
+            effect_id=f"{events.EFFECTS}{on.decision_id('say', *sorted(one.msg_id for one in command.to))}",
             type=command.type,
             payload=command.payload,
             to=command.to,

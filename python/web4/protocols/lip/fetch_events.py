@@ -136,7 +136,7 @@ FETCH_EVENTS: Final = (
         },
         phase="conclusion",
         subject="fetch_id",
-        refs={"evidence": "body_blake3", "claim": "claim"},
+        refs={"evidence": "body_blake3", "claim": "claim", "fetch": "outcome"},
     ),
     EventType(
         name="lip.answer_requested",

@@ -21,13 +21,13 @@ from web4.protocols.lip.answering import (
     unknown_tier,
     what_was_seen,
 )
-from web4.protocols.lip.archive import Archived, write_warc
 from web4.protocols.lip.errors import FetchError, FetchFailed, error_of
 from web4.protocols.lip.fetch_events import Asker, FetchConcluded, FetchRequested
 from web4.protocols.lip.fetch_lane import FetchLane
 from web4.protocols.lip.fetch_logic import FETCH_COMMANDS, RequestFetch
 from web4.protocols.lip.fetching.constraints import parse_constraints
 from web4.protocols.lip.fetching.uris import parse_uri
+from web4.protocols.lip.kept import export_warc, recent_records, records_of
 from web4.protocols.lip.ledger_rechecks import LedgerRechecks
 from web4.protocols.lip.rechecking import Rechecking
 from web4.protocols.messages.cip import Reply
@@ -56,7 +56,6 @@ _LOOK_SECONDS: Final = 1.0
 """How often whoever waits looks whether the lane still lives."""
 RECHECK_SECONDS: Final = 60.0
 """How often it is looked for claims whose day is over."""
-MAX_LISTED: Final = 1_000
 
 
 class LipRuntime:
@@ -231,32 +230,16 @@ class LipRuntime:
     # --- what is kept -----------------------------------------------------------------------------------
 
     async def evidence(self, digest: str) -> list[FetchRecord]:
-        """The records of all fetches that gave a body, by its BLAKE3 in hex; the oldest first, at most 1 000."""
-        found: list[FetchRecord] = []
-        after = 0
-        while records := await self._journal.backend.find(("evidence", digest), after=after):
-            for one in records:
-                after = one.position
-                if one.type == "lip.fetch_concluded" and one.payload is not None:
-                    concluded: FetchConcluded = self._journal.registry.decode(one)
-                    if concluded.record is not None:
-                        found.append(concluded.record)
-                if len(found) == MAX_LISTED:
-                    return found
-        return found
+        """The records of all fetches that gave a body, by its BLAKE3 in hex; see `kept.records_of`."""
+        return await records_of(self._journal, digest)
+
+    async def recent(self, limit: int = 50) -> list[FetchRecord]:
+        """The records of the last fetches that succeeded, the newest first."""
+        return await recent_records(self._journal, limit)
 
     async def export(self, records: Sequence[FetchRecord], file: BinaryIO) -> None:
-        """Write fetches as a WARC file (FETCH-10). Blocks while it writes.
-
-        Raises:
-            BlobNotFoundError: A body was collected or erased.
-            OSError: The file cannot be written.
-        """
-        whole = [
-            Archived(one, await self._journal.get_blob(one.head), await self._journal.get_blob(one.body))
-            for one in records
-        ]
-        write_warc(file, whole)
+        """Write fetches as a WARC file (FETCH-10); see `kept.export_warc`."""
+        await export_warc(self._journal, records, file)
 
     # --- beside -----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from web4.protocols.knowledge.memory import (
     check,
     dependants,
     experience,
+    stored_triple,
 )
 from web4.protocols.messages.cip import Triple
 
@@ -175,6 +176,21 @@ def test_check_agrees_with_a_plain_search() -> None:
             found = check(told.memory, f"s{number}", "d", triple(*spo))
             assert found.verdict == expected, f"seed {seed}"
             assert {one.ref for one in found.references} <= against | {key}, f"seed {seed}"
+
+
+def test_check_tells_long_texts_apart() -> None:
+    """MEM-4: texts that are longer than memory keeps are compared whole, by their hash."""
+    told = Told()
+    long = "x" * 300
+    said = {"subject": long, "predicate": long + "p", "functional": True}
+    told(accepted("s", long.upper(), triple=stored_triple(Triple(object=long + "a", **said))))  # type: ignore[arg-type]
+    for domain, of, verdict in (
+        (long, long + "a", "unknown"),
+        (long, long + "b", "contradicts"),
+        (long + "y", long + "b", "unknown"),
+    ):
+        asked = Triple(object=of, **said)  # type: ignore[arg-type]
+        assert check(told.memory, "another", domain, asked).verdict == verdict
 
 
 def test_normal_text() -> None:

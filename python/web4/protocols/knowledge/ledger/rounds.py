@@ -161,7 +161,7 @@ class Round:
         changes = getattr(self.ledger.claims.get(about), "changes", 0)
         self.emit(
             events.TrustEffectRequested(
-                effect_id=self.decision_id("trust", command.event, peer, about, changes),
+                effect_id=f"{events.EFFECTS}{self.decision_id('trust', command.event, peer, about, changes)}",
                 peer=peer,
                 command=command,
                 cause=self.cause,

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
 
 from web4.protocols.knowledge.keys import claim_key
-from web4.protocols.knowledge.memory.entries import stored_triple
+from web4.protocols.knowledge.memory.entries import stored_domain, stored_triple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,13 +60,13 @@ def check(memory: CausalMemory, statement: str, domain: str, triple: SaysTriple 
     return check_key(
         memory,
         claim_key(domain, statement),
-        domain.lower(),
+        domain,
         None if triple is None else stored_triple(triple),
     )
 
 
 def check_key(memory: CausalMemory, key: str, domain: str, triple: StoredTriple | None = None) -> Checked:
-    """As `check`, for whoever has the key and the triple in normal form already. `domain` is lowercase."""
+    """As `check`, for whoever has the key and the triple in normal form already."""
     references = tuple(islice(_against(memory, key, domain, triple), MOST_REFERENCES))
     if references:
         return Checked("contradicts", references)
@@ -80,7 +80,7 @@ def _against(memory: CausalMemory, key: str, domain: str, triple: StoredTriple |
         yield Reference(ref, "contradicts_edge")
     if triple is None:
         return
-    objects = memory.objects(domain, triple)
+    objects = memory.objects(stored_domain(domain), triple)
     for other in sorted(one for one in objects if one != triple.object):
         for ref in sorted(objects[other]):
             if ref != key:

@@ -65,8 +65,16 @@ def stored_triple(triple: SaysTriple) -> StoredTriple:
     )
 
 
+def stored_domain(domain: str) -> str:
+    """Give a domain as memory compares it: lowercased, as in KNOW-1. Of a long one its BLAKE3 stands for it."""
+    return _bounded(domain.lower())
+
+
 def _comparable(text: str) -> str:
-    text = normal_text(text)
+    return _bounded(normal_text(text))
+
+
+def _bounded(text: str) -> str:
     return text if len(text) <= MOST_NAME else "b3:" + blake3_hex(text.encode())
 
 

@@ -105,7 +105,7 @@ class MemoryLogic:
         named = _names(command.causal_links)
         claim = entries.RememberedClaim(
             key=command.key,
-            domain=entries.cut(command.domain.lower()),
+            domain=entries.stored_domain(command.domain),
             triple=triple,
             # Not known before it is linked; as many as there can be, so that there is room for them.
             follows_from=tuple(one for one in named if one in state.claims),

@@ -85,7 +85,7 @@ class CausalMemory:
         return sorted(self._against.get(key, _NO_NAMES))
 
     def objects(self, domain: str, triple: StoredTriple) -> Map[str, Names]:
-        """The objects that functional triples of claims that count give, with those claims."""
+        """The objects that functional triples of claims that count give, with those claims; see `stored_domain`."""
         return self._objects.get((domain, triple.subject, triple.predicate), _NO_OBJECTS)
 
     def first_hand(self, key: str) -> list[str]:

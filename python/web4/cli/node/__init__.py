@@ -1,0 +1,1 @@
+"""Verbs that make a node, run it, and ask it."""

@@ -1,0 +1,50 @@
+"""`web4 init`."""
+
+from typing import Annotated
+
+import trio
+from cyclopts import Parameter
+
+from web4.cli.journal.target import data_directory
+from web4.cli.options import COMMON, Common
+from web4.cli.output import Output
+from web4.cli.running import Answer, perform
+from web4.cli.text import visible
+from web4.node.directory import Places, make_directory
+
+
+def init(
+    *,
+    name: Annotated[
+        str | None, Parameter(help="What the agent calls itself: up to 64 of a-z, 0-9, `.`, `_` and `-`.")
+    ] = None,
+    common: Common = COMMON,
+) -> int:
+    """Make a node: a data directory, an identity, and a web4.toml. What is there already is left as it is.
+
+    ```
+    web4 init
+    web4 init --data ./ada --name ada
+    ```
+    """
+
+    async def body(_: Output) -> Answer:
+        places = Places(data_directory(common))
+        found = await trio.to_thread.run_sync(lambda: make_directory(places, name=name))
+        data = {
+            "directory": str(places.data),
+            "fingerprint": found.identity.fingerprint,
+            "made": list(found.made),
+        }
+        where = visible(places.data)
+        lines = [
+            f"{'made' if found.made else 'there is'} a node in {where}",
+            f"fingerprint {found.identity.fingerprint}",
+            "",
+            "Next:",
+            f"  web4 up --data {where}",
+            f"  web4 peer add --data {where} NAME FINGERPRINT tcp://HOST:PORT",
+        ]
+        return Answer(data, lines)
+
+    return perform(common, body)
