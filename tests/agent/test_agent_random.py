@@ -91,7 +91,7 @@ async def _play(steps: list[Any], point: str) -> None:
                 assert after in allowed[before], states
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @example([_SUPERSEDED, _SUPERSEDED, _SUPERSEDED, ("cancel", 2), ("cancel", 1)], "before_perceive")
 @given(steps, st.sampled_from(LOOP_POINTS))
 def test_loop_random(steps: list[Any], point: str) -> None:
