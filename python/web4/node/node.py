@@ -260,6 +260,7 @@ class Node:
                 clock=self.clock,
                 ids=self.ids,
             )
+            self.people.hand_on = self.loop.take
 
     async def _know_peers(self) -> None:
         await self.peers.load()
