@@ -37,6 +37,7 @@ class Setup:
     def __init__(self, configuration: dict[str, Any]) -> None:
         self.name: str = configuration["name"]
         self.url: str = configuration["url"]
+        self.sections: dict[str, Any] = configuration.get("sections", {})
         self.directory = Path(configuration["directory"])
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.life = self._next_life()
@@ -47,7 +48,7 @@ class Setup:
         self.ids: IdSource = SystemIds() if self._seed is None else SeededIds(self._seed)
         self.clock = SystemClock()
         # Event ids have a source of their own, so that they do not shift those of a seeded run.
-        self.emit = EventSource(self.name, clock=self.clock, ids=SystemIds(), sink=_say_event)
+        self.emit = EventSource(self.name, clock=self.clock, ids=SystemIds(), sink=say_event)
 
     def be_somebody_new(self) -> None:
         """Take another identity than in any life before: nobody knows it, so nobody has blacklisted it."""
@@ -73,7 +74,8 @@ class Setup:
         return load_identity(path)
 
 
-def _say_event(event: Event) -> None:
+def say_event(event: Event) -> None:
+    """Say an event of this process to whoever started it."""
     say({**msgspec.json.decode(encode_event(event)), "pid": os.getpid()})
 
 

@@ -97,7 +97,7 @@ class MeshRuntime:
         self._emit = emit
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
-        self.table = RoutingTable(self.own, policy, allowed=self._is_allowed, barred=self._is_barred)
+        self.table = RoutingTable(self.own, policy, allowed=self._is_allowed, barred=self.barred)
         self._advertiser = Advertiser(self.own, self.table, policy)
         self._meters = OriginMeters(
             rate=policy.relay_bytes_per_second, burst=policy.relay_burst_bytes, origins=policy.origins
@@ -233,7 +233,7 @@ class MeshRuntime:
 
     def barred(self, peer: str) -> bool:
         """See `Ways.barred`."""
-        return self._is_barred(peer)
+        return self._cip.trust.state(peer) == "blacklisted"
 
     def next_hop(self, destination: str) -> str | None:
         """See `Ways.next_hop`."""
@@ -365,9 +365,6 @@ class MeshRuntime:
         )
 
     # --- trust and time ---------------------------------------------------------------------------------
-
-    def _is_barred(self, peer: str) -> bool:
-        return self._cip.trust.state(peer) == "blacklisted"
 
     def _is_allowed(self, peer: str) -> bool:
         return self._registered(peer) and self.policy.trusts(self._cip.trust.state(peer))

@@ -19,6 +19,8 @@ from web4.governance import MissionGuard
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
 from web4.journal.opening import open_journal
+from web4.mesh.graph.following import MeshFollower
+from web4.mesh.graph.live import LiveGraph
 from web4.mesh.introductions.heard import register_introductions
 from web4.mesh.introductions.introductions import Introductions
 from web4.mesh.policy import MeshForwardingPolicy
@@ -141,6 +143,8 @@ class Node:
         self.mesh: MeshRuntime | None = None
         """The mesh, unless the configuration says no."""
         self.introductions: Introductions | None = None
+        self.graph: LiveGraph | None = None
+        """The network as this node sees it, if it takes part in the mesh."""
         self.pacer: Pacer | None = None
         self._parts = parts
 
@@ -272,7 +276,6 @@ class Node:
             self.services.run,
             self.router.run,
             partial(self._serve_all, endpoint, nursery),
-            partial(notice_peers, self.cip, self.peers),
             Connector(self.cip, endpoint, self.peers).run,
         ):
             nursery.start_soon(task)
@@ -282,6 +285,9 @@ class Node:
             register_introductions(self.mesh, self.introductions)
             await nursery.start(self.mesh.run)
             nursery.start_soon(self.introductions.run)
+            nursery.start_soon(self._follow_mesh(self.mesh, self.introductions).run)
+        else:
+            nursery.start_soon(notice_peers, self.cip, self.peers)
         if self._parts.pace:
             self.pacer = Pacer(
                 self.cip,
@@ -291,6 +297,24 @@ class Node:
                 clock=self.clock,
             )
             nursery.start_soon(self.pacer.run)
+
+    def _follow_mesh(self, mesh: MeshRuntime, introductions: Introductions) -> MeshFollower:
+        self.graph = LiveGraph(
+            own=self.fingerprint,
+            registry=self.peers,
+            trust=self.trust,
+            catalogue=self.services.catalogue,
+            address=next(iter(self.addresses), None),
+        )
+        return MeshFollower(
+            mesh=mesh,
+            sessions=self.cip,
+            trust=self.trust,
+            registry=self.peers,
+            live=self.graph,
+            introductions=introductions,
+            emit=self.hub.emit,
+        )
 
     async def _serve_all(self, endpoint: rtt.Endpoint, nursery: trio.Nursery) -> None:
         async for session in endpoint.sessions():

@@ -87,7 +87,7 @@ check_in_answered   | human:string check_in:string answer:string
 """
 _MESH: Final = """
 mesh_routed         | id:string type:string origin:string destination:string hops:integer next:string
-mesh_dropped        | id:string type:string origin:string destination:string reason:string why:string count:integer hops:integer error:string code:string field:string digest:string
+mesh_dropped        | id:string type:string origin:string destination:string reason:string count:integer hops:integer error:string code:string field:string digest:string
 peer_added          | source:string addresses:list
 peer_removed        | source:string reason:string
 topology_changed    | nodes:integer edges:integer reason:string change:string link:any neighbours:any peers:any subject:string

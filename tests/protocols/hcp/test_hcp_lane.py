@@ -176,6 +176,25 @@ def test_hcp_lane_every_yes_has_its_outcome() -> None:
     assert (outcome.outcome, outcome.success) == ("outbox_full", False)
 
 
+@pytest.mark.parametrize(
+    ("after", "status", "left"), [(599_999, "requested", 1), (600_000, "unknown_check_in", 0)]
+)
+def test_hcp_lane_check_in_has_ten_minutes(after: int, status: str, left: int) -> None:
+    """HCP-5: one millisecond before its time is over it waits and can be answered, at it not."""
+    state, _ = run(
+        ADD, give("granted"), c.State(said=Said(affect="tense"), door="test", at=NOW, token=uid(1))
+    )
+    state, _ = run(attempt(2), state=state)
+    at, others = NOW + after, {HAL.lane_id: other(said_ms=NOW + after)}
+    ticked, _ = run(c.Tick(others=others, at=at, token=uid(3)), state=state)
+    assert ticked.local is not None
+    assert len(ticked.local.check_ins) == left
+    answer = c.AnswerCheckIn(
+        check_in_id=uid(10_002), yes=True, door="test", others=others, at=at, token=uid(4)
+    )
+    assert run(answer, state=state)[1][-1].status == status
+
+
 def test_hcp_lane_is_bounded() -> None:
     """LIM-1: whatever comes, a lane's state has its bounds, and reaching one is told."""
     state, _ = run(ADD, give("granted"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -13,6 +14,7 @@ from web4.journal.backends.memory import Fault, MemoryStore, ScriptedFaults
 from web4.journal.lane import Lane
 from web4.observe.catalogue import KINDS
 from web4.protocols.hcp import ConsentDenied, Contact, Grant, Limit, Revoke, SetState
+from web4.protocols.hcp.lane.events import FollowUpRequested
 from web4.protocols.hcp.running import Running
 
 if TYPE_CHECKING:
@@ -245,3 +247,22 @@ async def test_running_is_by_human() -> None:
             await trio.sleep_forever()
         assert late.cancelled_caught
     assert running.count("a") == running.count("b") == running.count("c") == 0
+
+
+async def test_hcp_revocation_done_twice_still_tells(autojump_clock: MockClock) -> None:
+    """HCP-3: done again after a crash, the purge leaves what was told the first time: nobody would be told again."""
+    async with two() as (ada, bob, wire):
+        await befriend(ada, bob, wire)
+        wire.held = True
+        await ada.hcp.send_intent("grace", HAL, goal="align", topic="garden")
+        await ada.hcp.act("grace", Revoke(), door="test")
+        await trio.testing.wait_all_tasks_blocked()
+        told = list(ada.outbox)
+        assert [one.type for one in told] == ["HCP_STATE_UPDATE"]
+        (request,) = [
+            msgspec.json.decode(one.payload or b"", type=FollowUpRequested)
+            for one in (await ada.journal.read(Lane("human", "grace"), limit=1_000))[-6:]
+            if one.type == "human.follow_up_requested"
+        ]
+        await ada.hcp.definition.performer.follow_up(request)
+        assert ada.outbox == told

@@ -267,15 +267,24 @@ class Introductions:
 
     async def _tend(self) -> None:
         for peer in sorted(self._lost):
-            if self._trust.state(peer) != "trusted":
-                await self._ask(EndIntroducer(at=self._clock.wall_ms(), origin=peer))
-                for given in (await self.state()).issued.values():
-                    if given.subject == peer and given.withdrawn is None:
-                        await self.revoke(given.intro_id, "it is not trusted any more")
-            self._lost.discard(peer)
+            self._lost.discard(peer)  # before: it may be lost once more meanwhile
+            try:
+                await self._end_trust(peer)
+            except BaseException:
+                self._lost.add(peer)
+                raise
         at = self._clock.wall_ms()
         if any(one.expires_ms <= at for one in (await self.state()).heard.values()):
             await self._ask(EndExpired(at=at))
+
+    async def _end_trust(self, peer: str) -> None:
+        """End what a peer introduced, trusted anew or not; and what this node said of it, if it is not trusted now."""
+        await self._ask(EndIntroducer(at=self._clock.wall_ms(), origin=peer))
+        if self._trust.state(peer) == "trusted":
+            return
+        for given in (await self.state()).issued.values():
+            if given.subject == peer and given.withdrawn is None:
+                await self.revoke(given.intro_id, "it is not trusted any more")
 
     async def _until_next(self, told: int) -> float:
         """Seconds until something expires or is due to be told again."""

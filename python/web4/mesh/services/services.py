@@ -180,10 +180,14 @@ class Services:
 
     async def _cut_blocked(self) -> None:
         for peer in sorted(self._blocked):
-            running = (await self.state()).running.values()
-            for call_id in [one.call_id for one in running if one.peer == peer]:
-                await self.cancel(peer, call_id, reason="blacklisted")
-            self._blocked.discard(peer)
+            self._blocked.discard(peer)  # before: it may be blacklisted once more meanwhile
+            try:
+                running = (await self.state()).running.values()
+                for call_id in [one.call_id for one in running if one.peer == peer]:
+                    await self.cancel(peer, call_id, reason="blacklisted")
+            except BaseException:
+                self._blocked.add(peer)
+                raise
 
     # --- calling ----------------------------------------------------------------------------------------
 

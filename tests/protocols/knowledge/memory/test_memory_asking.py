@@ -8,7 +8,7 @@ import pytest
 
 from tests.protocols.knowledge.memory.remembering import DAY_MS, Told, accepted, link, shared, triple
 from web4.protocols.knowledge.keys import claim_key
-from web4.protocols.knowledge.memory import Asking, FlagClaim, MemoryRefused
+from web4.protocols.knowledge.memory import Asking, FlagClaim, MemoryRefused, Record, experience
 from web4.protocols.knowledge.memory.asking import faded
 from web4.testing.clocks import START_MS
 
@@ -68,6 +68,21 @@ def test_foreign_experience_weight() -> None:
     (way,) = asking(only).forecast("retry")
     assert way.strength == 0.5
     assert asking(only, foreign=False).forecast("retry") == ()
+
+
+def test_records_are_found() -> None:
+    """MEM-2: own experience by name and tag, the newest first."""
+    told = Told()
+    for number in range(6):
+        own = experience(
+            record_id=f"r{number}", name="ab"[number % 2], tags=("odd",) if number % 2 else (), at_ms=number
+        )
+        told(Record(experience=own, at_ms=number))
+    found = asking(told).records
+    assert [one.record_id for one in found()] == ["r5", "r4", "r3", "r2", "r1", "r0"]
+    assert [one.record_id for one in found(name="b", most=2)] == ["r5", "r3"]
+    assert [one.record_id for one in found(tag="odd")] == ["r5", "r3", "r1"]
+    assert found(name="a", tag="odd") == ()
 
 
 def test_memory_fades() -> None:

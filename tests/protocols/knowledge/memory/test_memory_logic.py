@@ -165,6 +165,15 @@ def test_cycle_is_refused_and_left_out() -> None:
     assert claim.follows_from == ()
     assert told.memory.graph.causes(other) == ["a"]
     assert told(record(1, "c", "r1")).unlinked == ("r1",)
+    assert told(accepted("s3", triple=triple("c", "causes", "a"))).unlinked == ("c",)
+    assert told.memory.graph.edge("c", "a") is None
+    many = tuple(f"n{number}" for number in range(64))
+    told(*(link(claim_key("geo", "s4"), one) for one in many))
+    reply = told(accepted("s4", causal_links=many, triple=triple("c", "causes", "a")))
+    assert reply.unlinked == (*many, "c")
+    registry = EventRegistry(MEMORY_EVENTS)
+    event = told.events[-1]
+    assert registry.reread(registry.type_of(event), registry.encode(event)) == event
 
 
 def test_forgotten_claim_takes_its_word_with_it() -> None:

@@ -17,6 +17,7 @@ from web4.protocols.knowledge.memory.errors import MemoryRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from web4.protocols.knowledge.memory.entries import Experience
     from web4.protocols.knowledge.memory.state import CausalMemory
 
 HALF_LIFE_MS: Final = 90 * 86_400_000
@@ -147,6 +148,17 @@ class Asking:
     def forecast(self, cause: str, *, most: int = 16) -> tuple[Way, ...]:
         """What is to be expected of `cause`: each effect by the strongest way to it, the strongest first."""
         return tuple(islice(self._ways(cause), most))
+
+    def records(
+        self, *, name: str | None = None, tag: str | None = None, most: int = 100
+    ) -> tuple[Experience, ...]:
+        """Own experience of a name and a tag, the newest first, at most `most`. Looks at all there is."""
+        shelf = self.memory.experiences
+        found = (shelf.get(record_id) for record_id in reversed(shelf))
+        fitting = (
+            one for one in found if one and name in {None, one.name} and (tag is None or tag in one.tags)
+        )
+        return tuple(islice(fitting, most))
 
     # --- walking ----------------------------------------------------------------------------------------
 

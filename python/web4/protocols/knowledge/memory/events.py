@@ -23,7 +23,7 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """What all events of this room are."""
 
 
-_Names = Annotated[tuple[Name, ...], Meta(max_length=MOST_LINKS)]
+_Names = Annotated[tuple[Name, ...], Meta(max_length=MOST_LINKS + 1)]
 
 
 class ClaimRemembered(_Event, frozen=True, kw_only=True):
@@ -33,7 +33,8 @@ class ClaimRemembered(_Event, frozen=True, kw_only=True):
         key: Of the claim.
         claim: What is remembered.
         causes: What it was linked to as its causes.
-        unlinked: What it names, too, but was not linked to: that would have closed a cycle, or cost too much.
+        unlinked: What it names, too, but was not linked to, since that would have closed a cycle, or cost too much to
+            tell; the subject of its triple, if that says such an edge, or one that enough claims say.
         weight: Of the links.
         decision_id: The decision that accepted it.
     """

@@ -115,11 +115,17 @@ class MemoryLogic:
         if triple is not None and triple.predicate == CAUSES:
             pairs.append((triple.subject, triple.object))
         after, room = self._with_room(state.untold(claim.key), claim, pairs, command.at_ms)
-        _, causes = linked(after.graph, named, claim.key, command.confidence, command.at_ms, claim=claim.key)
+        graph, causes = linked(
+            after.graph, named, claim.key, command.confidence, command.at_ms, claim=claim.key
+        )
         claim = msgspec.structs.replace(
             claim, follows_from=tuple(one for one in causes if one in after.claims)
         )
         unlinked = tuple(one for one in named if one not in causes)
+        if triple is not None and triple.predicate == CAUSES:
+            said = (triple.subject,), triple.object
+            _, fits = linked(graph, *said, command.confidence, command.at_ms, claim=claim.key)
+            unlinked += () if fits else (triple.subject,)
         event = events.ClaimRemembered(
             key=claim.key,
             claim=claim,

@@ -49,6 +49,12 @@ class Shelf(Generic[Key, Item]):
             yield key
             key = self.places[key].after
 
+    def __reversed__(self) -> Iterator[Key]:
+        key = self.last
+        while key is not _END:
+            yield key
+            key = self.places[key].before
+
     def get(self, key: Key) -> Item | None:
         """The item under `key`, if there is one."""
         place = self.places.get(key)
