@@ -14,7 +14,6 @@ from web4.journal.errors import JournalError
 from web4.protocols.decisions import DECISION_EVENTS
 from web4.protocols.knowledge import commands
 from web4.protocols.knowledge.form import decode_state, encode_state
-from web4.protocols.knowledge.ledger import rounds
 from web4.protocols.knowledge.ledger.events import LEDGER_EVENTS, SendRequested, TrustEffectRequested
 from web4.protocols.knowledge.ledger.rounds import KnowledgeState
 from web4.protocols.knowledge.memory.events import MEMORY_EVENTS
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 LOGIC_VERSION: Final = 1
 """Raised with whatever makes the same events give another state (JRN-7b)."""
-PART: Final = rounds.PART
+PART: Final = "knowledge"
 """What this part is called on a lane that it shares (`composite_lane`)."""
 KNOWLEDGE_EVENTS: Final = (*LEDGER_EVENTS, *MEMORY_EVENTS, *DECISION_EVENTS)
 """Every event type of lane `knowledge`."""

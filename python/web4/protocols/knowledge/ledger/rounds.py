@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     KnowledgeEvent = LedgerEvent | MemoryEvent | DecisionRecord | DecisionOutcome
 
-PART: Final = "knowledge"
-"""The name of this part where lane `knowledge` is composed of several."""
 MOST_EVENTS: Final = 160
 """Events of one decision after which it looks at no further claim: a lane takes 512 at once."""
 MOST_MARKED: Final = 2_000
@@ -132,7 +130,7 @@ class Round:
 
     def effect_id(self, *parts: Any) -> str:
         """The id of an effect: it begins with the part's name, by which a lane of several parts knows whose it is."""
-        return f"{PART}:{self.decision_id(*parts)}"
+        return f"{events.EFFECTS}{self.decision_id(*parts)}"
 
     # --- what is to be looked at ------------------------------------------------------------------------
 
