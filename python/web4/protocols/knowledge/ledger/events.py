@@ -22,6 +22,9 @@ from web4.protocols.knowledge.memory.entries import StoredTriple
 from web4.protocols.knowledge.sources.tiers import Tier, TierRule
 from web4.trust import TrustCommand
 
+EFFECTS: Final = "knowledge:"
+"""What the ids of effects begin with: on a lane of several parts an erased request is known by that alone."""
+
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What all events of this room are. `at_ms` is Unix milliseconds."""
