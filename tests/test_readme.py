@@ -19,7 +19,7 @@ def test_docs_examples_run_readme() -> None:
     assert done.returncode == 0, done.stderr
     holds, answers = done.stdout.splitlines()
     assert holds.endswith("probing")
-    assert answers == "bob answers refused unhandled"
+    assert answers == "bob answers done {'about': 'the weather', 'forecast': 'dry'}"
 
 
 def test_docs_links_lead_somewhere() -> None:
