@@ -72,6 +72,7 @@ class Proposal(_Entry, frozen=True, kw_only=True):
         decision_id: The proposer's own (`dmp_trace`).
         digest: BLAKE3 of the envelope; empty for this node's own.
         contradicted: The accepted claim that it contradicted when it came (TRUST-4).
+        triple: What this proposer gives as the triple: nobody answers for another's.
     """
 
     peer: str
@@ -85,6 +86,7 @@ class Proposal(_Entry, frozen=True, kw_only=True):
     decision_id: str | None = None
     digest: str = ""
     contradicted: str | None = None
+    triple: StoredTriple | None = None
 
 
 class Vote(_Entry, frozen=True, kw_only=True):

@@ -40,7 +40,7 @@ class Indexes(msgspec.Struct, frozen=True):
         sources: By registrable domain: the claims whose proposals or votes name it.
         slots: By what a triple gives an object of (MEM-4): the claims with such a triple.
         links: By claim or `msg_id`: the claims that say they follow from it.
-        decisions: By proposer and its decision: the claims with a triple that it proposed by it (TRUST-4).
+        decisions: By proposer and its decision: the claims that it proposed by it with a triple (TRUST-4).
         open: By first proposer: its open claims (KNOW-10).
         loaded: Claims that wait for the load to fall.
         undecided: Claims that time can change: pending, or disputed and never accepted.
@@ -247,9 +247,13 @@ def _links(claim: Claim) -> frozenset[str]:
 
 
 def _decisions(claim: Claim) -> frozenset[tuple[str, str]]:
-    if claim.slot is None:
-        return frozenset()
-    return frozenset([(one.peer, one.decision_id) for one in claim.proposals if one.decision_id is not None])
+    return frozenset(
+        [
+            (one.peer, one.decision_id)
+            for one in claim.proposals
+            if one.decision_id is not None and one.triple is not None
+        ]
+    )
 
 
 def _opener(claim: Claim | None) -> frozenset[str]:

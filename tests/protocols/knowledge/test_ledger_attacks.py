@@ -1,0 +1,52 @@
+"""What peers with bad intentions tell a ledger, and what must not come of it."""
+
+from __future__ import annotations
+
+from tests.protocols.knowledge.book import DAY, Book, msg, triple
+
+ICE = "ice is lighter than water"
+
+
+def trusting(**limits: object) -> Book:
+    """A ledger that trusts b to f, and knows p and q as probing."""
+    book = Book(**limits)
+    book.know("trusted", "b", "c", "d", "e", "f")
+    book.know("probing", "p", "q")
+    return book
+
+
+def test_nobody_answers_for_the_triple_of_another() -> None:
+    """TRUST-4: what p says of b's statements, as triples, makes no equivocation of b's decision."""
+    book = trusting()
+    book.propose("p", "one of b", of=triple("it is 1"), decision_id=msg("d1"))
+    book.propose("p", "two of b", of=triple("it is 2"), decision_id=msg("d2"))
+    book.propose("b", "one of b", decision_id=msg("d"))
+    book.propose("b", "two of b", decision_id=msg("d"))
+    book.propose("c", "one of b", of=triple("water is wet"), decision_id=msg("d"))
+    book.propose("c", "two of b", of=triple("ice is cold"), decision_id=msg("d"))
+    assert book.told() == []
+
+
+def test_a_triple_said_second_is_held_against_its_peer() -> None:
+    """TRUST-4: p, who is not first with a claim, is no less bound by what it says under one decision."""
+    book = trusting()
+    book.propose("b", "it is 1")
+    book.propose("c", "it is 2")
+    book.propose("p", "it is 1", of=triple("it is 1"), decision_id=msg("d"))
+    book.propose("p", "it is 2", of=triple("it is 2"), decision_id=msg("d"))
+    assert book.told() == [("p", "malicious_evidence")]
+
+
+def test_a_dispute_by_the_triple_of_another_is_no_conflict() -> None:
+    """TRUST-4: a claim that ends contradicted by p's triple is a conflict of p alone."""
+    book = trusting()
+    book.propose("p", "one of b", of=triple("it is 1"))
+    book.propose("b", "one of b")
+    book.propose("d", "it is 2", of=triple("it is 2"))
+    book.confirm("e", "it is 2")
+    book.confirm("f", "it is 2")
+    assert book.status("one of b") == "disputed(contradicted)"
+    book.wait(7 * DAY)
+    assert book.status("one of b") == "rejected(unresolved)"
+    assert ("b", "conflict") not in book.told()
+    assert ("p", "conflict") in book.told()
