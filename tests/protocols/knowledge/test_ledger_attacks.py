@@ -50,3 +50,31 @@ def test_a_dispute_by_the_triple_of_another_is_no_conflict() -> None:
     assert book.status("one of b") == "rejected(unresolved)"
     assert ("b", "conflict") not in book.told()
     assert ("p", "conflict") in book.told()
+
+
+def test_independence_by_a_chain_of_introducers() -> None:
+    """KNOW-3: who is here by somebody that b brought is here by b: nobody leaves the group but by the operator."""
+    book = trusting()
+    book.know("trusted", "c", by="b")
+    book.know("trusted", "d", by="c")
+    book.know("trusted", "e", by="d")
+    book.propose("p", ICE)
+    for who in ("b", "d", "e"):
+        book.confirm(who, ICE)
+    assert book.status(ICE) == "pending"
+    book.know("trusted", "c")  # the operator anchored the one in between: d and e are its group now
+    assert book.status(ICE) == "accepted"
+
+
+def test_introducers_in_a_circle() -> None:
+    """KNOW-3: records that name each other end the walk, and are one group."""
+    book = trusting()
+    book.know("trusted", "b", by="d")
+    book.know("trusted", "c", by="b")
+    book.know("trusted", "d", by="c")
+    book.propose("p", ICE)
+    for who in ("b", "c", "d"):
+        book.confirm(who, ICE)
+    assert book.status(ICE) == "pending"
+    book.confirm("e", ICE)
+    assert book.status(ICE) == "accepted"
