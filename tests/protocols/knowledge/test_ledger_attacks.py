@@ -78,3 +78,19 @@ def test_introducers_in_a_circle() -> None:
     assert book.status(ICE) == "pending"
     book.confirm("e", ICE)
     assert book.status(ICE) == "accepted"
+
+
+def test_demotion_takes_no_acceptance_back() -> None:
+    """KNOW-7: that who proposed from a good source is demoted does not make a claim one of a blocked source."""
+    book = trusting()
+    book.found("b", ICE, "good.org")
+    book.found("c", ICE, "bad.org")
+    book.found("d", ICE, "third.org")
+    assert book.status(ICE) == "accepted"
+    book.tier("bad.org", "blocked")
+    book.know("untrusted", "b")
+    book.know("untrusted", "d")
+    assert book.status(ICE) == "accepted"
+    book.tier("good.org", "blocked")
+    book.tier("third.org", "blocked")
+    assert book.status(ICE) == "disputed(source_blocked)"
