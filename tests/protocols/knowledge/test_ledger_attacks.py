@@ -94,3 +94,25 @@ def test_demotion_takes_no_acceptance_back() -> None:
     book.tier("good.org", "blocked")
     book.tier("third.org", "blocked")
     assert book.status(ICE) == "disputed(source_blocked)"
+
+
+def test_old_names_of_a_claim_are_bounded() -> None:
+    """KNOW-10: a peer that proposes again what fell out leaves nothing behind but the claims."""
+    book = trusting(open_per_peer=2, rejected=2)
+    for turn in range(40):
+        book.propose("p", f"claim {turn % 8}", msg_id=msg(turn), complete=turn % 2 == 0)
+        book.propose("p", f"claim {turn % 8}", msg_id=msg(f"{turn} more"))
+    ledger = book.state.ledger
+    assert set(ledger.refs) == {
+        name for claim in ledger.claims.values() for one in claim.proposals for name in one.names
+    }
+
+
+def test_votes_may_name_the_less_complete_proposal() -> None:
+    """KNOW-2: a vote on what the proposer has completed meanwhile counts."""
+    book = trusting()
+    book.propose("p", ICE, msg_id=msg("less"), complete=False)
+    book.propose("p", ICE, msg_id=msg("more"))
+    book.confirm("b", ICE, ref=msg("less"))
+    book.confirm("c", ICE, ref=msg("more"))
+    assert book.status(ICE) == "accepted"

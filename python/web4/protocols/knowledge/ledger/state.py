@@ -9,7 +9,7 @@ from immutables import Map
 from msgspec import field
 from msgspec.structs import replace
 
-from web4.protocols.knowledge.ledger.claims import Claim, Vote
+from web4.protocols.knowledge.ledger.claims import Claim, Proposal, Vote
 from web4.protocols.knowledge.ledger.counting import UNSEEN, PeerSeen
 from web4.protocols.knowledge.ledger.evaluation import Load
 from web4.protocols.knowledge.memory.shelf import Shelf
@@ -147,17 +147,21 @@ class LedgerState(msgspec.Struct, frozen=True):
             index=_reindexed(self.index, old, claim),
         )
 
+    def without_names(self, key: str, proposals: Iterable[Proposal]) -> LedgerState:
+        """The state in which these proposals do not name a claim any more."""
+        refs = self.refs
+        for name in [name for one in proposals for name in one.names]:
+            if refs.get(name) in {key, AMBIGUOUS}:
+                refs = refs.delete(name)
+        return replace(self, refs=refs)
+
     def forget(self, key: str) -> LedgerState:
         """The state without a claim."""
         claim = self.claims[key]
-        refs = self.refs
-        for proposal in claim.proposals:
-            if refs.get(proposal.msg_id) in {key, AMBIGUOUS}:
-                refs = refs.delete(proposal.msg_id)
+        unnamed = self.without_names(key, claim.proposals)
         return replace(
-            self,
+            unnamed,
             claims=self.claims.delete(key),
-            refs=refs,
             accepted=self.accepted.without(key),
             rejected=self.rejected.without(key),
             rechecks=self.rechecks.without(key),
