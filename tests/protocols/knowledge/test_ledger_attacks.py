@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.protocols.knowledge.book import DAY, Book, msg, triple
+from tests.protocols.knowledge.book import DAY, Book, fp, msg, triple
+from web4.protocols.knowledge import commands
+from web4.protocols.knowledge.keys import claim_key
 
 ICE = "ice is lighter than water"
 
@@ -116,3 +118,16 @@ def test_votes_may_name_the_less_complete_proposal() -> None:
     book.confirm("b", ICE, ref=msg("less"))
     book.confirm("c", ICE, ref=msg("more"))
     assert book.status(ICE) == "accepted"
+
+
+def test_a_recheck_counts_though_the_clock_went_back() -> None:
+    """LIP-6: what this node says later counts, whatever its clock says (KNOW-2)."""
+    book = trusting()
+    book.tier("good.org", "medium")
+    book.found("node", ICE, "good.org")
+    assert book.status(ICE) == "accepted"
+    book.at -= 5_000
+    key = claim_key("physics", ICE)
+    book.tell(commands.Recheck(at_ms=book.at, cause=msg("again"), key=key, supported=False))
+    assert book.status(ICE) == "disputed(challenged)"
+    assert book.claim(ICE).votes[fp("node")].kind == "challenge"

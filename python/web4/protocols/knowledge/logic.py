@@ -254,6 +254,7 @@ def _recheck(on: Round, command: commands.Recheck) -> None:
         return
     if claim.key in on.ledger.rechecks:
         on.emit(events.WebClaimRechecked(key=claim.key, supported=command.supported, at_ms=on.at_ms))
+    before = claim.votes.get(on.node)
     vote = commands.CastVote(
         at_ms=on.at_ms,
         cause=on.cause,
@@ -262,7 +263,8 @@ def _recheck(on: Round, command: commands.Recheck) -> None:
         kind="confirm" if command.supported else "challenge",
         route="lip",
         msg_id=on.cause,
-        sent_ms=on.at_ms,
+        # What this node finds later counts, whatever its clock says: this page is not fetched a second time.
+        sent_ms=on.at_ms if before is None else max(on.at_ms, before.sent_ms + 1),
         cited=command.cited,
         reason="" if command.supported else "recheck",
     )
