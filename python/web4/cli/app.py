@@ -38,8 +38,31 @@ EXTENSIONS: Final = {
 NODE: Final = {
     "init": "Make a node: a data directory, an identity, and a web4.toml.",
     "up": "Run the node of a data directory, until Ctrl-C.",
+    "down": "Ask the running node to stop in order, and wait until its process has ended.",
+    "status": "Say how the node is: who, since when, its journal, peers by trust, questions that wait, warnings.",
 }
 """The verbs of a node as a whole, likewise."""
+
+PEER: Final = {
+    "add": "Name a peer in peers.toml; a running node knows it, and dials it, at once.",
+    "ls": "List the peers that the node knows: those of peers.toml, and those that it heard of.",
+    "show": "Show what is known of a peer.",
+    "rm": "Take a peer out of peers.toml; a running node forgets its addresses and dials it no more.",
+}
+TRUST: Final = {
+    "ls": "List how far each peer is trusted of whom there is a record.",
+    "show": "Show how far a peer is trusted, and what is held about it.",
+    "why": "Say why a peer is trusted as far as it is: each event of its trust log, with time, actor and evidence.",
+    "anchor": "Trust a peer from now on, on your word.",
+    "promote": "Raise a peer by one step: to probing, or from there to trusted.",
+    "block": "Blacklist a peer and revoke its key: nothing it signed counts any more.",
+    "override": "Take a peer off the blacklist, to probing; its key counts again.",
+}
+GROUPS: Final[dict[str, tuple[str, dict[str, str]]]] = {
+    "peer": ("Name peers, and look at those that are known.", PEER),
+    "trust": ("See how far peers are trusted and why, and say otherwise.", TRUST),
+}
+"""The groups of verbs about a node: what each is for, and its verbs, each a module of the room of the same name."""
 
 
 def build_app(given: Collection[str]) -> App:
@@ -83,8 +106,12 @@ def build_app(given: Collection[str]) -> App:
     )
     app.command(extensions)
     _add(app, "node", NODE, given)
-    _add(journal, "journal", JOURNAL, given)
-    _add(extensions, "extensions", EXTENSIONS, given)
+    _add(journal, "journal", JOURNAL, given if "journal" in given else ())
+    _add(extensions, "extensions", EXTENSIONS, given if "ext" in given else ())
+    for name, (purpose, verbs) in GROUPS.items():
+        group = App(name=name, help=purpose, version_flags=(), help_format="markdown")
+        app.command(group)
+        _add(group, name, verbs, given if name in given else ())
     return app
 
 
