@@ -108,4 +108,6 @@ async def tell(common: Common, command: str, payload: Mapping[str, Any] | None =
 
 def not_running(common: Common) -> ControlError:
     """The error that says that only a running node can do it."""
-    return ControlError(f"no node runs in {directory_of(common)}, and only a running one can do this", code="not_running")
+    return ControlError(
+        f"no node runs in {directory_of(common)}, and only a running one can do this", code="not_running"
+    )

@@ -43,7 +43,7 @@ def status(
 def _lines(data: dict[str, Any]) -> list[str]:
     running, journal = data["running"], data["journal"]
     lanes = ", ".join(f"{kind} {one['lanes']}" for kind, one in sorted(journal["lanes"].items()))
-    profile = f"{journal['backend']}, {journal['profile']}" if journal["profile"] else journal["backend"]
+    profile = ", ".join(filter(None, (journal["backend"], journal["profile"]))) or "none yet"
     state = f", {journal['state']}" if journal["state"] else ""
     peers = ", ".join(f"{count} {state}" for state, count in data["peers"].items())
     lines = facts(

@@ -19,7 +19,9 @@ from web4.node.errors import DirectoryError
 
 
 def add(
-    name: Annotated[str, Parameter(name="NAME", help="What you call it: up to 64 of a-z, 0-9, `.`, `_`, `-`.")],
+    name: Annotated[
+        str, Parameter(name="NAME", help="What you call it: up to 64 of a-z, 0-9, `.`, `_`, `-`.")
+    ],
     fingerprint: Annotated[str, Parameter(name="FINGERPRINT", help="Who it is: 64 hex digits.")],
     addresses: Annotated[
         tuple[str, ...],
@@ -68,7 +70,13 @@ def add(
             "file": str(places.peers),
             "node_told": told,
         }
-        then = "the running node dials it" if told and addresses else "the running node knows it" if told else None
+        then = (
+            "the running node dials it"
+            if told and addresses
+            else "the running node knows it"
+            if told
+            else None
+        )
         lines = [f"{peer.name} is {peer.fingerprint[:16]} from now on, see {visible(places.peers)}"]
         return Answer(data, [*lines, then or "the node knows it when it runs"])
 

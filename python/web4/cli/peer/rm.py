@@ -38,6 +38,8 @@ def rm(peer: PeerWord, /, *, common: Common = COMMON) -> int:
             "file": str(places.peers),
             "node_told": told,
         }
-        return Answer(data, [f"{entry.name} ({entry.fingerprint[:16]}) is not in {visible(places.peers)} any more"])
+        return Answer(
+            data, [f"{entry.name} ({entry.fingerprint[:16]}) is not in {visible(places.peers)} any more"]
+        )
 
     return perform(common, body)

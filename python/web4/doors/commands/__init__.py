@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from web4.doors.views.reading import Reading
     from web4.node import Node
 
-_GROUPS: Final = ("peers", "trust")
+_GROUPS: Final = ("peers", "trust", "claims", "people", "sources", "evidence")
 
 
 def commands_of(node: Node, *, stop: Callable[[], None] | None = None) -> CommandSet:

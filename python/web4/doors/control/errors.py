@@ -23,7 +23,9 @@ class ControlError(Web4Error):
             "disconnected", "The node went away, or closed the connection.", "The outcome is not known."
         ),
         ErrorCode("no_answer", "The node has not answered in time.", "It may do it all the same (NDJ-25)."),
-        ErrorCode("still_stopping", "A node that was told to stop has not ended in time.", "It goes on stopping."),
+        ErrorCode(
+            "still_stopping", "A node that was told to stop has not ended in time.", "It goes on stopping."
+        ),
         ErrorCode("bad_answer", "What came is no answer of this protocol.", "The connection is closed."),
     )
 

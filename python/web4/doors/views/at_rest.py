@@ -41,11 +41,14 @@ _PAGE: Final = 500
 async def open_at_rest(directory: Path) -> AsyncIterator[AtRest]:
     """Read a node's data directory for the time of the block. Works beside a running node, too.
 
+    Args:
+        directory: Absolute.
+
     Raises:
         DirectoryError, IdentityError, ConfigurationError: What is in the directory does not fit.
         JournalOpenError: The journal cannot be read.
     """
-    places = Places(directory.absolute())
+    places = Places(directory)
     identity = await trio.to_thread.run_sync(open_directory, places)
     config = await trio.to_thread.run_sync(read_config, places.config)
     there = await trio.Path(places.journal / _DATABASE).exists()

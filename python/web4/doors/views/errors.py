@@ -22,3 +22,14 @@ class NotNow(Web4Error):  # noqa: N818 - it is an answer
         ErrorCode("needs_running", "Only a running node knows this.", "Nothing is done."),
         ErrorCode("not_in_use", "The node is set up without it.", "Nothing is done."),
     )
+
+
+class ExportRefused(Web4Error):  # noqa: N818 - it is an answer
+    """A file of evidence is not written. Nothing is left behind."""
+
+    codes = (
+        ErrorCode("nothing_kept", "There is nothing to write.", "No file is made."),
+        ErrorCode("target_exists", "Something is at the target already.", "It is left alone."),
+        ErrorCode("unwritable", "The target cannot be written.", "No file is left behind."),
+        ErrorCode("too_much", "More bytes than go into one file.", "No file is made."),
+    )

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 LEAST_DIGITS: Final = 8
 """Digits that a prefix has at least."""
 _WHOLE: Final = 64
-_DIGITS: Final = re.compile(r"[0-9a-f]+", re.ASCII)
+_DIGITS: Final = re.compile(r"[0-9a-f-]+", re.ASCII)
+"""Of fingerprints, and of UUIDs."""
 _SHOWN: Final = 8
 """Matches of an ambiguous name that are listed."""
 

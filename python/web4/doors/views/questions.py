@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 
 GROUPS: Final = {
     "node": "status",
+    "id": "identity",
     "peer": "peers",
     "trust": "trust",
+    "claim": "claims",
+    "source": "sources",
+    "consent": "people",
+    "evidence": "evidence",
+    "mesh": "mesh",
 }
 """What a question's name begins with, to the module here that answers it: its `QUESTIONS`."""
 

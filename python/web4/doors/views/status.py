@@ -73,9 +73,10 @@ async def _journal(reading: Reading) -> dict[str, Any]:
         after = page[-1][0]
     health = reading.journal.health()
     store = {} if reading.node is not None else dict(await reading.journal.backend.stats())
+    begun = reading.node is not None or health["backend"] != "memory"
     return {
-        "backend": health["backend"],
-        "profile": store.get("profile", health["durability"]),
+        "backend": health["backend"] if begun else None,
+        "profile": store.get("profile", health["durability"]) if begun else None,
         "state": health["state"] if reading.node is not None else None,
         "digest": blake3_hex(canonical(sorted(heads))),
         "lanes": kinds,

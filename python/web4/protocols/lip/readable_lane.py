@@ -28,9 +28,7 @@ def unperformed_fetches() -> LaneDefinition[Any, Any, Any, Any]:
 def readable_knowledge_lane(node: str) -> CompositeLane:
     """The lane whole, of the node with this fingerprint. Replay needs none of the limits that it chose."""
     unused: Any = None
-    ledger = KnowledgeLane(
-        KnowledgeLogic(node, limits=KnowledgeLimits()), trust=unused, send=unused, now=int
-    )
+    ledger = KnowledgeLane(KnowledgeLogic(node, limits=KnowledgeLimits()), trust=unused, send=unused, now=int)
     return composite_lane(
         Part(PART, ledger, commands=get_args(KnowledgeCommand)),
         Part(FETCHES, unperformed_fetches(), commands=FETCH_COMMANDS),
