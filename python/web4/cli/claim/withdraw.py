@@ -20,8 +20,8 @@ def withdraw(
 ) -> int:
     """Take back what the node says against a claim: its vote confirms from now on.
 
-    A dispute ends when all who challenged withdrew. Evidence is as for `web4 claim confirm`. Exit code 7: there is nothing
-    to take back.
+    A dispute ends when all who challenged withdrew. Evidence is as for `web4 claim confirm`. Exit code 7: there is
+    nothing to take back.
 
     ```
     web4 claim withdraw 9b21c0d4 --told "I looked again, and it is so"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from web4.cli.journal.target import data_directory
+from web4.cli.directory import data_directory
 from web4.doors.control.client import open_control
 from web4.doors.control.errors import ControlError
 from web4.doors.control.socket_place import PATH_BYTES, socket_path

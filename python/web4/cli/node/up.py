@@ -2,7 +2,7 @@
 
 import trio
 
-from web4.cli.journal.target import data_directory
+from web4.cli.directory import data_directory
 from web4.cli.options import COMMON, Common
 from web4.cli.output import Output
 from web4.cli.running import Answer, perform

@@ -84,10 +84,8 @@ def add(commands: CommandSet, node: Node, reading: Reading) -> None:
             if state.local is not None
             for one in state.local.check_ins
         }
-        if asked.check_in in waiting:
-            check_in = asked.check_in
-        else:
-            check_in = by_prefix(asked.check_in, waiting, what="question")
+        known = asked.check_in in waiting
+        check_in = asked.check_in if known else by_prefix(asked.check_in, waiting, what="question")
         human = waiting[check_in]
         await node.people.act(human, Answer(check_in, asked.yes), door=_DOOR)
         return {"check_in": check_in, "human": human, "answer": "yes" if asked.yes else "no"}
