@@ -55,7 +55,7 @@ class Loop:
 
     def expect(self, msg_id: str) -> trio.MemoryReceiveChannel[Task]:
         """Where the answer to a message will come."""
-        send, receive = trio.open_memory_channel[Task](1)
+        send, receive = trio.open_memory_channel[Any](1)
         self._waiting[msg_id] = send
         return receive
 

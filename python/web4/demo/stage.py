@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     Event = dict[str, Any]
 
-STEP_SECONDS = 10
+STEP_SECONDS = 15
 """How long a step waits for the event that it is about."""
+START_SECONDS = 45
+"""How long a process may take to start, on a machine that has much else to do."""
 SETTLE_SECONDS = 0.5
 """How long a sabotaged step waits to see that the event does not come."""
 
@@ -74,20 +76,20 @@ class Stage:
     # --- processes --------------------------------------------------------------------------------------
 
     async def open(self, stack: AsyncExitStack, nursery: trio.Nursery) -> None:
-        """Start everybody; bob last: his configuration says which web server he may read from (FETCH-11).
+        """Start everybody; the web first: bob's configuration says which server he may read from (FETCH-11).
 
         Raises:
             CheckFailedError, ChildError, OSError: Somebody could not be started.
         """
         self._stack, self._nursery = stack, nursery
         await nursery.start(self.wire.run)
-        for name in ("alice", "mallory", "web"):
-            await self._open_child(name)
+        await self._open_child("web")
         ready = (await self.event("web", "answer", about="ready"))["payload"]
         self.urls["web"], self._closed = ready["url"], ready["closed"]
-        for name in ("alice", "mallory"):
+        for name in ("alice", "bob", "mallory"):
+            await self._open_child(name)
+        for name in ("alice", "bob", "mallory"):
             await self._note_ready(name)
-        await self.start("bob")
 
     @property
     def closed(self) -> str:
@@ -128,8 +130,9 @@ class Stage:
         """What stands in an agent's configuration beside the defaults; the mesh has a demo of its own."""
         sections: dict[str, Any] = {"mesh": {"enabled": False}}
         if name == "bob":
-            host = self.urls["web"].removeprefix("http://")
-            sections["fetch"] = {"allow": [f"{host}@127.0.0.0/8"]}
+            # The other port may be dialled too, but at no private address: the address is what is refused then.
+            pages, closed = (url.removeprefix("http://") for url in (self.urls["web"], self._closed))
+            sections["fetch"] = {"allow": [f"{pages}@127.0.0.0/8", closed]}
         return sections
 
     async def kill(self, name: str) -> None:
@@ -159,7 +162,7 @@ class Stage:
             CheckFailedError: It did not come.
             ChildError: The node has ended.
         """
-        patience = SETTLE_SECONDS if self.sabotage == self.step else STEP_SECONDS
+        patience: float = START_SECONDS if kinds == ("ready",) else self._patience
         child = self.children[node]
         with trio.move_on_after(patience):
             while True:
@@ -175,6 +178,10 @@ class Stage:
         about = "" if peer is None else f" about {peer}"
         more = "".join(f", {name} {value}" for name, value in said.items())
         raise CheckFailedError(f"{node} said no {' or '.join(sorted(kinds))}{about}{more} within {patience} s")
+
+    @property
+    def _patience(self) -> float:
+        return SETTLE_SECONDS if self.sabotage == self.step else STEP_SECONDS
 
     def _fits(self, event: Event, peer: str | None, said: dict[str, Any]) -> bool:
         if peer is not None and event.get("peer") != self.fingerprints[peer]:
@@ -213,7 +220,7 @@ class Stage:
 
     async def until(self, node: str, do: str, holds: Callable[[dict[str, Any]], bool], /, **arguments: Any) -> None:
         """Ask until the answer is what a step waits for."""
-        patience = SETTLE_SECONDS if self.sabotage == self.step else STEP_SECONDS
+        patience = self._patience
         answer: dict[str, Any] = {}
         with trio.move_on_after(patience):
             while not holds(answer := await self.ask(node, do, **arguments)):

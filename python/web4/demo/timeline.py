@@ -73,6 +73,8 @@ class Timeline:
         self._names: dict[str, str] = {}
         self._began_ns: int | None = None
         self._handshakes: dict[tuple[str, str], int] = {}
+        self._last: tuple[Any, ...] = ()
+        self._again = 0
         self.lost: OSError | None = None
         """Why nobody reads any more: the reader of a pipe has gone, or a disk is full."""
         self.events: list[dict[str, Any]] = []
@@ -89,11 +91,28 @@ class Timeline:
         if self._json:
             self._write(msgspec.json.encode(shown).decode())
         elif event["type"] not in QUIET and event.get("severity") != "debug":
-            self._write(self._row(shown))
+            self._show(shown)
+
+    def _show(self, event: dict[str, Any]) -> None:
+        """A row; what says the same of the same as the row before is counted."""
+        details = "   ".join(filter(None, [*_details(event), self._latency(event)]))
+        told = (event["node"], event["type"], event.get("peer"), details)
+        if told == self._last:
+            self._again += 1
+            return
+        self._count()
+        self._last = told
+        self._write(self._row(event, details))
+
+    def _count(self) -> None:
+        if self._again:
+            self._write(Text(f"{'':12}{self._last[0]:<8} {'… and again':<20} {self._again} times", style="dim"))
+        self._again, self._last = 0, ()
 
     def note(self, text: str) -> None:
         """Say something to people."""
         if not self._json:
+            self._count()
             self._write(Text(f"\n{text}", style="bold"))
 
     def summary(self, results: Sequence[Result], *, seed: int | None, seconds: float) -> None:
@@ -111,6 +130,7 @@ class Timeline:
             }
             self._write(msgspec.json.encode(summary).decode())
             return
+        self._count()
         self._write(Text("\nchecks", style="bold"))
         width = max(len(result.name) for result in results)
         for result in results:
@@ -119,7 +139,7 @@ class Timeline:
         ended = _GOOD if passed == len(results) else _BAD
         self._write(_line((f"\n{passed} of {len(results)} checks passed", ended), (f" in {seconds:.1f} s", "")))
 
-    def _row(self, event: dict[str, Any]) -> Text:
+    def _row(self, event: dict[str, Any], details: str) -> Text:
         began = self._began_ns = event["mono_ns"] if self._began_ns is None else self._began_ns
         elapsed = (event["mono_ns"] - began) / 1e9
         peer = event.get("peer")
@@ -129,13 +149,12 @@ class Timeline:
             kind = event["payload"]["about"]
         refused = event.get("outcome") == "refused"
         style = _BAD if refused else _GOOD if kind in _NEWS else ""
-        details = visible("   ".join(filter(None, [*_details(event), self._latency(event)])))
         return _line(
             (f"{elapsed:8.3f} s  ", "dim"),
             (f"{visible(node):<8} ", _COLOURS.get(node, "")),
             (f"{visible(kind):<20} ", style),
             (f"{visible(name):<8} ", _COLOURS.get(name, "")),
-            (details, style),
+            (visible(details), style),
         )
 
     def _latency(self, event: dict[str, Any]) -> str:
