@@ -31,8 +31,8 @@ CHECKS = {
     "served_after_kill": "the next call of the same extension is served, by another worker",
     "hcp_intent": "what one person wants of another begins only after that one was asked, and said yes",
     "hcp_revoke": "consent taken back ends the work and purges the queue, within a second",
-    "crash_outbox": "the receiver is killed while envelopes are queued; each of them arrives once",
     "remembered": "killed and started again, bob knows whom he trusts; so does the next run with --keep",
+    "crash_outbox": "the receiver is killed while envelopes are queued; each of them arrives once",
     "journals_verify": "every chain of both journals holds, and replay comes to what lives",
 }
 

@@ -139,6 +139,12 @@ class Stage:
         """End a process as a crash does: SIGKILL."""
         await self.children[name].kill()
 
+    async def cut(self) -> None:
+        """Cut the wire between alice and bob, and leave it so, until alice has noticed."""
+        self.wire.down = True
+        self.wire.cut()
+        await self.event("alice", "session_suspend", peer="bob", session_id=self.session)
+
     # --- what they say ----------------------------------------------------------------------------------
 
     def _on_event(self, event: Event) -> None:

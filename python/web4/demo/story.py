@@ -58,13 +58,14 @@ class Story:
         return failure
 
     async def _take_steps(self) -> None:
-        crashes = Crashes(self._stage)
+        people = People(self._stage)
+        crashes = Crashes(self._stage, people)
         try:
             await crashes.recall()
         except (CheckFailedError, ChildError) as error:
             self._checks.failed("remembered", str(error))
             return
-        for name, step in self._steps(crashes):
+        for name, step in self._steps(people, crashes):
             if self._timeline.lost is not None:
                 return
             self._stage.step = name
@@ -75,9 +76,9 @@ class Story:
                 return
             self._checks.passed(name)
 
-    def _steps(self, crashes: Crashes) -> list[Step]:
+    def _steps(self, people: People, crashes: Crashes) -> list[Step]:
         meeting, attacks, facts = Meeting(self._stage), Attacks(self._stage), Facts(self._stage)
-        reading, people, extensions = Reading(self._stage), People(self._stage), Extensions(self._stage)
+        reading, extensions = Reading(self._stage), Extensions(self._stage)
         return [
             Step("wrong_key_refused", meeting.wrong_key_refused),
             Step("rtt_open", meeting.rtt_open),
@@ -99,8 +100,8 @@ class Story:
             Step("hang_killed", extensions.hang_killed),
             Step("served_after_kill", extensions.served_after_kill),
             Step("hcp_intent", people.hcp_intent),
-            Step("hcp_revoke", people.hcp_revoke),
-            Step("crash_outbox", crashes.crash_outbox),
+            Step("hcp_revoke", crashes.hcp_revoke),
             Step("remembered", crashes.remembered),
+            Step("crash_outbox", crashes.crash_outbox),
             Step("journals_verify", crashes.journals_verify),
         ]

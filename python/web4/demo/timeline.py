@@ -7,6 +7,7 @@ nothing in it can move a cursor.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -50,6 +51,8 @@ _COLOURS: Final = {
 _GOOD: Final = "green"
 _BAD: Final = "red"
 _NEWS: Final = frozenset({"trust_transition", "consent_changed", "claim_accepted", "check_in_answered"})
+_STATES: Final = frozenset({"consent_changed", "claim_accepted", "claim_disputed", "claim_rejected"})
+_HEX: Final = re.compile("[0-9a-f]{64}")
 _MARKS: Final = {"passed": ("ok  ", _GOOD), "failed": ("FAIL", _BAD), "not_reached": ("-   ", "dim")}
 
 
@@ -189,6 +192,8 @@ def _details(event: dict[str, Any]) -> Iterable[str]:
     payload = event.get("payload", {})
     if "from" in payload and "to" in payload:
         yield f"{payload['from'] or 'none'} → {payload['to']}"
+    elif event["type"] in _STATES and event.get("state"):
+        yield event["state"]
     if event.get("outcome") == "refused":
         yield f"refused: {event['code']}"
     elif payload.get("code"):
@@ -198,4 +203,5 @@ def _details(event: dict[str, Any]) -> Iterable[str]:
     for key in TOLD:
         value = payload.get(key)
         if value is not None and value != "" and not isinstance(value, dict):
-            yield f"{key} {value}"
+            text = str(value)
+            yield f"{key} {text[:8] if _HEX.fullmatch(text) else text}"

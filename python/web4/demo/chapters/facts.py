@@ -54,9 +54,7 @@ class Facts:
         stage = self._stage
         stage.timeline.note(f"the wire between them is cut; alice proposes {CROSSING} facts all the same")
         life = (await stage.ask("alice", "about"))["life"]
-        stage.wire.down = True
-        stage.wire.cut()
-        await stage.event("alice", "session_suspend", peer="bob", session_id=stage.session)
+        await stage.cut()
         statements = [f"the cut wire carried fact {number} of run {life}" for number in range(CROSSING)]
         sent = await stage.ask("alice", "facts", peer=stage.fingerprints["bob"], statements=statements)
         stage.timeline.note("the wire is whole again")
