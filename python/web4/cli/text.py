@@ -7,10 +7,12 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from web4.foundation.visible import visible as visible
+from web4.foundation.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+__all__ = ["coloured", "facts", "moment", "paint", "size", "table", "visible"]
 
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 

@@ -60,7 +60,16 @@ class Setup:
         told = {"about": about, **{name: value for name, value in payload.items() if value is not None}}
         who = {} if peer is None else {"peer": peer}
         at_ns = self.clock.monotonic_ns()
-        say({"type": "answer", "node": self.name, "pid": os.getpid(), "mono_ns": at_ns, **who, "payload": told})
+        say(
+            {
+                "type": "answer",
+                "node": self.name,
+                "pid": os.getpid(),
+                "mono_ns": at_ns,
+                **who,
+                "payload": told,
+            }
+        )
 
     def _next_life(self) -> int:
         """How often a process was started in this directory, this time included."""

@@ -97,7 +97,7 @@ class Stage:
         return self._closed
 
     def path_of(self, name: str, *, elsewhere: bool = False) -> Path:
-        """The directory of a process. Identities of different seeds are different agents, with journals of their own."""
+        """The directory of a process. Identities of different seeds are different agents, with their own journals."""
         own = f"{name}{'' if self._seed is None else f'-{self._seed}'}{'-elsewhere' if elsewhere else ''}"
         return self.directory / own
 
@@ -174,23 +174,24 @@ class Stage:
             while True:
                 news = self._said
                 for event in self.timeline.events:
-                    if event["pid"] == child.pid and event["type"] in kinds and not event.get("seen"):
-                        if self._fits(event, peer, said):
-                            event["seen"] = True
-                            return event
+                    if event["pid"] == child.pid and event["type"] in kinds and self._fits(event, peer, said):
+                        event["seen"] = True
+                        return event
                 if child.ended:
                     raise ChildError(f"{node} has ended")
                 await news.wait()
         about = "" if peer is None else f" about {peer}"
         more = "".join(f", {name} {value}" for name, value in said.items())
-        raise CheckFailedError(f"{node} said no {' or '.join(sorted(kinds))}{about}{more} within {patience} s")
+        raise CheckFailedError(
+            f"{node} said no {' or '.join(sorted(kinds))}{about}{more} within {patience} s"
+        )
 
     @property
     def _patience(self) -> float:
         return SETTLE_SECONDS if self.sabotage == self.step else STEP_SECONDS
 
     def _fits(self, event: Event, peer: str | None, said: dict[str, Any]) -> bool:
-        if peer is not None and event.get("peer") != self.fingerprints[peer]:
+        if event.get("seen") or (peer is not None and event.get("peer") != self.fingerprints[peer]):
             return False
         payload = event.get("payload", {})
         return all(payload.get(name, event.get(name)) == value for name, value in said.items())
@@ -224,12 +225,14 @@ class Stage:
             return await self.children[node].ask(do, **arguments)
         raise CheckFailedError(f"{node} did not {do} within {STEP_SECONDS} s")
 
-    async def until(self, node: str, do: str, holds: Callable[[dict[str, Any]], bool], /, **arguments: Any) -> None:
+    async def until(
+        self, node: str, do: str, holds: Callable[[dict[str, Any]], bool], /, **arguments: Any
+    ) -> None:
         """Ask until the answer is what a step waits for."""
         patience = self._patience
         answer: dict[str, Any] = {}
         with trio.move_on_after(patience):
-            while not holds(answer := await self.ask(node, do, **arguments)):
+            while not holds(answer := await self.ask(node, do, **arguments)):  # noqa: ASYNC110 - it has no event
                 await trio.sleep(0.02)
             return
         raise CheckFailedError(f"{node} still answers {answer} to {do} after {patience} s")

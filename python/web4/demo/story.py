@@ -1,5 +1,4 @@
-"""The story of the demo: two agents meet, trust each other a little, work together; somebody tries to spoil it, and
-things break.
+"""The story of the demo: two agents meet and work together; somebody tries to spoil it, and things break.
 
 Every step asks the processes to do something and then looks at what their own events and journals say; nothing is
 claimed because it was asked for (DEMO-5). A step whose check is sabotaged does its part wrongly, so that its check

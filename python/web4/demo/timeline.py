@@ -109,7 +109,9 @@ class Timeline:
 
     def _count(self) -> None:
         if self._again:
-            self._write(Text(f"{'':12}{self._last[0]:<8} {'… and again':<20} {self._again} times", style="dim"))
+            self._write(
+                Text(f"{'':12}{self._last[0]:<8} {'… and again':<20} {self._again} times", style="dim")
+            )
         self._again, self._last = 0, ()
 
     def note(self, text: str) -> None:
@@ -138,9 +140,13 @@ class Timeline:
         width = max(len(result.name) for result in results)
         for result in results:
             mark, style = _MARKS[result.status]
-            self._write(_line((f"  {mark}", style), (f"  {result.name:<{width}}  {visible(result.detail)}", "")))
+            self._write(
+                _line((f"  {mark}", style), (f"  {result.name:<{width}}  {visible(result.detail)}", ""))
+            )
         ended = _GOOD if passed == len(results) else _BAD
-        self._write(_line((f"\n{passed} of {len(results)} checks passed", ended), (f" in {seconds:.1f} s", "")))
+        self._write(
+            _line((f"\n{passed} of {len(results)} checks passed", ended), (f" in {seconds:.1f} s", ""))
+        )
 
     def _row(self, event: dict[str, Any], details: str) -> Text:
         began = self._began_ns = event["mono_ns"] if self._began_ns is None else self._began_ns

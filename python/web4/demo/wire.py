@@ -1,4 +1,4 @@
-"""The carrier between two agents, so that it can be cut: forwards bytes, reads none of them, and does what it is told."""
+"""The carrier between two agents, so that it can be cut: forwards bytes and reads none of them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ class Wire:
         return len(scopes)
 
     async def _carry(self, near: trio.SocketStream) -> None:
-        with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError), trio.CancelScope() as scope:
+        with (
+            suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError),
+            trio.CancelScope() as scope,
+        ):
             if self.down:
                 return
             self._scopes.add(scope)

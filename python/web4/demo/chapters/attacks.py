@@ -23,7 +23,9 @@ class Attacks:
         """Plain bytes at bob's door."""
         stage = self._stage
         self._logs = {node: (await stage.trust(node, peer))["log"] for node, peer in _PAIRS}
-        stage.timeline.note("mallory, a third process with a sound key of its own, tries four things with bob")
+        stage.timeline.note(
+            "mallory, a third process with a sound key of its own, tries four things with bob"
+        )
         target = "mallory" if stage.sabotage == "garbage_refused" else "bob"
         await stage.ask("mallory", "garbage", url=stage.urls[target])
         refused = await stage.event("bob", "carrier_failed")

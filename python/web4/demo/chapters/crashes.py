@@ -1,5 +1,4 @@
-"""Bob is killed: consent is taken back without him, what was known is known, what was promised arrives, and the journals
-prove it."""
+"""Bob is killed: consent is taken back without him; then what was known is known, and what was promised arrives."""
 
 from __future__ import annotations
 
@@ -49,7 +48,9 @@ class Crashes:
                 raise CheckFailedError(f"{node} holds {peer} {live}; the journal says {found[node]['trust']}")
             if live == "unknown":
                 continue
-            stage.timeline.note(f"{node} knows {peer} from an earlier run; a person takes that back for this one")
+            stage.timeline.note(
+                f"{node} knows {peer} from an earlier run; a person takes that back for this one"
+            )
             if live != "blacklisted":
                 await stage.operator(node, "block", peer, "the story begins again")
             await stage.operator(node, "forgive", peer, "the story begins again")
@@ -64,13 +65,19 @@ class Crashes:
         work = await self._people.want("bob", "alice", ENDLESS)
         await stage.event("alice", "loop_state", peer="bob", msg_id=work["msg_id"], state="thinking")
         await self._propose_and_kill()
-        queued = [await self._people.want("alice", "bob", f"garden/gate/{number}") for number in range(QUEUED)]
+        queued = [
+            await self._people.want("alice", "bob", f"garden/gate/{number}") for number in range(QUEUED)
+        ]
         if {one["passage"] for one in queued} != {"sent"}:
             raise CheckFailedError(f"what grace wants of hal is {queued[0]['passage']}, not queued")
-        stage.timeline.note("grace, who has more to say to hal as soon as bob is there, takes her consent back")
+        stage.timeline.note(
+            "grace, who has more to say to hal as soon as bob is there, takes her consent back"
+        )
         sabotage = stage.sabotage == "hcp_revoke"
         begun_ns = (await stage.ask("alice", "revoke", human="grace", sabotage=sabotage))["begun_ns"]
-        stopped = await stage.event("alice", "task_cancelled", msg_id=work["msg_id"], reason="consent_revoked")
+        stopped = await stage.event(
+            "alice", "task_cancelled", msg_id=work["msg_id"], reason="consent_revoked"
+        )
         purged = [
             await stage.event("alice", "envelope_concluded", msg_id=one["msg_id"], outcome="purged")
             for one in queued
@@ -124,9 +131,9 @@ class Crashes:
         await stage.event("bob", "consent_changed", peer="alice", state="revoked")
         await stage.outbox_empty("alice", "bob")
         await stage.each_once("bob", "alice", self._promised)
-        counts = (
-            await stage.ask("bob", "taken", peer=stage.fingerprints["alice"], msg_ids=self._purged)
-        )["counts"]
+        counts = (await stage.ask("bob", "taken", peer=stage.fingerprints["alice"], msg_ids=self._purged))[
+            "counts"
+        ]
         if any(counts.values()):
             raise CheckFailedError("bob got something that grace had taken back")
         stage.timeline.note(

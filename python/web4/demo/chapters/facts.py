@@ -23,7 +23,9 @@ class Facts:
     async def claim_pending(self) -> None:
         """One trusted peer's word is not enough: the claim waits."""
         stage = self._stage
-        stage.timeline.note("alice proposes a fact to bob: the word of one peer is not enough for him (KNOW-5)")
+        stage.timeline.note(
+            "alice proposes a fact to bob: the word of one peer is not enough for him (KNOW-5)"
+        )
         life = (await stage.ask("alice", "about"))["life"]
         statement = f"water boils at 100 °C at sea level, measurement {life}"
         said = statement.replace("100", "90") if stage.sabotage == "claim_pending" else statement

@@ -19,11 +19,11 @@ class Meeting:
     async def wrong_key_refused(self) -> None:
         """Alice was told that bob is where mallory is."""
         stage = self._stage
-        stage.timeline.note("alice was told that bob is at mallory's address, and dials it, expecting his fingerprint")
-        expected = "mallory" if stage.sabotage == "wrong_key_refused" else "bob"
-        await stage.ask(
-            "alice", "know", peer=stage.fingerprints[expected], addresses=[stage.urls["mallory"]]
+        stage.timeline.note(
+            "alice was told that bob is at mallory's address, and dials it, expecting his fingerprint"
         )
+        expected = "mallory" if stage.sabotage == "wrong_key_refused" else "bob"
+        await stage.ask("alice", "know", peer=stage.fingerprints[expected], addresses=[stage.urls["mallory"]])
         stage.expect(await stage.event("alice", "auth_failure"), "wrong_key")
 
     async def rtt_open(self) -> None:

@@ -32,7 +32,9 @@ class People:
             await stage.ask(node, "greet", **self._between(node, peer))
         for node, peer in pairs:
             await stage.ask(node, "acquainted", **self._between(node, peer))
-        stage.timeline.note("hal is anxious; grace wants something of him: people are asked before it is done")
+        stage.timeline.note(
+            "hal is anxious; grace wants something of him: people are asked before it is done"
+        )
         await stage.ask("bob", "feel", human="hal", affect="anxious")
         wanted = await self.want("alice", "bob", "garden/fence")
         if wanted["passage"] == "asked":  # alice knows already how hal is: grace is asked, too (HCP-1)
