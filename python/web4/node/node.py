@@ -59,10 +59,12 @@ from web4.trust import TrustRegistry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from web4.actors import LaneActors, LaneDefinition
     from web4.foundation.clock import Clock
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
     from web4.journal.journal import Journal
+    from web4.journal.lane import LaneKind
     from web4.node.config import NodeConfig
     from web4.protocols.cip.agreement import Agreement
 
@@ -150,6 +152,10 @@ class Node:
         self.graph: LiveGraph | None = None
         """The network as this node sees it, if it takes part in the mesh."""
         self.pacer: Pacer | None = None
+        self.lanes: dict[LaneKind, LaneDefinition[Any, Any, Any, Any]] = {}
+        """What its lanes are made of, by their kind; peers' lanes are its `CipRuntime`'s. Replay takes them."""
+        self.actors: LaneActors
+        """The actors of those lanes, as soon as the node is open."""
         self._parts = parts
 
     @property
@@ -176,22 +182,18 @@ class Node:
         if self.config.mesh.enabled:
             self._join(endpoint, transports)
         introductions = {} if self.introductions is None else {"introductions": self.introductions.part}
-        actors = await enter(
-            open_lane_actors(
-                self.journal,
-                {
-                    "knowledge": knowledge_lane(self.knowledge, self.lip),
-                    "human": self.people.definition,
-                    "governance": self.mission.definition,
-                    "server": server_lane(services=self.services.part, **introductions),
-                },
-            )
-        )
+        self.lanes = {
+            "knowledge": knowledge_lane(self.knowledge, self.lip),
+            "human": self.people.definition,
+            "governance": self.mission.definition,
+            "server": server_lane(services=self.services.part, **introductions),
+        }
+        self.actors = await enter(open_lane_actors(self.journal, self.lanes))
         for part in (
             self.knowledge, self.people, self.mission, self.peers, self.services, self.introductions, self.lip,
         ):  # fmt: skip
             if part is not None:
-                part.bind(actors)
+                part.bind(self.actors)
         self._route()
         await self.peers.load()
         await self.configure_peers()
