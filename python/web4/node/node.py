@@ -276,7 +276,7 @@ class Node:
             self.services.run,
             self.router.run,
             partial(self._serve_all, endpoint, nursery),
-            Connector(self.cip, endpoint, self.peers).run,
+            Connector(self.cip, endpoint, self.peers, self.mesh).run,
         ):
             nursery.start_soon(task)
         if self.lip is not None:
