@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from web4 import rtt
+from web4.ext.hooks import LOOP_POINTS
 
 GUIDES = Path(__file__).parents[1] / "docs" / "guides"
 
@@ -189,3 +190,10 @@ def test_docs_examples_run_a_mesh(tmp_path: Path) -> None:
     """MESH-1: three nodes, one of them a hop that hears nothing; the page shows what the program prints."""
     printed, shown = run_as_shown("a-mesh.md", "three.py", tmp_path)
     assert [printed] == shown
+
+
+def test_docs_embed_in_your_agent_loop_names_what_there_is() -> None:
+    """Its points are those of the loop, in order."""
+    text = (GUIDES / "embed-in-your-agent-loop.md").read_text()
+    (listed,) = re.findall(r"^The points are (.*)\.$", text, flags=re.MULTILINE)
+    assert tuple(re.findall(r"`(\w+)`", listed)) == LOOP_POINTS

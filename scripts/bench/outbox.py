@@ -35,7 +35,7 @@ def _child(role: str, directory: str, *more: str) -> subprocess.Popen[bytes]:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run both processes once; the figures."""
-    profiles: dict[str, tuple[str, ...]] = {role: () for role in ("sender", "receiver")}
+    profiles: dict[str, tuple[str, ...]] = dict.fromkeys(("sender", "receiver"), ())
     if arguments.profile is not None:
         profiles = {role: ("--profile", f"{arguments.profile}.{role}") for role in profiles}
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:

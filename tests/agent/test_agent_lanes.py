@@ -12,7 +12,9 @@ from tests.agent.loops import CONVERSATIONS, loop
 from tests.protocols.router.hosts import ADA, BOB, EXAMPLES, delivery
 from web4.agent import Result, Task
 from web4.agent.options import AgentOptions
+from web4.journal.errors import JournalUnavailable
 from web4.protocols.errors import TryAgainLater
+from web4.testing.clocks import START_MS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -190,6 +192,44 @@ async def test_loop_without_consent_nothing_begins(clock: MockClock) -> None:
             one.host.inbox.put(delivery(EXAMPLES["HCP_INTENT"]))
             await one.settled(1)
             assert one.replies() == [("failed", reason)]
+
+
+async def test_loop_takes_what_waited_for_a_human(clock: MockClock) -> None:
+    """HCP-5: what a human let pass is worked on, however long it waited, over a restart too: it was not begun."""
+    async with loop() as one:
+        waited = delivery(EXAMPLES["HCP_INTENT"], corr_id=CONVERSATIONS[3])
+        one.adapter._began_ms = START_MS + 1
+        await trio.sleep(10_000)
+        await one.adapter.take(waited)
+        while not one.host.sent:  # noqa: ASYNC110 - written by the loop
+            await trio.sleep(1)
+        assert one.replies() == [("done", "")]
+        assert one.host.sent[0][2] == CONVERSATIONS[3]
+
+
+async def test_loop_what_waited_and_cannot_be_answered_ends_nothing(clock: MockClock) -> None:
+    """ROUTE-5: the failure is an event; router and loop go on."""
+    async with loop() as one:
+        one.host.refuses = TryAgainLater("full", code="busy")
+        await one.adapter.take(delivery(EXAMPLES["HCP_INTENT"]))
+        await trio.sleep(1)
+        assert [event["where"] for event in one.events("error")] == ["answer"]
+        one.host.refuses = None
+        await one.ask("weather")
+        await one.settled(1)
+        assert one.replies() == [("done", "")]
+
+
+async def test_loop_an_answer_that_is_not_durable_leaves_the_task_open(clock: MockClock) -> None:
+    """LOOP-4: a conclusion that the journal does not take is none: the message comes again after a restart."""
+    async with loop() as one:
+        one.host.refuses = JournalUnavailable("full", code="no_space")
+        await one.ask("weather")
+        await trio.sleep(1)
+        assert not one.host.settlements
+        assert not one.adapter.router.dead_letters
+        assert [event["where"] for event in one.events("error")] == ["journal"]
+        assert one.states(f"peer:{ADA}")[-1] == "idle"
 
 
 async def test_loop_hcp_answers_carry_no_content_outside_hcp(clock: MockClock) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -34,6 +34,9 @@ steps = st.lists(
     ),
     max_size=25,
 )
+
+
+_SUPERSEDED = ("ask", ADA, CONVERSATIONS[0], "slow", "low")
 
 
 async def handler(task: Task) -> Result:
@@ -88,7 +91,8 @@ async def _play(steps: list[Any], point: str) -> None:
                 assert after in allowed[before], states
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
+@example([_SUPERSEDED, _SUPERSEDED, _SUPERSEDED, ("cancel", 2), ("cancel", 1)], "before_perceive")
 @given(steps, st.sampled_from(LOOP_POINTS))
 def test_loop_random(steps: list[Any], point: str) -> None:
     """LOOP-2 to LOOP-6."""

@@ -124,20 +124,23 @@ def test_mesh_broadcast_fan_out() -> None:
 
 def test_mesh_seen_never_forgets_what_lives() -> None:
     """MESH-3, step 3: ids are refused, never forgotten; they are forgotten when their envelopes have expired."""
-    cache = SeenCache(per_origin=3, total=5)
+    cache = SeenCache(each=3, total=5)
     for number in range(3):
-        assert cache.look("a", str(number), 0) == "new"
-        cache.remember("a", str(number), 100 + number)
-    assert cache.look("a", "3", 100) == "full"
-    assert cache.look("a", "0", 100) == "seen"
-    assert cache.look("b", "0", 100) == "new"
+        assert cache.look("a", str(number), "p", 0) == "new"
+        cache.remember("a", str(number), "p", 100 + number)
+    assert cache.look("a", "3", "q", 100) == "full"
+    assert cache.look("a", "0", "q", 100) == "seen"
+    assert cache.look("b", "0", "p", 100) == "full"  # the share of who hands it over
+    assert cache.look("b", "0", "q", 100) == "new"
     for number in range(2):
-        cache.remember("b", str(number), 100)
-    assert cache.look("c", "0", 100) == "full"
-    assert cache.look("a", "0", 101) == "new"
+        cache.remember("b", str(number), "q", 100)
+    assert cache.look("c", "0", "r", 100) == "full"
+    assert cache.look("a", "0", "p", 101) == "new"
     assert len(cache) == 2
-    assert cache.look("c", "0", 200) == "new"
+    assert cache.look("c", "0", "r", 200) == "new"
     assert len(cache) == 0
+    assert not cache._of
+    assert not cache._over
 
 
 def test_mesh_rate_of_an_origin() -> None:

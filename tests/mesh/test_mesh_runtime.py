@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tests.mesh.meshes import MESHED, has_routes, mesh_of, until
+from web4 import rtt
 from web4.mesh.policy import MeshForwardingPolicy
 from web4.protocols.messages import mesh as m
 from web4.protocols.messages.cip import Features
@@ -259,3 +260,23 @@ async def test_mesh_slow_reader_stops_the_sender(tmp_path: Path) -> None:
         await stream.aclose()
         for one in taken:
             await one.aclose()
+
+
+async def test_mesh_dial_says_why_not(tmp_path: Path) -> None:
+    """MESH-3, step 6: without a way, and to nobody, a dial fails with the transport's own error; a key is pinned."""
+    async with mesh_of(tmp_path, "a-b b-c") as nodes:
+        a, _b, c = nodes.values()
+        await until(lambda: has_routes(nodes))
+        for nobody in ("ab" * 32, a.fingerprint):
+            with pytest.raises(rtt.TransportUnavailableError):
+                async with a.mesh.dial(nobody):
+                    pass
+        with pytest.raises(rtt.AuthenticationError):
+            async with a.endpoint.dial(f"mesh://{c.fingerprint}", expect="ab" * 32):
+                pass
+        async with a.mesh.dial(c.fingerprint) as session:
+            assert session.peer == c.fingerprint
+            assert session.relayed
+        await until(lambda: c.fingerprint not in a.cip.peers())
+        await until(lambda: len(a.mesh._hub) == 0)
+        await until(lambda: len(c.mesh._hub) == 0)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
+from xml.etree import ElementTree
 
 import pytest
 
+from scripts.bench.mesh import measure, svg, table
 from scripts.bench.mesh_simulation import Network, ring_with_chords
 from web4.mesh.policy import MeshForwardingPolicy
+from web4.mesh.routing import link_cost
 
 SEEDS = int(os.environ.get("WEB4_MESH_SEEDS", "6"))
 
@@ -143,3 +147,47 @@ def test_mesh_blackholing_path_is_left_while_suspected() -> None:
     assert change.after.next == "n00004"
     policy = MeshForwardingPolicy()
     assert [c.after for c in table.expire(now_ms + policy.suspect_ms)] == [before]
+
+
+@pytest.mark.parametrize("seed", range(4 * SEEDS))
+def test_mesh_routes_equal_a_reference(seed: int) -> None:
+    """MESH-4: where no way is too long, what path vectors settle on is what a search of the whole graph finds."""
+    network = Network(seed)
+    names = [f"n{number}" for number in range(5)]
+    for name in names:
+        network.add(name)
+    for first, second in itertools.combinations(names, 2):
+        if network.chance.random() < 0.6:
+            network.join(first, second, network.chance.choice((0.0, 25.0, 50.0, 150.0, 400.0)))
+    network.settle()
+    costs = {link: round(link_cost(latency, 0) * 4) / 4 for link, latency in network.links.items()}
+
+    def reference(origin: str, destination: str) -> tuple[float, int, str] | None:
+        """Every way without a circle, the best by cost, then hops, then next node."""
+        found: list[tuple[float, int, str]] = []
+        others = [name for name in names if name not in (origin, destination)]
+        for count in range(len(others) + 1):
+            for between in itertools.permutations(others, count):
+                way = [origin, *between, destination]
+                links = [frozenset(pair) for pair in itertools.pairwise(way)]
+                if all(link in costs for link in links):
+                    found.append((sum(costs[link] for link in links), count, way[1]))
+        return min(found, default=None)
+
+    for origin, destination in itertools.permutations(names, 2):
+        route = network.nodes[origin].table.route(destination)
+        best = reference(origin, destination)
+        assert (route is None) == (best is None), f"{origin} to {destination}"
+        if route is not None and best is not None:
+            assert (route.cost, route.hops, route.next) == best, f"{origin} to {destination}"
+
+
+def test_bench_mesh_growth_is_measured_and_drawn() -> None:
+    """The benchmark's figures are those of the network that it ran: one row a size, and a picture that parses."""
+    rows = [measure(count, chords=2, seed=3) for count in (10, 25)]
+    assert [row.nodes for row in rows] == [10, 25]
+    assert all(row.reached == 1.0 for row in rows)
+    assert all(row.messages_per_node > 2 for row in rows)
+    assert len(table(rows).splitlines()) == 3
+    picture = ElementTree.fromstring(svg(rows))
+    assert len(picture.findall("{http://www.w3.org/2000/svg}polyline")) == 2

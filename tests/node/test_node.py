@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -50,3 +50,22 @@ async def test_a_node_starts_again(tmp_path: Path) -> None:
             assert ada.fingerprint == first
             assert ada.trust.state(bob.fingerprint) == "trusted"
             assert ada.peers.has(bob.fingerprint)
+
+
+async def test_what_came_of_a_task_is_remembered(tmp_path: Path) -> None:
+    """MEM-2, DRIFT-2: one record of experience for a task, without what was said."""
+    with trio.fail_after(30):
+        async with (
+            a_node(tmp_path, "bob", handler=echo) as bob,
+            a_node(tmp_path, "ada", knows=(bob,), handler=echo) as ada,
+        ):
+            await ada.connected(bob.fingerprint)
+            assert ada.loop is not None
+            await ada.loop.ask(bob.fingerprint, goal="ask", topic="the weather", context={"secret": "plan"})
+            found: list[Any] = []
+            while not found:
+                await trio.sleep(0.01)
+                found = list((await bob.memory.asking()).records(tag="INTENT"))
+            (record,) = found
+            assert record.success
+            assert "plan" not in repr(record)

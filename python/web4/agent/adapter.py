@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from web4.foundation.errors import Web4Error
 from web4.foundation.ids import SystemIds
 from web4.protocols.cip.intents import accept, defer, refuse
 from web4.protocols.messages.cip import Intent, Reply
+from web4.protocols.router.errors import HandlerError
+from web4.protocols.router.foreign import shut_in
 from web4.protocols.router.results import HandlerResult, Output
 
 if TYPE_CHECKING:
@@ -204,14 +207,37 @@ class AgentLoopAdapter:
         return HandlerResult(rest=partial(self._conclude, self._lanes.put(work), work))
 
     async def take(self, delivery: Delivery) -> None:
-        """Begin what came by HCP and had to wait for a human: the router brought it before (HCP-5)."""
-        begun = await self._begin(delivery)
+        """Begin what came by HCP and had to wait for a human: the router brought it before (HCP-5).
+
+        It counts as come now: its time begins, and however long it waited, over a restart too, it was not begun before.
+        Waits until the router runs.
+
+        Raises:
+            Web4Error: It finds no room, and that cannot be said.
+        """
+        await self.router.running.wait()
+        begun = await self._begin(replace(delivery, received_ms=self._clock.wall_ms()))
         for output in begun.outputs:
             await self.router.host.send(
                 output.peer, output.payload, corr_id=output.corr_id, about=output.about
             )
         if begun.rest is not None:
-            self.router.start_soon(partial(_finished, begun.rest))
+            self.router.start_soon(partial(self._finished, delivery, begun.rest))
+
+    async def _finished(self, delivery: Delivery, rest: Callable[[], Awaitable[object]]) -> None:
+        """Do the rest of what was taken. It has answered by itself; that it could not is an event."""
+        try:
+            await shut_in(rest)
+        except HandlerError as error:
+            self.router.emit(
+                "error",
+                severity="error",
+                peer=delivery.peer,
+                msg_id=delivery.msg_id,
+                where="answer",
+                code=error.code,
+                error=type(error.__cause__ or error).__name__,
+            )
 
     async def _hear(self, delivery: Delivery) -> HandlerResult:
         """Give a REPLY to whoever asked; as a task to the loop, if nobody here waits for it."""
@@ -290,8 +316,3 @@ class AgentLoopAdapter:
                 for work in lane.all():
                     if work.task.peer == peer:
                         work.cancel(BLACKLISTED)
-
-
-async def _finished(rest: Callable[[], Awaitable[object]]) -> None:
-    """What goes on beside the messages tells nobody how it ended: the task itself has answered."""
-    await rest()

@@ -15,7 +15,7 @@ from web4.agent.ports import without_consent
 from web4.agent.tasks import Result
 from web4.agent.working import THRESHOLDS
 from web4.foundation.errors import Web4Error
-from web4.journal.errors import JournalError
+from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.messages.cip import Reply
 from web4.protocols.router.errors import HandlerError
 from web4.protocols.router.foreign import shut_in
@@ -200,7 +200,7 @@ class Cycle:
                 await self.send(
                     output.peer, output.payload, corr_id=output.corr_id or task.corr_id, about=output.about
                 )
-            except JournalError:
+            except LANE_ERRORS:
                 raise
             except Web4Error as error:
                 self._report(task, "output", error)

@@ -90,8 +90,8 @@ class TaskLane:
             self._next()
         elif work in self.waiting:
             self.waiting.remove(work)
-            if self.current is None and not self.waiting:
-                self.to("idle", work.task)
+        if self.current is None and not self.waiting:
+            self.to("idle", work.task)  # also when all that waited was cancelled
 
     def to(self, state: LoopState, task: Task) -> None:
         """Be in another state, and say so."""

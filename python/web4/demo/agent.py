@@ -82,6 +82,7 @@ class Agent:
                     admission=delivery.admission,
                     statement=message.payload.fact.statement,
                 )
+            await self.cip.settled(delivery)
 
     async def _accept_intent(self, delivery: Delivery) -> IntentAnswer:
         return accept(f"{self._setup.name} is on it")

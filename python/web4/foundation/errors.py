@@ -97,7 +97,9 @@ class InvalidEnvelopeError(EnvelopeError):
         ErrorCode("too_large", "Longer than the size limit (ENV-3).", "Refused unread, counted."),
         ErrorCode("syntax", "Not strict JSON (SIG-1).", "Refused, counted."),
         ErrorCode("not_canonical", "Strict JSON, but not in canonical form (SIG-1).", "Refused, counted."),
-        ErrorCode("discriminator", "Not an object with exactly one of cip, hcp, lip.", "Refused, counted."),
+        ErrorCode(
+            "discriminator", "Not an object with exactly one of cip, hcp, lip, mesh.", "Refused, counted."
+        ),
         ErrorCode("version", "A version of the protocol that this node does not speak.", "Refused, counted."),
         ErrorCode("unknown_type", "No type of this protocol (ENV-3).", "Refused, counted."),
         ErrorCode("field", "A field is missing, unknown, or has a wrong type or value.", "Refused, counted."),

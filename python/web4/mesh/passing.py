@@ -93,7 +93,7 @@ class Passing:
         self._emit = emit
         self._ways = ways
         self._deliver_part = deliver
-        self._seen = SeenCache(per_origin=policy.seen, total=_SEEN_IN_ALL)
+        self._seen = SeenCache(each=policy.seen, total=_SEEN_IN_ALL)
         self._broadcasts = OriginMeters(
             rate=_BROADCASTS_PER_SECOND, burst=_BROADCAST_BURST, origins=policy.origins
         )
@@ -121,7 +121,7 @@ class Passing:
             ttl_ms=self._policy.ttl_ms,
         )
         message: m.MeshMessage = msgspec.json.decode(data, type=m.ENVELOPES[type_of(payload).name])
-        self._seen.remember(self._own, message.id, now_ms + self._policy.ttl_ms)
+        self._seen.remember(self._own, message.id, self._own, now_ms + self._policy.ttl_ms)
         decision = self._decide(message, self._own, now_ms, "new")
         if isinstance(decision, Spread):
             for peer in decision.to:
@@ -130,7 +130,7 @@ class Passing:
 
     async def pass_on(self, peer: str, message: m.MeshMessage, incoming: Incoming) -> None:
         """Decide about an envelope that `peer` handed over, and do it."""
-        seen = self._seen.look(message.origin, message.id, self._clock.wall_ms())
+        seen = self._seen.look(message.origin, message.id, peer, self._clock.wall_ms())
         decision = self._decide(message, peer, incoming.timestamp_ms, seen)
         if isinstance(decision, Drop):
             self.drop(decision.reason, peer, message)
@@ -138,7 +138,7 @@ class Passing:
         if isinstance(decision, Spread) and not self._may_spread(message.origin):
             self.drop("rate", peer, message)
             return
-        self._seen.remember(message.origin, message.id, incoming.timestamp_ms + message.ttl_ms)
+        self._seen.remember(message.origin, message.id, peer, incoming.timestamp_ms + message.ttl_ms)
         if isinstance(decision, Forward):
             self._forward(peer, message, incoming, decision.next)
             return

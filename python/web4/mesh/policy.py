@@ -42,7 +42,8 @@ class MeshForwardingPolicy:
         suspect_ms: How long a way on which a stream broke is taken only if there is no other (MESH-5).
         destinations: Ways that one neighbour may offer; more are not taken in.
         origins: Origins whose traffic is remembered and metered at once.
-        seen: Envelope ids that are remembered of one origin; more are dropped until they expire.
+        seen: Envelope ids that are remembered of one origin, and of what one neighbour hands over; more are dropped
+            until these expire.
         skew_ms: How far in the future an envelope may have been made.
     """
 

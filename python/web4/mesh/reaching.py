@@ -52,15 +52,15 @@ class Reaching:
             TransportUnavailableError: `unreachable`: no way leads there, or nobody answers.
             RttError: As `Endpoint.dial`.
             HandshakeFailed: It does not speak with this node.
+            RuntimeError: The mesh does not run.
         """
+        if self._nursery is None:
+            raise RuntimeError("dial while the mesh runs")
         with suppress(SessionLost):
-            async with (
-                trio.open_nursery() as nursery,
-                self._endpoint.dial(f"{SCHEME}://{peer}", expect=peer) as session,
-            ):
+            async with self._endpoint.dial(f"{SCHEME}://{peer}", expect=peer) as session:
                 self._sessions.setdefault(peer, []).append(session)
                 try:
-                    nursery.start_soon(self._cip.serve, session)
+                    self._nursery.start_soon(self._cip.serve, session)
                     await self._cip.established(session)
                     yield session
                 finally:
@@ -89,10 +89,13 @@ class Reaching:
 
     async def run(self) -> None:
         """Keep what is wanted, until cancelled."""
-        async with trio.open_nursery() as self._nursery:
-            for peer, scope in self._wanted.items():
-                self._nursery.start_soon(self._keep, peer, scope)
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                for peer, scope in self._wanted.items():
+                    self._nursery.start_soon(self._keep, peer, scope)
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
 
     async def _keep(self, peer: str, scope: trio.CancelScope) -> None:
         pause = _FIRST_PAUSE
@@ -105,7 +108,7 @@ class Reaching:
                         pause = _FIRST_PAUSE
                         while not session.ended:
                             await self._changed.park()
-                except* (RttError, HandshakeFailed):
+                except (RttError, HandshakeFailed):
                     pass  # events say why; the next attempt follows
                 with trio.move_on_after(pause):
                     await self._changed.park()

@@ -16,13 +16,38 @@ if TYPE_CHECKING:
 
     import trio
 
-    from web4.agent.ports import Consent, Mission
-    from web4.agent.tasks import Task
+    from web4.agent.ports import Consent, Mission, Remember
+    from web4.agent.tasks import Result, Task
     from web4.governance import MissionGuard
     from web4.mesh.services.services import Services
+    from web4.protocols.cip import CipRuntime
+    from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.hcp.runtime import HcpRuntime
+    from web4.protocols.knowledge.memory.runtime import MemoryRuntime
     from web4.protocols.knowledge.runtime import KnowledgeRuntime
     from web4.protocols.messages.fields import Presence
+
+
+class GatedHost:
+    """The node as its router sees it: its `CipRuntime`, but what is of and for humans passes their gate (HCP-1)."""
+
+    def __init__(self, cip: CipRuntime, people: HcpRuntime) -> None:
+        self._cip = cip
+        self.inbox = cip.inbox
+        self.trust = cip.trust
+        self.send = people.send
+        self.trust_command = cip.trust_command
+        self.settled = cip.settled
+        self.agreement = cip.agreement
+
+    @property
+    def accept_intent(self) -> AcceptIntent:
+        """Asked about each INTENT at once (LOOP-5)."""
+        return self._cip.accept_intent
+
+    @accept_intent.setter
+    def accept_intent(self, accept: AcceptIntent) -> None:
+        self._cip.accept_intent = accept
 
 
 def offered(services: Services) -> tuple[OfferedService, ...]:
@@ -46,15 +71,39 @@ def mission_of(guard: MissionGuard) -> Mission:
     """What is taken on is scored first, for the peer or human that caused it (DRIFT-2)."""
 
     async def judge(task: Task) -> MissionVerdict:
-        causer = Causer(kind="peer", id=task.peer)
-        if task.remote_human is not None:
-            causer = Causer(kind="human", id=Contact(task.peer, task.remote_human).lane_id)
-        topic = task.content.get("topic")
         words = {name: _words(value) for name, value in task.content.items() if name != "topic"}
-        admission = await guard.admit(task.msg_id, cause=causer, topic=str(_words(topic) or ""), words=words)
+        admission = await guard.admit(task.msg_id, cause=_causer(task), topic=_topic(task), words=words)
         return MissionVerdict(passes=admission.allowed)
 
     return judge
+
+
+def memory_of(memory: MemoryRuntime, guard: MissionGuard) -> Remember:
+    """What came of a task is remembered as this node's own experience, and scored as its decision (MEM-2, DRIFT-2).
+
+    Of what was said digests are kept, and sizes: contents are the lanes' (OBS-5). The task's message names both
+    records, so that a task that comes again after a crash counts once.
+    """
+
+    async def remember(task: Task, result: Result) -> None:
+        await memory.record(
+            f"task:{task.kind.lower()}",
+            inputs={"topic": _topic(task), "peer": task.peer},
+            outputs={"status": result.status, "reason": result.reason},
+            success=result.status == "done",
+            tags=(task.kind, task.lane),
+            decision_id=task.msg_id,
+            record_id=task.msg_id,
+        )
+        await guard.decided(
+            task.msg_id,
+            cause=_causer(task),
+            topic=_topic(task),
+            choice=result.status,
+            words=result.content or "",
+        )
+
+    return remember
 
 
 def consent_of(people: HcpRuntime) -> Consent:
@@ -69,14 +118,26 @@ def consent_of(people: HcpRuntime) -> Consent:
     return within
 
 
+def _causer(task: Task) -> Causer:
+    if task.remote_human is None:
+        return Causer(kind="peer", id=task.peer)
+    return Causer(kind="human", id=Contact(task.peer, task.remote_human).lane_id)
+
+
+def _topic(task: Task) -> str:
+    return str(_words(task.content.get("topic")) or "")
+
+
 def _words(value: Any) -> Any:
     """What a scorer reads: the words themselves. It gives a number, whatever they ask for (LIP-7)."""
     return getattr(value, "text", value)
 
 
 __all__ = [
+    "GatedHost",
     "consent_of",
     "load_of",
+    "memory_of",
     "mission_of",
     "offered",
 ]

@@ -31,8 +31,10 @@ from web4.mesh.server_lane import server_lane
 from web4.mesh.services.routed import register_services
 from web4.mesh.services.services import Services
 from web4.node.binding import (
+    GatedHost,
     consent_of,
     load_of,
+    memory_of,
     mission_of,
     offered,
 )
@@ -135,7 +137,7 @@ class Node:
         for service in parts.services:
             self.services.offer(service)
         self.services.prepare(journal)
-        self.router = ProtocolRouter(self.cip, emit=emit)
+        self.router = ProtocolRouter(GatedHost(self.cip, self.people), emit=emit)
         self.loop: AgentLoopAdapter | None = None
         """The agent's loop, if the program gave one."""
         self.lip: LipRuntime | None = None
@@ -254,6 +256,7 @@ class Node:
                 admit=self._parts.admit,
                 consent=consent_of(self.people),
                 mission=mission_of(self.mission),
+                remember=memory_of(self.memory, self.mission),
                 clock=self.clock,
                 ids=self.ids,
             )

@@ -141,7 +141,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def nodes(
-    tmp_path: Path, *, patience: float = 600, **of: dict[str, Any]
+    tmp_path: Path, patience: float = 600, /, **of: dict[str, Any]
 ) -> AsyncIterator[tuple[Node, Node]]:
     """Ada and Bob, listening."""
     with trio.fail_after(patience):  # of mocked time: a test that waits in vain ends

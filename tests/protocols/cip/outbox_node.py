@@ -1,7 +1,7 @@
 """A node with an outbox, in a process that can be killed: `python -m tests.protocols.cip.outbox_node ROLE DIRECTORY`.
 
-`receiver` listens, and writes down each message it handles: to a file of its own, flushed to the disk before the message
-is settled, as a handler with an effect elsewhere would. `sender` dials it again and again, and queues so many messages
+`receiver` listens, and writes down each message it handles: to a file, flushed to the disk before the message is
+settled, as a handler with an effect elsewhere would. `sender` dials it again and again, and queues so many messages
 as it is told, one line on standard input each. Both print a JSON object per line and end with their standard input.
 """
 

@@ -378,16 +378,15 @@ async def test_what_is_refused_before_it_leaves(clock: MockClock, tmp_path: Path
 
 async def test_leaving_the_runtime_ends_everything(clock: MockClock, tmp_path: Path) -> None:
     """Leaving the block closes sessions and ends the inbox; serving afterwards is a mistake."""
-    async with nodes(tmp_path) as (ada, bob):
-        async with ada.dialled(bob.url, BOB) as session:
-            options = CipOptions(agent_id="ada", offer=EVERYTHING)
-            async with CipRuntime(ADA, options=options, clock=ada.cip._context.clock) as cip:
-                ada.nursery.start_soon(cip.serve, session)
-                await cip.established(session)
-            assert [delivery async for delivery in cip.inbox] == []
-            await until(lambda: not bob.endpoint.session_count)
-            with pytest.raises(RuntimeError, match="block"):
-                await cip.serve(session)
+    async with nodes(tmp_path) as (ada, bob), ada.dialled(bob.url, BOB) as session:
+        options = CipOptions(agent_id="ada", offer=EVERYTHING)
+        async with CipRuntime(ADA, options=options, clock=ada.cip._context.clock) as cip:
+            ada.nursery.start_soon(cip.serve, session)
+            await cip.established(session)
+        assert [delivery async for delivery in cip.inbox] == []
+        await until(lambda: not bob.endpoint.session_count)
+        with pytest.raises(RuntimeError, match="block"):
+            await cip.serve(session)
 
 
 async def test_two_nodes_that_flood_each_other_do_not_lock_up(clock: MockClock, tmp_path: Path) -> None:

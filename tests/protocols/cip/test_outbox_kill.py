@@ -150,7 +150,7 @@ async def test_outbox_receiver_crash(tmp_path: Path) -> None:
             await sender.until("concluded", number)
             assert {line["outcome"] for line in sender.said if line["kind"] == "concluded"} == {"delivered"}
             await sender.end()
-            while len(handled(tmp_path)) < number:
+            while len(handled(tmp_path)) < number:  # noqa: ASYNC110 - what another process writes
                 await trio.sleep(0.01)
             await receiver.end()
             nursery.cancel_scope.cancel()
@@ -189,7 +189,7 @@ async def test_exactly_once_whatever_is_killed(tmp_path: Path) -> None:
                 await sender.more.wait()
             promised += sender.ids("queued")
             await sender.end()
-            while last["msg_id"] not in handled(tmp_path):
+            while last["msg_id"] not in handled(tmp_path):  # noqa: ASYNC110 - what another process writes
                 await trio.sleep(0.01)
             await children["receiver"].end()
             nursery.cancel_scope.cancel()

@@ -189,7 +189,7 @@ def test_an_intent_gets_one_first_answer() -> None:
     """LOOP-5: the REPLY is queued in one decision with what becomes of the INTENT, and never again."""
     lane = Lane()
     lane.tell(arrived(1, lane.now, type="INTENT"))
-    answer = {"type": "REPLY", "answers": uid(1)}
+    answer: dict[str, Any] = {"type": "REPLY", "answers": uid(1)}
     assert lane.tell(enqueued(2, **answer)).queueing == "queued"
     assert lane.state.taken.messages[uid(1)].answered
     assert lane.tell(enqueued(3, **answer)).queueing == "answered"
@@ -232,7 +232,7 @@ def test_ids_are_known_for_days_and_the_young_are_never_forgotten() -> None:
 
     for number in range(16):
         assert take(number, 0) is None
-    assert take(99, 10) == 191, "2 × skew after the oldest"
+    assert take(99, 10) == 191, "twice the skew after the oldest"
     assert len(known) == 16
     assert take(99, 201) is None, "older ones give way"
     assert known.find((15).to_bytes(16, "big")) == heard

@@ -10,7 +10,7 @@ import pytest
 import trio.testing
 
 from tests.protocols.knowledge.book import fp, msg
-from tests.protocols.knowledge.nodes import Node, confirmation, fact, node
+from tests.protocols.knowledge.nodes import SOURCE, Node, confirmation, fact, node
 from web4.actors.rebuilding import rebuild
 from web4.journal.backends.memory import MemoryStore
 from web4.journal.lane import KNOWLEDGE
@@ -24,8 +24,10 @@ from web4.protocols.knowledge.form import encode_state
 from web4.protocols.knowledge.keys import claim_key
 from web4.protocols.knowledge.ledger.evaluation import Load
 from web4.protocols.knowledge.memory import MemoryRuntime
+from web4.protocols.knowledge.runtime import HANDLED
 from web4.protocols.messages import cip, lip
 from web4.protocols.messages.fields import Provenance
+from web4.protocols.messages.vocabulary import TYPES
 from web4.protocols.router import ProtocolRouter
 from web4.trust import OperatorBlock
 
@@ -301,32 +303,45 @@ async def test_a_crash_between_decision_and_effect(autojump_clock: trio.testing.
 
 
 async def test_every_type_is_registered(alone: Node) -> None:
-    """Section 14: the ledger's types reach it through a real router."""
-
-    async def nothing(*_: Any, **__: Any) -> Any:
-        raise AssertionError
-
-    registered: list[tuple[str, str]] = []
-
-    class Router:
-        def register(
-            self, protocol: Any, type_name: Any, handler: Any, /, *, idempotent: bool = False
-        ) -> None:
-            assert idempotent
-            registered.append((protocol, type_name))
-
-    alone.knowledge.register(Router())
-    assert len(registered) == 8
-    assert {name for _, name in registered} == {
-        name for name in _matrix_targets() if name.startswith(("FACT_", "LIP_")) and name != "LIP_FETCH"
+    """Section 14: a real router takes a handler of the ledger for each of its types, and knows that each is one."""
+    host: Any = object()  # nothing is routed here
+    router = ProtocolRouter(host)
+    alone.knowledge.register(router)
+    assert {type_name for _, type_name in HANDLED} == {
+        name for name in TYPES if name.startswith(("FACT_", "LIP_")) and name != "LIP_FETCH"
     }
-    assert ProtocolRouter.register is not None
 
 
-def _matrix_targets() -> list[str]:
-    from web4.protocols.messages.vocabulary import TYPES
-
-    return list(TYPES)
+async def test_web_claims_are_fetched_again(alone: Node, autojump_clock: trio.testing.MockClock) -> None:
+    """LIP-6: an accepted web claim is due after 24 hours; a body without support disputes it."""
+    page = Provenance(
+        uri="https://a.example.org/",
+        final_uri="https://a.example.org/",
+        retrieved_at="2027-01-15T08:00:00.000Z",
+        status=200,
+        content_type="text/html",
+        body_blake3="ab" * 32,
+        body_bytes=10,
+    )
+    await alone.knowledge.set_tier("example.org", "medium", "ada", "known for years")
+    claims = (lip.WebClaim(statement=ICE, domain="physics"),)
+    payload = lip.LipEvidence(claims=claims, evidence=(page,), confidence=1.0, extraction_notes="")
+    (claim,) = await alone.knowledge.evidence(payload, to=(B,), about=SOURCE)
+    await trio.testing.wait_all_tasks_blocked()
+    assert claim.status == "accepted"
+    assert [(peer, type(said).__name__) for peer, said, _ in alone.sent] == [(B, "LipEvidence")]
+    assert await alone.knowledge.due_for_recheck() == []
+    await trio.sleep(24 * 3_600)
+    (due,) = await alone.knowledge.due_for_recheck()
+    assert due.key == KEY
+    assert (await alone.knowledge.rechecked(KEY, supported=False)).status == "disputed"
+    assert await alone.knowledge.due_for_recheck() == []
+    accept = lip.LipAccept(
+        claim_keys=(KEY,), decision="accept", reason="", evidence=(page,), corroborators=()
+    )
+    await trio.sleep(1)
+    await alone.knowledge.corroborate(accept, to=())
+    assert (await alone.knowledge.claim(KEY)).status == "accepted"
 
 
 async def test_mesh_consensus_four(autojump_clock: trio.testing.MockClock) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.protocols.knowledge.book import DAY, Book, cited, fp, triple
+from web4.foundation.clock import parse_timestamp
 from web4.protocols.knowledge import commands, handlers
 from web4.protocols.knowledge.errors import MissingProvenance
 from web4.protocols.knowledge.form import decode_state, encode_state
@@ -15,6 +16,7 @@ from web4.protocols.knowledge.ledger import events
 from web4.protocols.knowledge.ledger.claims import Cited
 from web4.protocols.knowledge.ledger.limits import KnowledgeLimits
 from web4.protocols.knowledge.sources.domains import registrable_domain, source_domain
+from web4.protocols.lip.ledger_rechecks import LedgerRechecks
 from web4.protocols.messages.cip import FetchEvidence, HumanEvidence
 from web4.protocols.messages.fields import Provenance
 from web4.protocols.messages.lip import LipAccept, LipEvidence, LipReject, WebClaim
@@ -325,6 +327,31 @@ def test_a_recheck_without_support_disputes() -> None:
         assert book.status(SKY) == status
     assert not list(book.state.ledger.rechecks)
     assert [one.supported for one in book.events if isinstance(one, events.WebClaimRechecked)] == [False]
+
+
+async def test_pages_of_others_are_fetched_again() -> None:
+    """LIP-6: where this node read no page itself, the newest page that somebody cites for the claim is fetched."""
+    book = trusting()
+    book.tier("example.com", "medium")
+    pages = (provenance(), provenance("https://b.example.com/", retrieved_at="2026-11-21T21:00:00.000Z"))
+    book.found("p", SKY, cited=handlers.cited_pages(pages))
+    claim = book.claim(SKY)
+    assert claim.status == "accepted"
+
+    class Ledger:
+        async def due_for_recheck(self, limit: int = 16) -> list[Any]:
+            return [claim]
+
+        async def rechecked(self, key: str, **_: Any) -> None:
+            raise AssertionError
+
+    async def none_of_our_own(_body: str) -> tuple[()]:
+        return ()
+
+    rechecks = LedgerRechecks(Ledger(), none_of_our_own)
+    (due,) = await rechecks.due(parse_timestamp("2026-11-21T21:00:00.000Z"))
+    assert (due.claim_key, due.uri, due.body_blake3) == (claim.key, "https://b.example.com/", "ab" * 32)
+    assert await rechecks.due(parse_timestamp("2026-11-21T20:59:59.999Z")) == []
 
 
 def test_registrable_domains() -> None:

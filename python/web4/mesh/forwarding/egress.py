@@ -105,10 +105,11 @@ class Egress:
     async def run(self) -> None:
         """Give the neighbour what waits, until it is gone."""
         while not self._closed:
-            self._news = trio.Event()
             wait_ms = await self._round()
-            with trio.move_on_after(wait_ms / 1_000):
-                await self._news.wait()
+            if wait_ms:  # nothing has happened since it looked: it did not wait
+                self._news = trio.Event()
+                with trio.move_on_after(wait_ms / 1_000):
+                    await self._news.wait()
 
     async def _round(self) -> float:
         """Give one message; how long to wait before the next."""

@@ -13,40 +13,41 @@ class SeenCache:
     """Remembers ids until their envelopes expire. It never forgets one that lives: it refuses more.
 
     Args:
-        per_origin: Ids remembered of one origin.
+        each: Ids remembered of one origin, and of what one neighbour hands over: who makes up origins, or passes on
+            whatever it gets, fills its own share.
         total: Ids remembered in all.
     """
 
-    def __init__(self, *, per_origin: int, total: int) -> None:
-        self._per_origin = per_origin
+    def __init__(self, *, each: int, total: int) -> None:
+        self._each = each
         self._total = total
         self._ids: set[tuple[str, str]] = set()
-        self._expiries: list[tuple[int, str, str]] = []
-        self._count: Counter[str] = Counter()
+        self._expiries: list[tuple[int, str, str, str]] = []
+        self._of: Counter[str] = Counter()
+        self._over: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def look(self, origin: str, id: str, now_ms: int) -> Seen:  # noqa: A002 - the field's name
-        """Say whether this envelope is new here; changes nothing but to forget what has expired."""
-        self._forget(now_ms)
+    def look(self, origin: str, id: str, over: str, now_ms: int) -> Seen:  # noqa: A002 - the field's name
+        """Say whether this envelope, handed over by `over`, is new here; only forgets what has expired."""
+        while self._expiries and self._expiries[0][0] < now_ms:
+            self._forget(*heapq.heappop(self._expiries)[1:])
         if (origin, id) in self._ids:
             return "seen"
-        full = self._count[origin] >= self._per_origin or len(self._ids) >= self._total
-        if not self._count[origin]:
-            del self._count[origin]
-        return "full" if full else "new"
+        most = max(self._of.get(origin, 0), self._over.get(over, 0))
+        return "full" if most >= self._each or len(self._ids) >= self._total else "new"
 
-    def remember(self, origin: str, id: str, expires_ms: int) -> None:  # noqa: A002
+    def remember(self, origin: str, id: str, over: str, expires_ms: int) -> None:  # noqa: A002
         """Remember an envelope that was new until it has expired."""
         self._ids.add((origin, id))
-        self._count[origin] += 1
-        heapq.heappush(self._expiries, (expires_ms, origin, id))
+        self._of[origin] += 1
+        self._over[over] += 1
+        heapq.heappush(self._expiries, (expires_ms, origin, id, over))
 
-    def _forget(self, now_ms: int) -> None:
-        while self._expiries and self._expiries[0][0] < now_ms:
-            _, origin, id_ = heapq.heappop(self._expiries)
-            self._ids.discard((origin, id_))
-            self._count[origin] -= 1
-            if not self._count[origin]:
-                del self._count[origin]
+    def _forget(self, origin: str, id: str, over: str) -> None:  # noqa: A002
+        self._ids.discard((origin, id))
+        for counter, key in ((self._of, origin), (self._over, over)):
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]

@@ -74,6 +74,7 @@ class RelayHub:
         self._impatient: dict[str, int] = {}
         self._opening: dict[tuple[str, str], trio.Event] = {}
         self._news = trio.Event()
+        self._wakes_ms = float("inf")
         self._accept: Callable[[RelayStream], bool] | None = None
 
     def __len__(self) -> int:
@@ -103,7 +104,7 @@ class RelayHub:
             if not self._carriage.say(peer, stream.flow.opening(self.now_ms()), None):
                 stream.break_off(FlowBroken("no_route", tell=False))
                 raise NoRoute("no way leads there now", code="no_route", peer=peer)
-            self.attend()
+            self.attend(stream)
             await answered.wait()
             if stream.broken is not None:
                 raise NoRoute(f"the other end is not there: {stream.broken}", code="no_answer", peer=peer)
@@ -135,7 +136,7 @@ class RelayHub:
         stream.feed(part)
         if (answered := self._opening.get(key)) is not None:
             answered.set()
-        self.attend()
+        self.attend(stream)
 
     def break_over(self, neighbour: str, peers: Collection[str]) -> None:
         """A neighbour is gone: streams over it break now, not when nobody answers (MESH-5).
@@ -158,7 +159,7 @@ class RelayHub:
     def say(self, stream: RelayStream, part: MeshRelay) -> None:
         """Put a part on its way. What finds none is lost, and the stream notices."""
         self._carriage.say(stream.peer, part, stream.via)
-        self.attend()
+        self.attend(stream)
 
     async def room_for(self, stream: RelayStream, also: trio.lowlevel.ParkingLot) -> bool:
         """Wait while too much is queued to the next hop, or until `also` wakes; whether there was a wait."""
@@ -188,18 +189,19 @@ class RelayHub:
         if broken is not None and broken.dead:
             self._carriage.dead(stream.peer, stream.via)
 
-    def attend(self) -> None:
-        """Something has changed that time depends on."""
-        self._news.set()
+    def attend(self, stream: RelayStream) -> None:
+        """A stream has changed: something of it may be due earlier."""
+        if stream.flow.next_ms() < self._wakes_ms:
+            self._news.set()
 
     async def run(self) -> None:
         """Keep the streams' time, until cancelled."""
         while True:
             self._news = trio.Event()
-            next_ms = min((stream.flow.next_ms() for stream in self._streams.values()), default=float("inf"))
-            with trio.move_on_after(max(0.0, next_ms - self.now_ms()) / 1_000):
+            due = (stream.flow.next_ms() for stream in self._streams.values())
+            self._wakes_ms = min(due, default=float("inf"))
+            with trio.move_on_after(max(0.0, self._wakes_ms - self.now_ms()) / 1_000):
                 await self._news.wait()
-            await trio.lowlevel.checkpoint()
             now_ms = self.now_ms()
             for stream in list(self._streams.values()):
                 if stream.flow.next_ms() <= now_ms:

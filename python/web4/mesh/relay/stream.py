@@ -80,7 +80,7 @@ class RelayStream(trio.abc.HalfCloseableStream):
                     raise trio.ClosedResourceError
                 data = self.flow.read(most, self._hub.now_ms())
                 if data:
-                    self._hub.attend()
+                    self._hub.attend(self)
                     return data
                 if self.flow.ended:
                     return b""

@@ -56,11 +56,15 @@ class Arrivals:
         self._driver = driver
         self._keeps = keeps
         self._may_answer = may_answer
+        self._reception: Reception | None = None
         self._gaps: dict[str, tuple[str, int]] = {}
 
     def reception(self, channel: ChannelKind, at_ms: int) -> Reception:
         """What is true of every message of this session on `channel`."""
-        return Reception(
+        known = self._reception
+        if known is not None and known.now_ms == at_ms and known.channel == channel:
+            return known  # of a batch, most come within a millisecond
+        self._reception = Reception(
             local=self._context.identity.fingerprint,
             peer=self._facts.peer,
             public_key=self._facts.public_key,
@@ -69,6 +73,7 @@ class Arrivals:
             skew_ms=self._context.options.skew_ms,
             max_bytes=self._context.options.envelope_bytes,
         )
+        return self._reception
 
     def arrived(self, incoming: Incoming, state: HandshakeState | None, at_ms: int) -> Arrived:
         """Gather what the lane has to know: digests, verdicts, and what other lanes say (ACT-1)."""

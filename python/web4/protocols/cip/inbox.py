@@ -37,6 +37,8 @@ class Inbox:
         self._holding = 0
         self._readers = trio.lowlevel.ParkingLot()
         self._closed = False
+        self.wanted = trio.Event()
+        """Set once somebody reads: then the application is there, and may be asked."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -57,6 +59,7 @@ class Inbox:
 
         None: the runtime was left, and nothing waits.
         """
+        self.wanted.set()
         await trio.lowlevel.checkpoint()
         while not self._waiting:
             if self._closed:
@@ -98,7 +101,7 @@ class Inbox:
         self._readers.unpark()
 
     def put_again(self, delivery: Delivery) -> None:
-        """Let a delivery wait that was let in before, whether there is room or not: it is bounded where it was taken."""
+        """Let a delivery wait that was let in before, whether there is room or not: what is taken has a bound."""
         self._holding += 1
         self._count[delivery.peer] += 1
         self._bytes[delivery.peer] += delivery.size

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import trio
 
-from web4.foundation.errors import EnvelopeError
 from web4.protocols.cip.actions import (
     Arm,
     AskIntent,
@@ -20,12 +19,12 @@ from web4.protocols.cip.actions import (
     Send,
 )
 from web4.protocols.cip.context import SessionFacts
-from web4.protocols.cip.intents import asked, defer
 from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.cip.mesh_path import RELAY_CHANNEL, DeliverMesh, mesh_agreed
 from web4.protocols.cip.outbox.pump import Pump
 from web4.protocols.cip.outgoing import Outgoing
 from web4.protocols.cip.places import Places
+from web4.protocols.cip.questions import Questions
 from web4.protocols.cip.session import CipSession
 from web4.protocols.errors import HandshakeFailed, NotConnectedError
 from web4.protocols.messages.vocabulary import TYPES, type_of
@@ -34,7 +33,7 @@ from web4.rtt import ChannelClosedError, ChannelResetError, RttError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from web4.protocols.cip.actions import Action, Delivery
+    from web4.protocols.cip.actions import Action
     from web4.protocols.cip.agreement import Agreement
     from web4.protocols.cip.context import CipContext
     from web4.protocols.cip.inbox import Inbox
@@ -93,7 +92,15 @@ class Link:
         self._peer = peer
         self._places = Places(inbox)
         self._inbox = inbox
-        self._accept_intent = accept_intent
+        self._questions = Questions(
+            context,
+            peer,
+            self.session,
+            inbox=inbox,
+            places=self._places,
+            accept_intent=accept_intent,
+            over=lambda: self.reason is not None,
+        )
         self._on_established = on_established
         self._channels: dict[ChannelKind, Channel] = {"control": rtt.control}
         self._ready: dict[ChannelKind, trio.Event] = {kind: trio.Event() for kind in get_args(Opened)}
@@ -316,49 +323,34 @@ class Link:
             self._lost(error)
             return
         self._receipt([action.msg_id for action in actions if isinstance(action, Receipted)])
-        for action in actions:
-            match action:
-                case Report(kind=kind, fields=fields):
-                    self._context.emit(kind, **fields)
-                case Send():
-                    self._outgoing.hand(action)
-                case Deliver():
-                    # Of a peer that was blacklisted meanwhile nothing more is taken in (TRUST-8).
-                    if self._peer.trust != "blacklisted":
-                        self._deliver(action)
-                case AskIntent():
-                    await self._ask(action)
-                case Established(agreement=agreement):
-                    await self._establish(agreement)
-                case DeliverMesh(incoming=incoming, channel=channel):
-                    await self._mesh(incoming, channel)
-                case Arm(step=step, after_ms=after_ms):
-                    self._arm(step, after_ms)
-                case Close(reason=reason):
-                    self._end(reason)
-
-    async def _ask(self, action: AskIntent) -> None:
-        """Let the application decide on an INTENT, and tell the peer."""
-        msg_id = action.delivery.msg_id
-        self._peer.given.add(msg_id)
         try:
-            answered = await self._decide_intent(action.delivery)
-            self._places.release([action])
-            await self._peer.lane.durable()
+            for action in actions:
+                await self._do(action)
         except LANE_ERRORS as error:
             self._lost(error)
-            answered = []
-        finally:
-            if msg_id in self._peer.lane.state.taken.messages:
-                self._peer.given.discard(msg_id)  # unless it is delivered below, it is asked about again
-        for answer in answered:
-            if isinstance(answer, Report):
-                self._context.emit(answer.kind, **answer.fields)
-            elif isinstance(answer, Deliver):
-                self._peer.given.add(answer.delivery.msg_id)
-                self._inbox.put_again(answer.delivery)
+
+    async def _do(self, action: Action) -> None:
+        match action:
+            case Report(kind=kind, fields=fields):
+                self._context.emit(kind, **fields)
+            case Send():
+                self._outgoing.hand(action)
+            case Deliver():
+                self._deliver(action)
+            case AskIntent():
+                await self._questions.ask(action)
+            case Established(agreement=agreement):
+                await self._establish(agreement)
+            case DeliverMesh(incoming=incoming, channel=channel):
+                await self._mesh(incoming, channel)
+            case Arm(step=step, after_ms=after_ms):
+                self._arm(step, after_ms)
+            case Close(reason=reason):
+                self._end(reason)
 
     def _deliver(self, action: Deliver) -> None:
+        if self._peer.trust == "blacklisted":
+            return  # meanwhile: of such a peer nothing more is taken in (TRUST-8)
         delivery = action.delivery
         durable = TYPES[delivery.type].durable
         if durable:
@@ -371,7 +363,8 @@ class Link:
         for at in range(0, len(msg_ids), _RECEIPTS):
             sealed = self.session.receipt(msg_ids[at : at + _RECEIPTS])
             if sealed is not None:
-                self._outgoing.hand(Send("control", sealed))
+                # One that finds no room is made up for: the peer says again what has no receipt.
+                self._outgoing.hand(Send("control", sealed, urgent=True))
 
     async def _mesh(self, incoming: Incoming, channel: ChannelKind) -> None:
         if self._context.mesh is not None and self._peer.trust != "blacklisted":
@@ -380,33 +373,6 @@ class Link:
     def _lost(self, error: Exception) -> None:
         self.lose(error)
         self._nursery.cancel_scope.cancel()
-
-    # --- doing ------------------------------------------------------------------------------------------
-
-    async def _decide_intent(self, delivery: Delivery) -> list[Action]:
-        """Ask the application, and answer as it says."""
-        options = self._context.options
-        answer = await asked(
-            self._accept_intent,
-            delivery,
-            within_ms=options.intent_deadline_ms,
-            slow=defer(options.busy_retry_ms, "slow"),
-            failed=partial(self._report_handler, delivery.peer),
-        )
-        if self.reason is not None:
-            return []  # closed meanwhile: of a peer that was blacklisted nothing more is taken in (TRUST-8)
-        if answer.status == "accepted" and not self._inbox.room(delivery.peer):
-            answer = defer(options.busy_retry_ms, "busy")
-        try:
-            return self.session.answer_intent(delivery, answer.status, answer.reason, answer.retry_after_ms)
-        except EnvelopeError as error:  # a reason too long, a negative time: nothing that can be sent
-            self._report_handler(delivery.peer, error)
-            return self.session.answer_intent(delivery, "refused", "handler_failed")
-
-    def _report_handler(self, peer: str, error: Exception) -> None:
-        self._context.emit(
-            "error", severity="error", peer=peer, where="accept_intent", error=type(error).__name__
-        )
 
     # --- channels ---------------------------------------------------------------------------------------
 

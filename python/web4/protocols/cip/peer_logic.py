@@ -23,11 +23,10 @@ from web4.protocols.cip.handshake import (
     PutOff,
 )
 from web4.protocols.cip.outbox import logic as outboxes
+from web4.protocols.cip.outbox.applying import MOVES, moved
 from web4.protocols.cip.outbox.commands import Conclude, Enqueue, OutboxCommand, Settle
 from web4.protocols.cip.outbox.entries import (
     EnvelopeConcluded,
-    EnvelopeQueued,
-    MessageSettled,
     MessageTaken,
 )
 from web4.protocols.cip.outbox.logic import OutboxLogic
@@ -104,46 +103,28 @@ class PeerLogic:
 
     def apply(self, state: PeerState, event: PeerEvent) -> PeerState:
         """Give the state after `event`."""
-        match event:
-            case MessageTaken():
-                heard = Heard(bytes.fromhex(event.content), bytes.fromhex(event.digest))
-                known = state.known.adding(
-                    _key(event.msg_id), heard, event.at_ms, begins=event.begins, lets_go=event.lets_go
-                )
-                return _changed(state, known=known, taken=outboxes.with_message(state.taken, event))
-            case MessageSettled():
-                return _changed(state, taken=outboxes.without_messages(state.taken, event))
-            case EnvelopeQueued():
-                after = _changed(state, outbox=outboxes.queued(state.outbox, event))
-                if event.answers is None:
-                    return after
-                return _changed(after, taken=outboxes.answered(state.taken, event.answers))
-            case EnvelopeConcluded():
-                return _changed(state, outbox=outboxes.without_entries(state.outbox, event))
-            case TrustEvent():
-                return _changed(state, trust=self.trust.apply(state.trust, event))
-            case CauseHeard():
-                causes = state.causes.adding(
-                    bytes.fromhex(event.key),
-                    _NOTHING,
-                    event.at_ms,
-                    begins=event.begins,
-                    lets_go=event.lets_go,
-                )
-                return _changed(state, causes=causes)
-            case IdHeard():
-                heard = Heard(bytes.fromhex(event.content), bytes.fromhex(event.envelope))
-                replay = state.replay.remembering(
-                    bytes.fromhex(event.key), heard, at_ms=event.at_ms, limits=_limits(event.skew_ms)
-                )
-                return _changed(state, replay=replay)
-            case Rested():
-                return _changed(state, replay=state.replay.without_stale(event.at_ms, _limits(event.skew_ms)))
-            case HandshakeStep():
-                after_step = self.handshake.apply(state.handshakes.get(event.session_id), event)
-                if after_step is None:
-                    return _changed(state, handshakes=state.handshakes.delete(event.session_id))
-                return _changed(state, handshakes=state.handshakes.set(event.session_id, after_step))
+        if isinstance(event, MOVES):
+            return moved(state, event)
+        if isinstance(event, HandshakeStep):
+            handshakes, of = state.handshakes, event.session_id
+            step = self.handshake.apply(handshakes.get(of), event)
+            return _changed(
+                state, handshakes=handshakes.delete(of) if step is None else handshakes.set(of, step)
+            )
+        if isinstance(event, TrustEvent):
+            return _changed(state, trust=self.trust.apply(state.trust, event))
+        if isinstance(event, CauseHeard):
+            key, at_ms = bytes.fromhex(event.key), event.at_ms
+            causes = state.causes.adding(key, _NOTHING, at_ms, begins=event.begins, lets_go=event.lets_go)
+            return _changed(state, causes=causes)
+        limits = _limits(event.skew_ms)
+        if isinstance(event, IdHeard):
+            heard = Heard(bytes.fromhex(event.content), bytes.fromhex(event.envelope))
+            key = bytes.fromhex(event.key)
+            replay = state.replay.remembering(key, heard, at_ms=event.at_ms, limits=limits)
+        else:
+            replay = state.replay.without_stale(event.at_ms, limits)
+        return _changed(state, replay=replay)
 
     def _rested(self, state: PeerState, command: Rest) -> _Decision:
         gone = state.replay != state.replay.without_stale(command.at_ms, self.replay)
@@ -164,24 +145,16 @@ class PeerLogic:
         if replayed is not None:
             return replayed
         admission = GATES[command.type][state.trust.state]  # step 11
-        if admission == "drop":
-            silence = Refusal("TrustViolationError", "gate", silent=True)
-            return Decision((), PeerOutcome("refused", refusal=silence))
-        if command.type in _HANDSHAKE_TYPES:
+        if command.type in _HANDSHAKE_TYPES and admission != "drop":
             return self._handshake_message(state, command)
         refusal = _barred(state.handshakes.get(command.session_id), command, admission)
         if refusal is not None:
             return Decision((), PeerOutcome("refused", refusal=refusal))
         if command.durable:
             return self._take(state, command, admission)
-        events = self._heard(command)
-        if command.receipts:
-            ends = Conclude(at_ms=command.at_ms, msg_ids=command.receipts, outcome="delivered")
-            return Decision(
-                (*events, *self.outbox.conclude(state.outbox, ends)),
-                PeerOutcome("handled", admission=admission),
-            )
-        return Decision(events, PeerOutcome("handled", admission=admission))
+        ends = Conclude(at_ms=command.at_ms, msg_ids=command.receipts, outcome="delivered")
+        concluded = self.outbox.conclude(state.outbox, ends)
+        return Decision((*self._heard(command), *concluded), PeerOutcome("handled", admission=admission))
 
     def _take(self, state: PeerState, command: Arrived, admission: Admission) -> _Decision:
         """Let in a message of an outbox type: recorded whole, so that a restart delivers it again (OUT-3)."""
@@ -388,14 +361,16 @@ class PeerLogic:
 
 def _barred(handshake: HandshakeState | None, command: Arrived, admission: Admission) -> Refusal | None:
     """Step 11 for all but the handshake's own types: handshake, capability, gate; then room."""
+    if admission == "drop":
+        return Refusal("TrustViolationError", "gate", silent=True)
     if handshake is None or not handshake.established or handshake.agreement is None:
         return Refusal("TrustViolationError", "handshake", field="type")
     if not handshake.agreement.allows(command.type):
         return Refusal("TrustViolationError", "capability", field="type")
-    if admission == "no":
-        return Refusal("TrustViolationError", "gate", field="type")
-    if command.type == "REPLY" and not command.answers_ours:
-        return Refusal("TrustViolationError", "gate", field="payload.in_reply_to")
+    unasked = command.type == "REPLY" and not command.answers_ours
+    if admission == "no" or unasked:
+        field = "type" if admission == "no" else "payload.in_reply_to"
+        return Refusal("TrustViolationError", "gate", field=field)
     if not command.room and command.type not in _NEEDS_NO_ROOM:
         return Refusal("TryAgainLater", "busy", retry_after_ms=command.busy_retry_ms)
     return None

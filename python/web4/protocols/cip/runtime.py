@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 import trio
-from msgspec import UNSET
 
 from web4.foundation.clock import SystemClock
 from web4.foundation.events import no_events
@@ -19,15 +18,14 @@ from web4.protocols.cip.mesh_path import mesh_agreed
 from web4.protocols.cip.meters import AddressMeters
 from web4.protocols.cip.outbox.outboxes import Outboxes
 from web4.protocols.cip.peers import Peers
+from web4.protocols.cip.speaking import Speaking
 from web4.protocols.errors import NotConnectedError
-from web4.protocols.messages import cip as m
-from web4.protocols.messages.vocabulary import type_of
-from web4.trust import Anchored, EvidenceStore, TrustRegistry, TrustViolationError
+from web4.trust import Anchored, EvidenceStore, TrustRegistry
 
 _SETTLE_SECONDS: Final = 2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from typing import Self
 
     from web4.foundation.clock import Clock
@@ -40,15 +38,14 @@ if TYPE_CHECKING:
     from web4.protocols.cip.intents import AcceptIntent, IntentAnswer
     from web4.protocols.cip.mesh_path import MeshPort
     from web4.protocols.cip.options import CipOptions
-    from web4.protocols.cip.outbox.entries import Conclusion, Queued, SettledStatus
-    from web4.protocols.cip.sealing import About
-    from web4.protocols.messages.fields import JsonObject, Presence, StateClaim
-    from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
+    from web4.protocols.messages import cip as m
+    from web4.protocols.messages.fields import Presence, StateClaim
+    from web4.protocols.messages.vocabulary import ChannelKind
     from web4.rtt import RttSession
     from web4.trust import TrustCommand, TrustEvent, TrustOutcome
 
 
-class CipRuntime:
+class CipRuntime(Speaking):
     """Speaks CIP over RTT sessions.
 
         async with CipRuntime(identity, options=CipOptions(agent_id="ada")) as cip:
@@ -338,111 +335,7 @@ class CipRuntime:
         if self._context.mesh is not None and link.established and mesh_agreed(link.agreement):
             self._context.mesh.link_up(link.rtt.peer, link.rtt)
 
-    # --- sending ----------------------------------------------------------------------------------------
-
-    async def send(
-        self,
-        peer: str,
-        payload: AgentPayload,
-        *,
-        corr_id: str | None = None,
-        about: About | None = None,
-        msg_id: str | None = None,
-    ) -> str:
-        """Send any message but those of the handshake; its msg_id. `about` is what HCP and LIP say beside the payload.
-
-        What an outbox sends (OUT-1) is queued, connected or not, and this returns once that is durable: it is sent,
-        over restarts of both nodes, until `concluded` tells how it ended. Telemetry is sent at once and once. Cancelled,
-        a message may have been queued all the same; `outbox` tells.
-
-        Args:
-            peer: Fingerprint.
-            payload: What is said.
-            corr_id: The conversation.
-            about: What HCP and LIP envelopes say beside the payload.
-            msg_id: A UUID of version 4 that the caller has recorded; saying it again queues nothing new.
-
-        Raises:
-            OutboxFull: Too much waits for this peer (OUT-6).
-            NotConnectedError: Telemetry, and there is no established session with the peer.
-            TrustViolationError: `gate`: the peer is blacklisted. `capability`: what the type needs was not agreed on
-                the session that there is.
-            PayloadSchemaError: The payload does not fit its schema.
-            InvalidEnvelopeError: `too_large`, or `syntax` for what has no canonical form.
-            JournalError: The peer's lane does not take it; it was not queued.
-            RttError: Telemetry, and the session ended meanwhile.
-        """
-        link, kind = self._best(peer), type_of(payload)
-        if kind.durable:
-            if link is not None and not link.allows(kind.name):
-                raise TrustViolationError(f"{kind.name} was not agreed", code="capability", peer=peer)
-            return await self._outboxes.send(peer, payload, corr_id=corr_id, about=about, msg_id=msg_id)
-        if link is None:
-            raise NotConnectedError("no established session with this peer", peer=peer)
-        return await link.send(payload, corr_id=corr_id, about=about)
-
-    async def send_intent(
-        self,
-        peer: str,
-        *,
-        goal: Literal["verify_knowledge", "ask", "learn", "propose_solution", "test_hypothesis"],
-        topic: str,
-        priority: Literal["low", "normal", "high"] = "normal",
-        context: JsonObject | None = None,
-        corr_id: str | None = None,
-    ) -> str:
-        """Ask a peer for something; its REPLYs come into the inbox under the same `corr_id`.
-
-        Args:
-            peer: Fingerprint.
-            goal: What the asking is for.
-            topic: What it is about.
-            priority: How much it matters to the asker.
-            context: Whatever the peer needs to know; an empty object when left out.
-            corr_id: The conversation it belongs to; a new one when left out.
-
-        Returns:
-            The msg_id, which every REPLY names in `in_reply_to`.
-
-        Raises:
-            Everything that `send` raises.
-        """
-        intent = m.Intent(goal=goal, topic=topic, priority=priority, context=context or {})
-        return await self.send(peer, intent, corr_id=corr_id or self._context.ids.uuid4())
-
-    async def reply(
-        self,
-        delivery: Delivery,
-        status: m.ReplyStatus,
-        *,
-        reason: str = "",
-        content: JsonObject | None = None,
-        retry_after_ms: int | None = None,
-    ) -> str:
-        """Conclude an INTENT that was accepted: REPLY(done or failed) in its conversation (LOOP-5).
-
-        Raises:
-            Everything that `send` raises.
-        """
-        reply = m.Reply(
-            in_reply_to=delivery.message.msg_id,
-            status=status,
-            reason=reason,
-            retry_after_ms=UNSET if retry_after_ms is None else retry_after_ms,
-            content=UNSET if content is None else content,
-        )
-        corr_id = delivery.message.corr_id
-        return await self.send(delivery.peer, reply, corr_id=None if corr_id is UNSET else corr_id)
-
-    async def propose_fact(
-        self, peer: str, fact: m.Fact, dmp_trace: m.DmpTrace, *, causal_links: tuple[str, ...] = ()
-    ) -> str:
-        """Propose a fact to a peer; its msg_id, by which votes refer to it.
-
-        Raises:
-            Everything that `send` raises.
-        """
-        return await self.send(peer, m.FactPropose(fact=fact, dmp_trace=dmp_trace, causal_links=causal_links))
+    # --- telling ----------------------------------------------------------------------------------------
 
     def tell_state(self) -> None:
         """Tell every established peer how this node is (PACE-3). When to is the pacing's business."""
@@ -462,44 +355,6 @@ class CipRuntime:
         if link is None:
             raise NotConnectedError("no established session that was dialled from here", peer=peer)
         link.verify_again()
-
-    # --- the outbox (section 18) ------------------------------------------------------------------------
-
-    async def outbox(self, peer: str) -> list[Queued]:
-        """The envelopes that wait for a peer, oldest first.
-
-        Raises:
-            JournalError: Its lane cannot be read now.
-        """
-        return await self._outboxes.entries(peer)
-
-    async def concluded(self, peer: str, msg_id: str) -> Conclusion | None:
-        """Wait until an envelope has ended, and say how (OUT-5): delivered, refused, expired or purged.
-
-        None if nothing is known of it: it was never queued, or ended before some thousands of others; the lane's
-        history has it then. Cancelled, nothing has changed.
-
-        Raises:
-            JournalError: The peer's lane cannot be read now.
-        """
-        return await self._outboxes.concluded(peer, msg_id)
-
-    async def purge(self, peer: str, where: Callable[[Queued], bool], reason: str) -> tuple[str, ...]:
-        """End what waits for a peer as `purged(reason)`, as far as `where` says (HCP-3); the ids, once durable.
-
-        Raises:
-            JournalError: The peer's lane does not take it; nothing has changed.
-        """
-        return await self._outboxes.purge(peer, where, reason)
-
-    async def settled(self, delivery: Delivery, status: SettledStatus = "handled") -> None:
-        """Say that the application is through with a message from the inbox: it is not delivered again (OUT-3).
-
-        It becomes durable with the next commit of the peer's lane; a crash before that delivers it once more, so
-        handlers are idempotent by `msg_id`. Messages that no outbox sends need no settling.
-        """
-        self._outboxes.settle(delivery, status)
-        await trio.lowlevel.checkpoint()
 
     # --- inside -----------------------------------------------------------------------------------------
 

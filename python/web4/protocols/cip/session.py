@@ -228,13 +228,16 @@ class CipSession:
         receipted = Receipted(message.msg_id)
         if not isinstance(message, m.IntentEnvelope):
             return [receipted, Deliver(delivery)]
-        if self._context.overload_retry_ms is not None:
-            retry_ms = self._context.overload_retry_ms
-            return [receipted, *self.answer_intent(delivery, "deferred", "overloaded", retry_ms)]
-        if not self._context.room(self._facts.peer):
-            retry_ms = self._context.options.busy_retry_ms
-            return [receipted, *self.answer_intent(delivery, "deferred", "busy", retry_ms)]
-        return [receipted, AskIntent(delivery, message)]
+        return [receipted, *self._intent(delivery, message)]
+
+    def _intent(self, delivery: Delivery, intent: m.IntentEnvelope) -> list[Action]:
+        """Ask the application, unless there is no point in it now (CIP-4)."""
+        retry_ms, reason = self._context.overload_retry_ms, "overloaded"
+        if retry_ms is None and not self._context.room(self._facts.peer):
+            retry_ms, reason = self._context.options.busy_retry_ms, "busy"
+        if retry_ms is not None:
+            return self.answer_intent(delivery, "deferred", reason, retry_ms)
+        return [AskIntent(delivery, intent)]
 
     def _told_state(self, message: m.StateUpdateEnvelope) -> Report:
         update = message.payload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import msgspec
@@ -156,13 +156,19 @@ def _validated(data: bytes, reception: Reception) -> Incoming:
     return Incoming(message, timestamp_ms, envelope)
 
 
+@lru_cache(maxsize=64)
+def _moment(timestamp: str) -> int:
+    """Parse a timestamp; those of a batch are mostly the same."""
+    return parse_timestamp(timestamp)
+
+
 def _decoded(envelope: Envelope, peer: str) -> tuple[NamedMessage, int]:
     try:
         message: NamedMessage = _DECODERS[envelope.type].decode(envelope.data)
     except msgspec.ValidationError as error:
         _refuse_fields(envelope, peer, error)
     try:
-        return message, parse_timestamp(message.timestamp)
+        return message, _moment(message.timestamp)
     except ValueError as error:
         raise InvalidEnvelopeError(
             str(error), code="field", msg_id=message.msg_id, field="timestamp"

@@ -49,9 +49,6 @@ class ClaimRefused(KnowledgeError):  # noqa: N818 - a refusal, not a fault
             "Refused; nothing changed. Try again when disputes have ended.",
         ),
         ErrorCode("claim_full", "The claim has as many votes or proposers as it may.", "Nothing changed."),
-        ErrorCode(
-            "claim_closed", "The claim was rejected for good (KNOW-7).", "Its proposer is noted; it stays so."
-        ),
     )
 
 

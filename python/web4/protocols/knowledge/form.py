@@ -12,7 +12,7 @@ from web4.protocols.knowledge.ledger.claims import Claim, Vote
 from web4.protocols.knowledge.ledger.counting import PeerSeen
 from web4.protocols.knowledge.ledger.evaluation import Load
 from web4.protocols.knowledge.ledger.rounds import KnowledgeState
-from web4.protocols.knowledge.ledger.state import LedgerState
+from web4.protocols.knowledge.ledger.state import LedgerState, indexes_of
 from web4.protocols.knowledge.memory.shelf import Shelf, shelf_of
 from web4.protocols.knowledge.memory.storing import MemoryForm, restored_memory, stored_memory
 from web4.protocols.knowledge.sources.tiers import Source
@@ -81,6 +81,8 @@ def decode_state(data: bytes) -> KnowledgeState:
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from None
     ledger = LedgerState(
+        claims=Map({claim.key: claim for claim in form.claims}),
+        index=indexes_of(form.claims),
         refs=Map(form.refs),
         peers=Map(form.peers),
         sources=Map(form.sources),
@@ -88,8 +90,6 @@ def decode_state(data: bytes) -> KnowledgeState:
         aligned=Map(form.aligned),
         order=form.order,
     )
-    for claim in form.claims:
-        ledger = ledger.put(claim)
     parked: dict[str, dict[str, Vote]] = {}
     for one in form.parked:
         parked.setdefault(one.ref, {})[one.vote.peer] = one.vote

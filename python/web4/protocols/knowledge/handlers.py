@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from web4.foundation.clock import parse_timestamp
 from web4.protocols.knowledge import commands
 from web4.protocols.knowledge.errors import ClaimRefused, MissingProvenance, UnknownFactRef
 from web4.protocols.knowledge.keys import claim_key
-from web4.protocols.knowledge.ledger.claims import Cited
+from web4.protocols.knowledge.ledger.claims import Cited, Page
 from web4.protocols.knowledge.memory.entries import stored_triple
 from web4.protocols.knowledge.sources.domains import source_domain
 from web4.protocols.messages import cip, lip
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from web4.protocols.knowledge.ledger.limits import KnowledgeLimits
     from web4.protocols.messages.fields import Provenance
 
+_MOST_PAGES: Final = 4
+"""Pages of one message that a claim keeps, to fetch them again."""
+_MOST_URI: Final = 2_048
 _FINE: Final = frozenset({"proposed", "voted", "parked", "noted", "known", "said", "decided"})
 
 
@@ -106,6 +110,7 @@ def cited_pages(evidence: Iterable[Provenance]) -> Cited:
     """
     domains: set[str] = set()
     bodies: set[str] = set()
+    pages: list[Page] = []
     pieces = 0
     for one in evidence:
         places = [source_domain(uri) for uri in (one.uri, one.final_uri)]
@@ -114,9 +119,13 @@ def cited_pages(evidence: Iterable[Provenance]) -> Cited:
         domains.update(place for place in places if place is not None)
         bodies.add(one.body_blake3)
         pieces += 1
+        if len(pages) < _MOST_PAGES and len(one.final_uri) <= _MOST_URI:
+            pages.append(Page(uri=one.final_uri, body=one.body_blake3, retrieved_at=one.retrieved_at))
     if not pieces:
         raise MissingProvenance("a web claim cites no evidence")
-    return Cited(pieces=pieces, domains=tuple(sorted(domains)), bodies=tuple(sorted(bodies)))
+    return Cited(
+        pieces=pieces, domains=tuple(sorted(domains)), bodies=tuple(sorted(bodies)), pages=tuple(pages)
+    )
 
 
 def cited_evidence(evidence: Iterable[cip.VoteEvidence]) -> Cited:
@@ -128,7 +137,7 @@ def cited_evidence(evidence: Iterable[cip.VoteEvidence]) -> Cited:
     listed = tuple(evidence)
     fetched = [one.provenance for one in listed if isinstance(one, cip.FetchEvidence)]
     pages = cited_pages(fetched) if fetched else Cited()
-    return Cited(pieces=len(listed), domains=pages.domains, bodies=pages.bodies)
+    return replace(pages, pieces=len(listed))
 
 
 def fact_vote(payload: cip.FactConfirm | cip.FactReject, **said: Any) -> commands.CastVote:

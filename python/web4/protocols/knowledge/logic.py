@@ -17,6 +17,7 @@ from web4.protocols.knowledge.ledger.proposing import propose
 from web4.protocols.knowledge.ledger.rounds import KnowledgeState, Round, applied
 from web4.protocols.knowledge.ledger.settling import settle
 from web4.protocols.knowledge.ledger.sources import retier
+from web4.protocols.knowledge.ledger.state import domains_of
 from web4.protocols.knowledge.ledger.voting import cast, expire_parked
 from web4.protocols.knowledge.memory import commands as memory_commands
 from web4.protocols.knowledge.memory.logic import MemoryLogic, MemoryReply
@@ -24,6 +25,7 @@ from web4.protocols.knowledge.memory.logic import MemoryLogic, MemoryReply
 if TYPE_CHECKING:
     from web4.protocols.decisions import DecisionRecord
     from web4.protocols.knowledge.commands import KnowledgeCommand
+    from web4.protocols.knowledge.ledger.claims import Claim
     from web4.protocols.knowledge.ledger.rounds import KnowledgeEvent
 
 _MOST_MARKED_AT_ONCE: Final = 256
@@ -125,8 +127,26 @@ def _see_trust(on: Round, command: commands.TrustSeen) -> None:
     if on.ledger.peer(command.peer) == seen:
         on.answer(command.peer, "known")
         return
+    was = on.ledger.peer(command.peer).state
     on.emit(events.PeerTrustSeen(peer=command.peer, seen=seen, at_ms=on.at_ms))
-    on.look_at(on.ledger.concerning_peer(command.peer))
+    barred = "blacklisted" in {was, seen.state}
+    claims = on.ledger.claims
+    concerned = on.ledger.concerning_peer(command.peer)
+    on.look_at([key for key in concerned if barred or _can_move(claims[key], command.peer)])
+
+
+def _can_move(claim: Claim, peer: str) -> bool:
+    """Whether a claim can become another by a change of a peer's trust that neither bars it nor lets it in again.
+
+    An acceptance is not taken back because somebody who confirmed it rose or fell (KNOW-7): of ten thousand claims that
+    a peer voted on, most need not be looked at.
+    """
+    if claim.closed and claim.human is None:
+        return False
+    if claim.status != "accepted":
+        return True
+    vote = claim.votes.get(peer)
+    return (vote is not None and vote.kind != "confirm") or bool(domains_of(claim))
 
 
 def _see_load(on: Round, command: commands.LoadSeen) -> None:
@@ -201,7 +221,7 @@ def _say(on: Round, command: commands.Say) -> None:
             on.emit(events.ClaimSent(key=key, peers=new, at_ms=on.at_ms))
     on.emit(
         events.SendRequested(
-            effect_id=f"{events.EFFECTS}{on.decision_id('say', *sorted(one.msg_id for one in command.to))}",
+            effect_id=on.effect_id("say", *sorted(one.msg_id for one in command.to)),
             type=command.type,
             payload=command.payload,
             to=command.to,

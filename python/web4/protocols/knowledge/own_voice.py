@@ -204,6 +204,8 @@ class OwnVoice:
         found: list[Claim] = []
         for key in ledger.rechecks:
             claim = ledger.claims[key]
+            if claim.status != "accepted":
+                continue
             if self.clock.wall_ms() - claim.since_ms < self.limits.recheck_ms or len(found) >= limit:
                 break
             found.append(claim)

@@ -30,7 +30,7 @@ class WebLedger(Protocol):
 
 
 class LedgerRechecks:
-    """The `Rechecks` of a ledger. A claim is fetched where this node itself fetched a body that it cites.
+    """The `Rechecks` of a ledger. A claim is fetched where this node fetched a body that it cites, or where others did.
 
     Args:
         ledger: Holds the claims.
@@ -48,18 +48,41 @@ class LedgerRechecks:
         found = []
         for claim in await self._ledger.due_for_recheck(LOOKED_AT):
             newest = await self._newest(claim)
-            if newest is not None and parse_timestamp(newest.retrieved_at) <= before_ms:
-                found.append(
-                    Recheck(
-                        claim_key=claim.key,
-                        statement=claim.statement,
-                        uri=newest.final_uri,
-                        retrieved_at=newest.retrieved_at,
-                        body_blake3=newest.body_blake3,
-                        excerpt=newest.excerpt,
-                    )
-                )
+            again = self._cited(claim) if newest is None else self._own(claim, newest)
+            if again is not None and parse_timestamp(again.retrieved_at) <= before_ms:
+                found.append(again)
         return found
+
+    @staticmethod
+    def _own(claim: Any, newest: FetchRecord) -> Recheck:
+        return Recheck(
+            claim_key=claim.key,
+            statement=claim.statement,
+            uri=newest.final_uri,
+            retrieved_at=newest.retrieved_at,
+            body_blake3=newest.body_blake3,
+            excerpt=newest.excerpt,
+        )
+
+    @staticmethod
+    def _cited(claim: Any) -> Recheck | None:
+        """What others cite, where this node read no page itself: the newest page of a proposal or a vote for it."""
+        pages = [
+            page
+            for one in (*claim.proposals, *claim.votes.values())
+            if getattr(one, "kind", "confirm") == "confirm"
+            for page in one.cited.pages
+        ]
+        page = max(pages, key=lambda one: (one.retrieved_at, one.uri), default=None)
+        if page is None:
+            return None
+        return Recheck(
+            claim_key=claim.key,
+            statement=claim.statement,
+            uri=page.uri,
+            retrieved_at=page.retrieved_at,
+            body_blake3=page.body,
+        )
 
     async def rechecked(self, claim_key: str, *, supported: bool, provenance: Provenance, cause: str) -> None:
         """See `Rechecks.rechecked`. The ledger takes a claim off its list with the first answer."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from web4.journal.errors import JournalError
 from web4.protocols.router.errors import HandlerError
 from web4.protocols.router.foreign import shut_in
 from web4.protocols.router.results import HandlerResult
@@ -112,12 +113,18 @@ class Chain:
                     return
 
     async def finish(self, turn: Turn) -> None:
-        """Do the rest of what handlers began; it has no limit but its own."""
+        """Do the rest of what handlers began; it has no limit but its own.
+
+        Raises:
+            JournalError: What it did cannot be made durable now: the message stays open.
+        """
         rests, turn.rests = turn.rests, []
         for rest in rests:
             try:
                 turn.take("rest", _checked(await shut_in(rest)))
             except HandlerError as error:
+                if isinstance(error.__cause__, JournalError):
+                    raise error.__cause__ from None
                 self._report(turn, "rest", error, again=False)
                 turn.fail("rest", error)
 

@@ -6,9 +6,12 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
 from web4.foundation.errors import Web4Error
 from web4.foundation.events import no_events
 from web4.journal.errors import JournalError
+from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.router.chain import Chain, Turn
 from web4.protocols.router.dead_letters import DeadLetter, DeadLetters
 from web4.protocols.router.errors import HandlerError
@@ -57,6 +60,8 @@ class ProtocolRouter:
         self.emit = emit
         self.dead_letters = DeadLetters(self.options.dead_letters, emit)
         """Messages on which a handler failed for good; the newest are listed."""
+        self.running = trio.Event()
+        """Set once `run` has begun."""
         self._handlers = Handlers()
         self._chain = Chain(self.options, emit)
         self._queues = PeerQueues(self.options, handle=self._handle, give_up=self._give_up, emit=emit)
@@ -112,6 +117,7 @@ class ProtocolRouter:
         Handlers that run then are cancelled; their messages are not settled, and come again after a restart.
         """
         async with self._queues.open() as queues:
+            self.running.set()
             inbox = self.host.inbox
             while (delivery := await inbox.take()) is not None:
                 queues.put(delivery)
@@ -202,6 +208,9 @@ class ProtocolRouter:
     async def _rest(self, turn: Turn) -> None:
         try:
             await self._chain.finish(turn)
+        except JournalError as error:
+            self._unsettled(turn, error)
+            return
         except BaseException:
             self._known.pop((turn.delivery.peer, turn.msg_id), None)
             raise
@@ -213,7 +222,7 @@ class ProtocolRouter:
             await self._apply(turn)
             if not turn.rests:
                 await self._settle(turn)
-        except JournalError as error:
+        except Exception as error:
             self._unsettled(turn, error)
 
     async def _apply(self, turn: Turn) -> None:
@@ -228,7 +237,7 @@ class ProtocolRouter:
             turn.transitions[peer] = None
             try:
                 outcome = await self.host.trust_command(peer, command, cause=turn.msg_id)
-            except JournalError:
+            except LANE_ERRORS:
                 raise
             except Web4Error as error:
                 turn.fail("trust", error)
@@ -243,7 +252,7 @@ class ProtocolRouter:
                     corr_id=output.corr_id or turn.delivery.corr_id,
                     about=output.about,
                 )
-            except JournalError:
+            except LANE_ERRORS:
                 raise
             except Web4Error as error:
                 turn.fail("output", error)
@@ -255,7 +264,7 @@ class ProtocolRouter:
             return
         try:
             await self.host.settled(turn.delivery, turn.status)
-        except JournalError as error:
+        except Exception as error:
             self._unsettled(turn, error)
             return
         if turn.status == "failed":
@@ -288,17 +297,17 @@ class ProtocolRouter:
             **about,
         )
 
-    def _unsettled(self, turn: Turn, error: JournalError) -> None:
-        """The journal takes nothing: the message stays open on its lane, and comes again after a restart."""
+    def _unsettled(self, turn: Turn, error: Exception) -> None:
+        """What follows cannot be made durable: the message stays open on its lane, and comes after a restart."""
         self._known.pop((turn.delivery.peer, turn.msg_id), None)
-        turn.status, turn.error = "failed", error
+        turn.status, turn.error = "failed", error if isinstance(error, Web4Error) else None
         self.emit(
             "error",
             severity="error",
             peer=turn.delivery.peer,
             msg_id=turn.msg_id,
             where="journal",
-            code=error.code,
+            code=getattr(error, "code", "unknown"),
             error=type(error).__name__,
         )
 

@@ -40,6 +40,9 @@ class Room(msgspec.Struct, frozen=True):
     retry_after_ms: int | None = None
 
 
+_AS_IT_IS: Final = Room()
+
+
 class KnownIds(msgspec.Struct, frozen=True):
     """The ids of outbox types that one peer has used, oldest part first."""
 
@@ -68,6 +71,15 @@ class KnownIds(msgspec.Struct, frozen=True):
         parts = self.parts
         if not parts:
             return Room(begins=True)
+        newest = parts[-1]
+        part_ids, part_ms = max(1, limits.ids // _PARTS), retention_ms // _PARTS
+        if (
+            len(parts) < _PARTS  # full parts, and there is room for one more
+            and len(newest.heard) < part_ids
+            and at_ms - newest.first_ms < part_ms
+            and parts[0].last_ms + retention_ms >= at_ms
+        ):
+            return _AS_IT_IS
         lets_go = 0
         while lets_go < len(parts) and parts[lets_go].last_ms + retention_ms < at_ms:
             lets_go += 1
@@ -79,12 +91,7 @@ class KnownIds(msgspec.Struct, frozen=True):
                 return Room(retry_after_ms=free_ms - at_ms)
             held -= len(oldest.heard)
             lets_go += 1
-        newest = parts[-1]
-        begins = (
-            lets_go == len(parts)
-            or len(newest.heard) >= max(1, limits.ids // _PARTS)
-            or at_ms - newest.first_ms >= retention_ms // _PARTS
-        )
+        begins = lets_go == len(parts) or len(newest.heard) >= part_ids or at_ms - newest.first_ms >= part_ms
         return Room(begins, lets_go)
 
     def adding(self, key: bytes, heard: Heard, at_ms: int, *, begins: bool, lets_go: int) -> KnownIds:

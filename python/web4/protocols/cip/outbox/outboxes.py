@@ -182,7 +182,8 @@ class Outboxes:
             self._inbox.put_again(delivery)
 
     async def _ask(self, peer: Peer, delivery: Delivery) -> None:
-        """Ask about an INTENT that has no answer yet."""
+        """Ask about an INTENT that has no answer yet, once the application is there to be asked."""
+        await self._inbox.wanted.wait()
         options = self._context.options
         answer = await asked(
             self._accept_intent,

@@ -30,6 +30,14 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """What all that is stored is."""
 
 
+class Page(_Entry, frozen=True, kw_only=True):
+    """Where something was fetched, so that it can be fetched again (LIP-6)."""
+
+    uri: str
+    body: str
+    retrieved_at: str
+
+
 class Cited(_Entry, frozen=True, kw_only=True):
     """What a proposal or a vote rests on, as far as counting needs it (KNOW-3).
 
@@ -37,11 +45,13 @@ class Cited(_Entry, frozen=True, kw_only=True):
         pieces: How many pieces of evidence were cited.
         domains: Registrable domains of what was fetched, sorted.
         bodies: BLAKE3 of what was fetched, sorted.
+        pages: The first of the pages; they count nothing.
     """
 
     pieces: int = 0
     domains: tuple[str, ...] = ()
     bodies: tuple[str, ...] = ()
+    pages: tuple[Page, ...] = ()
 
 
 NOTHING_CITED: Final = Cited()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from web4.protocols.decisions import DecisionOutcome, DecisionRecord, derive_decision_id
 from web4.protocols.knowledge.ledger import events
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 MOST_EVENTS: Final = 160
 """Events of one decision after which it looks at no further claim: a lane takes 512 at once."""
-MOST_MARKED: Final = 1_000
+MOST_MARKED: Final = 2_000
 """Claims that one event marks."""
 _MEMORY: Final = (
     ClaimFlagged,
@@ -47,12 +49,11 @@ _MEMORY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KnowledgeState:
+class KnowledgeState(msgspec.Struct, frozen=True):
     """The state of lane `knowledge`: the ledger, and causal memory. Every change gives another one."""
 
-    ledger: LedgerState = field(default_factory=LedgerState)
-    memory: CausalMemory = field(default_factory=CausalMemory)
+    ledger: LedgerState = msgspec.field(default_factory=LedgerState)
+    memory: CausalMemory = msgspec.field(default_factory=CausalMemory)
 
 
 def applied(memory_logic: MemoryLogic, state: KnowledgeState, event: KnowledgeEvent) -> KnowledgeState:
@@ -127,6 +128,10 @@ class Round:
         """The id of a decision of this round: the same for the same command and parts."""
         return derive_decision_id(self.cause, *(str(one) for one in parts))
 
+    def effect_id(self, *parts: Any) -> str:
+        """The id of an effect: it begins with the part's name, by which a lane of several parts knows whose it is."""
+        return f"{events.EFFECTS}{self.decision_id(*parts)}"
+
     # --- what is to be looked at ------------------------------------------------------------------------
 
     def look_at(self, keys: Iterable[str]) -> None:
@@ -161,7 +166,7 @@ class Round:
         changes = getattr(self.ledger.claims.get(about), "changes", 0)
         self.emit(
             events.TrustEffectRequested(
-                effect_id=f"{events.EFFECTS}{self.decision_id('trust', command.event, peer, about, changes)}",
+                effect_id=self.effect_id("trust", command.event, peer, about, changes),
                 peer=peer,
                 command=command,
                 cause=self.cause,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from immutables import Map
+from msgspec import field
+from msgspec.structs import replace
 
+from web4.protocols.knowledge.ledger.claims import Claim, Vote
 from web4.protocols.knowledge.ledger.counting import UNSEEN, PeerSeen
 from web4.protocols.knowledge.ledger.evaluation import Load
 from web4.protocols.knowledge.memory.shelf import Shelf
 from web4.protocols.knowledge.sources.tiers import NEW_SOURCE, Source
 
 if TYPE_CHECKING:
-    from web4.protocols.knowledge.ledger.claims import Claim, Vote
+    from collections.abc import Iterable
 
 Keys = Map[str, None]
 """A set of claim keys. Its order differs from process to process: sort before it matters (WEB-2)."""
@@ -29,8 +32,7 @@ def queued(queue: Queue, name: str) -> Queue:
     return queue if name in queue else queue.put(name, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Indexes:
+class Indexes(msgspec.Struct, frozen=True):
     """Which claims are concerned by what. Rebuilt from the claims; never recorded.
 
     Args:
@@ -50,12 +52,11 @@ class Indexes:
     links: Map[str, Keys] = field(default_factory=Map)
     decisions: Map[tuple[str, str], Keys] = field(default_factory=Map)
     open: Map[str, Keys] = field(default_factory=Map)
-    loaded: Keys = _NONE
-    undecided: Keys = _NONE
+    loaded: Keys = field(default_factory=Map)
+    undecided: Keys = field(default_factory=Map)
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerState:
+class LedgerState(msgspec.Struct, frozen=True):
     """What the ledger knows. Every change gives another one.
 
     Args:
@@ -186,6 +187,27 @@ def _reindexed(index: Indexes, old: Claim | None, new: Claim | None) -> Indexes:
         elif key in keys:
             changes[name] = keys.delete(key)
     return replace(index, **changes) if changes else index
+
+
+def indexes_of(claims: Iterable[Claim]) -> Indexes:
+    """The indexes of these claims, all at once."""
+    found: dict[str, dict[Any, dict[str, None]]] = {name: {} for name in (*_BY_WHAT_WAS_SAID, "open")}
+    sets: dict[str, dict[str, None]] = {name: {} for name in _SETS}
+    for claim in claims:
+        key = claim.key
+        for name, names_of in _BY_WHAT_WAS_SAID.items():
+            for one in names_of(claim):
+                found[name].setdefault(one, {})[key] = None
+        for opener in _opener(claim):
+            found["open"].setdefault(opener, {})[key] = None
+        for name, belongs in _SETS.items():
+            if belongs(claim):
+                sets[name][key] = None
+    maps: dict[str, Any] = {
+        name: Map({one: Map(keys) for one, keys in index.items()}) for name, index in found.items()
+    }
+    maps |= {name: Map(keys) for name, keys in sets.items()}
+    return Indexes(**maps)
 
 
 def _said_the_same(old: Claim, new: Claim) -> bool:
