@@ -183,6 +183,10 @@ class MeshRuntime:
         """
         return self._passing.broadcast(payload)
 
+    def registered_anew(self, peer: str) -> None:
+        """The peer registry knows a node now, or knows it no more: ways may open with that, or close (MESH-3)."""
+        self._reconsider(peer)
+
     def neighbours(self) -> dict[str, m.MeshHello | None]:
         """The neighbours to whom there is a link, and what they said of themselves."""
         return {peer: one.hello for peer, one in sorted(self._neighbours.items())}
@@ -371,9 +375,12 @@ class MeshRuntime:
 
     def _on_trust(self, peer: str, event: TrustEvent) -> None:
         if event.moved:
-            self._changed(self.table.trust_changed(peer, self._now_ms()))
-            self._advertiser.refresh(peer)
-            self._news.set()
+            self._reconsider(peer)
+
+    def _reconsider(self, peer: str) -> None:
+        self._changed(self.table.trust_changed(peer, self._now_ms()))
+        self._advertiser.refresh(peer)
+        self._news.set()
 
     async def _keep_time(self) -> None:
         """Offer ways when it is time to, and forget what is stale."""

@@ -8,8 +8,8 @@ MESH_CHECKS: Final = {
     "topology": "every node's graph shows the links as they are laid; it leaves as JSON and DOT, and comes back equal",
     "multihop": "an INTENT to a node that is no neighbour is answered, over mesh:// and at least one hop",
     "hop_is_blind": "the hop wrote down all that it relayed: the words are in none of it, nor in its files",
-    "introduction_probing": "a stranger that a trusted node introduces is probing and no more; taken back, it stays "
-    "probing only where it proved itself",
+    "introduction_probing": "a stranger is probing, and no more, to those who trust its introducer; taken back, only to "
+    "those to whom it proved itself",
     "claim_disputed_then_accepted": "a fact told over the mesh is disputed on every node, then accepted on every node",
     "service_invoke": "a service of a node that is no neighbour runs, once, and its result comes back",
     "reroute": "a node on the way is killed: the session resumes on another way, nothing is lost and nothing comes twice",

@@ -47,6 +47,12 @@ class Layout:
             if other not in self.neighbours(one)
         ]
 
+    def drawing(self) -> str:
+        """The ring in a line, and what lies across it."""
+        across = [f"{one}-{other}" for one, other in self.cables[len(self.names) :]]
+        around = " - ".join((*self.names, self.names[0]))
+        return f"{around}; across {', '.join(across)}" if across else around
+
     def distance(self, first: str, second: str, without: str | None = None) -> int:
         """Links of the shortest way; more than there are nodes if there is none."""
         known, queue = {first: 0}, deque([first])

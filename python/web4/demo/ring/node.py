@@ -12,6 +12,7 @@ import trio
 from web4.agent import Result
 from web4.demo.child import run
 from web4.demo.node_process import NodeQuestions, be_node
+from web4.demo.proving import prove
 from web4.demo.ring.recorder import Recorder
 from web4.journal.bundle import Selector, export_bundle
 from web4.mesh.graph.exporting import from_json, to_dot, to_json
@@ -35,7 +36,7 @@ _MOST: Final = 10_000
 
 
 class Notebook:
-    """What reached this node's own code, over all its lives: one JSON object a line, durable before it is answered."""
+    """What reached this node's own code, over all its lives, killed or not: one JSON object a line."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -124,7 +125,9 @@ class RingQuestions(NodeQuestions):
             "revoke": self.revoke,
             "introduced": self.introduced,
             "challenge": self.challenge,
+            "votes": self.votes,
             "bundle": self.bundle,
+            "replayed": self.replayed,
         }
 
     async def who(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -236,10 +239,20 @@ class RingQuestions(NodeQuestions):
         claim = await self.node.knowledge.challenge(asked["key"], "cannot_verify", notes=asked["notes"])
         return {"status": claim.status}
 
+    async def votes(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Whose votes stand on a claim, by what they say."""
+        claim = await self.node.knowledge.claim(asked["key"])
+        kinds = ("confirm", "reject", "challenge")
+        return {kind: [one.peer for one in claim.votes.values() if one.kind == kind] for kind in kinds}
+
     async def bundle(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Write the whole journal out as a bundle, into a directory that is made."""
         manifest = await export_bundle(self.node.journal, Selector(), asked["directory"])
         return {"journal_id": manifest.journal_id}
+
+    async def replayed(self, _: dict[str, Any]) -> dict[str, Any]:
+        """What is wrong with the journal, and where its replay is not what this node lives by (JRN-22)."""
+        return await prove(self.node)
 
 
 async def main(setup: Setup, lines: AsyncIterator[dict[str, Any]]) -> None:
