@@ -30,7 +30,12 @@ except ImportError as error:  # pragma: no cover - needs an environment without 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; the exit code says how it went (DEMO-4)."""
     return run_script(
-        arguments, about=__doc__, claims=MESH_CHECKS, make=MeshStory, add=add_arguments, options_of=MeshOptions
+        arguments,
+        about=__doc__,
+        claims=MESH_CHECKS,
+        make=MeshStory,
+        add=add_arguments,
+        options_of=MeshOptions,
     )
 
 

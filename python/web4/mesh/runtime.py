@@ -183,9 +183,11 @@ class MeshRuntime:
         """
         return self._passing.broadcast(payload)
 
-    def registered_anew(self, peer: str) -> None:
-        """The peer registry knows a node now, or knows it no more: ways may open with that, or close (MESH-3)."""
-        self._reconsider(peer)
+    def reconsider(self, peer: str) -> None:
+        """The peer registry knows a node now, or no more, or its trust moved: ways may open or close (MESH-3)."""
+        self._changed(self.table.trust_changed(peer, self._now_ms()))
+        self._advertiser.refresh(peer)
+        self._news.set()
 
     def neighbours(self) -> dict[str, m.MeshHello | None]:
         """The neighbours to whom there is a link, and what they said of themselves."""
@@ -375,12 +377,7 @@ class MeshRuntime:
 
     def _on_trust(self, peer: str, event: TrustEvent) -> None:
         if event.moved:
-            self._reconsider(peer)
-
-    def _reconsider(self, peer: str) -> None:
-        self._changed(self.table.trust_changed(peer, self._now_ms()))
-        self._advertiser.refresh(peer)
-        self._news.set()
+            self.reconsider(peer)
 
     async def _keep_time(self) -> None:
         """Offer ways when it is time to, and forget what is stale."""

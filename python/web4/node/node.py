@@ -330,7 +330,7 @@ class Node:
 
 def _tell_mesh(mesh: MeshRuntime, change: PeerChange, peer: str) -> None:
     if change in {"added", "removed"}:
-        mesh.registered_anew(peer)
+        mesh.reconsider(peer)
 
 
 @asynccontextmanager

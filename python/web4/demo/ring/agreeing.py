@@ -15,7 +15,9 @@ async def claim_disputed_then_accepted(stage: Stage) -> None:
     ring = stage.ring
     proposer, one, other, doubter = ring.names[:4]
     await _acquaint(stage)
-    stage.note(f"{proposer} proposes a fact to all, over the mesh; {doubter} doubts it, {one} and {other} confirm it")
+    stage.note(
+        f"{proposer} proposes a fact to all, over the mesh; {doubter} doubts it, {one} and {other} confirm it"
+    )
     key = await _propose(stage, f"the tide stood at 4.1 m, {ring.run}")
     await stage.until_all(key, "pending")
     await ring.need(doubter, "challenge", key=key, notes="I saw no gauge")
@@ -70,7 +72,9 @@ async def _acquaint(stage: Stage) -> None:
         reached = [other for one, other in apart if one == name]
         if reached:
             await ring.know(name, *reached)
-    stage.note(f"{len(apart)} pairs that have no cable meet over the mesh; their persons vouch for each other")
+    stage.note(
+        f"{len(apart)} pairs that have no cable meet over the mesh; their persons vouch for each other"
+    )
     for one, other in apart:
         await stage.meet(one, other)
         await ring.promote(one, other)

@@ -39,7 +39,9 @@ async def crash_outbox(stage: Stage) -> None:
     """The receiver is killed, then the sender with what waits for it: started again, all of it arrives, once."""
     ring, sender, receiver = stage.ring, stage.first, stage.far
     peer = ring.of(receiver)
-    stage.note(f"{receiver} is killed; {sender} asks {WAITING} things of it all the same, and is killed as well")
+    stage.note(
+        f"{receiver} is killed; {sender} asks {WAITING} things of it all the same, and is killed as well"
+    )
     await ring.kill(receiver)
     topics = [f"letter {number}, {ring.run}" for number in range(WAITING)]
     await ring.need(sender, "tell", peer=peer, topics=topics)
@@ -82,7 +84,9 @@ async def export(stage: Stage) -> None:
         if wrong := [*proven["findings"], *proven["differs"]]:
             raise CheckFailedError(f"{name}'s journal does not hold, or replayed it is another: {wrong[0]}")
         records += proven["records"]
-    stage.note(f"{records} records of {len(ring.names)} journals verified and replayed; exports in {place.name}")
+    stage.note(
+        f"{records} records of {len(ring.names)} journals verified and replayed; exports in {place.name}"
+    )
 
 
 def _alter(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""A node of the ring in a process of its own: `python -m web4.demo.ring.node`. What it can be asked beside the usual."""
+"""A node of the ring in a process of its own: `python -m web4.demo.ring.node`."""
 
 from __future__ import annotations
 
@@ -78,6 +78,8 @@ class Work:
     async def answer(self, task: Task) -> Result:
         """Say what was asked about. Foreign text stays data."""
         await trio.lowlevel.checkpoint()
+        if task.kind != "INTENT":  # an answer that nobody waits for
+            return Result()
         topic = task.content["topic"].text
         self.heard.write(peer=task.peer, topic=topic)
         return Result(content={"about": topic})
@@ -154,7 +156,10 @@ class RingQuestions(NodeQuestions):
         """The way to a peer that is taken now, from the next node to the peer; none if there is none."""
         await trio.lowlevel.checkpoint()
         route = self._mesh.route(asked["peer"])
-        return {"path": [] if route is None else list(route.path), "cost": None if route is None else route.cost}
+        return {
+            "path": [] if route is None else list(route.path),
+            "cost": None if route is None else route.cost,
+        }
 
     async def graph(self, _: dict[str, Any]) -> dict[str, Any]:
         """The network as this node sees it: as JSON and DOT, its active links, and whom it trusts."""
@@ -216,7 +221,9 @@ class RingQuestions(NodeQuestions):
     async def invoke(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Call the service of a peer, and wait for what comes of it."""
         args = {"metres": asked["metres"]}
-        return {"result": await self.node.services.invoke(asked["peer"], SERVICE, "1.0", args, deadline_seconds=8)}
+        return {
+            "result": await self.node.services.invoke(asked["peer"], SERVICE, "1.0", args, deadline_seconds=8)
+        }
 
     async def introduce(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Vouch for a peer to all of the mesh."""

@@ -36,4 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nodes", type=int, default=FEWEST, metavar="N", help=f"{FEWEST} to {MOST} nodes ({FEWEST})"
     )
-    parser.add_argument("--kill", metavar="NAME", help="whom to kill in `reroute`; the hop in use if left out")
+    parser.add_argument(
+        "--kill", metavar="NAME", help="whom to kill in `reroute`; the hop in use if left out"
+    )

@@ -56,7 +56,7 @@ async def multihop(stage: Stage) -> None:
     stage.words = f"the harbour gate opens at dawn, {ring.run}"
     stage.note(f"{first} asks {far} over {' and '.join(path[:-1])}: {stage.words!r}")
     await stage.asked(first, far, stage.words)
-    ends = {"origin": ring.of(first), "destination": ring.of(far)}
+    ends: dict[str, Any] = {"origin": ring.of(first), "destination": ring.of(far)}
     await ring.event(stage.hop, "mesh_routed", type="MESH_RELAY", **ends)
 
 
@@ -67,7 +67,9 @@ async def hop_is_blind(stage: Stage) -> None:
         # Words of a broadcast are for all: in these the search has to find something.
         await ring.need(stage.first, "broadcast", words=stage.words)
         await ring.event(stage.far, "mesh_dropped", stage.first)
-    answers = await ring.all("recorded", [name for name in ring.names if name not in {stage.first, stage.far}])
+    answers = await ring.all(
+        "recorded", [name for name in ring.names if name not in {stage.first, stage.far}]
+    )
     counts = answers[hop]["counts"]
     if not counts.get("MESH_RELAY") or counts.get("missed"):
         raise CheckFailedError(f"{hop} wrote down {counts}, which cannot prove anything")

@@ -143,7 +143,7 @@ class Ring:
     # --- who knows whom ---------------------------------------------------------------------------------
 
     async def know(self, name: str, *reached: str) -> None:
-        """Give a node its peers file: its neighbours, anchored, and over the mesh those whom it reached or is to reach."""
+        """Give a node its peers file: neighbours, anchored, and those whom it is to reach over the mesh."""
         self._reached.setdefault(name, set()).update(reached)
         peers = [
             {
@@ -171,7 +171,9 @@ class Ring:
 
     async def operator(self, name: str, act: str, other: str, reason: str) -> None:
         """A person at a node decides about a peer."""
-        await self.need(name, "operator", act=act, peer=self.of(other), human=f"{name}'s person", reason=reason)
+        await self.need(
+            name, "operator", act=act, peer=self.of(other), human=f"{name}'s person", reason=reason
+        )
 
     def of(self, name: str) -> str:
         """The fingerprint of a node."""
@@ -255,12 +257,14 @@ class Ring:
         """
         began = trio.current_time()
         with trio.move_on_after(self.patience):
-            while not await holds():
+            while not await holds():  # noqa: ASYNC110 - processes are asked, which have no event here
                 await trio.sleep(LOOK_SECONDS)
             return trio.current_time() - began
         raise CheckFailedError(f"{what}: not within {self.patience:g} s")
 
-    async def event(self, name: str, kind: str, peer: str | None = None, *, after: int = 0, **wanted: Any) -> Event:
+    async def event(
+        self, name: str, kind: str, peer: str | None = None, *, after: int = 0, **wanted: Any
+    ) -> Event:
         """The first event of a kind that a node says, which no step has taken; about a peer, if one is named.
 
         Args:
@@ -280,7 +284,9 @@ class Ring:
             if fits and wanted.items() <= event.get("payload", {}).items():
                 event["seen"] = True
                 return event
-        raise CheckFailedError(f"{name} said no {kind}{f' about {peer}' if peer else ''} within {self.patience:g} s")
+        raise CheckFailedError(
+            f"{name} said no {kind}{f' about {peer}' if peer else ''} within {self.patience:g} s"
+        )
 
     async def _events(self, name: str) -> AsyncIterator[Event]:
         """What a node says, from the beginning, until patience ends."""

@@ -94,7 +94,9 @@ class Stage:
                     continue
                 state = (await ring.need(name, "trust", peer=ring.of(other)))["state"]
                 if state == "blacklisted":
-                    self.note(f"remembered: {name} blocks {other}; {name}'s person takes that back for this run")
+                    self.note(
+                        f"remembered: {name} blocks {other}; {name}'s person takes that back for this run"
+                    )
                     await ring.operator(name, "forgive", other, "the story begins again")
         for name in ring.names:
             await ring.know(name)

@@ -61,7 +61,9 @@ async def _stands(stage: Stage, names: list[str], wanted: dict[str, Any], what: 
     except CheckFailedError as error:
         if not seen or "more than" in str(error):
             raise
-        raise CheckFailedError(f"{error}; it is {({name: one['state'] for name, one in seen.items()})}") from None
+        raise CheckFailedError(
+            f"{error}; it is { ({name: one['state'] for name, one in seen.items()}) }"
+        ) from None
 
 
 def _who(seen: dict[str, Any], state: str) -> str:
