@@ -198,7 +198,7 @@ class RingQuestions(NodeQuestions):
         revoke = MeshRevoke(
             intro_id=self.node.ids.uuid4(), subject=self.node.fingerprint, reason=asked["words"]
         )
-        return {"id": self._mesh.broadcast(revoke)}
+        return {"envelope": self._mesh.broadcast(revoke)}
 
     async def tell(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Send a peer an INTENT about each topic, and wait for no answer."""
