@@ -52,7 +52,10 @@ class PeerLane:
     def __init__(self, peer: str, *, trust: TrustRegistry, options: CipOptions, emit: Emitter) -> None:
         self.peer = peer
         self.logic = PeerLogic(
-            trust=TrustLogic(trust.limits), replay=options.replay, outbox=OutboxLogic(options.outbox)
+            trust=TrustLogic(trust.limits),
+            replay=options.replay,
+            outbox=OutboxLogic(options.outbox),
+            peer=peer,
         )
         self.base = self.logic.initial
         self.log: list[PeerEvent] = []
