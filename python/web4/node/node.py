@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from web4.foundation.ids import IdSource
     from web4.journal.journal import Journal
     from web4.journal.lane import LaneKind
+    from web4.mesh.registry.registry import PeerChange
     from web4.node.config import NodeConfig
     from web4.protocols.cip.agreement import Agreement
 
@@ -289,7 +290,7 @@ class Node:
             self.services.run,
             self.router.run,
             partial(self._serve_all, endpoint, nursery),
-            Connector(self.cip, endpoint, self.peers).run,
+            Connector(self.cip, endpoint, self.peers, self.mesh).run,
         ):
             nursery.start_soon(task)
         if self.lip is not None:
@@ -297,6 +298,7 @@ class Node:
         if self.mesh is not None and self.introductions is not None:
             register_introductions(self.mesh, self.introductions)
             await nursery.start(self.mesh.run)
+            self.peers.observe(partial(_tell_mesh, self.mesh))
             nursery.start_soon(self.introductions.run)
             nursery.start_soon(self._follow_mesh(self.mesh, self.introductions).run)
         else:
@@ -332,6 +334,11 @@ class Node:
     async def _serve_all(self, endpoint: rtt.Endpoint, nursery: trio.Nursery) -> None:
         async for session in endpoint.sessions():
             nursery.start_soon(self.cip.serve, session)
+
+
+def _tell_mesh(mesh: MeshRuntime, change: PeerChange, peer: str) -> None:
+    if change in {"added", "removed"}:
+        mesh.reconsider(peer)
 
 
 @asynccontextmanager
