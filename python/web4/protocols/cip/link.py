@@ -272,9 +272,10 @@ class Link:
         actions: list[Action] = []
         refused: Exception | None = None
         self._peer.settle_now(self._context.clock.wall_ms())
-        for data in messages:
+        early = self.session.open_early(messages, kind)
+        for data, opened in zip(messages, early, strict=True):
             try:
-                decided = self.session.receive(data, kind)
+                decided = self.session.receive(data, kind, opened)
             except LANE_ERRORS as error:
                 refused = error
                 break

@@ -42,7 +42,7 @@ from web4.protocols.cip.peer_state import Refusal
 from web4.protocols.cip.refusals import Refusals
 from web4.protocols.cip.reports import Reports
 from web4.protocols.cip.sealing import Sealed, seal
-from web4.protocols.cip.validation import validate
+from web4.protocols.cip.validation import open_early, validate
 from web4.protocols.errors import NotConnectedError
 from web4.protocols.messages import cip as m
 from web4.protocols.messages.fields import Party
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Literal
 
+    from web4.foundation.envelope import Envelope
     from web4.protocols.cip.context import CipContext, SessionFacts
     from web4.protocols.cip.handshake import HandshakeOutcome, HandshakeState
     from web4.protocols.cip.peer import Peer
@@ -133,8 +134,15 @@ class CipSession:
 
     # --- what arrives -----------------------------------------------------------------------------------
 
-    def receive(self, data: bytes, channel: ChannelKind) -> list[Action]:
-        """Take in one message, in the order of VAL-1."""
+    def open_early(self, messages: list[bytes], channel: ChannelKind) -> list[Envelope | None]:
+        """Open what came at once on all cores, as far as the rate allows it (LIM-2); `receive` follows for each."""
+        if self._over or channel == "relay":  # what goes over the mesh is signed by others
+            return [None] * len(messages)
+        most = self._peer.messages.room(self._context.clock.monotonic_ns())
+        return open_early(messages, self._arrivals.reception(channel, self._now()), most)
+
+    def receive(self, data: bytes, channel: ChannelKind, early: Envelope | None = None) -> list[Action]:
+        """Take in one message, in the order of VAL-1; `early` is what `open_early` gave for it."""
         if self._over:
             return []
         now_ns = self._context.clock.monotonic_ns()
@@ -142,7 +150,7 @@ class CipSession:
             return self._refusals.rate_limited(data, now_ns)
         at_ms = self._now()
         try:
-            incoming = validate(data, self._arrivals.reception(channel, at_ms))
+            incoming = validate(data, self._arrivals.reception(channel, at_ms), early)
         except EnvelopeError as error:
             return self._ending(self._refusals.faulty(error, data, at_ms))
         if mesh_path.is_for_the_mesh(incoming.message.type):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, Protocol
 
-from web4.protocols.cip.outbox.bodies import attempt, timestamp
+from web4.protocols.cip.outbox.bodies import attempts, timestamp
 from web4.protocols.cip.outbox.commands import Conclude
 from web4.protocols.cip.outbox.pacing import Rate, pace
 from web4.rtt import BatchTooLargeError, MessageTooLargeError, RttError
@@ -147,12 +147,11 @@ class Pump:
     async def _sealed(self, entries: list[Queued], now_ms: int) -> list[Sealed]:
         """Give entries a fresh timestamp and a signature (OUT-2)."""
         identity, limit = self._context.identity, self._context.options.envelope_bytes
-        at = timestamp(now_ms)
-        sealed = []
-        for one in entries:
-            body = one.body.encode() if one.body is not None else await self._peer.lane.blob(one.blob or "")
-            sealed.append(attempt(identity, one, body, at, limit))
-        return sealed
+        bodies = [
+            one.body.encode() if one.body is not None else await self._peer.lane.blob(one.blob or "")
+            for one in entries
+        ]
+        return attempts(identity, list(zip(entries, bodies, strict=True)), timestamp(now_ms), limit)
 
     async def _singly(self, channel: Channel, sealed: list[Sealed], now_ms: int) -> None:
         for one in sealed:
