@@ -53,6 +53,12 @@ class Cut(Exception):
     """The victim ended the session, or let nobody in."""
 
 
+_ENDS: Final = (Cut, rtt.RttError, trio.TooSlowError, trio.EndOfChannel)
+"""How a session ends for one who is not wanted."""
+AT_ONCE: Final = 32
+"""Messages that every kind of channel takes at once."""
+
+
 class _FromAddress(TcpTransport):
     """TCP from an address of the attacker's own: what is limited per address must not be paid by the honest."""
 
@@ -118,7 +124,11 @@ class Intruder:
                 finally:
                     nursery.cancel_scope.cancel()
                     session.abort("done")
-        except* (rtt.RttError, trio.TooSlowError, trio.EndOfChannel) as group:
+        except _ENDS as error:
+            raise Cut(repr(error)) from None
+        except BaseExceptionGroup as group:
+            if group.split(_ENDS)[1] is not None:
+                raise
             raise Cut(repr(group.exceptions[0])) from None
 
 
@@ -239,7 +249,8 @@ class Entry:
         """
         try:
             with trio.fail_after(PATIENCE):
-                await self._channels[kind].send_many(data)
+                for at in range(0, len(data), AT_ONCE):
+                    await self._channels[kind].send_many(data[at : at + AT_ONCE])
         except (rtt.RttError, trio.TooSlowError) as error:
             raise Cut(repr(error)) from None
         self.sent += len(data)
