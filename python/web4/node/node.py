@@ -101,6 +101,8 @@ class Node:
         self.addresses: tuple[str, ...] = ()
         """Where it listens."""
         self.clock = clock
+        self.began_ns = clock.monotonic_ns()
+        """When it began, on the monotonic clock."""
         self.ids = ids
         emit = hub.emit
         common: dict[str, Any] = {"clock": clock, "ids": ids, "emit": emit}
@@ -191,7 +193,8 @@ class Node:
             if part is not None:
                 part.bind(actors)
         self._route()
-        await self._know_peers()
+        await self.peers.load()
+        await self.configure_peers()
         await self._run(stack, endpoint)
 
     async def _learn(self, stack: AsyncExitStack) -> None:
@@ -262,8 +265,13 @@ class Node:
             )
             self.people.hand_on = self.loop.take
 
-    async def _know_peers(self) -> None:
-        await self.peers.load()
+    async def configure_peers(self) -> None:
+        """Read `peers.toml` again: whom it names is known and dialled, anchors are trusted, others are forgotten.
+
+        Raises:
+            PeersFileError: It does not fit; nothing changed.
+            RegistryError, JournalError, ActorError: What came before was done.
+        """
         named = await trio.to_thread.run_sync(read_peers, self.places.peers)
         await self.peers.configure(named)
         await self.cip.anchor(one for one in named.anchors if self.trust.state(one) != "trusted")

@@ -120,10 +120,9 @@ async def test_the_replay_window_survives(clock: MockClock, tmp_path: Path) -> N
     """REP-2: a message, and a HELLO's nonce, that were heard before a restart are known after it."""
     store = MemoryStore()
     async with met(tmp_path, bob={"store": store}) as (ada, bob, session):
-        link = ada.cip._links[BOB.fingerprint][0]
+        link = ada.cip._links.of(BOB.fingerprint)[0]
         letter, _ = link.session.send(m.FactPropose(fact=FACT, dmp_trace=TRACE, causal_links=()))
-        await link._ready["knowledge"].wait()
-        await link._channels["knowledge"].send(letter.data)
+        await (await link._channels.get("knowledge")).send(letter.data)
         delivery = await anext(bob.cip.inbox)
         assert delivery.message.msg_id == letter.msg_id
         await bob.cip.settled(delivery)
@@ -133,9 +132,8 @@ async def test_the_replay_window_survives(clock: MockClock, tmp_path: Path) -> N
         session.abort("enough")
     (tmp_path / "again").mkdir()
     async with met(tmp_path / "again", bob={"store": store}) as (ada, bob, _):
-        link = ada.cip._links[BOB.fingerprint][0]
-        await link._ready["knowledge"].wait()
-        await link._channels["knowledge"].send(letter.data)
+        link = ada.cip._links.of(BOB.fingerprint)[0]
+        await (await link._channels.get("knowledge")).send(letter.data)
         seen = await bob.event("replay_detected")
         assert (seen["status"], seen["msg_id"]) == ("duplicate", letter.msg_id)
         assert len(bob.cip.inbox) == 0
@@ -354,12 +352,11 @@ async def test_evidence_is_a_blob_before_it_is_cited(clock: MockClock, tmp_path:
     async with met(tmp_path, bob={"store": store, "faults": faults}) as (ada, bob, _):
         gate = trio.Event()
         faults.plan("put_blob", Fault("not_committed"), Fault(until=gate))
-        link = ada.cip._links[BOB.fingerprint][0]
+        link = ada.cip._links.of(BOB.fingerprint)[0]
         letter, _ = link.session.send(INTENT)
         forged = letter.data.replace(b"wetter", b"wotter")
         assert forged != letter.data
-        await link._ready["knowledge"].wait()
-        await link._channels["knowledge"].send(forged)
+        await (await link._channels.get("knowledge")).send(forged)
         await bob.event("auth_failure", code="signature")
         await until(lambda: faults.attempts.get("put_blob", 0) == 2)
         before = (await journal_of(bob).head(OF_ADA)).seq

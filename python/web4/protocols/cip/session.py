@@ -7,10 +7,9 @@ for byte the same each time (HS-9).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import UNSET
 
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import EnvelopeError
@@ -24,7 +23,6 @@ from web4.protocols.cip.actions import (
     Delivery,
     Established,
     Receipted,
-    Report,
     Send,
 )
 from web4.protocols.cip.arrivals import Arrivals
@@ -42,6 +40,7 @@ from web4.protocols.cip.outbox.answering import answer_intent
 from web4.protocols.cip.outbox.entries import INLINE_BYTES
 from web4.protocols.cip.peer_state import Refusal
 from web4.protocols.cip.refusals import Refusals
+from web4.protocols.cip.reports import Reports
 from web4.protocols.cip.sealing import Sealed, seal
 from web4.protocols.cip.validation import validate
 from web4.protocols.errors import NotConnectedError
@@ -61,7 +60,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.proof import HelloFacts
     from web4.protocols.cip.sealing import About
     from web4.protocols.cip.validation import Incoming
-    from web4.protocols.messages.vocabulary import AgentMessage, AgentPayload, ChannelKind
+    from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
 
 
 class CipSession:
@@ -88,6 +87,7 @@ class CipSession:
         self._driver = HandshakeDriver(context, facts)
         self._refusals = Refusals(context, peer, facts, self._sealed)
         self._arrivals = Arrivals(context, peer, facts, self._driver, self._refusals.keeps, may_answer)
+        self._reports = Reports(facts, context.emit)
         self._over = False
         self._armed_step = 0
 
@@ -177,26 +177,10 @@ class CipSession:
         if outcome.handshake is not None and outcome.handshake.code == "bad_response":
             self._refusals.bad_response(incoming, outcome.trust)
             return self._followed(outcome.handshake, incoming.message.msg_id)
-        received = self._received(incoming, outcome)
+        received = self._reports.received(incoming, outcome.admission)
         if outcome.handshake is not None:
             return [received, *self._followed(outcome.handshake, incoming.message.msg_id)]
         return [received, *self._taken(incoming, outcome, at_ms)]
-
-    def _received(self, incoming: Incoming, outcome: PeerOutcome) -> Report:
-        return self._report(
-            "envelope_received",
-            incoming.message,
-            severity="debug",
-            type=incoming.message.type,
-            digest=incoming.digest,
-            admission=outcome.admission,
-        )
-
-    def _report(self, kind: str, message: AgentMessage, **fields: Any) -> Report:
-        corr_id = None if message.corr_id is UNSET else message.corr_id
-        protocol = TYPES[message.type].protocol
-        about = {"peer": self._facts.peer, "session_id": self._facts.session_id, "protocol": protocol}
-        return Report(kind, {**about, "msg_id": message.msg_id, "corr_id": corr_id, **fields})
 
     def _taken(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
         """Say where a message goes that was let in."""
@@ -206,7 +190,7 @@ class CipSession:
             self._peer.newest_state_ms = incoming.timestamp_ms
             self._peer.state_heard_ms = at_ms
             self._peer.queue.wake()  # it may ask for another pace (PACE-4)
-            return [self._told_state(message)]
+            return [self._reports.told_state(message)]
         if isinstance(message, m.ReceiptEnvelope) or outcome.admission is None:
             return []
         if outcome.waits_ms is not None:
@@ -239,17 +223,6 @@ class CipSession:
             return self.answer_intent(delivery, "deferred", reason, retry_ms)
         return [AskIntent(delivery, intent)]
 
-    def _told_state(self, message: m.StateUpdateEnvelope) -> Report:
-        update = message.payload
-        return self._report(
-            "state_update",
-            message,
-            severity="debug",
-            presence=update.presence,
-            lri=update.lri,
-            kernel_signals=list(update.kernel_signals),
-        )
-
     # --- what is said -----------------------------------------------------------------------------------
 
     def send(
@@ -276,17 +249,7 @@ class CipSession:
 
     def sent(self, sealed: Sealed) -> None:
         """Say that the transport has accepted a message: only then is it reported (RTT-70)."""
-        self._context.emit(
-            "envelope_sent",
-            severity="debug",
-            peer=self._facts.peer,
-            session_id=self._facts.session_id,
-            protocol=TYPES[sealed.type].protocol,
-            msg_id=sealed.msg_id,
-            corr_id=sealed.corr_id,
-            type=sealed.type,
-            digest=blake3_hex(sealed.data),
-        )
+        self._reports.sent(sealed)
 
     def state_update(self) -> list[Action]:
         """Tell the peer how this node is (PACE-3); nothing while the session is not established."""
