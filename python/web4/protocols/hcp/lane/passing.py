@@ -30,7 +30,10 @@ AGAIN_MS: Final = 60_000
 
 
 def attempt(state: LaneState, local: LocalState, command: c.Attempt) -> Decided:  # noqa: PLR0911 - a result each
-    """Ask the gate about a message, and do what it says. The same message again changes nothing (ROUTE-4)."""
+    """Ask the gate about a message, and do what it says. The same message again changes nothing (ROUTE-4).
+
+    One that came in, passed, and comes again was not handled to its end: it needs no second turn, but a gate of now.
+    """
     action = command.action
     known = _known(local, action)
     if known is not None:
@@ -52,6 +55,8 @@ def attempt(state: LaneState, local: LocalState, command: c.Attempt) -> Decided:
             events.append(e.CheckInAsked(check_in=check_in))
             reply = Reply(status="asked", verdict=verdict, check_in_id=check_in.check_in_id)
             return decided(state, tuple(events), reply)
+    if local.ending(action.action_id) == "paced":
+        return decided(state, (), Reply(status="go", verdict=verdict))
     free_ms = turn(local, action, command.other, verdict)
     if behind(local, action) or free_ms > command.at:
         if not _room(local, action):
@@ -70,8 +75,6 @@ def attempt(state: LaneState, local: LocalState, command: c.Attempt) -> Decided:
 def _known(local: LocalState, action: Action) -> Reply | None:
     """The answer about a message that was here before."""
     how = local.ending(action.action_id)
-    if how == "paced" and action.action_id not in local.open:
-        return Reply(status="go")
     if how is not None and how != "paced":
         return Reply(status="ended", how=how)
     if action.action_id in local.open:
