@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.protocols.hcp.test_hcp_lane import ADD, NOW, action, attempt, give, run, uid
+from tests.protocols.hcp.test_hcp_lane import ADD, NOW, action, attempt, give, other, run, uid
 from web4.protocols.hcp.lane import commands as c
 from web4.protocols.hcp.values import Contact, Facts, Said
 
@@ -43,3 +43,15 @@ def test_the_id_of_a_message_that_passed_opens_no_gate() -> None:
     )
     _, replies = run(stranger, state=state)
     assert (replies[-1].status, replies[-1].verdict.code) == ("stopped", "no_consent")
+
+
+def test_pacing_holds_nobody_up_for_a_clock_that_went_back() -> None:
+    """HCP-7: what passed in a time that is not yet counts for no pace: at most one message more passes."""
+    state, _ = run(ADD, give("granted"), SLOW, incoming(1))
+    hour_ago = NOW - 3_600_000
+    lookout = other(said_ms=hour_ago)
+    back: dict[str, Any] = {"theirs": lookout, "at": hour_ago}
+    state, replies = run(incoming(2, **back), incoming(3, **back), state=state)
+    assert [one.status for one in replies] == ["go", "waits"]
+    assert state.local is not None
+    assert state.local.next_ms == hour_ago + 30_000

@@ -57,7 +57,7 @@ def attempt(state: LaneState, local: LocalState, command: c.Attempt) -> Decided:
             return decided(state, tuple(events), reply)
     if local.ending(action.action_id) == "paced":
         return decided(state, (), Reply(status="go", verdict=verdict))
-    free_ms = turn(local, action, command.other, verdict)
+    free_ms = turn(local, action, command.other, verdict, command.at)
     if behind(local, action) or free_ms > command.at:
         if not _room(local, action):
             return decided(state, (), Reply(status="line_full", verdict=verdict))
@@ -159,14 +159,15 @@ def _slow_lanes(local: LocalState, action: Action, verdict: Verdict) -> tuple[st
     return tuple(whose[one] for one in verdict.slow if one in whose)
 
 
-def turn(local: LocalState, action: Action, other: c.Other, verdict: Verdict) -> int:
-    """When the slow humans among the two may have the next message; 0 if neither is slow (HCP-7)."""
+def turn(local: LocalState, action: Action, other: c.Other, verdict: Verdict, at_ms: int) -> int:
+    """When the slow humans among the two may have the next message; 0 if neither is slow (HCP-7).
+
+    What passed in a time that is not yet holds up nobody: the clock went back, and nobody waits for it to come there.
+    """
     turns = [0]
     for lane in _slow_lanes(local, action, verdict):
-        last = local.paced.get(lane, 0)
-        if lane == action.lane_id:
-            last = max(last, other.paced_ms)
-        turns.append(last + PACE_MS if last else 0)
+        passed = [local.paced.get(lane, 0), other.paced_ms if lane == action.lane_id else 0]
+        turns += [last + PACE_MS for last in passed if 0 < last <= at_ms]
     return max(turns)
 
 
