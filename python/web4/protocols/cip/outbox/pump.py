@@ -40,6 +40,11 @@ class Line(Protocol):
         """Whether what a type needs was agreed (CIP-3)."""
         ...
 
+    @property
+    def up(self) -> bool:
+        """Whether the session has a carrier now."""
+        ...
+
     def sent(self, sealed: Sealed) -> None:
         """The transport has accepted a message."""
         ...
@@ -82,11 +87,14 @@ class Pump:
         queue = self._queue
         while True:
             now_ms = self._context.clock.wall_ms()
-            now = pace(self._peer.newest_state, self._peer.state_heard_ms, now_ms)
-            wait_ms = max(now.wait_ms, queue.paused_until_ms - now_ms)
+            ticks_ms = (
+                self._context.clock.monotonic_ns() // 1_000_000
+            )  # the other may be set back a day meanwhile
+            now = pace(self._peer.newest_state, self._peer.state_heard_ms, ticks_ms)
+            wait_ms = max(now.wait_ms, queue.paused_until_ms - ticks_ms)
             if wait_ms > 0:
                 return wait_ms
-            again_ms = self._overdue(now_ms)
+            again_ms = self._overdue(ticks_ms)
             batch = queue.next(_BATCH, _BATCH_BYTES, low=now.low)
             if not batch:
                 return again_ms
@@ -105,7 +113,7 @@ class Pump:
         if oldest is None:
             self._oldest, self._again_ms = None, _AGAIN_MS
             return float("inf")
-        if oldest != self._oldest:
+        if oldest != self._oldest or not self._line.up:  # nobody can have receipted it meanwhile
             self._oldest, self._oldest_ms, self._again_ms = oldest, now_ms, _AGAIN_MS
         left_ms = self._oldest_ms + self._again_ms - now_ms
         if left_ms > 0:
