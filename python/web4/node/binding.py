@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from web4.agent import MissionVerdict
 from web4.governance import Causer
+from web4.protocols.cip.deciding import intent_decision_id
 from web4.protocols.hcp.values import Contact
 from web4.protocols.knowledge.ledger.evaluation import Load
 from web4.protocols.messages.mesh import OfferedService
@@ -82,21 +83,24 @@ def memory_of(memory: MemoryRuntime, guard: MissionGuard) -> Remember:
     """What came of a task is remembered as this node's own experience, and scored as its decision (MEM-2, DRIFT-2).
 
     Of what was said digests are kept, and sizes: contents are the lanes' (OBS-5). The task's message names both
-    records, so that a task that comes again after a crash counts once.
+    records, so that a task that comes again after a crash counts once. What came of an INTENT belongs to the decision
+    to accept it (MEM-1).
     """
 
     async def remember(task: Task, result: Result) -> None:
+        intent = task.kind == "INTENT"
+        decision_id = intent_decision_id(task.peer, task.msg_id) if intent else task.msg_id
         await memory.record(
             f"task:{task.kind.lower()}",
             inputs={"topic": _topic(task), "peer": task.peer},
             outputs={"status": result.status, "reason": result.reason},
             success=result.status == "done",
             tags=(task.kind, task.lane),
-            decision_id=task.msg_id,
+            decision_id=decision_id,
             record_id=task.msg_id,
         )
         await guard.decided(
-            task.msg_id,
+            decision_id,
             cause=_causer(task),
             topic=_topic(task),
             choice=result.status,

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from web4.foundation.ids import IdSource
     from web4.journal.journal import Journal
     from web4.journal.lane import LaneKind
+    from web4.mesh.registry.registry import PeerChange
     from web4.node.config import NodeConfig
     from web4.protocols.cip.agreement import Agreement
 
@@ -103,6 +104,8 @@ class Node:
         self.addresses: tuple[str, ...] = ()
         """Where it listens."""
         self.clock = clock
+        self.began_ns = clock.monotonic_ns()
+        """When it began, on the monotonic clock."""
         self.ids = ids
         emit = hub.emit
         common: dict[str, Any] = {"clock": clock, "ids": ids, "emit": emit}
@@ -193,7 +196,8 @@ class Node:
             if part is not None:
                 part.bind(self.actors)
         self._route()
-        await self._know_peers()
+        await self.peers.load()
+        await self.configure_peers()
         await self._run(stack, endpoint)
 
     async def _learn(self, stack: AsyncExitStack) -> None:
@@ -264,8 +268,13 @@ class Node:
             )
             self.people.hand_on = self.loop.take
 
-    async def _know_peers(self) -> None:
-        await self.peers.load()
+    async def configure_peers(self) -> None:
+        """Read `peers.toml` again: whom it names is known and dialled, anchors are trusted, others are forgotten.
+
+        Raises:
+            PeersFileError: It does not fit; nothing changed.
+            RegistryError, JournalError, ActorError: What came before was done.
+        """
         named = await trio.to_thread.run_sync(read_peers, self.places.peers)
         await self.peers.configure(named)
         await self.cip.anchor(one for one in named.anchors if self.trust.state(one) != "trusted")
@@ -281,7 +290,7 @@ class Node:
             self.services.run,
             self.router.run,
             partial(self._serve_all, endpoint, nursery),
-            Connector(self.cip, endpoint, self.peers).run,
+            Connector(self.cip, endpoint, self.peers, self.mesh).run,
         ):
             nursery.start_soon(task)
         if self.lip is not None:
@@ -289,6 +298,7 @@ class Node:
         if self.mesh is not None and self.introductions is not None:
             register_introductions(self.mesh, self.introductions)
             await nursery.start(self.mesh.run)
+            self.peers.observe(partial(_tell_mesh, self.mesh))
             nursery.start_soon(self.introductions.run)
             nursery.start_soon(self._follow_mesh(self.mesh, self.introductions).run)
         else:
@@ -324,6 +334,11 @@ class Node:
     async def _serve_all(self, endpoint: rtt.Endpoint, nursery: trio.Nursery) -> None:
         async for session in endpoint.sessions():
             nursery.start_soon(self.cip.serve, session)
+
+
+def _tell_mesh(mesh: MeshRuntime, change: PeerChange, peer: str) -> None:
+    if change in {"added", "removed"}:
+        mesh.reconsider(peer)
 
 
 @asynccontextmanager

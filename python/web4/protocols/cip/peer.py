@@ -52,7 +52,10 @@ class PeerLane:
     def __init__(self, peer: str, *, trust: TrustRegistry, options: CipOptions, emit: Emitter) -> None:
         self.peer = peer
         self.logic = PeerLogic(
-            trust=TrustLogic(trust.limits), replay=options.replay, outbox=OutboxLogic(options.outbox)
+            trust=TrustLogic(trust.limits),
+            replay=options.replay,
+            outbox=OutboxLogic(options.outbox),
+            peer=peer,
         )
         self.base = self.logic.initial
         self.log: list[PeerEvent] = []
@@ -204,7 +207,7 @@ class Peer:
         self.newest_state: StateUpdate | None = None
         self.newest_state_ms = 0
         self.state_heard_ms = 0
-        """When that came, by the clock here."""
+        """When that came, by the monotonic clock."""
         self.agent_id = "unknown"
         """What it calls itself."""
         self.queue = OutboxQueue()

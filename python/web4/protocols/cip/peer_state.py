@@ -22,6 +22,7 @@ from web4.protocols.cip.outbox.commands import OutboxCommand
 from web4.protocols.cip.outbox.entries import OutboxEvent, OutboxState, TakenState
 from web4.protocols.cip.outbox.known_ids import KnownIds
 from web4.protocols.cip.replay import ReplayWindow
+from web4.protocols.decisions import DecisionOutcome, DecisionRecord
 from web4.trust import TrustCommand, TrustEvent, TrustOutcome, TrustRecord
 
 if TYPE_CHECKING:
@@ -158,7 +159,16 @@ class CauseHeard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     lets_go: int = 0
 
 
-PeerEvent = TrustEvent | IdHeard | Rested | HandshakeStep | OutboxEvent | CauseHeard
+PeerEvent = (
+    TrustEvent
+    | IdHeard
+    | Rested
+    | HandshakeStep
+    | OutboxEvent
+    | CauseHeard
+    | DecisionRecord
+    | DecisionOutcome
+)
 RefusalKind = Literal["InvalidEnvelopeError", "ReplayError", "TrustViolationError", "TryAgainLater"]
 
 

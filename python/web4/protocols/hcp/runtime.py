@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from web4.protocols.hcp.acts import HumanAct
     from web4.protocols.hcp.context import HandOn, PurgeOutbox
     from web4.protocols.hcp.lane.replies import Reply
+    from web4.protocols.hcp.lane.states import LaneState
     from web4.protocols.hcp.social import SocialState
     from web4.protocols.messages.hcp import SafetyFlag
     from web4.protocols.ports import SendMessage, TrustView
@@ -222,6 +223,13 @@ class HcpRuntime(HumanMessages):
                 until another word of it was recorded.
         """
         await self._acting.act(human_id, act, door=door)
+
+    async def states(self) -> dict[str, LaneState]:
+        """What is held of every human that is known, by lane: those of this node first. For doors (HCP-11)."""
+        index = self._context.index
+        return {
+            lane: await self._context.lanes.state(lane) for lane in (*index.locals, *tuple(index.remotes))
+        }
 
     async def consents(self) -> list[ConsentView]:
         """What every human that is known consents to, those of this node first."""
