@@ -51,7 +51,11 @@ class Wire:
             return listeners[0]
         self._path.unlink(missing_ok=True)
         socket = trio.socket.socket(trio.socket.AF_UNIX)
-        await socket.bind(os.fspath(self._path))
+        try:
+            await socket.bind(os.fspath(self._path))
+        except OSError as error:
+            socket.close()
+            raise OSError(f"{self._path}: {error}") from None
         socket.listen()
         self.url = f"unix://{self._path}"
         return trio.SocketListener(socket)
