@@ -28,7 +28,7 @@ async def claim_disputed_then_accepted(stage: Stage) -> None:
     standing = await stage.statuses(key)
     if set(standing.values()) != {"disputed"}:
         raise CheckFailedError(f"with a doubt that stands it is {standing}")
-    if not stage.sabotaged:
+    if not stage.spoils():
         stage.note(f"{doubter} has seen the gauge: it withdraws its doubt, and confirms")
         await _confirm(stage, doubter, key)
     await stage.until_all(key, "accepted")
@@ -55,7 +55,7 @@ async def partition_heals(stage: Stage) -> None:
         await _confirm(stage, name, key)
     if (await stage.statuses(key))[first] != "pending":
         raise CheckFailedError(f"{first} accepted what it cannot have heard two confirm")
-    if not stage.sabotaged:
+    if not stage.spoils():
         for cable in cables:
             cable.join()
     took = await stage.until_all(key, "accepted")

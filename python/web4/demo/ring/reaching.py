@@ -24,7 +24,7 @@ async def topology(stage: Stage) -> None:
     """Every node sees the links as they were laid; what it writes of that, it reads again as it was."""
     ring = stage.ring
     stage.note(f"{len(ring.names)} nodes, {len(ring.layout.cables)} cables: {ring.layout.drawing()}")
-    if stage.sabotaged:
+    if stage.spoils():
         ring.cable(*ring.names[1:3]).cut()
     await stage.whole()
     graphs = await ring.all("graph")
@@ -45,7 +45,7 @@ async def multihop(stage: Stage) -> None:
     for name in ring.names:
         if name not in {first, far}:
             await ring.need(name, "record", place=SEEN)
-    if stage.sabotaged:
+    if stage.spoils():
         for cable in ring.between([far]):
             cable.cut()
     await stage.reach(first, far)
@@ -63,7 +63,7 @@ async def multihop(stage: Stage) -> None:
 async def hop_is_blind(stage: Stage) -> None:
     """The hop saw every envelope between them, and none of the words."""
     ring, hop = stage.ring, stage.hop
-    if stage.sabotaged:
+    if stage.spoils():
         # Words of a broadcast are for all: in these the search has to find something.
         await ring.need(stage.first, "broadcast", words=stage.words)
         await ring.event(stage.far, "mesh_dropped", stage.first)
@@ -102,7 +102,7 @@ async def reroute(stage: Stage) -> None:
     on_the_way = wanted is None or wanted in path[:-1]
     if wanted is not None:
         lost = wanted
-    if stage.sabotaged:
+    if stage.spoils():
         for cable in ring.between([far]):
             if cable is not ring.cable(far, path[-2]):
                 cable.cut()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MODULE: Final = "web4.demo.ring.node"
 STEP_SECONDS: Final = 20.0
 """How long a step waits for what it is about."""
+START_SECONDS: Final = 60.0
+"""How long a process may take to be a node: other things run on this machine."""
 SETTLE_SECONDS: Final = 3.0
 """How long a sabotaged step waits to see that it does not come."""
 LOOK_SECONDS: Final = 0.05
@@ -104,7 +106,7 @@ class Ring:
         self._children[name] = await stack.enter_async_context(
             start_child(MODULE, name, configuration, self._on_event, self._wake, self._nursery)
         )
-        ready = (await self.event(name, "ready"))["payload"]
+        ready = (await self.event(name, "ready", patience=START_SECONDS))["payload"]
         self._fingerprints[name], self._addresses[name] = ready["fingerprint"], ready["url"]
         self.timeline.name(ready["fingerprint"], name)
         for first, second in self.layout.cables:
@@ -263,7 +265,14 @@ class Ring:
         raise CheckFailedError(f"{what}: not within {self.patience:g} s")
 
     async def event(
-        self, name: str, kind: str, peer: str | None = None, *, after: int = 0, **wanted: Any
+        self,
+        name: str,
+        kind: str,
+        peer: str | None = None,
+        *,
+        after: int = 0,
+        patience: float | None = None,
+        **wanted: Any,
     ) -> Event:
         """The first event of a kind that a node says, which no step has taken; about a peer, if one is named.
 
@@ -272,25 +281,26 @@ class Ring:
             kind: The type.
             peer: The name of the peer.
             after: On the monotonic clock, in nanoseconds: what was before does not count.
+            patience: How long it is waited for, if not as always.
             wanted: What its payload says.
 
         Raises:
             CheckFailedError: There is none, in time.
             ChildError: It has ended.
         """
-        async for event in self._events(name):
+        seconds = self.patience if patience is None else patience
+        async for event in self._events(name, trio.current_time() + seconds):
             fits = event["type"] == kind and event["mono_ns"] >= after
             fits = fits and (peer is None or event.get("peer") == self.of(peer))
             if fits and wanted.items() <= event.get("payload", {}).items():
                 event["seen"] = True
                 return event
         raise CheckFailedError(
-            f"{name} said no {kind}{f' about {peer}' if peer else ''} within {self.patience:g} s"
+            f"{name} said no {kind}{f' about {peer}' if peer else ''} within {seconds:g} s"
         )
 
-    async def _events(self, name: str) -> AsyncIterator[Event]:
-        """What a node says, from the beginning, until patience ends."""
-        until = trio.current_time() + self.patience
+    async def _events(self, name: str, until: float) -> AsyncIterator[Event]:
+        """What a node says, from the beginning, until a time."""
         place = 0
         while trio.current_time() < until:
             said, events = self._said, self.timeline.events
