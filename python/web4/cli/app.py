@@ -143,6 +143,14 @@ def build_app(given: Collection[str]) -> App:
         else "Say what protects this machine from extensions, and what is missing.",
         help_format="markdown",
     )
+    app.command(
+        "web4.cli.demo:demo",
+        name="demo",
+        help=None
+        if "demo" in given
+        else "Let two agents meet, trust each other and outlast a third one, in processes of their own.",
+        help_format="markdown",
+    )
     extensions = App(
         name="ext",
         help="Find extensions, look at them, let them run, call them.",
