@@ -42,8 +42,7 @@ async def partition_heals(stage: Stage) -> None:
     await stage.until_all(key, "pending")
     stage.note(f"the mesh is cut: {' '.join(near)} | {' '.join(beyond)}; both sides go on, and vote")
     cables = ring.between(near)
-    for cable in cables:
-        cable.cut()
+    ring.cut(*cables)
 
     async def parted() -> bool:
         return not await stage.way(first, far) and not await stage.way(far, first)
@@ -56,8 +55,7 @@ async def partition_heals(stage: Stage) -> None:
     if (await stage.statuses(key))[first] != "pending":
         raise CheckFailedError(f"{first} accepted what it cannot have heard two confirm")
     if not stage.spoils():
-        for cable in cables:
-            cable.join()
+        ring.join(*cables)
     took = await stage.until_all(key, "accepted")
     stage.note(f"joined again: the votes are the same everywhere after {took:.1f} s")
     await stage.whole()

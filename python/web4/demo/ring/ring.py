@@ -10,8 +10,8 @@ import trio
 
 from web4.demo.checks import CheckFailedError
 from web4.demo.process import Child, ChildError, start_child
-from web4.demo.ring.cable import Cable
 from web4.demo.ring.layout import STRANGER, Layout
+from web4.demo.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -59,7 +59,7 @@ class Ring:
         self._stacks: dict[str, AsyncExitStack] = {}
         self._fingerprints: dict[str, str] = {}
         self._addresses: dict[str, str] = {}
-        self._cables: dict[frozenset[str], Cable] = {}
+        self._cables: dict[frozenset[str], Wire] = {}
         self._reached: dict[str, set[str]] = {}
 
     # --- processes --------------------------------------------------------------------------------------
@@ -71,9 +71,8 @@ class Ring:
             CheckFailedError, ChildError, OSError: It cannot be started here.
         """
         for first, second in self.layout.cables:
-            name = f"{first}-{second}"
-            path = None if self.options.transport == "tcp" else self.directory / f"{name}.cable"
-            cable = self._cables[frozenset((first, second))] = Cable(name, path)
+            cable = Wire(self.directory, self.options.transport, f"{first}-{second}")
+            self._cables[frozenset((first, second))] = cable
             await self._nursery.start(cable.run)
         async with trio.open_nursery() as nursery:
             for name in self.names:
@@ -151,7 +150,7 @@ class Ring:
             {
                 "name": other,
                 "fingerprint": self.of(other),
-                "addresses": [self.cable(name, other).address] if (name, other) in self.layout.cables else [],
+                "addresses": [self.cable(name, other).url] if (name, other) in self.layout.cables else [],
                 "anchor": True,
             }
             for other in sorted(self.layout.neighbours(name) - self._reached[name])
@@ -190,14 +189,25 @@ class Ring:
         """Where a node listens itself."""
         return self._addresses[name]
 
-    def cable(self, first: str, second: str) -> Cable:
+    def cable(self, first: str, second: str) -> Wire:
         """The cable between two nodes."""
         return self._cables[frozenset((first, second))]
 
-    def between(self, side: Iterable[str]) -> list[Cable]:
+    def between(self, side: Iterable[str]) -> list[Wire]:
         """The cables from some nodes to all others."""
         inside = set(side)
         return [cable for pair, cable in self._cables.items() if len(pair & inside) == 1]
+
+    def cut(self, *cables: Wire) -> None:
+        """Cut these cables: what goes through them breaks, and nothing more does."""
+        for cable in cables:
+            cable.down = True
+            cable.cut()
+
+    def join(self, *cables: Wire) -> None:
+        """Join them again."""
+        for cable in cables:
+            cable.down = False
 
     # --- asking and listening ---------------------------------------------------------------------------
 
