@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from scripts.bench.outbox_child import fact
-from scripts.bench.peers.letters import IN_FLIGHT, message
+from scripts.bench.peers.letters import message
 from web4 import rtt
 from web4.foundation.identity import Identity
 from web4.journal.backends.sqlite import open_sqlite
@@ -43,6 +43,8 @@ OPTIONS = CipOptions(
     message_burst=1e6,
     replay_ids=1_000_000,
 )
+IN_FLIGHT = 1_024
+"""Envelopes without a receipt, at most; a session has 256 of them on the wire."""
 LIMITS = {"messages_per_second": 1_000_000, "replay_ids": 1_000_000}
 
 
