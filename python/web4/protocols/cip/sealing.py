@@ -117,7 +117,8 @@ def composed(
     if isinstance(payload, ServiceInvoke | ServiceResult):
         return compose_mesh(identity, payload, destination=receiver.fingerprint, id=msg_id, reply_to=corr_id)
     try:
-        _PAYLOADS[kind.name].decode(ENCODER.encode(payload))
+        encoded = ENCODER.encode(payload)
+        _PAYLOADS[kind.name].decode(encoded)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise PayloadSchemaError(
             f"this {kind.name} fits no schema", msg_id=msg_id, field="payload"
@@ -131,7 +132,7 @@ def composed(
         "type": kind.name,
         "sender": sender,
         "receiver": {"agent_id": receiver.agent_id, "fingerprint": receiver.fingerprint},
-        "payload": payload,
+        "payload": msgspec.Raw(encoded),
     }
     optional = {"corr_id": corr_id, "trust": trust, "state": state}
     unsigned.update({field: value for field, value in optional.items() if value is not None})
