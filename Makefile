@@ -132,6 +132,7 @@ sim-mutants:
 bench: $(VENV)/.built $(VENV)/.test bench-peers
 	$(BIN)/python -m scripts.bench.envelope
 	$(BENCH_ENV)/bin/python -m scripts.bench.transport --rounds 5 --warm-up 0.5 --seconds 1 --samples 20000 --robustness
+	$(BENCH_ENV)/bin/python -m scripts.bench.envelopes
 	$(BENCH_ENV)/bin/python -m scripts.bench.journal
 	$(BENCH_ENV)/bin/python -m scripts.bench.workers
 
@@ -140,6 +141,7 @@ bench-peers: $(BENCH_ENV)/.built $(BENCH_ENV)/.nats-server
 bench-smoke: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m scripts.bench.envelope --rounds 3 --repeats 10
 	$(BIN)/python -m scripts.bench.transport --quick
+	$(BIN)/python -m scripts.bench.envelopes --quick
 	$(BIN)/python -m scripts.bench.journal --quick
 	$(BIN)/python -m scripts.bench.workers --quick
 
