@@ -107,7 +107,9 @@ def trace(decision_id: str) -> m.DmpTrace:
     return m.DmpTrace(decision_id=decision_id, steps=("made up",), counterfactuals=(), evidence=("none",))
 
 
-def fact(statement: str, decision_id: str, *, domain: str = "hostile.example", value: str = "") -> m.FactPropose:
+def fact(
+    statement: str, decision_id: str, *, domain: str = "hostile.example", value: str = ""
+) -> m.FactPropose:
     """A fact; with `value` one that can have one object only."""
     triple = {}
     if value:
