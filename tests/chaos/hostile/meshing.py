@@ -10,7 +10,7 @@ import trio
 
 from tests.chaos.hostile.flooding import evidence
 from tests.chaos.hostile.intruder import CLOCK, IDS, PATIENCE, CutError
-from tests.chaos.hostile.stage import identity_of
+from tests.chaos.hostile.stage import FAULTS, identity_of
 from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp
 from web4.protocols.messages import lip
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tests.chaos.hostile.intruder import Entry
     from tests.chaos.hostile.stage import Stage
 
-FAULTS = 20
-"""So many a minute are borne (VAL-4)."""
 HELD = ("trusted",)
 """What shows nothing by itself is borne: it is bounded, not judged."""
 

@@ -122,3 +122,5 @@ def fact(
 
 UNTOUCHED: Final = ("unknown", "untrusted", "probing")
 """What a stranger may be at most, whatever it says (TRUST-6, TRUST-10)."""
+FAULTS: Final = 20
+"""So many in a minute are borne (VAL-4)."""
