@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests examples
 
-.PHONY: demo test test-rust test-python test-python-workers test-python-others test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills attacks soak clean
+.PHONY: demo demo-picture test test-rust test-python test-python-workers test-python-others test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills attacks soak clean
 
 demo: $(VENV)/.built $(VENV)/.demo
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
+
+# The terminal picture of the README, from a real run.
+demo-picture: $(VENV)/.built $(VENV)/.demo
+	@$(BIN)/python scripts/demo_picture.py
 
 test: test-rust test-python
 

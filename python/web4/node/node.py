@@ -59,10 +59,13 @@ from web4.trust import TrustRegistry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from web4.actors import LaneActors, LaneDefinition
     from web4.foundation.clock import Clock
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
     from web4.journal.journal import Journal
+    from web4.journal.lane import LaneKind
+    from web4.mesh.registry.registry import PeerChange
     from web4.node.config import NodeConfig
     from web4.protocols.cip.agreement import Agreement
 
@@ -150,6 +153,10 @@ class Node:
         self.graph: LiveGraph | None = None
         """The network as this node sees it, if it takes part in the mesh."""
         self.pacer: Pacer | None = None
+        self.lanes: dict[LaneKind, LaneDefinition[Any, Any, Any, Any]] = {}
+        """What its lanes are made of, by their kind; peers' lanes are its `CipRuntime`'s. Replay takes them."""
+        self.actors: LaneActors
+        """The actors of those lanes, as soon as the node is open."""
         self._parts = parts
 
     @property
@@ -176,22 +183,18 @@ class Node:
         if self.config.mesh.enabled:
             self._join(endpoint, transports)
         introductions = {} if self.introductions is None else {"introductions": self.introductions.part}
-        actors = await enter(
-            open_lane_actors(
-                self.journal,
-                {
-                    "knowledge": knowledge_lane(self.knowledge, self.lip),
-                    "human": self.people.definition,
-                    "governance": self.mission.definition,
-                    "server": server_lane(services=self.services.part, **introductions),
-                },
-            )
-        )
+        self.lanes = {
+            "knowledge": knowledge_lane(self.knowledge, self.lip),
+            "human": self.people.definition,
+            "governance": self.mission.definition,
+            "server": server_lane(services=self.services.part, **introductions),
+        }
+        self.actors = await enter(open_lane_actors(self.journal, self.lanes))
         for part in (
             self.knowledge, self.people, self.mission, self.peers, self.services, self.introductions, self.lip,
         ):  # fmt: skip
             if part is not None:
-                part.bind(actors)
+                part.bind(self.actors)
         self._route()
         await self.peers.load()
         await self.configure_peers()
@@ -287,7 +290,7 @@ class Node:
             self.services.run,
             self.router.run,
             partial(self._serve_all, endpoint, nursery),
-            Connector(self.cip, endpoint, self.peers).run,
+            Connector(self.cip, endpoint, self.peers, self.mesh).run,
         ):
             nursery.start_soon(task)
         if self.lip is not None:
@@ -295,6 +298,7 @@ class Node:
         if self.mesh is not None and self.introductions is not None:
             register_introductions(self.mesh, self.introductions)
             await nursery.start(self.mesh.run)
+            self.peers.observe(partial(_tell_mesh, self.mesh))
             nursery.start_soon(self.introductions.run)
             nursery.start_soon(self._follow_mesh(self.mesh, self.introductions).run)
         else:
@@ -330,6 +334,11 @@ class Node:
     async def _serve_all(self, endpoint: rtt.Endpoint, nursery: trio.Nursery) -> None:
         async for session in endpoint.sessions():
             nursery.start_soon(self.cip.serve, session)
+
+
+def _tell_mesh(mesh: MeshRuntime, change: PeerChange, peer: str) -> None:
+    if change in {"added", "removed"}:
+        mesh.reconsider(peer)
 
 
 @asynccontextmanager

@@ -106,13 +106,10 @@ class Link:
         self.sent = self.session.sent
         self._outgoing = Outgoing(rtt, sent=self.sent, end=self._end)
         self._channels = Channels(rtt, used=self._read_too, unusable=self._outgoing.unsendable)
-        self._deadline = Deadline(self._too_late)
+        self._deadline = Deadline(lambda step: self._act(partial(self.session.deadline, step)))
         self._opened = False
         self._peer_ended = False
         self._drained: list[trio.Event] = []
-
-    def __repr__(self) -> str:
-        return f"<Link {self.rtt.session_id.hex()[:8]} with {self.rtt.peer[:12]}>"
 
     @property
     def established(self) -> bool:
@@ -272,9 +269,10 @@ class Link:
         actions: list[Action] = []
         refused: Exception | None = None
         self._peer.settle_now(self._context.clock.wall_ms())
-        for data in messages:
+        early = self.session.open_early(messages, kind)
+        for data, opened in zip(messages, early, strict=True):
             try:
-                decided = self.session.receive(data, kind)
+                decided = self.session.receive(data, kind, opened)
             except LANE_ERRORS as error:
                 refused = error
                 break
@@ -381,6 +379,11 @@ class Link:
         """The channel on which messages of this kind travel, once it is open."""
         return await self._channels.get(kind)
 
+    @property
+    def up(self) -> bool:
+        """Whether the session has a carrier now."""
+        return self.rtt.state == "open"
+
     def allows(self, type_name: str) -> bool:
         """Whether what a type needs was agreed (CIP-3)."""
         return self.agreement is not None and self.agreement.allows(type_name)
@@ -391,9 +394,6 @@ class Link:
             self._nursery.start_soon(self._outgoing.say_states, channel)
 
     # --- ending -----------------------------------------------------------------------------------------
-
-    async def _too_late(self, step: int) -> None:
-        await self._act(partial(self.session.deadline, step))
 
     def _end(self, reason: str) -> None:
         self.close(reason)

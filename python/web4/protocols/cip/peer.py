@@ -207,7 +207,7 @@ class Peer:
         self.newest_state: StateUpdate | None = None
         self.newest_state_ms = 0
         self.state_heard_ms = 0
-        """When that came, by the clock here."""
+        """When that came, by the monotonic clock."""
         self.agent_id = "unknown"
         """What it calls itself."""
         self.queue = OutboxQueue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -67,6 +67,8 @@ _ON_ITS_WAY = (Enqueue, Conclude, Settle)
 _TELEMETRY = "STATE_UPDATE"
 _changed = msgspec.structs.replace
 _HANDSHAKE_TYPES = frozenset({"HELLO", "VERIFY", "ERROR"})
+LATE_MS: Final = 1_000
+"""After so long is said again what came too late to its peer."""
 _NEEDS_NO_ROOM = frozenset({"RECEIPT", "STATE_UPDATE"})
 
 
@@ -289,8 +291,12 @@ class PeerLogic:
     def _complaint(self, state: PeerState, command: Arrived) -> _Decision:
         """An ERROR ends the entry it names, unless the peer asks for patience: then it goes again (OUT-5)."""
         heard = self._heard(command)
-        if command.about_retry_ms is not None:
-            waits_ms = command.about_retry_ms
+        waits_ms = command.about_retry_ms
+        if waits_ms is None and command.about_code == "skew":
+            waits_ms = (
+                LATE_MS  # it waited for a carrier meanwhile: the next attempt has a fresh timestamp (OUT-2)
+            )
+        if waits_ms is not None:
             return Decision(heard, PeerOutcome("handled", admission="yes", waits_ms=waits_ms))
         ends: tuple[EnvelopeConcluded, ...] = ()
         if command.about is not None:

@@ -38,12 +38,13 @@ from web4.protocols.cip.handshake import (
 from web4.protocols.cip.handshake_driver import HandshakeDriver
 from web4.protocols.cip.outbox.answering import answer_intent
 from web4.protocols.cip.outbox.entries import INLINE_BYTES
+from web4.protocols.cip.peer_logic import LATE_MS
 from web4.protocols.cip.peer_state import Refusal
 from web4.protocols.cip.refusals import Refusals
 from web4.protocols.cip.reports import Reports
 from web4.protocols.cip.sealing import Sealed, seal
-from web4.protocols.cip.validation import validate
-from web4.protocols.errors import NotConnectedError
+from web4.protocols.cip.validation import open_early, validate
+from web4.protocols.errors import NotConnectedError, TimestampError
 from web4.protocols.messages import cip as m
 from web4.protocols.messages.fields import Party
 from web4.protocols.messages.vocabulary import TYPES, type_of
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Literal
 
+    from web4.foundation.envelope import Envelope
     from web4.protocols.cip.context import CipContext, SessionFacts
     from web4.protocols.cip.handshake import HandshakeOutcome, HandshakeState
     from web4.protocols.cip.peer import Peer
@@ -133,17 +135,27 @@ class CipSession:
 
     # --- what arrives -----------------------------------------------------------------------------------
 
-    def receive(self, data: bytes, channel: ChannelKind) -> list[Action]:
-        """Take in one message, in the order of VAL-1."""
+    def open_early(self, messages: list[bytes], channel: ChannelKind) -> list[Envelope | None]:
+        """Open what came at once on all cores, as far as the rate allows it (LIM-2); `receive` follows for each."""
+        if self._over or channel == "relay":  # what goes over the mesh is signed by others
+            return [None] * len(messages)
+        most = self._peer.messages.room(self._context.clock.monotonic_ns())
+        return open_early(messages, self._arrivals.reception(channel, self._now()), most)
+
+    def receive(self, data: bytes, channel: ChannelKind, early: Envelope | None = None) -> list[Action]:
+        """Take in one message, in the order of VAL-1; `early` is what `open_early` gave for it."""
         if self._over:
             return []
         now_ns = self._context.clock.monotonic_ns()
         if not self._peer.messages.take(now_ns):
+            self._arrivals.dropped(data, channel, self._peer.messages.retry_after_ms())
             return self._refusals.rate_limited(data, now_ns)
         at_ms = self._now()
         try:
-            incoming = validate(data, self._arrivals.reception(channel, at_ms))
+            incoming = validate(data, self._arrivals.reception(channel, at_ms), early)
         except EnvelopeError as error:
+            if isinstance(error, TimestampError):
+                self._arrivals.put_off(channel, error.msg_id, LATE_MS)
             return self._ending(self._refusals.faulty(error, data, at_ms))
         if mesh_path.is_for_the_mesh(incoming.message.type):
             return self._meshed(incoming, channel)
@@ -167,7 +179,8 @@ class CipSession:
             if wait_ms is None:
                 self._arrivals.came(incoming.message)
             elif TYPES[incoming.message.type].durable:
-                self._arrivals.put_off(incoming.message, wait_ms, at_ms)
+                message = incoming.message
+                self._arrivals.put_off(TYPES[message.type].channel, message.msg_id, wait_ms)
             return self._ending(self._refusals.refused(outcome.refusal, incoming, outcome.trust))
         if outcome.status == "duplicate":
             self._refusals.duplicate(incoming)
@@ -188,13 +201,13 @@ class CipSession:
         if isinstance(message, m.StateUpdateEnvelope):
             self._peer.newest_state = message.payload
             self._peer.newest_state_ms = incoming.timestamp_ms
-            self._peer.state_heard_ms = at_ms
+            self._peer.state_heard_ms = self._ticks_ms()
             self._peer.queue.wake()  # it may ask for another pace (PACE-4)
             return [self._reports.told_state(message)]
         if isinstance(message, m.ReceiptEnvelope) or outcome.admission is None:
             return []
         if outcome.waits_ms is not None:
-            self._peer.queue.again_in(outcome.waits_ms, at_ms)
+            self._peer.queue.again_in(outcome.waits_ms, self._ticks_ms())
         delivery = Delivery(
             peer=self._facts.peer,
             trust=self._peer.trust,
@@ -369,6 +382,10 @@ class CipSession:
         """Take nothing more in once the session is being closed."""
         self._over = self._over or any(isinstance(action, Close) for action in actions)
         return actions
+
+    def _ticks_ms(self) -> int:
+        """For what is waited for: the wall clock may be set meanwhile."""
+        return self._context.clock.monotonic_ns() // 1_000_000
 
     def _now(self) -> int:
         return self._context.clock.wall_ms()
