@@ -117,7 +117,8 @@ def consent_of(people: HcpRuntime) -> Consent:
         humans: list[str | Contact] = [] if task.human is None else [task.human]
         if task.remote_human is not None:
             humans.append(Contact(task.peer, task.remote_human))
-        return people.running(*humans)
+        topic = task.content.get("topic")
+        return people.running(*humans, topic=None if topic is None else _topic(task))
 
     return within
 
