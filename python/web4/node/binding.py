@@ -83,12 +83,14 @@ class LoadTold:
             await self._changed.wait()
             self._changed = trio.Event()
             while self._news is not None:
-                load, self._news = self._news, None
+                load = self._news
                 try:
                     await self._knowledge.see_load(load)
                 except Web4Error:  # the journal says so itself
-                    self._news = self._news or load
                     await trio.sleep(AGAIN_SECONDS)
+                    continue
+                if self._news is load:
+                    self._news = None
 
 
 def mission_of(guard: MissionGuard) -> Mission:
