@@ -303,7 +303,7 @@ class Node:
             nursery.start_soon(self._follow_mesh(self.mesh, self.introductions).run)
         else:
             nursery.start_soon(notice_peers, self.cip, self.peers)
-        if self._parts.pace:
+        if self._parts.pace and self.config.limits.pace:
             load = LoadTold(self.knowledge)
             nursery.start_soon(load.run)
             self.pacer = Pacer(
