@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from web4.agent import MissionVerdict
+from web4.foundation.codec import ENCODER
 from web4.foundation.errors import Web4Error
 from web4.governance import Causer
 from web4.protocols.cip.deciding import intent_decision_id
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 AGAIN_SECONDS: Final = 1.0
 """After so long is told again what the journal did not take."""
+
+_CHOICE: Final = 256
+"""Characters of an answer by which two decisions on one topic are compared (DRIFT-4)."""
 
 
 class GatedHost:
@@ -125,12 +129,11 @@ def memory_of(memory: MemoryRuntime, guard: MissionGuard) -> Remember:
             decision_id=decision_id,
             record_id=task.msg_id,
         )
+        if result.content is None:
+            return  # that it is done says nothing of what for
+        words = ENCODER.encode(result.content).decode()
         await guard.decided(
-            decision_id,
-            cause=_causer(task),
-            topic=_topic(task),
-            choice=result.status,
-            words=result.content or "",
+            decision_id, cause=_causer(task), topic=_topic(task), choice=words[:_CHOICE], words=result.content
         )
 
     return remember
