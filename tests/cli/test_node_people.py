@@ -52,12 +52,14 @@ async def acquaint(ada: Node, bob: Node) -> None:
     """Two people who may write to each other."""
     await ada.connected(bob.fingerprint)
     await bob.cip.trust_command(ada.fingerprint, Anchored(at_ms=bob.clock.wall_ms()))
-    for node, human, other in (
+    both = (
         (ada, "grace", Contact(bob.fingerprint, "hal")),
         (bob, "hal", Contact(ada.fingerprint, "grace")),
-    ):
+    )
+    for node, human, _ in both:
         await node.people.add_human(human, name=human.title(), role="neighbour")
         await node.people.act(human, Grant(), door="test")
+    for node, human, other in both:
         await node.people.say_hello(human, other)
     await ada.people.acquainted("grace", Contact(bob.fingerprint, "hal"))
     await bob.people.acquainted("hal", Contact(ada.fingerprint, "grace"))

@@ -147,7 +147,7 @@ def test_peers(pair: tuple[UpNode, UpNode], capfd: Capture) -> None:
     assert re.search(r"bob .* up ", shown(capfd, ada.data, "peer", "ls"))
     for word in ("bob", bob.fingerprint, bob.fingerprint[:8], bob.fingerprint[:12].upper()):
         assert told(capfd, ada.data, "peer", "show", word)["fingerprint"] == bob.fingerprint
-    assert "calls itself   bob" in shown(capfd, ada.data, "peer", "show", "bob")
+    assert "calls itself  bob" in shown(capfd, ada.data, "peer", "show", "bob")
     stranger = "5a" * 32
     added = told(capfd, ada.data, "peer", "add", "carol", stranger, "--human", "carla")
     assert added["node_told"] is True
