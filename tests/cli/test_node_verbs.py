@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
-VERBS = [(verb,) for verb in NODE] + [(group, verb) for group, (_, verbs) in GROUPS.items() for verb in verbs]
-SUMMARIES = {(verb,): text for verb, text in NODE.items()} | {
-    (group, verb): text for group, (_, verbs) in GROUPS.items() for verb, text in verbs.items()
-}
+VERBS: list[tuple[str, ...]] = [(verb,) for verb in NODE] + [
+    (group, verb) for group, (_, verbs) in GROUPS.items() for verb in verbs
+]
+SUMMARIES: dict[tuple[str, ...], str] = {(verb,): text for verb, text in NODE.items()}
+SUMMARIES |= {(group, verb): text for group, (_, verbs) in GROUPS.items() for verb, text in verbs.items()}
 
 
 @pytest.fixture(scope="module")
