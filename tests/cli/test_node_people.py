@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import trio
 from warcio.archiveiterator import ArchiveIterator
 
@@ -22,6 +21,8 @@ from web4.trust import Anchored
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    import pytest
 
     from web4.node import Node
 
