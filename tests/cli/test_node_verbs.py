@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
-VERBS = [(verb,) for verb in NODE] + [(group, verb) for group, (_, verbs) in GROUPS.items() for verb in verbs]
-SUMMARIES = {(verb,): text for verb, text in NODE.items()} | {
-    (group, verb): text for group, (_, verbs) in GROUPS.items() for verb, text in verbs.items()
-}
+VERBS: list[tuple[str, ...]] = [(verb,) for verb in NODE] + [
+    (group, verb) for group, (_, verbs) in GROUPS.items() for verb in verbs
+]
+SUMMARIES: dict[tuple[str, ...], str] = {(verb,): text for verb, text in NODE.items()}
+SUMMARIES |= {(group, verb): text for group, (_, verbs) in GROUPS.items() for verb, text in verbs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def test_peers(pair: tuple[UpNode, UpNode], capfd: Capture) -> None:
     assert re.search(r"bob .* up ", shown(capfd, ada.data, "peer", "ls"))
     for word in ("bob", bob.fingerprint, bob.fingerprint[:8], bob.fingerprint[:12].upper()):
         assert told(capfd, ada.data, "peer", "show", word)["fingerprint"] == bob.fingerprint
-    assert "calls itself   bob" in shown(capfd, ada.data, "peer", "show", "bob")
+    assert "calls itself  bob" in shown(capfd, ada.data, "peer", "show", "bob")
     stranger = "5a" * 32
     added = told(capfd, ada.data, "peer", "add", "carol", stranger, "--human", "carla")
     assert added["node_told"] is True
