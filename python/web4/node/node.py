@@ -345,10 +345,16 @@ def _tell_mesh(mesh: MeshRuntime, change: PeerChange, peer: str) -> None:
 
 @asynccontextmanager
 async def _cancelled_nursery() -> AsyncIterator[trio.Nursery]:
-    """A nursery for tasks that never end: left, it cancels them."""
+    """A nursery for tasks that never end: left, it cancels them. What the block raises comes out as it is."""
+    failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        yield nursery
+        try:
+            yield nursery
+        except BaseException as error:  # raised again below, not in the nursery's group
+            failure = error
         nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @asynccontextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import socket as resolver
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -33,13 +35,21 @@ ATTEMPT_SECONDS: Final = 1.0
 """What an address gets to answer while there are others."""
 
 
+_RESOLVING: Final = trio.CapacityLimiter(8)
+"""A name server that does not answer holds the resolver long after whoever asked has gone: not at others' cost."""
+
+
 async def system_resolve(host: str, port: int) -> Sequence[str]:
-    """Ask the system's resolver, through Trio.
+    """Ask the system's resolver. Cancelled, it is left to itself until it gives up.
 
     Raises:
         OSError: It knows no address.
     """
-    found = await socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = await trio.to_thread.run_sync(
+        partial(resolver.getaddrinfo, host, port, type=socket.SOCK_STREAM),
+        limiter=_RESOLVING,
+        abandon_on_cancel=True,
+    )
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
