@@ -94,6 +94,8 @@ MESH: Final = {
     "topology": "Show the network as the node sees it: who is known, who is linked to whom, who is trusted, what is "
     "offered.",
     "routes": "List the ways that the running node takes: to whom, over whom, at what cost.",
+    "demo": "Run a ring of nodes, each in a process of its own, cut it, kill some of them, and see that the mesh "
+    "heals.",
 }
 GROUPS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "id": ("Look at the node's identity, make one, give it to others.", IDENTITY),

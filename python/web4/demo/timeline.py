@@ -6,6 +6,7 @@ nothing in it can move a cursor.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -47,6 +48,11 @@ _COLOURS: Final = {
     "bob": "magenta",
     "mallory": "red",
     "web": "blue",
+    "ada": "cyan",
+    "ben": "magenta",
+    "cleo": "yellow",
+    "dan": "bright_blue",
+    "nia": "red",
 }
 _GOOD: Final = "green"
 _BAD: Final = "red"
@@ -65,6 +71,14 @@ def as_object(event: dict[str, Any]) -> dict[str, Any]:
     return event
 
 
+class _Output(Console):
+    """A console that leaves it to its user what happens when nobody reads."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what was raised."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class Timeline:
     """Prints events as they come, with the time since the demo began and the names of the nodes."""
 
@@ -72,7 +86,7 @@ class Timeline:
         self._json = json
         self._out = out
         # A width beyond every row: rich wraps nothing, a terminal does it as it likes.
-        self._console = Console(file=out, width=4_096, highlight=False, markup=False, emoji=False)
+        self._console = _Output(file=out, width=4_096, highlight=False, markup=False, emoji=False)
         self._names: dict[str, str] = {}
         self._began_ns: int | None = None
         self._handshakes: dict[tuple[str, str], int] = {}

@@ -21,10 +21,11 @@ class Wire:
     Args:
         directory: Where its socket lies, if bytes travel on one of the file system.
         transport: `tcp` or `unix`.
+        name: Of that socket.
     """
 
-    def __init__(self, directory: Path, transport: str) -> None:
-        self._path = directory / "wire.sock" if transport == "unix" else None
+    def __init__(self, directory: Path, transport: str, name: str = "wire") -> None:
+        self._path = directory / f"{name}.sock" if transport == "unix" else None
         self._scopes: set[trio.CancelScope] = set()
         self.target = ""
         """Where it leads to."""
@@ -51,7 +52,11 @@ class Wire:
             return listeners[0]
         self._path.unlink(missing_ok=True)
         socket = trio.socket.socket(trio.socket.AF_UNIX)
-        await socket.bind(os.fspath(self._path))
+        try:
+            await socket.bind(os.fspath(self._path))
+        except OSError as error:
+            socket.close()
+            raise OSError(f"{self._path}: {error}") from None
         socket.listen()
         self.url = f"unix://{self._path}"
         return trio.SocketListener(socket)
