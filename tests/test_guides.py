@@ -197,3 +197,9 @@ def test_docs_embed_in_your_agent_loop_names_what_there_is() -> None:
     text = (GUIDES / "embed-in-your-agent-loop.md").read_text()
     (listed,) = re.findall(r"^The points are (.*)\.$", text, flags=re.MULTILINE)
     assert tuple(re.findall(r"`(\w+)`", listed)) == LOOP_POINTS
+
+
+def test_docs_examples_run_observing_a_node(tmp_path: Path) -> None:
+    """OBS-1, OBS-4, OBS-5, OBS-7: a whole node with every sink; no gap, no words, and the reasons."""
+    printed, shown = run_as_shown("observing-a-node.md", "watch.py", tmp_path)
+    assert [printed] == shown

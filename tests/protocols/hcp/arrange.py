@@ -22,6 +22,7 @@ from web4.protocols.cip.actions import Delivery
 from web4.protocols.gates import GATES
 from web4.protocols.hcp import Contact, Grant, HcpRuntime
 from web4.protocols.hcp.lane.events import HUMAN_EVENTS
+from web4.protocols.messages.cip import Reply
 from web4.protocols.messages.hcp import HumanParties
 from web4.protocols.messages.vocabulary import TYPES, type_of
 from web4.testing.clocks import TrioClock
@@ -95,6 +96,7 @@ class Node:
             emit=self.said,
             ids=SeededIds(fingerprint),
         )
+        self.declined: list[tuple[str, str, str, str]] = []
         self.hcp.register(self)
         for name in ("HCP_INTENT", "HCP_CONTEXT"):
             self.register("hcp", name, self.work)
@@ -111,9 +113,12 @@ class Node:
     async def send(
         self, peer: str, payload: Any, *, corr_id: Any = None, about: Any = None, msg_id: str | None = None
     ) -> str:
-        assert isinstance(about, HumanParties)
         assert msg_id is not None
         await trio.lowlevel.checkpoint()
+        if isinstance(payload, Reply):  # of CIP: it is for the peer's agent
+            self.declined.append((peer, payload.in_reply_to, payload.status, payload.reason))
+            return msg_id
+        assert isinstance(about, HumanParties)
         if msg_id in self.sent:  # OUT-3: the same id is the same message
             return msg_id
         self.sent[msg_id] = None

@@ -170,6 +170,26 @@ async def test_hcp_checkin_of_what_came_in(autojump_clock: MockClock) -> None:
         assert len(bob.agent) == 1
 
 
+async def test_hcp_checkin_declined_tells_the_sender(autojump_clock: MockClock) -> None:
+    """HCP-5, LOOP-5: a no, or no answer, is told to the peer's agent, once; not why, and not of what passes."""
+    async with two() as (ada, bob, wire):
+        await befriend(ada, bob, wire)
+        wire.held = True
+        sent = [(await ask(ada)).msg_id for _ in range(3)]
+        await bob.hcp.act("hal", SetState(affect="anxious"), door="test")
+        wire.held = False
+        await wire.settle()
+        for msg_id, yes in zip(sent, (True, False), strict=False):
+            (asked,) = [one for one in await bob.hcp.pending("hal") if one.action.action_id == msg_id]
+            await bob.hcp.act("hal", Answer(asked.check_in_id, yes=yes), door="test")
+        await trio.sleep(601)
+        await wire.settle()
+        assert bob.declined == [
+            (ADA, sent[1], "refused", "declined"),
+            (ADA, sent[2], "deferred", "no_answer"),
+        ]
+
+
 async def test_hcp_checkin_survives_a_restart(autojump_clock: MockClock) -> None:
     """HCP-5: the question waits on the lane; answered after a restart, what waited passes; its time runs on."""
     store = MemoryStore()

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from web4.foundation.digest import canonical
+from web4.foundation.errors import Web4Error
 from web4.protocols.decisions import (
     DecisionEvidence,
     DecisionState,
@@ -16,19 +17,24 @@ from web4.protocols.decisions import (
 )
 from web4.protocols.hcp.errors import ConsentError
 from web4.protocols.hcp.lane import commands as c
+from web4.protocols.hcp.lane import replies
 from web4.protocols.hcp.lane.events import Action, Received
-from web4.protocols.hcp.lane.replies import Reply
 from web4.protocols.hcp.refusing import refused
 from web4.protocols.hcp.social import SIGNALS
-from web4.protocols.hcp.values import Contact, Said
+from web4.protocols.hcp.values import Contact, Said, derived_uuid4
 from web4.protocols.messages import hcp as m
+from web4.protocols.messages.cip import Reply
 from web4.protocols.router.results import HandlerResult
 
 if TYPE_CHECKING:
     from web4.protocols.cip.actions import Delivery
     from web4.protocols.hcp.context import HumanContext
+    from web4.protocols.hcp.lane.events import CheckInEnded, LineLeft
+    from web4.protocols.hcp.lane.replies import Reply as LaneReply
 
 _ENVELOPES: Final = get_args(m.HcpMessage)
+_LATER: Final = frozenset({"no_answer", "human_deferred"})
+"""Endings after which the sender may ask again; all others are a no."""
 
 
 class Receiving:
@@ -122,6 +128,31 @@ class Receiving:
             command = c.Record(msg_id=message.msg_id, record=record, at=at)
             await self._context.lanes.ask(human, command)
 
+    async def decline(self, ended: CheckInEnded | LineLeft) -> None:
+        """Tell the sender that what waited for a human here goes no further, once, and not how the human is (HCP-11).
+
+        After a crash before it is queued it is not told: the sender knows then what it knew, that there is no answer.
+        """
+        assert ended.peer is not None
+        later = ended.reason in _LATER
+        reply = Reply(
+            in_reply_to=ended.action_id, status="deferred" if later else "refused", reason=ended.reason
+        )
+        try:
+            await self._context.send(
+                ended.peer, reply, corr_id=ended.corr_id, msg_id=derived_uuid4(ended.action_id, "over")
+            )
+        except Web4Error as error:
+            self._context.emit(
+                "error",
+                severity="error",
+                peer=ended.peer,
+                protocol="hcp",
+                where="decline",
+                code=error.code,
+                error=type(error).__name__,
+            )
+
     # --- steps ------------------------------------------------------------------------------------------
 
     def _unknown(self, human_id: str, contact: Contact) -> HandlerResult | None:
@@ -175,10 +206,10 @@ class Receiving:
         if consent == "revoked" or message.type in SIGNALS:
             context.running.barred.discard(lane)
 
-    async def _attempt(self, delivery: Delivery, message: m.HcpMessage, contact: Contact) -> Reply:
+    async def _attempt(self, delivery: Delivery, message: m.HcpMessage, contact: Contact) -> LaneReply:
         context, human = self._context, message.receiver.human_id
         if context.running.barred.intersection((human, contact.lane_id)):
-            return Reply(status="ended", how="consent_revoked")
+            return replies.Reply(status="ended", how="consent_revoked")
         async with context.attempting:
             action = await self._action(delivery, message, contact)
             other = await context.other(human, contact)
@@ -229,7 +260,7 @@ async def topic_of(
     return None if intent is None else intent.topic
 
 
-def tell_gate(context: HumanContext, action: Action, reply: Reply) -> None:
+def tell_gate(context: HumanContext, action: Action, reply: LaneReply) -> None:
     """Emit what the gate said, with a reason only if it is about consent or trust: others tell how one is (HCP-11)."""
     verdict = reply.verdict
     if verdict is None:

@@ -175,6 +175,8 @@ class HcpRuntime(HumanMessages):
                     context.over(event.action_id, event.outcome)
                 case LineLeft() | CheckInEnded() if event.reason:
                     context.over(event.action_id, event.reason)
+                    if event.peer is not None:
+                        context.lanes.start(self._receiving.decline, event)
                 case _:
                     pass
         self._changes += bool(reply.events)

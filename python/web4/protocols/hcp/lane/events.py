@@ -138,7 +138,10 @@ class CheckInAsked(_Event, frozen=True, kw_only=True):
 
 
 class CheckInEnded(_Event, frozen=True, kw_only=True):
-    """A question is no longer asked. `door` is where a human's answer came through."""
+    """A question is no longer asked. `door` is where a human's answer came through.
+
+    `peer` and `corr_id` are of a message that came in and goes no further: its sender is told (LOOP-5).
+    """
 
     check_in_id: str
     action_id: str
@@ -146,6 +149,8 @@ class CheckInEnded(_Event, frozen=True, kw_only=True):
     reason: str
     door: str | None = None
     at_ms: int
+    peer: str | None = None
+    corr_id: str | None = None
 
 
 class Lined(_Event, frozen=True, kw_only=True):
@@ -163,10 +168,12 @@ class LineMoved(_Event, frozen=True, kw_only=True):
 
 
 class LineLeft(_Event, frozen=True, kw_only=True):
-    """A message waits no longer; `reason` says why if it does not go on."""
+    """A message waits no longer; `reason` says why if it does not go on. See `CheckInEnded` for the last two."""
 
     action_id: str
     reason: str
+    peer: str | None = None
+    corr_id: str | None = None
 
 
 class Paced(_Event, frozen=True, kw_only=True):

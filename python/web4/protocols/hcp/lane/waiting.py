@@ -28,6 +28,7 @@ def tick(state: LaneState, local: LocalState, command: c.Tick) -> Decided:
             outcome="no_answer",
             reason="no_answer",
             at_ms=command.at,
+            **_sender(one.action),
         )
         for one in local.check_ins
         if one.expires_ms <= command.at
@@ -73,7 +74,14 @@ def _next(local: LocalState | None, command: c.Tick, handed: set[str]) -> list[e
 
 
 def _left(action: Action, reason: str = "") -> e.LineLeft:
-    return e.LineLeft(action_id=action.action_id, reason=reason)
+    return e.LineLeft(action_id=action.action_id, reason=reason, **(_sender(action) if reason else {}))
+
+
+def _sender(action: Action) -> dict[str, str | None]:
+    """Who is told that a message goes no further; nobody of one that was to go out."""
+    if action.direction == "out":
+        return {}
+    return {"peer": action.peer, "corr_id": action.corr_id or action.action_id}
 
 
 def ending(verdict: Verdict) -> str:
@@ -116,6 +124,7 @@ def _answered(local: LocalState, check_in: CheckIn, command: c.AnswerCheckIn) ->
         reason="" if command.yes else "declined",
         door=command.door,
         at_ms=command.at,
+        **({} if command.yes else _sender(check_in.action)),
     )
     record = decision_record(
         decision_id=answer_id(check_in.action.action_id),
