@@ -60,10 +60,12 @@ class MeshSection(_Section, frozen=True, kw_only=True):
 
 
 class LimitsSection(_Section, frozen=True, kw_only=True):
-    """`[limits]` (section 22)."""
+    """`[limits]` (section 22). `strangers_per_second`: what is read of all peers together that are not trusted."""
 
     messages_per_second: Positive = 500
     message_burst: Positive = 1_000
+    strangers_per_second: Positive = 64
+    strangers_burst: Positive = 100
     handshakes_per_second: Positive = 5
     handshake_burst: Positive = 20
 

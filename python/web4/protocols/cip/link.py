@@ -50,6 +50,7 @@ Opened = Literal["state", "knowledge", "relay"]
 _OPENED: Final[tuple[Opened, ...]] = ("state", "knowledge")
 """What the initiator always opens (CIP-1); control is channel 0, and `relay` is there if the mesh is agreed."""
 _BATCH: Final = 64
+_STRANGERS_BATCH: Final = 16
 _QUESTIONS: Final = 256
 """INTENTs that may wait for their answer; beyond, more are refused as `busy`."""
 _RECEIPTS: Final = 256
@@ -254,12 +255,24 @@ class Link:
         channel = self._channels[kind]
         try:
             while True:
-                await self._take_in(await channel.receive_many(max=_BATCH), kind)
+                at_once = _BATCH if self._peer.trust == "trusted" else _STRANGERS_BATCH
+                messages = await channel.receive_many(max=at_once)
+                await self._take_in(messages, kind)
+                if kind != "control" and self._peer.trust != "trusted":
+                    await self._wait_for_turn(len(messages))
         except (trio.EndOfChannel, ChannelResetError, ChannelClosedError):
             if kind == "control":
                 self._peer_ended = True
         except RttError:
             pass  # the session is over; what was received on other channels is still there
+
+    async def _wait_for_turn(self, count: int) -> None:
+        """Leave time for those who are trusted: of any number of strangers a node reads so much, and no more.
+
+        A limit per peer does not do that: a key costs nothing, and each message is work, and a write to the disk.
+        """
+        if self._context.strangers is not None:
+            await trio.sleep(self._context.strangers.take(count, self._context.clock.monotonic_ns()))
 
     async def _live(self) -> None:
         """Read the control channel, whose end is that of the session, and what had come on others by then."""
