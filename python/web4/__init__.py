@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from web4.foundation.identity import generate_identity as generate_identity
     from web4.foundation.identity import load_identity as load_identity
     from web4.foundation.identity import save_identity as save_identity
+    from web4.node import Node as Node
+    from web4.node import open_node as open_node
+    from web4.observe import ObservabilityHub as ObservabilityHub
+    from web4.observe import open_hub as open_hub
     from web4.protocols.cip import CipOptions as CipOptions
     from web4.protocols.cip import CipRuntime as CipRuntime
     from web4.protocols.hcp import HcpRuntime as HcpRuntime
+    from web4.protocols.lip import LipRuntime as LipRuntime
     from web4.protocols.router import ProtocolRouter as ProtocolRouter
     from web4.rtt import RttSession as RttSession
     from web4.rtt import open_endpoint as open_endpoint
@@ -30,6 +35,9 @@ _ROOMS = {
     "CipRuntime": "web4.protocols.cip",
     "HcpRuntime": "web4.protocols.hcp",
     "Identity": "web4.foundation.identity",
+    "LipRuntime": "web4.protocols.lip",
+    "Node": "web4.node",
+    "ObservabilityHub": "web4.observe",
     "ProtocolRouter": "web4.protocols.router",
     "RttSession": "web4.rtt",
     "TrustFSM": "web4.trust",
@@ -37,6 +45,8 @@ _ROOMS = {
     "generate_identity": "web4.foundation.identity",
     "load_identity": "web4.foundation.identity",
     "open_endpoint": "web4.rtt",
+    "open_hub": "web4.observe",
+    "open_node": "web4.node",
     "save_identity": "web4.foundation.identity",
 }
 

@@ -20,9 +20,11 @@ __all__ = [
     "fingerprint",
     "first_broken_record",
     "lane_genesis",
+    "open_envelopes",
     "parse_envelope",
     "payload_hash",
     "seal_envelope",
+    "seal_envelopes",
     "seal_group",
     "seal_records",
     "verify",
@@ -121,10 +123,14 @@ class Envelope:
         """The canonical bytes of the whole envelope: the object that was parsed, not a copy."""
 
     @property
+    def digest(self) -> str:
+        """Lowercase hex BLAKE3-256 of all the bytes. Computed on each use, unless a batch has done so."""
+
+    @property
     def content_digest(self) -> str:
         """Lowercase hex BLAKE3-256 of the canonical bytes without `sign` and `timestamp` (SIG-5).
 
-        Of a mesh envelope without `sign`, `created_at` and `hops`. Computed on each use.
+        Of a mesh envelope without `sign`, `created_at` and `hops`. Computed on each use, unless a batch has done so.
         """
 
     def with_hop(self, hop: str, /) -> bytes:
@@ -183,6 +189,19 @@ def fingerprint(public_key: bytes, /) -> str:
         ValueError: The key has not 32 bytes.
     """
 
+def open_envelopes(data: list[bytes], public_key: bytes, /, max_bytes: int) -> list[Envelope | None]:
+    """Parse many envelopes, and find out over the cores what will be asked about them.
+
+    That is their digests, and whether `public_key` signed them: `Envelope.verify` says it when it is asked about the
+    same key, and computes nothing then.
+
+    Returns:
+        The envelopes in their order; None where `parse_envelope` refuses: it says why.
+
+    Raises:
+        CoreError: `signature`: the key has not 32 bytes.
+    """
+
 def parse_envelope(data: bytes, /, max_bytes: int) -> Envelope:
     """Check size, strict canonical syntax and the discriminator of `data` (VAL-1, steps 1 to 3).
 
@@ -198,6 +217,13 @@ def seal_envelope(identity: Identity, unsigned: bytes, /, max_bytes: int) -> byt
 
     Raises:
         CoreError: As `parse_envelope`, but never `not_canonical`; `field` if there is a `sign` already.
+    """
+
+def seal_envelopes(identity: Identity, unsigned: list[bytes], /, max_bytes: int) -> list[bytes]:
+    """Sign many envelopes over the cores; the canonical bytes of each, in their order.
+
+    Raises:
+        CoreError: As `seal_envelope`, about the first that is refused.
     """
 
 def verify(

@@ -2,9 +2,6 @@
 //! verification (SIG-3).
 
 use std::fmt;
-use std::num::NonZeroUsize;
-use std::sync::{LazyLock, Mutex, PoisonError};
-use std::thread;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
@@ -12,18 +9,13 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
+use crate::cores::spread;
 use crate::hash;
 
 /// Size of a raw public key, and of the seed that a private key is made from, in bytes.
 pub const KEY_LEN: usize = 32;
 /// Size of a signature in bytes.
 pub const SIGNATURE_LEN: usize = 64;
-
-/// How many signatures a thread takes at once: for fewer, starting one costs more than it saves.
-const SHARE: usize = 4;
-/// How many cores this process may use. Asking reads control files, which takes longer than a signature.
-static CORES: LazyLock<usize> =
-    LazyLock::new(|| thread::available_parallelism().map_or(1, NonZeroUsize::get));
 
 /// Why an identity could not be made or read. Carries no key material.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -200,12 +192,32 @@ impl SignatureCheck {
     /// # Errors
     /// `BadSignature` if anything does not fit.
     pub fn verify(&self) -> Result<(), BadSignature> {
-        if !is_canonical_point(&self.public_key) {
+        PublicKey::new(&self.public_key)?.verify(&self.signed_bytes, &self.signature)
+    }
+}
+
+/// A public key that was read once, for many signatures of its owner.
+pub struct PublicKey(VerifyingKey);
+
+impl PublicKey {
+    /// Reads a raw public key.
+    ///
+    /// # Errors
+    /// `BadSignature` if it is no point, or not written in the one right way: nothing it signed verifies.
+    pub fn new(raw: &[u8; KEY_LEN]) -> Result<Self, BadSignature> {
+        if !is_canonical_point(raw) {
             return Err(BadSignature);
         }
-        let key = VerifyingKey::from_bytes(&self.public_key).map_err(|_| BadSignature)?;
-        let signature = Signature::from_bytes(&self.signature);
-        key.verify_strict(&self.signed_bytes, &signature).map_err(|_| BadSignature)
+        VerifyingKey::from_bytes(raw).map(Self).map_err(|_| BadSignature)
+    }
+
+    /// Verifies strictly (SIG-3) that its owner signed bytes that [`Domain::signed_bytes`] made.
+    ///
+    /// # Errors
+    /// `BadSignature` if anything does not fit.
+    pub fn verify(&self, signed_bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), BadSignature> {
+        let signature = Signature::from_bytes(signature);
+        self.0.verify_strict(signed_bytes, &signature).map_err(|_| BadSignature)
     }
 }
 
@@ -235,27 +247,5 @@ pub fn verify(
 /// Never one combined equation: that can accept what [`SignatureCheck::verify`] refuses (SIG-3).
 #[must_use]
 pub fn verify_many(checks: &[SignatureCheck]) -> Vec<Result<(), BadSignature>> {
-    let mut results = vec![Err(BadSignature); checks.len()];
-    let shares = checks.chunks(SHARE).zip(results.chunks_mut(SHARE));
-    let threads = CORES.min(shares.len());
-    let shares = Mutex::new(shares);
-    let work = || {
-        loop {
-            let share = shares.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((checks, results)) = share else {
-                return;
-            };
-            for (check, result) in checks.iter().zip(results) {
-                *result = check.verify();
-            }
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            // Where no thread can be had, this one does the work of all.
-            let _ = thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
-    });
-    results
+    spread(checks.iter().collect(), SignatureCheck::verify)
 }

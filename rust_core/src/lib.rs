@@ -5,8 +5,10 @@
 //! on: canonical JSON, envelopes, identities, hashes, the journal's chain. `python` is the only module that knows of Python, and it is
 //! off by default.
 
+pub mod batch;
 pub mod canonical;
 pub mod carrier;
+mod cores;
 pub mod envelope;
 pub mod hash;
 pub mod identity;

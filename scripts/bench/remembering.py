@@ -30,6 +30,7 @@ from web4.journal.event_types import EventRegistry
 from web4.journal.opening import open_journal
 from web4.protocols.cip import CipOptions, CipRuntime, Offer, accept
 from web4.protocols.cip.lane import PEER_EVENTS
+from web4.protocols.errors import OutboxFull
 from web4.protocols.messages import cip as m
 from web4.trust import HandshakeOk, TrustLimits, TrustRegistry
 
@@ -113,9 +114,9 @@ async def _round(directory: Path, side: str, seconds: float) -> dict[str, Any]:
             while trio.current_time() < deadline:
                 asked = time.perf_counter()
                 await ada.send_intent(peer, goal="ask", topic="time")
-                await anext(ada.inbox)
+                await ada.settled(await anext(ada.inbox))
                 latencies.append(time.perf_counter() - asked)
-                await anext(bob.inbox)
+                await bob.settled(await anext(bob.inbox))
             session.abort("done")
         nursery.cancel_scope.cancel()
     latencies.sort()
@@ -133,20 +134,26 @@ async def _facts(nursery: trio.Nursery, ada: CipRuntime, bob: CipRuntime, peer: 
     async def propose() -> None:
         with flow:
             while True:
-                await ada.propose_fact(peer, FACT, TRACE)
+                try:
+                    await ada.propose_fact(peer, FACT, TRACE)
+                except OutboxFull:
+                    await trio.sleep(0.001)
+
+    async def take() -> None:
+        await bob.settled(await anext(bob.inbox))
 
     flow = trio.CancelScope()
     nursery.start_soon(propose)
-    await anext(bob.inbox)
+    await take()
     began, taken = trio.current_time(), 0
     while trio.current_time() < began + seconds:
-        await anext(bob.inbox)
+        await take()
         taken += 1
     elapsed = trio.current_time() - began
     flow.cancel()
-    with trio.move_on_after(0.5):  # what is under way arrives before questions are asked
-        while True:
-            await anext(bob.inbox)
+    while await ada.outbox(peer):  # what is under way arrives before questions are asked
+        with trio.move_on_after(0.1):
+            await take()
     return taken / elapsed
 
 

@@ -132,6 +132,19 @@ async def test_loop_what_is_coming_has_its_place(clock: MockClock) -> None:
         assert (await one.host.accept_intent(intent("later"))).status == "accepted"
 
 
+async def test_loop_what_is_asked_again_has_one_place(clock: MockClock) -> None:
+    """LOOP-1: an INTENT for which the inbox had no room is asked about again: its places do not add up."""
+    async with loop(options=AgentOptions(waiting_per_lane=2)) as one:
+        again = intent("again")
+        for _ in range(5):
+            assert (await one.host.accept_intent(again)).status == "accepted"
+            await trio.sleep(5)
+        one.host.inbox.put(again)
+        await one.settled(1)
+        answers = [(await one.host.accept_intent(intent(f"{number}"))).status for number in range(3)]
+        assert answers == ["accepted", "accepted", "deferred"]
+
+
 async def test_loop_priority_orders_a_lane(clock: MockClock) -> None:
     order: list[str] = []
 

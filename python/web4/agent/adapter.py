@@ -187,13 +187,13 @@ class AgentLoopAdapter:
             return refuse(verdict.reason)
         if self._full(task.lane):  # others came meanwhile
             return self._deferred(task)
-        self._coming.put(delivery.msg_id, task.lane)
+        self._coming.put(delivery.peer, delivery.msg_id, task.lane)
         self._tell("intent_accepted", task, reason=answer.reason)
         return answer
 
     async def _begin(self, delivery: Delivery) -> HandlerResult:
         """Make a task of a message and let it wait for its turn; the message is settled when it is concluded."""
-        accepted = self._coming.take(delivery.msg_id)
+        accepted = self._coming.take(delivery.peer, delivery.msg_id)
         task = self._task(delivery, again=not accepted and delivery.received_ms < self._began_ms)
         if task.again and not self._idempotent(task):
             return HandlerResult(outputs=(self._reply(task, "failed", "interrupted"),))

@@ -165,17 +165,19 @@ class Coming:
     """
 
     def __init__(self) -> None:
-        self._of: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._of: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
+        """By peer and msg_id: ids are their senders' own."""
         self._count: Counter[str] = Counter()
 
-    def put(self, msg_id: str, lane: str) -> None:
-        """An INTENT was accepted."""
-        self._of[msg_id] = (lane, trio.current_time() + _COMES_WITHIN_SECONDS)
+    def put(self, peer: str, msg_id: str, lane: str) -> None:
+        """An INTENT was accepted. One that is sent again, as there was no room for it, has one place all the same."""
+        self.take(peer, msg_id)
+        self._of[peer, msg_id] = (lane, trio.current_time() + _COMES_WITHIN_SECONDS)
         self._count[lane] += 1
 
-    def take(self, msg_id: str) -> bool:
+    def take(self, peer: str, msg_id: str) -> bool:
         """An INTENT came; whether it was accepted in this life, and not long ago."""
-        found = self._of.pop(msg_id, None)
+        found = self._of.pop((peer, msg_id), None)
         if found is not None:
             self._left(found[0])
         return found is not None
@@ -184,10 +186,10 @@ class Coming:
         """How many are coming to a lane."""
         now = trio.current_time()
         while self._of:
-            msg_id, (oldest, until) = next(iter(self._of.items()))
+            key, (oldest, until) = next(iter(self._of.items()))
             if until > now:
                 break
-            del self._of[msg_id]
+            del self._of[key]
             self._left(oldest)
         return self._count[lane]
 

@@ -56,8 +56,52 @@ _EXITS: Final = {
     "tree_unreadable": exits.ENVIRONMENT,
     "tree_restless": exits.ENVIRONMENT,
     "internal": exits.INTERNAL,
+    "not_running": exits.ENVIRONMENT,
+    "disconnected": exits.ENVIRONMENT,
+    "socket_in_use": exits.ENVIRONMENT,
+    "socket_path": exits.ENVIRONMENT,
+    "socket_permissions": exits.ENVIRONMENT,
+    "directory_permissions": exits.ENVIRONMENT,
+    "ControlError.no_answer": exits.TIMED_OUT,
+    "no_answer": exits.REFUSED,
+    "command_rejected": exits.REFUSED,
+    "internal_error": exits.INTERNAL,
+    "needs_running": exits.ENVIRONMENT,
+    "not_in_use": exits.REFUSED,
+    "still_stopping": exits.TIMED_OUT,
+    "no_node": exits.NOT_FOUND,
+    "unknown_name": exits.NOT_FOUND,
+    "ambiguous_name": exits.NOT_FOUND,
+    "unknown_peer": exits.NOT_FOUND,
+    "unknown_human": exits.NOT_FOUND,
+    "unknown_check_in": exits.NOT_FOUND,
+    "unknown_fact_ref": exits.NOT_FOUND,
+    "unknown_evidence": exits.NOT_FOUND,
+    "duplicate": exits.CONFLICT,
+    "key_exists": exits.CONFLICT,
+    "claim_closed": exits.CONFLICT,
+    "own_fingerprint": exits.REFUSED,
+    "own_peer": exits.REFUSED,
+    "registry_full": exits.REFUSED,
+    "newcomer_limit": exits.REFUSED,
+    "no_own_evidence": exits.REFUSED,
+    "nothing_to_withdraw": exits.CONFLICT,
+    "nothing_kept": exits.NOT_FOUND,
+    "too_much": exits.REFUSED,
+    "ledger_full": exits.REFUSED,
+    "claim_full": exits.REFUSED,
+    "not_admitted": exits.REFUSED,
+    "consent_revoked": exits.REFUSED,
+    "no_consent": exits.REFUSED,
+    "out_of_scope": exits.REFUSED,
+    "peer_trust": exits.REFUSED,
+    "social_trust": exits.REFUSED,
+    "declined": exits.REFUSED,
+    "human_deferred": exits.REFUSED,
+    "line_full": exits.REFUSED,
+    "too_many_humans": exits.REFUSED,
 }
-"""By code; every other code of a room is exit 2: the input could not be read, or not understood."""
+"""By code, or class and code; every other code of a room is exit 2: the input could not be read, or not understood."""
 
 _HINTS: Final = {
     "usage": "the verb's own `--help` has examples",
@@ -93,6 +137,20 @@ _HINTS: Final = {
     "digest_changed": "look at it again: `web4 ext show NAME`",
     "name_clash": "disable the other one, or rename it in the manifest",
     "unknown_operation": "`web4 ext show NAME` lists what it offers",
+    "not_running": "`web4 up` runs it",
+    "needs_running": "`web4 up` runs it",
+    "no_node": "`web4 init` makes one",
+    "key_missing": "`web4 init` makes a node, `web4 id new` a key",
+    "still_stopping": "it goes on stopping; `web4 status` says when it is gone",
+    "ambiguous_name": "give more digits, or the whole fingerprint",
+    "name_too_short": "give more digits, or the name of peers.toml",
+    "unknown_name": "`web4 peer ls`, `web4 consent ls`, `web4 claim ls` and `web4 evidence show` list what there is",
+    "unknown_peer": "`web4 peer ls` lists the peers that are known",
+    "duplicate": "`web4 peer rm` the other one first, or choose another name",
+    "unknown_human": "`web4 consent ls` lists the humans; `--new` has one on this node",
+    "unknown_check_in": "`web4 consent asked` lists the questions that wait",
+    "unknown_fact_ref": "`web4 claim ls` lists the claims",
+    "no_own_evidence": "name what this node saw itself, or what a human tells it: `--told TEXT`",
     "bundle": "ask for the bundle again; `web4 journal verify BUNDLE` names all that is wrong with it",
 }
 
@@ -127,15 +185,17 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _expected(error: Web4Error) -> Failure:
-    code = error.code or "usage"
+    # What a running node answered is told as if it had been found out here.
+    name, code = getattr(error, "origin", (type(error).__name__, error.code or "usage"))
     context = {
         name: str(value) if name == "lane" else value
         for name in ("lane", "seq", "base_seq", "head", "owner", "field")
         if (value := getattr(error, name, None)) is not None
     }
     message = str(error.args[0]) if error.args else code
-    hint = _HINTS.get(f"{type(error).__name__}.{code}", _HINTS.get(code))
-    return Failure(code, message, hint, context, _EXITS.get(code, exits.USAGE))
+    hint = _HINTS.get(f"{name}.{code}", _HINTS.get(code))
+    status = _EXITS.get(f"{name}.{code}", _EXITS.get(code, exits.USAGE))
+    return Failure(code, message, hint, context, status)
 
 
 def _write_report(error: BaseException) -> str | None:

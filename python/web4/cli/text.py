@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from web4.foundation.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# C0 and C1 controls, and what turns the direction of text or hides in it.
-_CONTROL: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
+__all__ = ["coloured", "facts", "moment", "paint", "size", "table", "visible"]
+
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
-
-
-def visible(text: object) -> str:
-    """`text` on one line, with control characters written out (UX-7)."""
-    return _CONTROL.sub(_escaped, str(text))
-
-
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def coloured(stream: Any) -> bool:

@@ -55,6 +55,22 @@ class Setup:
         new = Identity.generate() if self._seed is None else Identity.from_seed(_key_seed(self._seed))
         self.identity = new
 
+    def tell(self, about: str, /, *, peer: str | None = None, **payload: Any) -> None:
+        """Say something that is no event of the node, but what this process found when it was asked: an answer."""
+        told = {"about": about, **{name: value for name, value in payload.items() if value is not None}}
+        who = {} if peer is None else {"peer": peer}
+        at_ns = self.clock.monotonic_ns()
+        say(
+            {
+                "type": "answer",
+                "node": self.name,
+                "pid": os.getpid(),
+                "mono_ns": at_ns,
+                **who,
+                "payload": told,
+            }
+        )
+
     def _next_life(self) -> int:
         """How often a process was started in this directory, this time included."""
         counter = self.directory / "lives"

@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import trio
 
@@ -18,6 +18,7 @@ from web4.demo.checks import Checks
 from web4.demo.timeline import Timeline
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Mapping
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -56,7 +57,7 @@ class Tells(Protocol):
 class MakesStory(Protocol):
     """How a demo makes its story."""
 
-    def __call__(self, timeline: Timeline, checks: Checks, *, directory: Path, options: DemoOptions) -> Tells:
+    def __call__(self, timeline: Timeline, checks: Checks, *, directory: Path, options: Any) -> Tells:
         """Make it; nothing runs yet."""
         ...
 
@@ -145,14 +146,23 @@ def run_script(
     about: str | None,
     claims: Mapping[str, str],
     make: Callable[..., Tells],
+    add: Callable[[argparse.ArgumentParser], None] | None = None,
+    options_of: Callable[..., DemoOptions] = DemoOptions,
 ) -> int:
-    """Run a demo as a script does, with its own arguments."""
+    """Run a demo as a script does, with its own arguments: `add` adds to those that every demo has."""
     from web4.demo.arguments import parser_of  # noqa: PLC0415 - the command line has its own way to parse
 
-    options = parser_of(about, claims).parse_args(arguments)
+    parser = parser_of(about, claims)
+    if add is not None:
+        add(parser)
+    options = parser.parse_args(arguments)
     if options.list:
         for name, claim in claims.items():
             sys.stdout.write(f"{name:<24} {claim}\n")
         return PASSED
     given = {name: value for name, value in vars(options).items() if name != "list"}
-    return run_demo(claims, make, DemoOptions(**given))
+    try:
+        chosen = options_of(**given)
+    except ValueError as error:
+        parser.error(str(error))
+    return run_demo(claims, make, chosen)

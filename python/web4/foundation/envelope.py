@@ -21,8 +21,10 @@ __all__ = [
     "DEFAULT_MAX_BYTES",
     "LARGEST_MAX_BYTES",
     "Envelope",
+    "open_many",
     "parse",
     "seal",
+    "seal_many",
     "verify",
     "verify_many",
     "with_hop",
@@ -46,6 +48,17 @@ def parse(data: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Envelope:
         return _core.parse_envelope(data, max_bytes)
     except _core.CoreError as error:
         _refuse(error)
+
+
+def open_many(
+    data: list[bytes], public_key: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES
+) -> list[Envelope | None]:
+    """Parse many envelopes of one signer at once, over the cores; what `parse` refuses is None, and it says why.
+
+    Digests and signature are worked out with it: `verify` with the same key then only says what came of it, so that
+    the order of VAL-1 stays the caller's. Blocks the calling task for about 20 µs an envelope: bound the batch.
+    """
+    return _core.open_envelopes(data, public_key, max_bytes)
 
 
 def verify(envelope: Envelope, public_key: bytes, *, peer: str | None = None) -> None:
@@ -91,6 +104,20 @@ def seal(identity: Identity, unsigned: bytes, *, max_bytes: int = DEFAULT_MAX_BY
     """
     try:
         return _core.seal_envelope(identity, unsigned, max_bytes)
+    except _core.CoreError as error:
+        _refuse(error)
+
+
+def seal_many(
+    identity: Identity, unsigned: list[bytes], *, max_bytes: int = DEFAULT_MAX_BYTES
+) -> list[bytes]:
+    """Sign many envelopes at once, over the cores. See `seal`.
+
+    Raises:
+        InvalidEnvelopeError: As `seal`, about the first that is refused.
+    """
+    try:
+        return _core.seal_envelopes(identity, unsigned, max_bytes)
     except _core.CoreError as error:
         _refuse(error)
 

@@ -59,6 +59,11 @@ class Neighbour:
         )
         self._cip = cip
         self._clock = clock
+        self._greet_now = trio.Event()
+
+    def greet(self) -> None:
+        """Greet it at once, beside every now and then."""
+        self._greet_now.set()
 
     def close(self) -> None:
         """The link is gone."""
@@ -81,7 +86,9 @@ class Neighbour:
                 await session.control.flush()
                 if self.meter.measured((self._clock.monotonic_ns() - started_ns) / 2e6):
                     measured()
-            await trio.sleep(every_ms / 1_000)
+            with trio.move_on_after(every_ms / 1_000):
+                await self._greet_now.wait()
+            self._greet_now = trio.Event()
 
 
 def is_up(session: RttSession) -> bool:

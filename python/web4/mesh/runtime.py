@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from web4.trust import TrustEvent
 
 _LOOK_MS: Final = 1_000
+_AGAIN_MS: Final = 250
+"""A neighbour that greets again is told all ways again so much later."""
 
 
 class MeshRuntime:
@@ -182,6 +184,12 @@ class MeshRuntime:
             PayloadSchemaError: The payload does not fit its schema.
         """
         return self._passing.broadcast(payload)
+
+    def reconsider(self, peer: str) -> None:
+        """The peer registry knows a node now, or no more, or its trust moved: ways may open or close (MESH-3)."""
+        self._changed(self.table.trust_changed(peer, self._now_ms()))
+        self._advertiser.refresh(peer)
+        self._news.set()
 
     def neighbours(self) -> dict[str, m.MeshHello | None]:
         """The neighbours to whom there is a link, and what they said of themselves."""
@@ -334,10 +342,9 @@ class MeshRuntime:
     def _greeted(self, neighbour: Neighbour, hello: m.MeshHello) -> None:
         known, neighbour.hello = neighbour.hello, hello
         self._changed(self.table.relays(neighbour.peer, hello.limits.relays, self._now_ms()))
-        if known is None:
-            # It is ready to hear now what it may have refused before.
-            self._advertiser.refresh(neighbour.peer)
-            self._news.set()
+        # It is ready to hear now what it may have refused before; who greets all the time is told now and then.
+        self._advertiser.refresh(neighbour.peer, 0 if known is None else self._now_ms() + _AGAIN_MS)
+        self._news.set()
 
     def _offered(self, peer: str, message: m.MeshRoutesEnvelope) -> None:
         before = self.table.refused.copy()
@@ -371,9 +378,9 @@ class MeshRuntime:
 
     def _on_trust(self, peer: str, event: TrustEvent) -> None:
         if event.moved:
-            self._changed(self.table.trust_changed(peer, self._now_ms()))
-            self._advertiser.refresh(peer)
-            self._news.set()
+            self.reconsider(peer)
+            if (neighbour := self._neighbours.get(peer)) is not None:
+                neighbour.greet()  # what it offered before was refused: it offers it again (TRUST-6)
 
     async def _keep_time(self) -> None:
         """Offer ways when it is time to, and forget what is stale."""

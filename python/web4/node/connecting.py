@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from web4.protocols.errors import HandshakeFailed
 from web4.rtt import RttError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from web4.mesh.registry.registry import PeerChange, PeerRegistry
+    from web4.mesh.runtime import MeshRuntime
     from web4.protocols.cip import CipRuntime
     from web4.rtt import Endpoint
 
@@ -27,16 +29,23 @@ class Connector:
     A session that loses its carrier resumes by itself (RTT); this is for those that end. While a peer has an
     established session, whoever opened it, nothing is dialled. Blacklisted peers are not dialled.
 
+    A peer with the address `mesh://` is kept reached over the mesh instead (MESH-1), while it has no other session.
+
     Args:
         cip: Serves the sessions.
         endpoint: Dials them.
         registry: Says whom to dial, and where.
+        mesh: Reaches those who are no neighbours; None for a node that takes no part in it.
     """
 
-    def __init__(self, cip: CipRuntime, endpoint: Endpoint, registry: PeerRegistry) -> None:
+    def __init__(
+        self, cip: CipRuntime, endpoint: Endpoint, registry: PeerRegistry, mesh: MeshRuntime | None = None
+    ) -> None:
         self._cip = cip
         self._endpoint = endpoint
         self._registry = registry
+        self._mesh = mesh
+        self._reached: set[str] = set()
         self._keeping: dict[str, trio.CancelScope] = {}
         self._news = trio.Event()
 
@@ -47,7 +56,9 @@ class Connector:
             async with trio.open_nursery() as nursery:
                 while True:
                     self._news = trio.Event()
-                    wanted = {one.entry.fingerprint for one in self._registry.all() if one.entry.addresses}
+                    addresses = {one.entry.fingerprint: one.entry.addresses for one in self._registry.all()}
+                    self._reach({peer for peer, known in addresses.items() if any(map(_is_mesh, known))})
+                    wanted = {peer for peer, known in addresses.items() if not all(map(_is_mesh, known))}
                     for gone in self._keeping.keys() - wanted:
                         self._keeping.pop(gone).cancel()
                     for peer in sorted(wanted - self._keeping.keys()):
@@ -60,6 +71,16 @@ class Connector:
     def _on_change(self, change: PeerChange, _: str) -> None:
         if change in {"added", "changed", "removed"}:
             self._news.set()
+
+    def _reach(self, wanted: set[str]) -> None:
+        """Let the mesh keep sessions with these, and with nobody else that it kept one with for this."""
+        if self._mesh is None:
+            return
+        for gone in self._reached - wanted:
+            self._mesh.unreach(gone)
+        for peer in sorted(wanted - self._reached):
+            self._mesh.reach(peer)
+        self._reached = wanted
 
     async def _keep(self, peer: str, scope: trio.CancelScope) -> None:
         pause = FIRST_PAUSE
@@ -80,7 +101,8 @@ class Connector:
             try:
                 async with self._endpoint.dial(address, expect=peer) as session:
                     await self._cip.serve(session)
-            except RttError:
+                await self._cip.established(session)  # it is over: whether it ever was
+            except (RttError, HandshakeFailed):
                 continue  # an event has said it; the next address may answer
             return True
         return False
@@ -88,4 +110,8 @@ class Connector:
     def _addresses(self, peer: str) -> Iterable[str]:
         known = self._registry.get(peer)
         addresses = () if known is None else known.entry.addresses
-        return [one for one in addresses if not one.startswith(_MESH)]  # those are the mesh's to reach
+        return [one for one in addresses if not _is_mesh(one)]
+
+
+def _is_mesh(address: str) -> bool:
+    return address.startswith(_MESH)

@@ -24,6 +24,7 @@ class DirectoryError(Web4Error):
         ErrorCode(
             "no_node", "There is no identity in this directory.", "Nothing is started; `web4 init` makes one."
         ),
+        ErrorCode("own_peer", "A node is not a peer of itself.", "Nothing is written."),
         ErrorCode("identity_exists", "There is an identity in this directory already.", "It is not touched."),
         ErrorCode(
             "directory_permissions", "Others may write to the directory (UX-37).", "Nothing is started."

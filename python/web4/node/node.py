@@ -32,8 +32,8 @@ from web4.mesh.services.routed import register_services
 from web4.mesh.services.services import Services
 from web4.node.binding import (
     GatedHost,
+    LoadTold,
     consent_of,
-    load_of,
     memory_of,
     mission_of,
     offered,
@@ -59,10 +59,13 @@ from web4.trust import TrustRegistry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from web4.actors import LaneActors, LaneDefinition
     from web4.foundation.clock import Clock
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
     from web4.journal.journal import Journal
+    from web4.journal.lane import LaneKind
+    from web4.mesh.registry.registry import PeerChange
     from web4.node.config import NodeConfig
     from web4.protocols.cip.agreement import Agreement
 
@@ -101,6 +104,8 @@ class Node:
         self.addresses: tuple[str, ...] = ()
         """Where it listens."""
         self.clock = clock
+        self.began_ns = clock.monotonic_ns()
+        """When it began, on the monotonic clock."""
         self.ids = ids
         emit = hub.emit
         common: dict[str, Any] = {"clock": clock, "ids": ids, "emit": emit}
@@ -148,6 +153,10 @@ class Node:
         self.graph: LiveGraph | None = None
         """The network as this node sees it, if it takes part in the mesh."""
         self.pacer: Pacer | None = None
+        self.lanes: dict[LaneKind, LaneDefinition[Any, Any, Any, Any]] = {}
+        """What its lanes are made of, by their kind; peers' lanes are its `CipRuntime`'s. Replay takes them."""
+        self.actors: LaneActors
+        """The actors of those lanes, as soon as the node is open."""
         self._parts = parts
 
     @property
@@ -174,24 +183,21 @@ class Node:
         if self.config.mesh.enabled:
             self._join(endpoint, transports)
         introductions = {} if self.introductions is None else {"introductions": self.introductions.part}
-        actors = await enter(
-            open_lane_actors(
-                self.journal,
-                {
-                    "knowledge": knowledge_lane(self.knowledge, self.lip),
-                    "human": self.people.definition,
-                    "governance": self.mission.definition,
-                    "server": server_lane(services=self.services.part, **introductions),
-                },
-            )
-        )
+        self.lanes = {
+            "knowledge": knowledge_lane(self.knowledge, self.lip),
+            "human": self.people.definition,
+            "governance": self.mission.definition,
+            "server": server_lane(services=self.services.part, **introductions),
+        }
+        self.actors = await enter(open_lane_actors(self.journal, self.lanes))
         for part in (
             self.knowledge, self.people, self.mission, self.peers, self.services, self.introductions, self.lip,
         ):  # fmt: skip
             if part is not None:
-                part.bind(actors)
+                part.bind(self.actors)
         self._route()
-        await self._know_peers()
+        await self.peers.load()
+        await self.configure_peers()
         await self._run(stack, endpoint)
 
     async def _learn(self, stack: AsyncExitStack) -> None:
@@ -262,8 +268,13 @@ class Node:
             )
             self.people.hand_on = self.loop.take
 
-    async def _know_peers(self) -> None:
-        await self.peers.load()
+    async def configure_peers(self) -> None:
+        """Read `peers.toml` again: whom it names is known and dialled, anchors are trusted, others are forgotten.
+
+        Raises:
+            PeersFileError: It does not fit; nothing changed.
+            RegistryError, JournalError, ActorError: What came before was done.
+        """
         named = await trio.to_thread.run_sync(read_peers, self.places.peers)
         await self.peers.configure(named)
         await self.cip.anchor(one for one in named.anchors if self.trust.state(one) != "trusted")
@@ -279,7 +290,7 @@ class Node:
             self.services.run,
             self.router.run,
             partial(self._serve_all, endpoint, nursery),
-            Connector(self.cip, endpoint, self.peers).run,
+            Connector(self.cip, endpoint, self.peers, self.mesh).run,
         ):
             nursery.start_soon(task)
         if self.lip is not None:
@@ -287,16 +298,19 @@ class Node:
         if self.mesh is not None and self.introductions is not None:
             register_introductions(self.mesh, self.introductions)
             await nursery.start(self.mesh.run)
+            self.peers.observe(partial(_tell_mesh, self.mesh))
             nursery.start_soon(self.introductions.run)
             nursery.start_soon(self._follow_mesh(self.mesh, self.introductions).run)
         else:
             nursery.start_soon(notice_peers, self.cip, self.peers)
-        if self._parts.pace:
+        if self._parts.pace and self.config.limits.pace:
+            load = LoadTold(self.knowledge)
+            nursery.start_soon(load.run)
             self.pacer = Pacer(
                 self.cip,
                 sensors=self._parts.sensors,
                 queue=lambda: self.router.waiting / self._options.inbox_total,
-                observe=load_of(self.knowledge, nursery.start_soon),
+                observe=load.observe,
                 clock=self.clock,
             )
             nursery.start_soon(self.pacer.run)
@@ -322,6 +336,11 @@ class Node:
     async def _serve_all(self, endpoint: rtt.Endpoint, nursery: trio.Nursery) -> None:
         async for session in endpoint.sessions():
             nursery.start_soon(self.cip.serve, session)
+
+
+def _tell_mesh(mesh: MeshRuntime, change: PeerChange, peer: str) -> None:
+    if change in {"added", "removed"}:
+        mesh.reconsider(peer)
 
 
 @asynccontextmanager

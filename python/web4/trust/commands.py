@@ -99,9 +99,11 @@ class MaliciousEvidence(_Command, frozen=True, tag="malicious_evidence"):
 
 
 class Anchored(_Command, frozen=True, tag="anchored"):
-    """The operator's configuration pins this peer (TRUST-5)."""
+    """The operator's configuration pins this peer, or a named human does, with a reason (TRUST-5)."""
 
     event = "anchored"
+    human: str = ""
+    reason: str = ""
 
 
 class _OperatorAct(_Command, frozen=True):

@@ -44,7 +44,11 @@ def missing(command: TrustCommand) -> str | None:
             code, complete = "evidence_required", len(set(command.claim_keys)) >= 2
         case KnowledgeVerified() | Unverifiable() | Conflict():
             code, complete = "evidence_required", bool(command.claim_key)
-        case HandshakeOk() | IntroducerLost() | Anchored():
+        case Anchored():
+            if bool(command.human.strip()) != bool(command.reason.strip()):
+                return "reason_required" if command.human.strip() else "human_required"
+            return None
+        case HandshakeOk() | IntroducerLost():
             return None
         case _:
             assert_never(command)

@@ -78,7 +78,7 @@ def _actor(command: TrustCommand) -> str:
         case Unverifiable():
             return command.challenger
         case Anchored():
-            return "configuration"
+            return command.human or "configuration"
     return "node"
 
 
@@ -171,7 +171,7 @@ class TrustLogic:
     ) -> tuple[Cell, str]:
         """The cell that applies once the guards have spoken, and the reason to record."""
         cell, stays = TABLE[name, state.state], Cell(state.state)
-        reason = getattr(command, "reason", name)
+        reason = getattr(command, "reason", "") or name
         if cell.barred_by_cooldown and state.cooldown_left_ms(at_ms):
             return stays, COOLDOWN
         if isinstance(command, IntroducerLost) and state.handshaken:

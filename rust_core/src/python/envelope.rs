@@ -6,14 +6,31 @@ use pyo3::types::PyBytes;
 
 use super::error::core_error;
 use super::identity::{Identity, refuse_signature, refused_positions};
+use crate::batch::{self, Opened};
 use crate::envelope::{self, EnvelopeError};
-use crate::hash;
+use crate::hash::{self, DIGEST_LEN};
 use crate::identity::{BadSignature, KEY_LEN};
 
 /// An envelope in canonical form. Nothing of it is verified until `verify` has returned.
 #[pyclass(frozen, module = "web4._core")]
 pub(super) struct Envelope {
     inner: envelope::Envelope<PyBackedBytes>,
+    early: Option<Early>,
+}
+
+/// What `open_envelopes` has found out: `verify` says it when it is asked about the same key, and not before.
+struct Early {
+    public_key: [u8; KEY_LEN],
+    verdict: Result<(), EnvelopeError>,
+    digest: [u8; DIGEST_LEN],
+    content_digest: [u8; DIGEST_LEN],
+}
+
+impl Envelope {
+    fn of_batch(opened: Opened<PyBackedBytes>, public_key: [u8; KEY_LEN]) -> Self {
+        let Opened { envelope, digest, content_digest, verdict } = opened;
+        Self { inner: envelope, early: Some(Early { public_key, verdict, digest, content_digest }) }
+    }
 }
 
 #[pymethods]
@@ -60,11 +77,23 @@ impl Envelope {
         Ok(self.inner.inner().into_pyobject(py)?.into_any())
     }
 
+    /// Lowercase hex BLAKE3-256 of all the bytes. Computed on each use, unless a batch has done so.
+    #[getter]
+    fn digest(&self) -> String {
+        match &self.early {
+            Some(early) => hash::hex(&early.digest),
+            None => hash::hex(&hash::blake3(self.inner.bytes())),
+        }
+    }
+
     /// Lowercase hex BLAKE3-256 of the canonical bytes without `sign` and `timestamp`, of a mesh envelope without
-    /// `sign`, `created_at` and `hops`. Computed on each use.
+    /// `sign`, `created_at` and `hops`. Computed on each use, unless a batch has done so.
     #[getter]
     fn content_digest(&self) -> String {
-        hash::hex(&self.inner.content_digest())
+        match &self.early {
+            Some(early) => hash::hex(&early.content_digest),
+            None => hash::hex(&self.inner.content_digest()),
+        }
     }
 
     /// The canonical bytes of a mesh envelope with one more entry of `hops`, which its origin did not sign.
@@ -76,10 +105,14 @@ impl Envelope {
     /// Verifies the envelope's signature strictly against a raw public key, or raises.
     #[pyo3(signature = (public_key, /))]
     fn verify(&self, py: Python<'_>, public_key: &[u8]) -> PyResult<()> {
-        let Ok(key) = public_key.try_into() else {
+        let Ok(key) = <&[u8; KEY_LEN]>::try_from(public_key) else {
             return Err(refuse_signature(py, BadSignature));
         };
-        self.inner.verify(key).map_err(|error| refuse(py, &error))
+        let verdict = match &self.early {
+            Some(early) if early.public_key == *key => early.verdict.clone(),
+            _ => self.inner.verify(key),
+        };
+        verdict.map_err(|error| refuse(py, &error))
     }
 
     fn __repr__(&self) -> String {
@@ -96,8 +129,24 @@ pub(super) fn parse_envelope(
     max_bytes: usize,
 ) -> PyResult<Envelope> {
     envelope::Envelope::parse(PyBackedBytes::from(data), max_bytes)
-        .map(|inner| Envelope { inner })
+        .map(|inner| Envelope { inner, early: None })
         .map_err(|error| refuse(py, &error))
+}
+
+/// Parses many envelopes and finds out over the cores what will be asked about them: digests, and whether
+/// `public_key` signed them. None where `parse_envelope` refuses.
+#[pyfunction]
+#[pyo3(signature = (data, public_key, /, max_bytes))]
+pub(super) fn open_envelopes(
+    py: Python<'_>,
+    data: Vec<Bound<'_, PyBytes>>,
+    public_key: &[u8],
+    max_bytes: usize,
+) -> PyResult<Vec<Option<Envelope>>> {
+    let public_key: [u8; KEY_LEN] = public_key.try_into().map_err(|_| refuse_signature(py, BadSignature))?;
+    let data: Vec<_> = data.into_iter().map(PyBackedBytes::from).collect();
+    let opened = py.detach(|| batch::open(data, &public_key, max_bytes));
+    Ok(opened.into_iter().map(|one| one.map(|one| Envelope::of_batch(one, public_key))).collect())
 }
 
 /// Signs an envelope that has no `sign` yet; the canonical bytes of the whole.
@@ -112,6 +161,24 @@ pub(super) fn seal_envelope<'py>(
     envelope::seal(&identity.get().inner, unsigned, max_bytes)
         .map(|sealed| PyBytes::new(py, &sealed))
         .map_err(|error| refuse(py, &error))
+}
+
+/// Signs many envelopes over the cores, as `seal_envelope`; raises for the first that it refuses.
+#[pyfunction]
+#[pyo3(signature = (identity, unsigned, /, max_bytes))]
+pub(super) fn seal_envelopes<'py>(
+    py: Python<'py>,
+    identity: &Bound<'py, Identity>,
+    unsigned: Vec<Bound<'py, PyBytes>>,
+    max_bytes: usize,
+) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    let identity = &identity.get().inner;
+    let unsigned: Vec<_> = unsigned.into_iter().map(PyBackedBytes::from).collect();
+    let sealed = py.detach(|| batch::seal(identity, unsigned, max_bytes));
+    sealed
+        .into_iter()
+        .map(|one| one.map(|data| PyBytes::new(py, &data)).map_err(|error| refuse(py, &error)))
+        .collect()
 }
 
 /// Verifies many `(envelope, public_key)` strictly, each by itself, over the cores; the positions of those

@@ -23,7 +23,9 @@ mod _core {
     #[pymodule_export]
     use super::canonical::{Blake3, blake3, blake3_keyed, canonicalize};
     #[pymodule_export]
-    use super::envelope::{Envelope, parse_envelope, seal_envelope, verify_envelopes};
+    use super::envelope::{
+        Envelope, open_envelopes, parse_envelope, seal_envelope, seal_envelopes, verify_envelopes,
+    };
     #[pymodule_export]
     use super::error::CoreError;
     #[pymodule_export]

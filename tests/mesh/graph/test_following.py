@@ -96,6 +96,21 @@ async def test_a_node_follows_its_mesh(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_the_graph_shows_every_way_that_is_offered(tmp_path: Path) -> None:
+    """GRAPH-3: a ring of four; a knows of both ways to c, though it takes one."""
+    async with mesh_of(tmp_path, "a-b b-c c-d d-a") as nodes, trio.open_nursery() as nursery:
+        around = Follower(nodes["a"])
+        await nursery.start(around.run)
+        names = {node.fingerprint: name for name, node in nodes.items()}
+
+        def links() -> set[frozenset[str]]:
+            edges = around.live.graph.edges.values()
+            return {frozenset((names[e.source], names[e.target])) for e in edges if e.relation == "routes"}
+
+        await until(lambda: links() == set(map(frozenset, ("ab", "bc", "cd", "da"))))
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_stranger_is_introduced_over_a_real_mesh(tmp_path: Path) -> None:
     """MESH-10, MESH-11: b introduces c to a, who lets it be probing; taken back, c falls, as it never came itself."""
     async with (

@@ -22,7 +22,7 @@ from web4.protocols.cip.actions import (
 from web4.protocols.cip.agreement import Offer
 from web4.protocols.cip.context import CipContext, SessionFacts
 from web4.protocols.cip.options import CipOptions
-from web4.protocols.cip.outbox.bodies import attempt, timestamp
+from web4.protocols.cip.outbox.bodies import attempts, timestamp
 from web4.protocols.cip.peer import Peer
 from web4.protocols.cip.sealing import Sealed, seal
 from web4.protocols.cip.session import CipSession
@@ -263,7 +263,7 @@ class Node:
             queue.fly([entry])
             now = timestamp(self.clock.wall_ms())
             body = (entry.body or "").encode()
-            letter = attempt(self.identity, entry, body, now, self.options.envelope_bytes)
+            (letter,) = attempts(self.identity, [(entry, body)], now, self.options.envelope_bytes)
             out.append((entry.channel, letter))
             self.sent.append(letter)
             self.session.sent(letter)

@@ -88,7 +88,7 @@ async def test_states_for_a_channel_that_is_never_opened_do_not_pile_up(
         while not link.session.established:
             await _say(link, link.session.receive(await session.control.receive(), "control"))
         await bob.cip.connected(ADA.fingerprint)
-        (of_bob,) = bob.cip._links[ADA.fingerprint]
+        (of_bob,) = bob.cip._links.of(ADA.fingerprint)
         await trio.testing.wait_all_tasks_blocked()
         tasks = len(of_bob._nursery.child_tasks)
         for lri in range(50):
@@ -125,7 +125,7 @@ async def test_telling_state_while_a_session_ends_is_no_mistake(clock: MockClock
     async with nodes(tmp_path) as (ada, bob):
         session = await ada.dial(bob)
         await ada.cip.established(session)
-        (link,) = ada.cip._links[BOB.fingerprint]
+        (link,) = ada.cip._links.of(BOB.fingerprint)
         session.abort("enough")
         while ada.cip._links:
             ada.cip.tell_state()

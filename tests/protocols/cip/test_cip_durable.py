@@ -50,6 +50,9 @@ def discreet(one: EventType, event: Any) -> Any:
     """A hook that rewrites where people met."""
     if one.name == "trust.recorded" and event.reason.startswith("met at"):
         return msgspec.structs.replace(event, reason="met in person")
+    if one.name == "decision.made":
+        reasons = tuple("met in person" if why.startswith("met at") else why for why in event.reasons)
+        return msgspec.structs.replace(event, reasons=reasons)
     return event
 
 
@@ -117,10 +120,9 @@ async def test_the_replay_window_survives(clock: MockClock, tmp_path: Path) -> N
     """REP-2: a message, and a HELLO's nonce, that were heard before a restart are known after it."""
     store = MemoryStore()
     async with met(tmp_path, bob={"store": store}) as (ada, bob, session):
-        link = ada.cip._links[BOB.fingerprint][0]
+        link = ada.cip._links.of(BOB.fingerprint)[0]
         letter, _ = link.session.send(m.FactPropose(fact=FACT, dmp_trace=TRACE, causal_links=()))
-        await link._ready["knowledge"].wait()
-        await link._channels["knowledge"].send(letter.data)
+        await (await link._channels.get("knowledge")).send(letter.data)
         delivery = await anext(bob.cip.inbox)
         assert delivery.message.msg_id == letter.msg_id
         await bob.cip.settled(delivery)
@@ -130,9 +132,8 @@ async def test_the_replay_window_survives(clock: MockClock, tmp_path: Path) -> N
         session.abort("enough")
     (tmp_path / "again").mkdir()
     async with met(tmp_path / "again", bob={"store": store}) as (ada, bob, _):
-        link = ada.cip._links[BOB.fingerprint][0]
-        await link._ready["knowledge"].wait()
-        await link._channels["knowledge"].send(letter.data)
+        link = ada.cip._links.of(BOB.fingerprint)[0]
+        await (await link._channels.get("knowledge")).send(letter.data)
         seen = await bob.event("replay_detected")
         assert (seen["status"], seen["msg_id"]) == ("duplicate", letter.msg_id)
         assert len(bob.cip.inbox) == 0
@@ -260,8 +261,9 @@ async def test_commands_go_to_the_lane(clock: MockClock, tmp_path: Path) -> None
         with pytest.raises(TrustViolationError):
             await bob.cip.trust_command("1" * 64, HandshakeOk(at_ms=now))
         assert (await journal_of(bob).head(Lane("peer", "1" * 64))).seq == 0
-        (record,) = await journal_of(bob).read(OF_ADA)
-        assert (record.type, record.principal) == ("trust.recorded", None)
+        records = await journal_of(bob).read(OF_ADA)
+        told = [(one.type, one.principal) for one in records]
+        assert told == [("trust.recorded", None), ("decision.made", None)]
         with pytest.raises(JournalError):
             await bob.cip.trust_command("../../etc", Anchored(at_ms=1))
     (tmp_path / "again").mkdir()
@@ -276,8 +278,8 @@ async def test_an_operators_name_is_in_the_record(clock: MockClock, tmp_path: Pa
     async with nodes(tmp_path, bob={"store": MemoryStore()}) as (_, bob):
         act = OperatorPromote(at_ms=5, human="grace", reason="met in person")
         await bob.cip.trust_command(ADA.fingerprint, act)
-        (record,) = await journal_of(bob).read(OF_ADA)
-        assert (record.principal, record.at) == ("grace", 5)
+        records = await journal_of(bob).read(OF_ADA)
+        assert [(one.principal, one.at) for one in records] == [("grace", 5)] * 2
 
 
 async def test_a_journal_that_fails_ends_the_session(clock: MockClock, tmp_path: Path) -> None:
@@ -350,12 +352,11 @@ async def test_evidence_is_a_blob_before_it_is_cited(clock: MockClock, tmp_path:
     async with met(tmp_path, bob={"store": store, "faults": faults}) as (ada, bob, _):
         gate = trio.Event()
         faults.plan("put_blob", Fault("not_committed"), Fault(until=gate))
-        link = ada.cip._links[BOB.fingerprint][0]
+        link = ada.cip._links.of(BOB.fingerprint)[0]
         letter, _ = link.session.send(INTENT)
         forged = letter.data.replace(b"wetter", b"wotter")
         assert forged != letter.data
-        await link._ready["knowledge"].wait()
-        await link._channels["knowledge"].send(forged)
+        await (await link._channels.get("knowledge")).send(forged)
         await bob.event("auth_failure", code="signature")
         await until(lambda: faults.attempts.get("put_blob", 0) == 2)
         before = (await journal_of(bob).head(OF_ADA)).seq

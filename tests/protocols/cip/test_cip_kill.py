@@ -101,9 +101,8 @@ class Teller:
                 async with endpoint.dial(url, expect=BOB.fingerprint) as session:
                     self.nursery.start_soon(cip.serve, session)
                     await cip.established(session)
-                    link = cip._links[BOB.fingerprint][0]
-                    await link._ready["knowledge"].wait()
-                    channel = link._channels["knowledge"]
+                    link = cip._links.of(BOB.fingerprint)[0]
+                    channel = await link._channels.get("knowledge")
                     for msg_id in known:
                         await channel.send(self.said[msg_id])
                     for _ in range(most):

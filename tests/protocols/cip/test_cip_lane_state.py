@@ -29,6 +29,7 @@ from web4.protocols.cip.outbox.entries import MessageSettled, MessageTaken
 from web4.protocols.cip.peer_logic import PeerLogic
 from web4.protocols.cip.peer_state import IdHeard, PeerState, Rest, Rested
 from web4.protocols.cip.replay import Heard, ReplayLimits, ReplayWindow
+from web4.protocols.decisions import DecisionRecord
 from web4.trust import Anchored, ManualOverride, TrustEvent
 
 if TYPE_CHECKING:
@@ -78,7 +79,15 @@ async def test_rebuilt_byte_for_byte(recorded: list[tuple[str, PeerCommand]]) ->
             assert decode_state(live) == writer.state
             if writer.snapshot_useful and len(kinds) % 2:
                 await writer.snapshot()
-        assert kinds == {TrustEvent, IdHeard, Rested, HandshakeStep, MessageTaken, MessageSettled}
+        assert kinds == {
+            TrustEvent,
+            IdHeard,
+            Rested,
+            HandshakeStep,
+            MessageTaken,
+            MessageSettled,
+            DecisionRecord,
+        }
     async with opened(store) as journal:
         snapshot = (await journal.snapshots(LANE))[0]
         assert snapshot.logic_version == LOGIC_VERSION

@@ -270,9 +270,9 @@ async def dial_and_wait(node: Node, other: Node) -> None:
 
 
 async def only_one_is_left(low: Node, high: Node) -> None:
-    await until(lambda: [len(links) for node in (low, high) for links in node.cip._links.values()] == [1, 1])
+    await until(lambda: [len(node.cip._links) for node in (low, high)] == [1, 1])
     for node, other in ((low, high), (high, low)):
-        (link,) = node.cip._links[other.identity.fingerprint]
+        (link,) = node.cip._links.of(other.identity.fingerprint)
         assert link.rtt.initiator == (node is low)
         assert link.established
         assert node.cip.trust.state(other.identity.fingerprint) == "probing"
@@ -336,10 +336,9 @@ async def test_tampered_bytes_close_the_session_and_demote(clock: MockClock, tmp
     async with nodes(tmp_path) as (ada, bob):
         session = await ada.dial(bob)
         await ada.cip.established(session)
-        (link,) = ada.cip._links[BOB.fingerprint]
+        (link,) = ada.cip._links.of(BOB.fingerprint)
         sealed, _ = link.session.send(m.Intent(goal="ask", topic="abc", priority="low", context={}))
-        await link._ready["knowledge"].wait()
-        await link._channels["knowledge"].send(sealed.data.replace(b'"abc"', b'"abd"'))
+        await (await link._channels.get("knowledge")).send(sealed.data.replace(b'"abc"', b'"abd"'))
         await bob.event("auth_failure", code="signature")
         assert bob.cip.trust.state(ADA.fingerprint) == "untrusted"
         await until(lambda: not ada.endpoint.session_count)

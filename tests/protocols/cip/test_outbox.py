@@ -13,7 +13,7 @@ from web4.foundation.clock import parse_timestamp
 from web4.foundation.envelope import parse, verify
 from web4.journal.backends.memory import MemoryStore
 from web4.protocols.cip import IntentAnswer, Offer, accept, defer
-from web4.protocols.cip.outbox.bodies import attempt, timestamp
+from web4.protocols.cip.outbox.bodies import attempts, timestamp
 from web4.protocols.cip.outbox.entries import DAY_MS, OutboxLimits
 from web4.protocols.cip.outbox.pacing import pace
 from web4.protocols.errors import OutboxFull
@@ -377,7 +377,9 @@ async def test_the_content_never_changes(clock: MockClock, tmp_path: Path) -> No
         (sent,) = await facts(ada, BOB.fingerprint, 1)
         (entry,) = await ada.cip.outbox(BOB.fingerprint)
         body = (entry.body or "").encode()
-        first, second = (parse(attempt(ADA, entry, body, timestamp(at), 2**17).data) for at in (0, 1_000))
+        first, second = (
+            parse(attempts(ADA, [(entry, body)], timestamp(at), 2**17)[0].data) for at in (0, 1_000)
+        )
         assert first.data != second.data
         assert first.msg_id == second.msg_id == sent
         assert first.content_digest == second.content_digest

@@ -28,6 +28,7 @@ from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.peer_logic import PeerLogic
 from web4.protocols.cip.peer_state import Arrived, Caused, PeerState
 from web4.protocols.cip.replay import Heard, ReplayLimits
+from web4.protocols.decisions import DecisionRecord
 from web4.testing import check_lane_logic
 from web4.trust import MaliciousEvidence, OperatorPromote, TrustEvent, Unverifiable
 from web4.trust.events import Evidence
@@ -113,7 +114,8 @@ def test_the_logic_is_pure() -> None:
     ]
     state, events = check_lane_logic(PeerLogic(outbox=OutboxLogic(SMALL)), commands)
     assert list(state.outbox.entries) == [uid(1)]
-    assert len(events) == 5
+    assert len(events) == 6
+    assert isinstance(events[-1], DecisionRecord)  # MEM-1
 
 
 def test_outbox_full_refuses_and_drops_nothing() -> None:
@@ -163,7 +165,12 @@ def test_blacklisting_purges_what_is_on_its_way_and_what_is_not_settled() -> Non
     evidence = (Evidence(blake3="0" * 64),)
     blame = MaliciousEvidence(at_ms=lane.now, reason="equivocation", evidence=evidence)
     events = lane.logic.decide(lane.state, blame).events
-    assert [type(event) for event in events] == [TrustEvent, EnvelopeConcluded, MessageSettled]
+    assert [type(event) for event in events] == [
+        TrustEvent,
+        EnvelopeConcluded,
+        MessageSettled,
+        DecisionRecord,
+    ]
     lane.tell(blame)
     ended = lane.state.outbox.concluded.get(uid(2))
     assert ended is not None

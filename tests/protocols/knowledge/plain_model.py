@@ -204,12 +204,15 @@ class PlainLedger:
         return min(1, len(votes))
 
     def _tied(self, one: Said, other: Said) -> bool:
-        by, of = self.introducer.get(one.peer), self.introducer.get(other.peer)
-        return (
-            (by is not None and by in (of, other.peer))
-            or (of is not None and of == one.peer)
-            or bool(set(one.domains) & set(other.domains))
-        )
+        return bool(self._line(one.peer) & self._line(other.peer) or set(one.domains) & set(other.domains))
+
+    def _line(self, peer: str | None) -> set[str]:
+        """A peer, who introduced it, who introduced that one, and so on."""
+        line: set[str] = set()
+        while peer is not None and peer not in line:
+            line.add(peer)
+            peer = self.introducer.get(peer)
+        return line
 
     def _supported(self, entry: Entry) -> bool:
         for peer, complete, links in zip(entry.proposers, entry.complete, entry.links, strict=True):

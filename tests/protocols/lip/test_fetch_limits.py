@@ -104,7 +104,7 @@ async def test_fetch_limits_connecting() -> None:
         HEAD + b"Content-Length: 2097153\r\n\r\n",
     ],
 )
-async def test_fetch_limits_endless_body(start: bytes) -> None:
+async def test_fetch_limits(start: bytes) -> None:
     error = await failing(endless(start, b"x" * 65536))
     assert isinstance(error, TooLarge)
     assert error.field == "body"

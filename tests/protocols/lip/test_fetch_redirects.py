@@ -51,7 +51,7 @@ async def test_fetch_redirects_sixth_hop() -> None:
         ("gopher://127.0.0.1:6379/_FLUSHALL", "uri_refused"),
     ],
 )
-async def test_fetch_redirects_private_and_foreign(location: str, code: str) -> None:
+async def test_fetch_redirects(location: str, code: str) -> None:
     """What would be refused as the first URI is refused as the second, and nothing is dialled for it."""
     async with browsing({"/": moved(location)}) as (fetcher, web):
         web.names["inside.test"] = ["192.168.0.10"]

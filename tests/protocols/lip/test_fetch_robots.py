@@ -53,7 +53,7 @@ async def verdicts(rules: bytes, *paths: str) -> list[bool]:
     return found
 
 
-async def test_fetch_robots_allow_and_disallow() -> None:
+async def test_fetch_robots() -> None:
     """RFC 9309: the group of the whole product token, whatever its case; the longest match; a refusal is not asked."""
     assert await verdicts(RULES, "/open", "/shut", "/shut/but", "/a.cgi", "/a.cgix") == [
         True,

@@ -199,6 +199,7 @@ async def test_every_answer_fits_its_envelope() -> None:
 @dataclass
 class Cites:
     bodies: tuple[str, ...]
+    pages: tuple[Any, ...] = ()
 
 
 @dataclass

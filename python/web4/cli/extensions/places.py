@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from cyclopts import Parameter
 
-from web4.cli.journal.target import data_directory
+from web4.cli.directory import data_directory
 from web4.extensions.errors import ExtensionsConfigurationError
 from web4.extensions.manifests.configuration import ExtensionsConfiguration, read_configuration
 from web4.extensions.manifests.grants import NodePaths

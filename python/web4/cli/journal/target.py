@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from web4.cli.directory import data_directory
 from web4.cli.errors import CommandError
 from web4.journal.errors import InvalidEventError, JournalOpenError
 from web4.journal.lane import Lane
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from web4.cli.options import Common
     from web4.journal.backends.backend import Backend
     from web4.journal.record import Head
@@ -68,17 +69,6 @@ def _named(directory: Path | None, common: Common) -> Path:
     if any("\ud800" <= one <= "\udfff" for one in str(named)):
         raise CommandError(f"{str(named)!a} is not UTF-8", code="usage")
     return named
-
-
-def data_directory(common: Common) -> Path:
-    """The node's data directory, there or not."""
-    if common.data is not None:
-        return common.data
-    home = os.environ.get("WEB4_HOME")
-    if home:
-        return Path(home)
-    shared = os.environ.get("XDG_DATA_HOME")
-    return (Path(shared) if shared else Path.home() / ".local" / "share") / "web4"
 
 
 def parse_lane(name: str) -> Lane:

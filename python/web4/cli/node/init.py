@@ -5,7 +5,7 @@ from typing import Annotated
 import trio
 from cyclopts import Parameter
 
-from web4.cli.journal.target import data_directory
+from web4.cli.directory import data_directory
 from web4.cli.options import COMMON, Common
 from web4.cli.output import Output
 from web4.cli.running import Answer, perform

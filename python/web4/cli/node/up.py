@@ -2,7 +2,7 @@
 
 import trio
 
-from web4.cli.journal.target import data_directory
+from web4.cli.directory import data_directory
 from web4.cli.options import COMMON, Common
 from web4.cli.output import Output
 from web4.cli.running import Answer, perform
@@ -20,6 +20,7 @@ NOTABLE = frozenset(
     """.split()  # noqa: SIM905 - one line for each would fill a page
 )
 """What an operator is told of while the node runs."""
+STOPPED = Answer({"stopped": True}, ["stopped"])
 
 
 def up(*, common: Common = COMMON) -> int:
@@ -41,17 +42,19 @@ def up(*, common: Common = COMMON) -> int:
             if not door.enabled:
                 await _live(node, output, None)
             else:
+                life = trio.CancelScope()
                 async with open_control_door(
                     places.socket,
-                    commands_of(node),
+                    commands_of(node, stop=life.cancel),
                     emit=node.hub.emit,
                     limits=limits,
                     about={"fingerprint": node.fingerprint},
                 ):
-                    await _live(node, output, str(places.socket))
-        return Answer({})
+                    with life:
+                        await _live(node, output, str(places.socket))
+        return STOPPED
 
-    return perform(common, body, streams=True, detached=lambda: Answer({"stopped": True}, ["stopped"]))
+    return perform(common, body, streams=True, detached=lambda: STOPPED)
 
 
 async def _live(node: Node, output: Output, socket: str | None) -> None:

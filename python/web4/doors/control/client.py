@@ -10,6 +10,7 @@ import trio
 
 from web4.doors.control.errors import CommandFailed, ControlError
 from web4.doors.control.lines import EndlessLine, Lines, LineTooLong
+from web4.doors.control.socket_place import peer_credentials
 from web4.doors.control.wire import write_command
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ class Control:
         self._seconds = seconds
         self._asked = 0
         self._lock = trio.Lock()
+
+    @property
+    def process(self) -> int:
+        """The process at the other end, as the kernel says; 0 if it cannot be seen from here."""
+        raw: Any = self._stream.socket
+        return peer_credentials(raw).pid
 
     async def ask(self, command: str, payload: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Give a command; the payload of its answer. Cancelled, it may be done all the same.

@@ -81,11 +81,11 @@ class CommandSet:
         try:
             asked = msgspec.convert(payload, kind)
         except msgspec.ValidationError as error:
-            raise refused(_in_words(error)) from None
+            raise refused(in_words(error)) from None
         return answers, await handler(asked, caller)
 
 
-def _in_words(error: msgspec.ValidationError) -> str:
+def in_words(error: msgspec.ValidationError) -> str:
     """As NDJ-18 says it: `<key> is required` or `<key> must be …`."""
     text = str(error)
     missing = "Object missing required field `"

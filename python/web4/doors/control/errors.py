@@ -23,6 +23,9 @@ class ControlError(Web4Error):
             "disconnected", "The node went away, or closed the connection.", "The outcome is not known."
         ),
         ErrorCode("no_answer", "The node has not answered in time.", "It may do it all the same (NDJ-25)."),
+        ErrorCode(
+            "still_stopping", "A node that was told to stop has not ended in time.", "It goes on stopping."
+        ),
         ErrorCode("bad_answer", "What came is no answer of this protocol.", "The connection is closed."),
     )
 
@@ -51,3 +54,9 @@ class CommandFailed(Web4Error):  # noqa: N818 - it tells what a node answered
         self.error = error
         """The wire's error code (section 5)."""
         self.cause = cause
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """Class and code of the error as the node raised it; the door's own where no room did."""
+        name, _, code = (self.cause or "").partition(": ")
+        return (name, code) if code else ("CommandRefused", self.error)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_PATH_BYTES: Final = 107
+PATH_BYTES: Final = 107
+"""What the path of a socket may have (NDJ-4)."""
 _CREDENTIALS: Final = struct.Struct("=iII")
 
 
@@ -47,9 +48,9 @@ def listening(path: Path, *, backlog: int) -> Iterator[socket.socket]:
         ControlError: `socket_path`, `socket_permissions`, `socket_in_use`.
         OSError: The directory or the socket cannot be made.
     """
-    if len(os.fsencode(path)) > _PATH_BYTES:
+    if len(os.fsencode(path)) > PATH_BYTES:
         raise ControlError(
-            f"{path} has more than {_PATH_BYTES} bytes: choose a shorter one", code="socket_path"
+            f"{path} has more than {PATH_BYTES} bytes: choose a shorter one", code="socket_path"
         )
     _check_directory(path.parent)
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -29,8 +29,8 @@ class Ways(Protocol):
         """The way to a destination."""
         ...
 
-    def routes(self) -> Iterator[Route]:
-        """The ways to all destinations."""
+    def ways(self) -> Iterator[Route]:
+        """All ways that there are, the best to each destination and the others."""
         ...
 
 
@@ -149,7 +149,7 @@ class MeshFollower:
             direct = self._mesh.table.route(peer)
             if direct is not None and direct.hops == 0:
                 costs[peer] = direct.cost
-        for route in self._mesh.table.routes():
+        for route in self._mesh.table.ways():
             if route.hops and route.next in ways:
                 beyond = max(0.0, route.cost - costs[route.next])
                 ways[route.next].append((route.path, beyond))

@@ -52,11 +52,11 @@ class Advertiser:
         """The link is gone."""
         self._told.pop(peer, None)
 
-    def refresh(self, peer: str) -> None:
-        """Tell a neighbour everything once more, soon: it may not have listened before."""
+    def refresh(self, peer: str, at_ms: float = 0) -> None:
+        """Tell a neighbour everything once more, at once or at a time: it may not have listened before."""
         told = self._told.get(peer)
         if told is not None:
-            told.refresh_ms = 0
+            told.refresh_ms = min(told.refresh_ms, at_ms)
 
     def changed(self, now_ms: int) -> None:
         """Ways have changed: what others have to hear of it is told once the changes have settled."""

@@ -83,6 +83,12 @@ class RoutingTable:
         """The ways to all destinations."""
         return iter(tuple(self._best.values()))
 
+    def ways(self) -> Iterator[Route]:
+        """All ways that there are, those too that others go before: what is known of the network (GRAPH-3)."""
+        known = {*self._neighbours, *(one for each in self._neighbours.values() for one in each.offers)}
+        for destination in sorted(known):
+            yield from self._candidates(destination)
+
     def neighbours(self) -> list[str]:
         """The neighbours to whom there is a link, sorted."""
         return sorted(self._neighbours)

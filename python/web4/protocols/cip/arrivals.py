@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
+from web4.foundation import envelope as envelopes
+from web4.foundation.errors import InvalidEnvelopeError
 from web4.protocols.cip.outbox.entries import INLINE_BYTES
 from web4.protocols.cip.peer_state import Arrived
 from web4.protocols.cip.validation import Reception
@@ -57,7 +59,8 @@ class Arrivals:
         self._keeps = keeps
         self._may_answer = may_answer
         self._reception: Reception | None = None
-        self._gaps: dict[str, tuple[str, int]] = {}
+        self._gaps: dict[ChannelKind, tuple[str | None, int]] = {}
+        """Which message is to come again on a channel, and until when others wait for it, by the monotonic clock."""
 
     def reception(self, channel: ChannelKind, at_ms: int) -> Reception:
         """What is true of every message of this session on `channel`."""
@@ -94,8 +97,8 @@ class Arrivals:
             content_digest=incoming.content_digest,
             digest=incoming.digest,
             timestamp_ms=incoming.timestamp_ms,
-            handshake=self._driver.read(incoming, state, at_ms),
-            room=self._room_for(message) and not (durable and self._waits_for_another(message, at_ms)),
+            handshake=None if durable else self._driver.read(incoming, state, at_ms),
+            room=self._room_for(message) and not (durable and self._waits_for_another(message)),
             answers_ours=answers_ours,
             newest_state_ms=self._peer.newest_state_ms,
             overload_retry_ms=self._context.overload_retry_ms,
@@ -107,7 +110,7 @@ class Arrivals:
             envelope=data.decode() if durable and not long else None,
             blob=f"b3:{incoming.digest}" if long else None,
             size=size,
-            **_about(message),
+            **({} if durable else _about(message)),
         )
 
     def _room_for(self, message: AgentMessage) -> bool:
@@ -116,7 +119,7 @@ class Arrivals:
             return self._may_answer()
         return self._context.room(self._facts.peer)
 
-    def _waits_for_another(self, message: AgentMessage, at_ms: int) -> bool:
+    def _waits_for_another(self, message: AgentMessage) -> bool:
         """Whether the application does not settle what it has (OUT-3), or an earlier message is to come again first."""
         taken, options = self._peer.lane.state.taken, self._context.options
         if (
@@ -124,18 +127,41 @@ class Arrivals:
             or taken.bytes >= options.unsettled_bytes_per_peer
         ):
             return True
-        msg_id, until_ms = self._gaps.get(TYPES[message.type].channel, (message.msg_id, 0))
-        return msg_id != message.msg_id and at_ms < until_ms
+        gap = self._gap(TYPES[message.type].channel)
+        return gap is not None and gap != (message.msg_id,)
 
-    def put_off(self, message: AgentMessage, wait_ms: int, at_ms: int) -> None:
+    def put_off(self, channel: ChannelKind, msg_id: str | None, wait_ms: int) -> None:
         """A message has to come again: what follows on its channel waits, so that the order stays (OUT-4)."""
-        self._gaps.setdefault(TYPES[message.type].channel, (message.msg_id, at_ms + wait_ms + _GAP_MS))
+        gap = self._gap(channel)
+        if gap is None or gap == (msg_id,):
+            self._gaps[channel] = (msg_id, self._now_ms() + wait_ms + _GAP_MS)
+
+    def dropped(self, data: bytes, channel: ChannelKind, wait_ms: int) -> None:
+        """A message was dropped unread (LIM-2); one of an outbox comes again. Only the first of a gap is looked at."""
+        if self._gap(channel) is not None:
+            return None
+        try:
+            envelope = envelopes.parse(data, max_bytes=self._context.options.envelope_bytes)
+        except InvalidEnvelopeError:
+            return self.put_off(channel, None, wait_ms)  # nobody looks at more of that kind for a while
+        kind = TYPES.get(envelope.type)
+        if kind is not None and kind.durable:
+            self.put_off(channel, envelope.msg_id, wait_ms)
+        return None
 
     def came(self, message: AgentMessage) -> None:
         """What had to come again is through, or never will be."""
         channel = TYPES[message.type].channel
         if channel in self._gaps and self._gaps[channel][0] == message.msg_id:
             del self._gaps[channel]
+
+    def _gap(self, channel: ChannelKind) -> tuple[str | None] | None:
+        """The message that others wait for, if they do."""
+        msg_id, until_ms = self._gaps.get(channel, (None, 0))
+        return (msg_id,) if self._now_ms() < until_ms else None
+
+    def _now_ms(self) -> int:
+        return self._context.clock.monotonic_ns() // 1_000_000
 
 
 def _about(message: AgentMessage) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
@@ -59,6 +60,11 @@ _PAUSE_SECONDS: Final = 0.1
 
 class PeerDefinition(LaneDefinition[PeerState, PeerCommand, PeerEvent, PeerOutcome]):
     """What lanes of peers consist of."""
+
+    def of(self, peer: str) -> PeerDefinition:
+        """The definition of this peer's lane: its decisions name it (MEM-1)."""
+        logic: Any = self.logic  # a PeerLogic, as `peer_definition` made it
+        return replace(self, logic=replace(logic, peer=peer))
 
     def encode(self, state: PeerState) -> bytes:
         """See `encode_state`."""
@@ -128,7 +134,7 @@ class DurablePeerLane(PeerLane):
         super().__init__(peer, trust=trust, options=options, emit=emit)
         self.lane = Lane("peer", peer)
         self._journal = journal
-        self._definition = definition
+        self._definition = definition.of(peer)
         self._evidence = evidence
         self._clock = clock
         self._broken = broken

@@ -27,6 +27,7 @@ from web4.protocols.cip.outbox.entries import (
 from web4.protocols.cip.outbox.known_ids import KnownIds, Part
 from web4.protocols.cip.peer_state import CauseHeard, IdHeard, PeerState, Rested
 from web4.protocols.cip.replay import NEVER_MS, Bucket, Heard, ReplayWindow
+from web4.protocols.decisions import DECISION_EVENTS
 from web4.trust import TrustRecord
 from web4.trust.lane import TRUST_EVENTS
 
@@ -39,6 +40,7 @@ passed over (JRN-7b)."""
 
 PEER_EVENTS: Final = (
     *TRUST_EVENTS,
+    *DECISION_EVENTS,
     EventType(
         name="cip.heard",
         struct=IdHeard,
@@ -98,7 +100,7 @@ PEER_EVENTS: Final = (
         },
     ),
 )
-"""Every event type of a peer's lane: trust's, and CIP's own."""
+"""Every event type of a peer's lane: trust's, what it decides (MEM-1), and CIP's own."""
 
 
 class _BucketForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -18,15 +18,18 @@ from web4.protocols.cip.actions import (
     Report,
     Send,
 )
+from web4.protocols.cip.channels import Channels
 from web4.protocols.cip.context import SessionFacts
+from web4.protocols.cip.deadline import Deadline
+from web4.protocols.cip.endings import handshake_failed, report_journal, report_unclosed
 from web4.protocols.cip.lane_errors import LANE_ERRORS
-from web4.protocols.cip.mesh_path import RELAY_CHANNEL, DeliverMesh, mesh_agreed
+from web4.protocols.cip.mesh_path import DeliverMesh, mesh_agreed
 from web4.protocols.cip.outbox.pump import Pump
 from web4.protocols.cip.outgoing import Outgoing
 from web4.protocols.cip.places import Places
 from web4.protocols.cip.questions import Questions
 from web4.protocols.cip.session import CipSession
-from web4.protocols.errors import HandshakeFailed, NotConnectedError
+from web4.protocols.errors import NotConnectedError
 from web4.protocols.messages.vocabulary import TYPES, type_of
 from web4.rtt import ChannelClosedError, ChannelResetError, RttError
 
@@ -35,25 +38,25 @@ if TYPE_CHECKING:
 
     from web4.protocols.cip.actions import Action
     from web4.protocols.cip.agreement import Agreement
+    from web4.protocols.cip.channels import Opened
     from web4.protocols.cip.context import CipContext
     from web4.protocols.cip.inbox import Inbox
     from web4.protocols.cip.intents import AcceptIntent
     from web4.protocols.cip.peer import Peer
-    from web4.protocols.cip.sealing import About, Sealed
+    from web4.protocols.cip.sealing import About
     from web4.protocols.cip.validation import Incoming
+    from web4.protocols.errors import HandshakeFailed
     from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
     from web4.rtt import Channel, RttSession
 
 
-CHANNEL_NAME: Final = "web4"
-Opened = Literal["state", "knowledge", "relay"]
-_OPENED: Final[tuple[Opened, ...]] = ("state", "knowledge")
-"""What the initiator always opens (CIP-1); control is channel 0, and `relay` is there if the mesh is agreed."""
 _BATCH: Final = 64
 _STRANGERS_BATCH: Final = 16
 _QUESTIONS: Final = 256
 """INTENTs that may wait for their answer; beyond, more are refused as `busy`."""
 _RECEIPTS: Final = 256
+_RELIEF_SECONDS: Final = 0.1
+"""How long a channel is left unread when the application is behind; then what comes is refused as busy."""
 
 
 class Link:
@@ -103,16 +106,13 @@ class Link:
             over=lambda: self.reason is not None,
         )
         self._on_established = on_established
-        self._channels: dict[ChannelKind, Channel] = {"control": rtt.control}
-        self._ready: dict[ChannelKind, trio.Event] = {kind: trio.Event() for kind in get_args(Opened)}
-        self._outgoing: Outgoing = Outgoing(rtt, sent=self.session.sent, end=self._end)
-        self._timer: trio.CancelScope | None = None
+        self.sent = self.session.sent
+        self._outgoing = Outgoing(rtt, sent=self.sent, end=self._end)
+        self._channels = Channels(rtt, used=self._read_too, unusable=self._outgoing.unsendable)
+        self._deadline = Deadline(lambda step: self._act(partial(self.session.deadline, step)))
         self._opened = False
         self._peer_ended = False
         self._drained: list[trio.Event] = []
-
-    def __repr__(self) -> str:
-        return f"<Link {self.rtt.session_id.hex()[:8]} with {self.rtt.peer[:12]}>"
 
     @property
     def established(self) -> bool:
@@ -138,10 +138,7 @@ class Link:
 
     def failure(self) -> HandshakeFailed:
         """Why the handshake did not succeed, once it did not."""
-        known = {entry.code for entry in HandshakeFailed.codes}
-        reason = self.reason if self.reason in known else "closed"
-        reason = "bad_response" if self.reason == "auth_failure" else reason
-        return HandshakeFailed(f"the handshake did not succeed: {reason}", code=reason, peer=self.rtt.peer)
+        return handshake_failed(self.reason, self.rtt.peer)
 
     def close(self, reason: str) -> None:
         """Close the session at once; the peer is told `reason`. A closed one stays as it is."""
@@ -152,15 +149,7 @@ class Link:
     def lose(self, error: Exception) -> None:
         """Close the session because its peer's lane cannot be kept: what is not durable is not done."""
         if self.reason is None:
-            self._context.emit(
-                "error",
-                severity="error",
-                peer=self.rtt.peer,
-                session_id=self.rtt.session_id.hex(),
-                where="journal",
-                error=type(error).__name__,
-                code=getattr(error, "code", None),
-            )
+            report_journal(self._context.emit, self.rtt, error)
         self.close("journal")
 
     async def _load(self) -> None:
@@ -187,8 +176,7 @@ class Link:
             self.over = True
             self.rtt.abort(self.reason or "cip ended")
             self.settled.set()
-            for ready in self._ready.values():
-                ready.set()  # who waits to send must learn that it never will
+            self._channels.end()
 
     async def _settle(self) -> None:
         """Make the session's end durable, if that takes a moment only: loading the lane makes up for it otherwise."""
@@ -200,9 +188,7 @@ class Link:
         try:
             await self.rtt.aclose()
         except RttError as error:
-            self._context.emit(
-                "error", severity="warning", peer=self.rtt.peer, where="aclose", error=type(error).__name__
-            )
+            report_unclosed(self._context.emit, self.rtt, error)
 
     async def send(
         self, payload: AgentPayload, *, corr_id: str | None = None, about: About | None = None
@@ -216,10 +202,9 @@ class Link:
         kind = type_of(payload).channel
         if not self.established or (kind == "control" and not type_of(payload).durable):
             raise NotConnectedError("the session is not established", peer=self.rtt.peer)
-        if kind in self._ready:
-            await self._ready[kind].wait()
+        channel = await self._channels.get(kind)
         sealed, _ = self.session.send(payload, corr_id=corr_id, about=about)
-        await self._channels[kind].send(sealed.data)
+        await channel.send(sealed.data)
         self.session.sent(sealed)
         return sealed.msg_id
 
@@ -232,11 +217,7 @@ class Link:
         """
         if not self.meshed:
             raise NotConnectedError("the mesh is not agreed on this session", peer=self.rtt.peer)
-        if kind in self._ready:
-            await self._ready[kind].wait()
-        if kind not in self._channels:
-            raise NotConnectedError("the session is over", peer=self.rtt.peer)
-        await self._channels[kind].send(data)
+        await (await self._channels.get(kind)).send(data)
 
     def tell_state(self) -> None:
         """Tell the peer how this node is, if the session is established."""
@@ -250,11 +231,12 @@ class Link:
 
     # --- reading ----------------------------------------------------------------------------------------
 
-    async def _read(self, kind: ChannelKind) -> None:
+    async def _read(self, kind: ChannelKind, channel: Channel) -> None:
         """Read one channel to its end. The end of the control channel is that of the session."""
-        channel = self._channels[kind]
         try:
             while True:
+                if kind == "knowledge":
+                    await self._inbox.relieved(self.rtt.peer, _BATCH, _RELIEF_SECONDS)
                 at_once = _BATCH if self._peer.trust == "trusted" else _STRANGERS_BATCH
                 messages = await channel.receive_many(max=at_once)
                 await self._take_in(messages, kind)
@@ -277,7 +259,7 @@ class Link:
     async def _live(self) -> None:
         """Read the control channel, whose end is that of the session, and what had come on others by then."""
         try:
-            await self._read("control")
+            await self._read("control", self.rtt.control)
             if self.reason is None:
                 # The transport has acknowledged it, so the peer will not say it again (RTT-13).
                 with trio.move_on_after(self._context.options.step_deadline_ms / 1_000):
@@ -304,9 +286,10 @@ class Link:
         actions: list[Action] = []
         refused: Exception | None = None
         self._peer.settle_now(self._context.clock.wall_ms())
-        for data in messages:
+        early = self.session.open_early(messages, kind)
+        for data, opened in zip(messages, early, strict=True):
             try:
-                decided = self.session.receive(data, kind)
+                decided = self.session.receive(data, kind, opened)
             except LANE_ERRORS as error:
                 refused = error
                 break
@@ -357,7 +340,7 @@ class Link:
             case DeliverMesh(incoming=incoming, channel=channel):
                 await self._mesh(incoming, channel)
             case Arm(step=step, after_ms=after_ms):
-                self._arm(step, after_ms)
+                self._deadline.arm(self._nursery, step, after_ms)
             case Close(reason=reason):
                 self._end(reason)
 
@@ -395,9 +378,9 @@ class Link:
         if not self._opened:
             self._opened = True
             if self.rtt.initiator:
-                await self._open_channels()
+                await self._channels.open(agreement)
             else:
-                self._nursery.start_soon(self._until_drained, self._accept_channels)
+                self._nursery.start_soon(self._until_drained, partial(self._channels.accept, agreement))
             self._nursery.start_soon(self._pump)
         self.settled.set()
         self._on_established(self)
@@ -411,68 +394,23 @@ class Link:
 
     async def channel(self, kind: ChannelKind) -> Channel:
         """The channel on which messages of this kind travel, once it is open."""
-        if kind in self._ready:
-            await self._ready[kind].wait()
-        return self._channels[kind]
+        return await self._channels.get(kind)
+
+    @property
+    def up(self) -> bool:
+        """Whether the session has a carrier now."""
+        return self.rtt.state == "open"
 
     def allows(self, type_name: str) -> bool:
         """Whether what a type needs was agreed (CIP-3)."""
         return self.agreement is not None and self.agreement.allows(type_name)
 
-    def sent(self, sealed: Sealed) -> None:
-        """The transport has accepted a message."""
-        self.session.sent(sealed)
-
-    async def _open_channels(self) -> None:
-        try:
-            for kind in _OPENED:
-                self._use(kind, await self.rtt.open_channel(kind, name=CHANNEL_NAME))
-            if mesh_agreed(self.agreement):
-                self._use("relay", await self.rtt.open_channel("knowledge", name=RELAY_CHANNEL))
-        except RttError:
-            self._outgoing.unsendable()
-
-    async def _accept_channels(self) -> None:
-        try:
-            while True:
-                channel = await self.rtt.accept_channel()
-                kind = self._expected(channel)
-                if kind is None or kind in self._channels:
-                    await channel.aclose()  # nobody would read it
-                else:
-                    self._use(kind, channel)
-        except (trio.EndOfChannel, RttError):
-            return
-
-    def _expected(self, channel: Channel) -> Opened | None:
-        """What a channel is that the peer opened, if it is one that it should (CIP-1)."""
-        if channel.kind == "knowledge" and channel.name == RELAY_CHANNEL and mesh_agreed(self.agreement):
-            return "relay"
-        expected = channel.name == CHANNEL_NAME
-        return next((kind for kind in _OPENED if expected and kind == channel.kind), None)
-
-    def _use(self, kind: Opened, channel: Channel) -> None:
-        self._channels[kind] = channel
-        self._ready[kind].set()
-        self._nursery.start_soon(self._until_drained, partial(self._read, kind))
+    def _read_too(self, kind: Opened, channel: Channel) -> None:
+        self._nursery.start_soon(self._until_drained, partial(self._read, kind, channel))
         if kind == "state":
             self._nursery.start_soon(self._outgoing.say_states, channel)
 
-    # --- time -------------------------------------------------------------------------------------------
-
-    def _arm(self, step: int, after_ms: int | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if after_ms is not None:
-            self._timer = trio.CancelScope()
-            self._nursery.start_soon(self._expire, self._timer, step, after_ms / 1_000)
-
-    async def _expire(self, scope: trio.CancelScope, step: int, seconds: float) -> None:
-        with scope:
-            await trio.sleep(seconds)
-        if not scope.cancelled_caught:
-            await self._act(partial(self.session.deadline, step))
+    # --- ending -----------------------------------------------------------------------------------------
 
     def _end(self, reason: str) -> None:
         self.close(reason)

@@ -36,6 +36,11 @@ class TokenBucket:
         self._tokens -= 1
         return True
 
+    def room(self, now_ns: int) -> int:
+        """How many tokens there are; none is taken."""
+        grown = 0.0 if self._at_ns is None else (now_ns - self._at_ns) * self._rate / _SECOND_NS
+        return int(min(self._burst, self._tokens + grown))
+
     def retry_after_ms(self) -> int:
         """Milliseconds from the last `take` until there is a token again, at least 1."""
         return max(1, round((1 - self._tokens) / self._rate * 1_000))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from web4.foundation.logic import Decision
+from web4.protocols.cip.deciding import records
 from web4.protocols.cip.handshake import (
     HandshakeCommand,
     HandshakeLogic,
@@ -44,6 +45,7 @@ from web4.protocols.cip.peer_state import (
     Rested,
 )
 from web4.protocols.cip.replay import Heard, ReplayLimits, Verdict
+from web4.protocols.decisions import DecisionOutcome, DecisionRecord
 from web4.protocols.gates import GATES, Admission
 from web4.trust import (
     AuthFailure,
@@ -65,25 +67,31 @@ _ON_ITS_WAY = (Enqueue, Conclude, Settle)
 _TELEMETRY = "STATE_UPDATE"
 _changed = msgspec.structs.replace
 _HANDSHAKE_TYPES = frozenset({"HELLO", "VERIFY", "ERROR"})
+LATE_MS: Final = 1_000
+"""After so long is said again what came too late to its peer."""
 _NEEDS_NO_ROOM = frozenset({"RECEIPT", "STATE_UPDATE"})
 
 
 @dataclass(frozen=True)
 class PeerLogic:
-    """Logic of lane `peer:<fingerprint>`, as far as CIP goes."""
+    """Logic of lane `peer:<fingerprint>`, as far as CIP goes.
+
+    `peer` is that fingerprint: records of decisions name it (MEM-1). Applying needs none.
+    """
 
     trust: TrustLogic = field(default_factory=TrustLogic)
     handshake: HandshakeLogic = field(default_factory=HandshakeLogic)
     replay: ReplayLimits = field(default_factory=ReplayLimits)
     outbox: OutboxLogic = field(default_factory=OutboxLogic)
     initial: PeerState = field(default_factory=PeerState)
+    peer: str = "peer"
 
     def decide(self, state: PeerState, command: PeerCommand) -> _Decision:
         """Say what `command` leads to: at most one trust event, and the one outcome of a message."""
         if isinstance(command, Arrived):
             decision = self._arrived(state, command)
         elif isinstance(command, _ON_ITS_WAY):
-            return self._on_its_way(state, command)
+            decision = self._on_its_way(state, command)
         elif isinstance(command, HandshakeCommand):
             decision = self._stepped(state, command)
         elif isinstance(command, Rest):
@@ -98,8 +106,9 @@ class PeerLogic:
             isinstance(one, TrustEvent) and one.moved and one.to == "blacklisted" for one in decision.events
         ):
             purged = self.outbox.purge(state.outbox, state.taken, "blacklisted", command.at_ms)  # TRUST-8
-            return Decision((*decision.events, *purged), decision.reply)
-        return decision
+            decision = Decision((*decision.events, *purged), decision.reply)
+        written = records(self.peer, state.taken, decision.events)
+        return Decision((*decision.events, *written), decision.reply) if written else decision
 
     def apply(self, state: PeerState, event: PeerEvent) -> PeerState:
         """Give the state after `event`."""
@@ -113,6 +122,8 @@ class PeerLogic:
             )
         if isinstance(event, TrustEvent):
             return _changed(state, trust=self.trust.apply(state.trust, event))
+        if isinstance(event, DecisionRecord | DecisionOutcome):
+            return state
         if isinstance(event, CauseHeard):
             key, at_ms = bytes.fromhex(event.key), event.at_ms
             causes = state.causes.adding(key, _NOTHING, at_ms, begins=event.begins, lets_go=event.lets_go)
@@ -135,7 +146,10 @@ class PeerLogic:
         """Queue, conclude or settle (section 18)."""
         if isinstance(command, Enqueue) and state.trust.state == "blacklisted":
             return Decision((), PeerOutcome("refused", refusal=Refusal("TrustViolationError", "gate")))
+        events: tuple[PeerEvent, ...]
         events, queueing = outboxes.decide(self.outbox, state.outbox, state.taken, command)
+        if queueing == "queued" and isinstance(command, Enqueue) and command.decided is not None:
+            events = (*events, command.decided)
         return Decision(events, PeerOutcome("taken", queueing=queueing))
 
     # --- a message ------------------------------------------------------------------------------------
@@ -277,8 +291,12 @@ class PeerLogic:
     def _complaint(self, state: PeerState, command: Arrived) -> _Decision:
         """An ERROR ends the entry it names, unless the peer asks for patience: then it goes again (OUT-5)."""
         heard = self._heard(command)
-        if command.about_retry_ms is not None:
-            waits_ms = command.about_retry_ms
+        waits_ms = command.about_retry_ms
+        if waits_ms is None and command.about_code == "skew":
+            waits_ms = (
+                LATE_MS  # it waited for a carrier meanwhile: the next attempt has a fresh timestamp (OUT-2)
+            )
+        if waits_ms is not None:
             return Decision(heard, PeerOutcome("handled", admission="yes", waits_ms=waits_ms))
         ends: tuple[EnvelopeConcluded, ...] = ()
         if command.about is not None:

@@ -14,6 +14,7 @@ from web4.protocols.cip.context import CipContext
 from web4.protocols.cip.inbox import Inbox
 from web4.protocols.cip.intents import refuse_all
 from web4.protocols.cip.link import Link
+from web4.protocols.cip.links import Links
 from web4.protocols.cip.mesh_path import mesh_agreed
 from web4.protocols.cip.meters import AddressMeters
 from web4.protocols.cip.outbox.outboxes import Outboxes
@@ -105,7 +106,7 @@ class CipRuntime(Speaking):
         """Asked about each INTENT; whoever runs the agent's loop may set it."""
         self._peers = Peers(self._context, journal, linked=self._linked, broken=self._on_broken)
         self._outboxes = Outboxes(self._context, self._peers, self.inbox, self._accepts)
-        self._links: dict[str, list[Link]] = {}
+        self._links = Links()
         self._served: WeakKeyDictionary[RttSession, Link] = WeakKeyDictionary()
         self._changed = trio.lowlevel.ParkingLot()
         self._addresses = AddressMeters(options.handshakes_per_second, options.handshake_burst)
@@ -125,10 +126,9 @@ class CipRuntime(Speaking):
     async def __aexit__(self, *_: object) -> None:
         self._entered = False
         self.inbox.close()
-        for links in list(self._links.values()):
-            for link in list(links):
-                link.close("shutdown")
-                link.session.closed()
+        for link in self._links.every():
+            link.close("shutdown")
+            link.session.closed()
         self._nursery.cancel_scope.cancel()
         try:
             await self._tending.__aexit__(None, None, None)
@@ -202,11 +202,7 @@ class CipRuntime(Speaking):
 
     def peers(self, *, up: bool = False) -> list[str]:
         """The peers with an established session; with `up` only those whose session has a carrier now."""
-        return [
-            peer
-            for peer, links in self._links.items()
-            if any(link.established and (not up or link.rtt.state == "open") for link in links)
-        ]
+        return self._links.peers(up=up)
 
     async def sessions_changed(self) -> None:
         """Wait until a session is established, or one ends."""
@@ -254,8 +250,7 @@ class CipRuntime(Speaking):
         if not self._entered:
             raise RuntimeError("serve sessions inside the runtime's block")
         link = self._link(session)
-        links = self._links.setdefault(session.peer, [])
-        links.append(link)
+        self._links.add(link)
         if self.trust.state(session.peer) == "blacklisted":
             self._peers.report_blacklisted(session.peer, session.session_id.hex())
             link.close("blacklisted")
@@ -267,11 +262,9 @@ class CipRuntime(Speaking):
             if self._entered:
                 self._nursery.start_soon(self._outboxes.deliver_again, session.peer)
         finally:
-            links.remove(link)
+            self._links.remove(link)
             if self._context.mesh is not None:
                 self._context.mesh.link_down(session.peer, session)
-            if not links:
-                self._links.pop(session.peer, None)
             self._changed.unpark_all()
 
     async def established(self, session: RttSession) -> Agreement:
@@ -288,7 +281,7 @@ class CipRuntime(Speaking):
         if link.agreement is not None:
             return link.agreement
         # Closed in favour of a session that the other side dialled? Then that one tells.
-        for rival in [other for other in self._links.get(session.peer, ()) if link.yields_to(other)]:
+        for rival in [other for other in self._links.of(session.peer) if link.yields_to(other)]:
             await rival.settled.wait()
             if rival.agreement is not None:
                 return rival.agreement
@@ -313,9 +306,8 @@ class CipRuntime(Speaking):
     @mesh.setter
     def mesh(self, port: MeshPort | None) -> None:
         self._context.mesh = port
-        for links in self._links.values():
-            for link in links:
-                self._tell_mesh(link)
+        for link in self._links.every():
+            self._tell_mesh(link)
 
     async def send_mesh(self, peer: str, data: bytes, channel: ChannelKind) -> RttSession:
         """Give a neighbour a sealed mesh envelope, over a direct session on which the mesh is agreed (MESH-2).
@@ -326,7 +318,7 @@ class CipRuntime(Speaking):
             NotConnectedError: There is no such session.
             RttError: The session ended meanwhile, or the message is too large for its channel.
         """
-        link = next((link for link in reversed(self._links.get(peer, ())) if link.meshed), None)
+        link = next((link for link in reversed(self._links.of(peer)) if link.meshed), None)
         if link is None:
             raise NotConnectedError("no session with this neighbour", peer=peer)
         await link.send_mesh(data, channel)
@@ -340,9 +332,8 @@ class CipRuntime(Speaking):
 
     def tell_state(self) -> None:
         """Tell every established peer how this node is (PACE-3). When to is the pacing's business."""
-        for links in self._links.values():
-            for link in links:
-                link.tell_state()
+        for link in self._links.every():
+            link.tell_state()
 
     async def verify_again(self, peer: str) -> None:
         """Let a peer whose session this node dialled prove itself anew (HS-8). Does not wait for the outcome.
@@ -351,8 +342,7 @@ class CipRuntime(Speaking):
             NotConnectedError: There is no established session with the peer that this node dialled.
         """
         await trio.lowlevel.checkpoint()
-        links = self._links.get(peer, ())
-        link = next((link for link in links if link.established and link.rtt.initiator), None)
+        link = next((link for link in self._links.of(peer) if link.established and link.rtt.initiator), None)
         if link is None:
             raise NotConnectedError("no established session that was dialled from here", peer=peer)
         link.verify_again()
@@ -376,16 +366,11 @@ class CipRuntime(Speaking):
         return await self.accept_intent(delivery)
 
     def _best(self, peer: str) -> Link | None:
-        """The session over which to send: an established one, of two the one that HS-7 keeps, else the newest."""
-        established = [link for link in self._links.get(peer, ()) if link.established]
-        kept = [link for link in established if not any(link.yields_to(other) for other in established)]
-        return kept[-1] if kept else None
+        return self._links.best(peer)
 
     def _on_established(self, link: Link) -> None:
-        links = self._links.get(link.rtt.peer, [])
-        for one in list(links):
-            if any(other.established and one.yields_to(other) for other in links):
-                one.close("duplicate")
+        for one in self._links.duplicates(link.rtt.peer):
+            one.close("duplicate")
         self._tell_mesh(link)
         self._changed.unpark_all()
 
@@ -393,7 +378,7 @@ class CipRuntime(Speaking):
         """Blacklisting closes a peer's sessions and drops what waits of it (TRUST-8)."""
         if event.moved and event.to == "blacklisted":
             self.inbox.purge(peer)
-            for link in list(self._links.get(peer, ())):
+            for link in self._links.of(peer):
                 link.close("blacklisted")
 
     def _linked(self) -> set[str]:
@@ -401,5 +386,5 @@ class CipRuntime(Speaking):
 
     def _on_broken(self, peer: str, error: Exception) -> None:
         """What was decided of a peer is not durable and was dropped: its sessions rest on nothing."""
-        for link in list(self._links.get(peer, ())):
+        for link in self._links.of(peer):
             link.lose(error)

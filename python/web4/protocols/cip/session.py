@@ -7,10 +7,9 @@ for byte the same each time (HS-9).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import UNSET
 
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import EnvelopeError
@@ -24,7 +23,6 @@ from web4.protocols.cip.actions import (
     Delivery,
     Established,
     Receipted,
-    Report,
     Send,
 )
 from web4.protocols.cip.arrivals import Arrivals
@@ -40,11 +38,13 @@ from web4.protocols.cip.handshake import (
 from web4.protocols.cip.handshake_driver import HandshakeDriver
 from web4.protocols.cip.outbox.answering import answer_intent
 from web4.protocols.cip.outbox.entries import INLINE_BYTES
+from web4.protocols.cip.peer_logic import LATE_MS
 from web4.protocols.cip.peer_state import Refusal
 from web4.protocols.cip.refusals import Refusals
+from web4.protocols.cip.reports import Reports
 from web4.protocols.cip.sealing import Sealed, seal
-from web4.protocols.cip.validation import validate
-from web4.protocols.errors import NotConnectedError
+from web4.protocols.cip.validation import open_early, validate
+from web4.protocols.errors import NotConnectedError, TimestampError
 from web4.protocols.messages import cip as m
 from web4.protocols.messages.fields import Party
 from web4.protocols.messages.vocabulary import TYPES, type_of
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Literal
 
+    from web4.foundation.envelope import Envelope
     from web4.protocols.cip.context import CipContext, SessionFacts
     from web4.protocols.cip.handshake import HandshakeOutcome, HandshakeState
     from web4.protocols.cip.peer import Peer
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.proof import HelloFacts
     from web4.protocols.cip.sealing import About
     from web4.protocols.cip.validation import Incoming
-    from web4.protocols.messages.vocabulary import AgentMessage, AgentPayload, ChannelKind
+    from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
 
 
 class CipSession:
@@ -88,6 +89,7 @@ class CipSession:
         self._driver = HandshakeDriver(context, facts)
         self._refusals = Refusals(context, peer, facts, self._sealed)
         self._arrivals = Arrivals(context, peer, facts, self._driver, self._refusals.keeps, may_answer)
+        self._reports = Reports(facts, context.emit)
         self._over = False
         self._armed_step = 0
 
@@ -133,17 +135,27 @@ class CipSession:
 
     # --- what arrives -----------------------------------------------------------------------------------
 
-    def receive(self, data: bytes, channel: ChannelKind) -> list[Action]:
-        """Take in one message, in the order of VAL-1."""
+    def open_early(self, messages: list[bytes], channel: ChannelKind) -> list[Envelope | None]:
+        """Open what came at once on all cores, as far as the rate allows it (LIM-2); `receive` follows for each."""
+        if self._over or channel == "relay":  # what goes over the mesh is signed by others
+            return [None] * len(messages)
+        most = self._peer.messages.room(self._context.clock.monotonic_ns())
+        return open_early(messages, self._arrivals.reception(channel, self._now()), most)
+
+    def receive(self, data: bytes, channel: ChannelKind, early: Envelope | None = None) -> list[Action]:
+        """Take in one message, in the order of VAL-1; `early` is what `open_early` gave for it."""
         if self._over:
             return []
         now_ns = self._context.clock.monotonic_ns()
         if not self._peer.messages.take(now_ns):
+            self._arrivals.dropped(data, channel, self._peer.messages.retry_after_ms())
             return self._refusals.rate_limited(data, now_ns)
         at_ms = self._now()
         try:
-            incoming = validate(data, self._arrivals.reception(channel, at_ms))
+            incoming = validate(data, self._arrivals.reception(channel, at_ms), early)
         except EnvelopeError as error:
+            if isinstance(error, TimestampError):
+                self._arrivals.put_off(channel, error.msg_id, LATE_MS)
             return self._ending(self._refusals.faulty(error, data, at_ms))
         if mesh_path.is_for_the_mesh(incoming.message.type):
             return self._meshed(incoming, channel)
@@ -167,7 +179,8 @@ class CipSession:
             if wait_ms is None:
                 self._arrivals.came(incoming.message)
             elif TYPES[incoming.message.type].durable:
-                self._arrivals.put_off(incoming.message, wait_ms, at_ms)
+                message = incoming.message
+                self._arrivals.put_off(TYPES[message.type].channel, message.msg_id, wait_ms)
             return self._ending(self._refusals.refused(outcome.refusal, incoming, outcome.trust))
         if outcome.status == "duplicate":
             self._refusals.duplicate(incoming)
@@ -177,26 +190,10 @@ class CipSession:
         if outcome.handshake is not None and outcome.handshake.code == "bad_response":
             self._refusals.bad_response(incoming, outcome.trust)
             return self._followed(outcome.handshake, incoming.message.msg_id)
-        received = self._received(incoming, outcome)
+        received = self._reports.received(incoming, outcome.admission)
         if outcome.handshake is not None:
             return [received, *self._followed(outcome.handshake, incoming.message.msg_id)]
         return [received, *self._taken(incoming, outcome, at_ms)]
-
-    def _received(self, incoming: Incoming, outcome: PeerOutcome) -> Report:
-        return self._report(
-            "envelope_received",
-            incoming.message,
-            severity="debug",
-            type=incoming.message.type,
-            digest=incoming.digest,
-            admission=outcome.admission,
-        )
-
-    def _report(self, kind: str, message: AgentMessage, **fields: Any) -> Report:
-        corr_id = None if message.corr_id is UNSET else message.corr_id
-        protocol = TYPES[message.type].protocol
-        about = {"peer": self._facts.peer, "session_id": self._facts.session_id, "protocol": protocol}
-        return Report(kind, {**about, "msg_id": message.msg_id, "corr_id": corr_id, **fields})
 
     def _taken(self, incoming: Incoming, outcome: PeerOutcome, at_ms: int) -> list[Action]:
         """Say where a message goes that was let in."""
@@ -204,13 +201,13 @@ class CipSession:
         if isinstance(message, m.StateUpdateEnvelope):
             self._peer.newest_state = message.payload
             self._peer.newest_state_ms = incoming.timestamp_ms
-            self._peer.state_heard_ms = at_ms
+            self._peer.state_heard_ms = self._ticks_ms()
             self._peer.queue.wake()  # it may ask for another pace (PACE-4)
-            return [self._told_state(message)]
+            return [self._reports.told_state(message)]
         if isinstance(message, m.ReceiptEnvelope) or outcome.admission is None:
             return []
         if outcome.waits_ms is not None:
-            self._peer.queue.again_in(outcome.waits_ms, at_ms)
+            self._peer.queue.again_in(outcome.waits_ms, self._ticks_ms())
         delivery = Delivery(
             peer=self._facts.peer,
             trust=self._peer.trust,
@@ -239,17 +236,6 @@ class CipSession:
             return self.answer_intent(delivery, "deferred", reason, retry_ms)
         return [AskIntent(delivery, intent)]
 
-    def _told_state(self, message: m.StateUpdateEnvelope) -> Report:
-        update = message.payload
-        return self._report(
-            "state_update",
-            message,
-            severity="debug",
-            presence=update.presence,
-            lri=update.lri,
-            kernel_signals=list(update.kernel_signals),
-        )
-
     # --- what is said -----------------------------------------------------------------------------------
 
     def send(
@@ -276,17 +262,7 @@ class CipSession:
 
     def sent(self, sealed: Sealed) -> None:
         """Say that the transport has accepted a message: only then is it reported (RTT-70)."""
-        self._context.emit(
-            "envelope_sent",
-            severity="debug",
-            peer=self._facts.peer,
-            session_id=self._facts.session_id,
-            protocol=TYPES[sealed.type].protocol,
-            msg_id=sealed.msg_id,
-            corr_id=sealed.corr_id,
-            type=sealed.type,
-            digest=blake3_hex(sealed.data),
-        )
+        self._reports.sent(sealed)
 
     def state_update(self) -> list[Action]:
         """Tell the peer how this node is (PACE-3); nothing while the session is not established."""
@@ -406,6 +382,10 @@ class CipSession:
         """Take nothing more in once the session is being closed."""
         self._over = self._over or any(isinstance(action, Close) for action in actions)
         return actions
+
+    def _ticks_ms(self) -> int:
+        """For what is waited for: the wall clock may be set meanwhile."""
+        return self._context.clock.monotonic_ns() // 1_000_000
 
     def _now(self) -> int:
         return self._context.clock.wall_ms()

@@ -84,8 +84,8 @@ class HumanContext:
     hand_on: HandOn | None = None
     running: Running = field(default_factory=Running)
     waiters: dict[str, Waiter] = field(default_factory=dict)
-    handing: set[str] = field(default_factory=set)
-    """Messages that are being handed on: the gate has let them pass."""
+    handing: set[tuple[str, str]] = field(default_factory=set)
+    """Messages that are being handed on, by peer and `msg_id`: the gate has let them pass."""
     attempting: trio.Lock = field(default_factory=trio.Lock)
     """Held while facts of several lanes are read and decided upon: they must not move in between."""
 

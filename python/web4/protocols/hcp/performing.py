@@ -108,11 +108,12 @@ class Performing:
         if action.type in {"HCP_DECISION", "HCP_FEEDBACK"}:
             await self._receiving.take(delivery)
         elif self._context.hand_on is not None:
-            self._context.handing.add(action.action_id)
+            passed = (action.peer, action.action_id)
+            self._context.handing.add(passed)
             try:
                 await self._context.hand_on(delivery)
             finally:
-                self._context.handing.discard(action.action_id)
+                self._context.handing.discard(passed)
 
     async def _delivery(self, action: Action) -> Delivery:
         """The delivery again, with the human's newest state in the place of that of then (HCP-11)."""

@@ -70,7 +70,7 @@ class Receiving:
         """
         message, contact = _of(delivery), _sender(delivery)
         human = message.receiver.human_id
-        if message.msg_id in self._context.handing:
+        if (contact.peer, message.msg_id) in self._context.handing:
             return HandlerResult()
         failed = self._unknown(human, contact)
         if failed is not None:

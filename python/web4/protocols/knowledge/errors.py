@@ -57,6 +57,9 @@ class VoteRefused(KnowledgeError):  # noqa: N818 - a refusal, not a fault
 
     codes = (
         ErrorCode("no_own_evidence", "The vote cites no evidence of this node's own.", "Nothing was sent."),
+        ErrorCode(
+            "nothing_to_withdraw", "No challenge or rejection of this node's own stands.", "Nothing was sent."
+        ),
     )
 
 

@@ -23,6 +23,8 @@ from web4.protocols.knowledge.memory import commands as memory_commands
 from web4.protocols.knowledge.memory.logic import MemoryLogic, MemoryReply
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from web4.protocols.decisions import DecisionRecord
     from web4.protocols.knowledge.commands import KnowledgeCommand
     from web4.protocols.knowledge.ledger.claims import Claim
@@ -127,12 +129,25 @@ def _see_trust(on: Round, command: commands.TrustSeen) -> None:
     if on.ledger.peer(command.peer) == seen:
         on.answer(command.peer, "known")
         return
-    was = on.ledger.peer(command.peer).state
+    was, before = on.ledger.peer(command.peer), on.ledger.peers
     on.emit(events.PeerTrustSeen(peer=command.peer, seen=seen, at_ms=on.at_ms))
-    barred = "blacklisted" in {was, seen.state}
+    barred = "blacklisted" in {was.state, seen.state}
     claims = on.ledger.claims
     concerned = on.ledger.concerning_peer(command.peer)
     on.look_at([key for key in concerned if barred or _can_move(claims[key], command.peer)])
+    if was.introducer != seen.introducer:
+        for peer in _brought_by(command.peer, before):
+            on.look_at([key for key in on.ledger.concerning_peer(peer) if _can_move(claims[key], peer)])
+
+
+def _brought_by(peer: str, peers: Mapping[str, PeerSeen]) -> list[str]:
+    """Who is here by a peer, at once or through others, sorted: another group's, when that one's changes (KNOW-3)."""
+    found, waiting = {peer}, {peer}
+    while waiting := {
+        name for name, seen in peers.items() if seen.introducer in waiting and name not in found
+    }:
+        found |= waiting
+    return sorted(found - {peer})
 
 
 def _can_move(claim: Claim, peer: str) -> bool:
@@ -239,6 +254,7 @@ def _recheck(on: Round, command: commands.Recheck) -> None:
         return
     if claim.key in on.ledger.rechecks:
         on.emit(events.WebClaimRechecked(key=claim.key, supported=command.supported, at_ms=on.at_ms))
+    before = claim.votes.get(on.node)
     vote = commands.CastVote(
         at_ms=on.at_ms,
         cause=on.cause,
@@ -247,7 +263,8 @@ def _recheck(on: Round, command: commands.Recheck) -> None:
         kind="confirm" if command.supported else "challenge",
         route="lip",
         msg_id=on.cause,
-        sent_ms=on.at_ms,
+        # What this node finds later counts, whatever its clock says: this page is not fetched a second time.
+        sent_ms=on.at_ms if before is None else max(on.at_ms, before.sent_ms + 1),
         cited=command.cited,
         reason="" if command.supported else "recheck",
     )

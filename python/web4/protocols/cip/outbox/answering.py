@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import UNSET
 
 from web4.protocols.cip.actions import Deliver, Report
+from web4.protocols.cip.deciding import intent_record
 from web4.protocols.cip.outbox.bodies import enqueue
 from web4.protocols.messages import cip as m
 from web4.protocols.messages.fields import Party
@@ -28,7 +30,8 @@ def answer_intent(
 ) -> list[Action]:
     """Queue REPLY(accepted, deferred or refused); what follows once the lane is durable. Nothing if it has its answer.
 
-    An INTENT that was declined is settled with it, so that a restart neither asks nor answers again.
+    An INTENT that was declined is settled with it, so that a restart neither asks nor answers again. The decision is
+    written down beside it (MEM-1).
 
     Raises:
         PayloadSchemaError, InvalidEnvelopeError: A reason or a time that cannot be sent.
@@ -54,6 +57,8 @@ def answer_intent(
         answers=message.msg_id,
         settles=None if status == "accepted" else status,
     )
+    decided = intent_record(delivery, status, reason, state=context.state, at_ms=command.at_ms)
+    command = msgspec.structs.replace(command, decided=decided)
     if command.blob is not None:
         peer.lane.keep(command.blob, body)
     if peer.lane.handle(command).queueing != "queued":

@@ -83,16 +83,25 @@ def enqueue(
     return command, body
 
 
-def attempt(identity: Identity, entry: Queued, body: bytes, timestamp: str, max_bytes: int) -> Sealed:
-    """Give an entry its timestamp and signature."""
+def attempts(
+    identity: Identity, entries: list[tuple[Queued, bytes]], timestamp: str, max_bytes: int
+) -> list[Sealed]:
+    """Give entries with these bodies a timestamp and a signature each, over the cores."""
+    unsigned = [_dated(entry, body, timestamp.encode()) for entry, body in entries]
+    sealed = envelopes.seal_many(identity, unsigned, max_bytes=max_bytes)
+    return [
+        Sealed(entry.type, entry.msg_id, entry.corr_id, data)
+        for (entry, _), data in zip(entries, sealed, strict=True)
+    ]
+
+
+def _dated(entry: Queued, body: bytes, timestamp: bytes) -> bytes:
+    """Give a body the time of its attempt."""
     # Its place in canonical order: behind everything but `type`, which ends the body; a mesh envelope begins with it.
     if moment_field(entry.type) == "created_at":
-        unsigned = b'{"created_at":"%b",%b' % (timestamp.encode(), body[1:])
-    else:
-        at = len(body) - len(entry.type) - _TAIL_BYTES
-        unsigned = b'%b,"timestamp":"%b"%b' % (body[:at], timestamp.encode(), body[at:])
-    data = envelopes.seal(identity, unsigned, max_bytes=max_bytes)
-    return Sealed(entry.type, entry.msg_id, entry.corr_id, data)
+        return b'{"created_at":"%b",%b' % (timestamp, body[1:])
+    at = len(body) - len(entry.type) - _TAIL_BYTES
+    return b'%b,"timestamp":"%b"%b' % (body[:at], timestamp, body[at:])
 
 
 _TAIL_BYTES: Final = len(',"type":""}')

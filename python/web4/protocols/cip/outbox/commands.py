@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from web4.protocols.cip.outbox.entries import ConclusionKind, SettledStatus
+from web4.protocols.decisions import DecisionRecord
 from web4.protocols.messages.vocabulary import ChannelKind
 
 
@@ -19,6 +20,7 @@ class Enqueue(_Command, frozen=True, tag="enqueue"):
         msg_id, type, channel, body, blob, size, corr_id, low, humans: See `Queued`.
         answers: The INTENT that this answers at once; it gets one such answer.
         settles: The message that is settled with it, and how: an INTENT that was deferred or refused.
+        decided: What to write down of the decision that this answer tells (MEM-1).
     """
 
     msg_id: str
@@ -32,6 +34,7 @@ class Enqueue(_Command, frozen=True, tag="enqueue"):
     humans: tuple[str, ...] = ()
     answers: str | None = None
     settles: SettledStatus | None = None
+    decided: DecisionRecord | None = None
 
 
 class Conclude(_Command, frozen=True, tag="conclude"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, Protocol
 
-from web4.protocols.cip.outbox.bodies import attempt, timestamp
+from web4.protocols.cip.outbox.bodies import attempts, timestamp
 from web4.protocols.cip.outbox.commands import Conclude
 from web4.protocols.cip.outbox.pacing import Rate, pace
 from web4.rtt import BatchTooLargeError, MessageTooLargeError, RttError
@@ -38,6 +38,11 @@ class Line(Protocol):
 
     def allows(self, type_name: str) -> bool:
         """Whether what a type needs was agreed (CIP-3)."""
+        ...
+
+    @property
+    def up(self) -> bool:
+        """Whether the session has a carrier now."""
         ...
 
     def sent(self, sealed: Sealed) -> None:
@@ -82,11 +87,14 @@ class Pump:
         queue = self._queue
         while True:
             now_ms = self._context.clock.wall_ms()
-            now = pace(self._peer.newest_state, self._peer.state_heard_ms, now_ms)
-            wait_ms = max(now.wait_ms, queue.paused_until_ms - now_ms)
+            ticks_ms = (
+                self._context.clock.monotonic_ns() // 1_000_000
+            )  # the other may be set back a day meanwhile
+            now = pace(self._peer.newest_state, self._peer.state_heard_ms, ticks_ms)
+            wait_ms = max(now.wait_ms, queue.paused_until_ms - ticks_ms)
             if wait_ms > 0:
                 return wait_ms
-            again_ms = self._overdue(now_ms)
+            again_ms = self._overdue(ticks_ms)
             batch = queue.next(_BATCH, _BATCH_BYTES, low=now.low)
             if not batch:
                 return again_ms
@@ -105,7 +113,7 @@ class Pump:
         if oldest is None:
             self._oldest, self._again_ms = None, _AGAIN_MS
             return float("inf")
-        if oldest != self._oldest:
+        if oldest != self._oldest or not self._line.up:  # nobody can have receipted it meanwhile
             self._oldest, self._oldest_ms, self._again_ms = oldest, now_ms, _AGAIN_MS
         left_ms = self._oldest_ms + self._again_ms - now_ms
         if left_ms > 0:
@@ -147,12 +155,11 @@ class Pump:
     async def _sealed(self, entries: list[Queued], now_ms: int) -> list[Sealed]:
         """Give entries a fresh timestamp and a signature (OUT-2)."""
         identity, limit = self._context.identity, self._context.options.envelope_bytes
-        at = timestamp(now_ms)
-        sealed = []
-        for one in entries:
-            body = one.body.encode() if one.body is not None else await self._peer.lane.blob(one.blob or "")
-            sealed.append(attempt(identity, one, body, at, limit))
-        return sealed
+        bodies = [
+            one.body.encode() if one.body is not None else await self._peer.lane.blob(one.blob or "")
+            for one in entries
+        ]
+        return attempts(identity, list(zip(entries, bodies, strict=True)), timestamp(now_ms), limit)
 
     async def _singly(self, channel: Channel, sealed: list[Sealed], now_ms: int) -> None:
         for one in sealed:

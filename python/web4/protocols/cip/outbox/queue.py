@@ -29,7 +29,7 @@ class OutboxQueue:
         self.flying: OrderedDict[str, Queued] = OrderedDict()
         self.flying_bytes = 0
         self.paused_until_ms = 0
-        """Until when the peer has asked to be left alone, Unix milliseconds."""
+        """Until when the peer has asked to be left alone, milliseconds of the monotonic clock."""
         self.turn = trio.Lock()
         """Held by the pump of the one session over which is sent."""
         self._changed = trio.Event()

@@ -30,7 +30,10 @@ AGAIN_MS: Final = 60_000
 
 
 def attempt(state: LaneState, local: LocalState, command: c.Attempt) -> Decided:  # noqa: PLR0911 - a result each
-    """Ask the gate about a message, and do what it says. The same message again changes nothing (ROUTE-4)."""
+    """Ask the gate about a message, and do what it says. The same message again changes nothing (ROUTE-4).
+
+    One that came in, passed, and comes again was not handled to its end: it needs no second turn, but a gate of now.
+    """
     action = command.action
     known = _known(local, action)
     if known is not None:
@@ -52,7 +55,9 @@ def attempt(state: LaneState, local: LocalState, command: c.Attempt) -> Decided:
             events.append(e.CheckInAsked(check_in=check_in))
             reply = Reply(status="asked", verdict=verdict, check_in_id=check_in.check_in_id)
             return decided(state, tuple(events), reply)
-    free_ms = turn(local, action, command.other, verdict)
+    if local.ending(action.action_id) == "paced":
+        return decided(state, (), Reply(status="go", verdict=verdict))
+    free_ms = turn(local, action, command.other, verdict, command.at)
     if behind(local, action) or free_ms > command.at:
         if not _room(local, action):
             return decided(state, (), Reply(status="line_full", verdict=verdict))
@@ -70,8 +75,6 @@ def attempt(state: LaneState, local: LocalState, command: c.Attempt) -> Decided:
 def _known(local: LocalState, action: Action) -> Reply | None:
     """The answer about a message that was here before."""
     how = local.ending(action.action_id)
-    if how == "paced" and action.action_id not in local.open:
-        return Reply(status="go")
     if how is not None and how != "paced":
         return Reply(status="ended", how=how)
     if action.action_id in local.open:
@@ -156,14 +159,15 @@ def _slow_lanes(local: LocalState, action: Action, verdict: Verdict) -> tuple[st
     return tuple(whose[one] for one in verdict.slow if one in whose)
 
 
-def turn(local: LocalState, action: Action, other: c.Other, verdict: Verdict) -> int:
-    """When the slow humans among the two may have the next message; 0 if neither is slow (HCP-7)."""
+def turn(local: LocalState, action: Action, other: c.Other, verdict: Verdict, at_ms: int) -> int:
+    """When the slow humans among the two may have the next message; 0 if neither is slow (HCP-7).
+
+    What passed in a time that is not yet holds up nobody: the clock went back, and nobody waits for it to come there.
+    """
     turns = [0]
     for lane in _slow_lanes(local, action, verdict):
-        last = local.paced.get(lane, 0)
-        if lane == action.lane_id:
-            last = max(last, other.paced_ms)
-        turns.append(last + PACE_MS if last else 0)
+        passed = [local.paced.get(lane, 0), other.paced_ms if lane == action.lane_id else 0]
+        turns += [last + PACE_MS for last in passed if 0 < last <= at_ms]
     return max(turns)
 
 

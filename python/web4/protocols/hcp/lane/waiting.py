@@ -63,7 +63,7 @@ def _next(local: LocalState | None, command: c.Tick, handed: set[str]) -> list[e
             case "CHECK_IN":
                 check_in_id = derive_decision_id(command.token, "check_in", action.action_id)
                 return [left, e.CheckInAsked(check_in=question(action, verdict, check_in_id, command.at))]
-        at_ms = turn(local, action, other, verdict)
+        at_ms = turn(local, action, other, verdict, command.at)
         if at_ms <= command.at:
             handed.add(action.lane_id)
             return [left, *intents(action, None), *passes(local, action, verdict, command.at, waited=True)]
@@ -98,7 +98,7 @@ def answer(state: LaneState, local: LocalState, command: c.AnswerCheckIn) -> Dec
         record = refusal(action, verdict, other, command.token, command.at)
         events = (*events, _left(action, ending(verdict)), record)
         return decided(state, events, Reply(status="stopped", verdict=verdict))
-    at_ms = turn(local, action, other, verdict)
+    at_ms = turn(local, action, other, verdict, command.at)
     if behind(local, action) or at_ms > command.at:
         lined = e.Lined(action=action, not_before_ms=at_ms)
         return decided(state, (*events, lined), Reply(status="waits", verdict=verdict))

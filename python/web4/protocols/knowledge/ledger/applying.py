@@ -112,7 +112,10 @@ def _proposed(ledger: LedgerState, event: events.ClaimProposed) -> LedgerState:
     proposal, key = event.proposal, event.key
     claim = ledger.claims.get(key) or Claim(key=key, domain=event.domain, statement=event.statement)
     others = tuple(one for one in claim.proposals if one.peer != proposal.peer)
+    before = tuple(one for one in claim.proposals if one.peer == proposal.peer)
     if event.opens:
+        # What it was called when it was closed is over: else what is proposed again and again leaves names behind.
+        ledger = ledger.without_names(key, before)
         # Whoever brings it back is its first proposer: it counts for that one's bound (KNOW-10).
         claim = claim.with_(
             proposals=(proposal, *others),
@@ -124,7 +127,8 @@ def _proposed(ledger: LedgerState, event: events.ClaimProposed) -> LedgerState:
             order=ledger.order,
         )
         ledger = ledger.with_(order=ledger.order + 1)
-    elif len(others) < len(claim.proposals):  # it says more than before, and keeps its place
+    elif before:  # it says more than before, and keeps its place
+        proposal = replace(proposal, less=before[0].msg_id)
         same = tuple(proposal if one.peer == proposal.peer else one for one in claim.proposals)
         claim = claim.with_(proposals=same)
     else:

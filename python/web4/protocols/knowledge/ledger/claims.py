@@ -72,6 +72,8 @@ class Proposal(_Entry, frozen=True, kw_only=True):
         decision_id: The proposer's own (`dmp_trace`).
         digest: BLAKE3 of the envelope; empty for this node's own.
         contradicted: The accepted claim that it contradicted when it came (TRUST-4).
+        triple: What this proposer gives as the triple: nobody answers for another's.
+        less: The `msg_id` of what it said before, when that was less complete: votes may name it, too.
     """
 
     peer: str
@@ -85,6 +87,13 @@ class Proposal(_Entry, frozen=True, kw_only=True):
     decision_id: str | None = None
     digest: str = ""
     contradicted: str | None = None
+    triple: StoredTriple | None = None
+    less: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which `msg_id`s votes may name the claim because of it."""
+        return (self.msg_id,) if self.less is None else (self.msg_id, self.less)
 
 
 class Vote(_Entry, frozen=True, kw_only=True):

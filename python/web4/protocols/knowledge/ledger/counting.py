@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,6 +28,20 @@ class PeerSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
 
 
 UNSEEN = PeerSeen()
+
+
+def root_of(peer: str, peers: Mapping[str, PeerSeen]) -> str:
+    """By whom a peer is here in the end: the introducer of its introducer, and so on; itself if by nobody (KNOW-3).
+
+    Whoever is verified may introduce others. If each step made a new group, one peer could bring its own confirmers.
+    """
+    line = {peer: None}
+    while (by := peers.get(peer, UNSEEN).introducer) is not None:
+        if by in line:  # a circle, which no order of introductions gives: its least name stands for it
+            return min(islice(line, list(line).index(by), None))
+        line[by] = None
+        peer = by
+    return peer
 
 
 def state_of(peers: Mapping[str, PeerSeen], peer: str) -> TrustState:
@@ -97,9 +112,9 @@ def independent(
 ) -> int:
     """How many of these votes there are of which each is independent of each other; `up_to` if there are more (KNOW-3).
 
-    Two are not if their peers are here by the same introducer, or one by the other, or if their evidence has the same
-    registrable domain or the same body. One more vote never makes it fewer, so nobody can undo what others confirmed by
-    agreeing with them, and the order in which votes come does not matter (MESH-12).
+    Two are not if their peers are here by the same introducer in the end, or one by the other, or if their evidence has
+    the same registrable domain or the same body. One more vote never makes it fewer, so nobody can undo what others
+    confirmed by agreeing with them, and the order in which votes come does not matter (MESH-12).
 
     Args:
         votes: Of different peers.
@@ -140,12 +155,7 @@ def _has(number: int, among: int, tied: list[int]) -> bool:
 
 def _names(vote: Vote, peers: Mapping[str, PeerSeen]) -> list[str]:
     """By what a vote can hang together with another: they do if they share a name."""
-    names = _places(vote.cited)
-    names.append(f"peer {vote.peer}")
-    introducer = peers.get(vote.peer, UNSEEN).introducer
-    if introducer is not None:
-        names.append(f"peer {introducer}")
-    return names
+    return [*_places(vote.cited), f"peer {root_of(vote.peer, peers)}"]
 
 
 def _places(cited: Cited) -> list[str]:

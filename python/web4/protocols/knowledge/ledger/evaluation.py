@@ -11,7 +11,7 @@ from web4.protocols.knowledge.sources.tiers import RANK
 from web4.protocols.messages.fields import Presence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from web4.protocols.knowledge.ledger.claims import Basis, Claim, ClaimStatus, Mode, Proposal, Rule, Vote
     from web4.protocols.knowledge.ledger.counting import PeerSeen
@@ -115,9 +115,10 @@ def evaluate(on: Standing) -> Verdict:  # noqa: PLR0911 - one return for each le
     if claim.human is not None:  # (a) a human decided
         return _by_human(on)
     if not claim.was_accepted:  # (b) whose claim it is, and whence
-        if not _proposals_that_count(on):
+        proposals = _proposals_that_count(on)
+        if not proposals:
             return Verdict("rejected", "b", "untrusted_source")
-        if _is_blocked(on):
+        if _is_blocked(on, proposals):
             return Verdict("rejected", "b", "blocked")
     against = counting.doubters(claim, on.peers, on.node)
     if _voted_down(on):  # (c)
@@ -138,7 +139,7 @@ def evaluate(on: Standing) -> Verdict:  # noqa: PLR0911 - one return for each le
     return Verdict("pending", "h")  # (h)
 
 
-def tier_of(on: Standing, proposals: list[Proposal]) -> Tier | None:
+def tier_of(on: Standing, proposals: Sequence[Proposal]) -> Tier | None:
     """The best that a proposal brings: of each the worst of its sources. None if none names a source."""
     worst: list[Tier] = [
         min((on.tiers.get(one, "unknown") for one in proposal.cited.domains), key=RANK.__getitem__)
@@ -160,9 +161,8 @@ def _proposals_that_count(on: Standing) -> list[Proposal]:
     ]
 
 
-def _is_blocked(on: Standing) -> bool:
-    """Whether every proposal that counts rests on a blocked source."""
-    proposals = _proposals_that_count(on)
+def _is_blocked(on: Standing, proposals: Sequence[Proposal]) -> bool:
+    """Whether every one of these proposals rests on a blocked source."""
     return all(one.cited.domains for one in proposals) and tier_of(on, proposals) == "blocked"
 
 
@@ -197,7 +197,8 @@ def _disputed(on: Standing, reason: str) -> Verdict:
 def _kept(on: Standing) -> Verdict:
     """KNOW-7: an acceptance stands unless its source is blocked, or its confirmers turn out to be blacklisted."""
     claim = on.claim
-    if _is_blocked(on):
+    # By all proposals: that one's peer was demoted since must not make it a claim of the others' sources.
+    if _is_blocked(on, claim.proposals):
         return Verdict("disputed", "kept", "source_blocked")
     counted = _counted(on)
     if claim.basis == "confirmers":

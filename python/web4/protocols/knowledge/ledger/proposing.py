@@ -15,7 +15,9 @@ from web4.trust import Conflict, LocalAlignment, MaliciousEvidence, cited_envelo
 if TYPE_CHECKING:
     from web4.protocols.knowledge.commands import Propose, Stated
     from web4.protocols.knowledge.ledger.claims import Claim
+    from web4.protocols.knowledge.ledger.limits import KnowledgeLimits
     from web4.protocols.knowledge.ledger.rounds import Round
+    from web4.protocols.knowledge.memory.entries import StoredTriple
 
 _ALIGNED = 2
 """Claims of a probing peer that equal what was accepted here, until it is trusted (TRUST-5)."""
@@ -27,13 +29,24 @@ def propose(on: Round, command: Propose) -> None:
     for stated in command.claims:
         if not admitted:
             outcome = "not_admitted"
-        elif len(stated.statement.encode()) > on.limits.statement_bytes:
+        elif _is_too_long(stated, on.limits):
             outcome = "claim_too_long"
-        elif is_too_much(command.cited, on.limits) or len(command.links) > on.limits.evidence:
+        elif is_too_much(command.cited, on.limits) or _are_too_many(command.links, on.limits):
             outcome = "too_much_evidence"
         else:
             outcome = _propose(on, command, stated)
         on.answer(stated.key, outcome)
+
+
+def _is_too_long(stated: Stated, limits: KnowledgeLimits) -> bool:
+    return (
+        len(stated.statement.encode()) > limits.statement_bytes
+        or len(stated.domain.encode()) > limits.domain_bytes
+    )
+
+
+def _are_too_many(links: tuple[str, ...], limits: KnowledgeLimits) -> bool:
+    return len(links) > limits.evidence or any(len(one.encode()) > limits.domain_bytes for one in links)
 
 
 def _propose(on: Round, command: Propose, stated: Stated) -> str:
@@ -64,6 +77,7 @@ def _propose(on: Round, command: Propose, stated: Stated) -> str:
         decision_id=command.decision_id,
         digest=command.digest,
         contradicted=against,
+        triple=stated.triple,
     )
     on.emit(
         events.ClaimProposed(
@@ -122,20 +136,29 @@ def _weigh_proposer(on: Round, before: Claim | None, claim: Claim, proposal: Pro
 
 
 def _contradiction_in_one_decision(on: Round, claim: Claim, proposal: Proposal) -> Proposal | None:
-    """What the peer said otherwise under the same `decision_id`: equivocation (TRUST-4)."""
-    if proposal.decision_id is None or claim.slot is None or claim.triple is None:
+    """What the peer said otherwise under the same `decision_id`: equivocation (TRUST-4).
+
+    Each of the two by its own triple: what others make of the same statements is not the peer's word.
+    """
+    if proposal.decision_id is None or proposal.triple is None:
         return None
     known = on.ledger.index.decisions.get((proposal.peer, proposal.decision_id), ())
     for key in sorted(known):
         other = on.ledger.claims[key]
-        if (
-            other.slot == claim.slot
-            and other.triple is not None
-            and other.triple.object != claim.triple.object
-            and (other.triple.functional or claim.triple.functional)
-        ):
-            return _said(other, proposal.peer)
+        said = _said(other, proposal.peer)
+        if said is not None and other.domain == claim.domain and _is_otherwise(said.triple, proposal.triple):
+            return said
     return None
+
+
+def _is_otherwise(one: StoredTriple | None, other: StoredTriple) -> bool:
+    """Whether two triples cannot both hold (MEM-4)."""
+    return (
+        one is not None
+        and (one.subject, one.predicate) == (other.subject, other.predicate)
+        and one.object != other.object
+        and (one.functional or other.functional)
+    )
 
 
 def _charge_conflict(on: Round, claim: Claim, proposal: Proposal, against: str) -> None:

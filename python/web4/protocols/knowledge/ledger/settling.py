@@ -207,8 +207,10 @@ def _tell_trust(on: Round, claim: Claim, event: events.ClaimChanged) -> None:
     ended = event.reason == "voted_down" or (event.reason == "unresolved" and event.check == "contradicts")
     if event.status != "rejected" or not ended:
         return
+    by_words = event.reason == "voted_down" or bool(on.state.memory.against(claim.key))
     for one in claim.proposals:
-        if one.contradicted is None:  # else it was charged when it came
+        # One that was contradicted when it came was charged then; nobody answers for the triple of another.
+        if one.contradicted is None and (by_words or one.triple == claim.triple):
             on.tell_trust(
                 one.peer,
                 Conflict(at_ms=on.at_ms, claim_key=claim.key, confidence=one.confidence),

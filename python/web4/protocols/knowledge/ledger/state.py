@@ -9,7 +9,7 @@ from immutables import Map
 from msgspec import field
 from msgspec.structs import replace
 
-from web4.protocols.knowledge.ledger.claims import Claim, Vote
+from web4.protocols.knowledge.ledger.claims import Claim, Proposal, Vote
 from web4.protocols.knowledge.ledger.counting import UNSEEN, PeerSeen
 from web4.protocols.knowledge.ledger.evaluation import Load
 from web4.protocols.knowledge.memory.shelf import Shelf
@@ -40,7 +40,7 @@ class Indexes(msgspec.Struct, frozen=True):
         sources: By registrable domain: the claims whose proposals or votes name it.
         slots: By what a triple gives an object of (MEM-4): the claims with such a triple.
         links: By claim or `msg_id`: the claims that say they follow from it.
-        decisions: By proposer and its decision: the claims with a triple that it proposed by it (TRUST-4).
+        decisions: By proposer and its decision: the claims that it proposed by it with a triple (TRUST-4).
         open: By first proposer: its open claims (KNOW-10).
         loaded: Claims that wait for the load to fall.
         undecided: Claims that time can change: pending, or disputed and never accepted.
@@ -147,17 +147,21 @@ class LedgerState(msgspec.Struct, frozen=True):
             index=_reindexed(self.index, old, claim),
         )
 
+    def without_names(self, key: str, proposals: Iterable[Proposal]) -> LedgerState:
+        """The state in which these proposals do not name a claim any more."""
+        refs = self.refs
+        for name in [name for one in proposals for name in one.names]:
+            if refs.get(name) in {key, AMBIGUOUS}:
+                refs = refs.delete(name)
+        return replace(self, refs=refs)
+
     def forget(self, key: str) -> LedgerState:
         """The state without a claim."""
         claim = self.claims[key]
-        refs = self.refs
-        for proposal in claim.proposals:
-            if refs.get(proposal.msg_id) in {key, AMBIGUOUS}:
-                refs = refs.delete(proposal.msg_id)
+        unnamed = self.without_names(key, claim.proposals)
         return replace(
-            self,
+            unnamed,
             claims=self.claims.delete(key),
-            refs=refs,
             accepted=self.accepted.without(key),
             rejected=self.rejected.without(key),
             rechecks=self.rechecks.without(key),
@@ -247,9 +251,13 @@ def _links(claim: Claim) -> frozenset[str]:
 
 
 def _decisions(claim: Claim) -> frozenset[tuple[str, str]]:
-    if claim.slot is None:
-        return frozenset()
-    return frozenset([(one.peer, one.decision_id) for one in claim.proposals if one.decision_id is not None])
+    return frozenset(
+        [
+            (one.peer, one.decision_id)
+            for one in claim.proposals
+            if one.decision_id is not None and one.triple is not None
+        ]
+    )
 
 
 def _opener(claim: Claim | None) -> frozenset[str]:

@@ -1,0 +1,21 @@
+"""Where a node's data directory is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from web4.cli.options import Common
+
+
+def data_directory(common: Common) -> Path:
+    """The node's data directory, there or not."""
+    if common.data is not None:
+        return common.data
+    home = os.environ.get("WEB4_HOME")
+    if home:
+        return Path(home)
+    shared = os.environ.get("XDG_DATA_HOME")
+    return (Path(shared) if shared else Path.home() / ".local" / "share") / "web4"

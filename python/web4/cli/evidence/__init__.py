@@ -1,0 +1,1 @@
+"""The verbs of `web4 evidence`."""

@@ -1,0 +1,102 @@
+"""What a human of this node does at its terminal: `consent_act`, `consent_answer` (HCP-4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+
+from web4.doors.commands.operators import add_for_operators
+from web4.doors.control.wire import refused
+from web4.doors.views.naming import by_prefix, peers_of
+from web4.doors.views.people import consent_row
+from web4.protocols.hcp.acts import Answer, Grant, Limit, Revoke
+from web4.protocols.hcp.errors import ConsentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from web4.doors.control import CommandSet
+    from web4.doors.views.reading import Reading
+    from web4.node import Node
+    from web4.protocols.hcp.acts import HumanAct
+
+_DOOR: Final = "cli"
+
+
+class NewHuman(msgspec.Struct, frozen=True):
+    """A human that this node is to have, if it has none of this id: what to call it, and what it is to others."""
+
+    name: str
+    role: str
+
+
+class ActOfHuman(msgspec.Struct, frozen=True):
+    """The payload of the three that change consent.
+
+    Args:
+        act: What is done.
+        human: Who does it: a human of this node, by id.
+        scope: Of a limit: `topic:a/b`, or `a/b`.
+        new: See there; None if the human has to be known.
+    """
+
+    act: Literal["grant", "limit", "revoke"]
+    human: str
+    scope: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
+    new: NewHuman | None = None
+
+
+class AnswerOfHuman(msgspec.Struct, frozen=True):
+    """The payload of `consent_answer`: which question, by id or its first digits, and what is answered."""
+
+    check_in: str
+    yes: bool
+
+
+def add(commands: CommandSet, node: Node, reading: Reading) -> None:
+    """Add the commands of this group."""
+
+    async def act(asked: ActOfHuman) -> Mapping[str, Any]:
+        try:
+            done = _act_of(asked)
+            human = await _human(asked)
+            await node.people.act(human, done, door=_DOOR)
+        except ValueError as error:
+            raise refused(str(error)) from None
+        state = (await reading.humans())[human]
+        return consent_row(human, state, (await peers_of(reading)).alias, reading.now_ms())
+
+    async def _human(asked: ActOfHuman) -> str:
+        humans = await reading.humans()
+        if asked.new is not None and asked.human not in humans:
+            await node.people.add_human(asked.human, name=asked.new.name, role=asked.new.role)
+            return asked.human
+        known = humans.get(asked.human)
+        if known is None or known.local is None:
+            raise ConsentError(f"this node has no human {asked.human[:64]!r}", code="unknown_human")
+        return asked.human
+
+    async def answer(asked: AnswerOfHuman) -> Mapping[str, Any]:
+        waiting = {
+            one.check_in_id: human
+            for human, state in (await reading.humans()).items()
+            if state.local is not None
+            for one in state.local.check_ins
+        }
+        known = asked.check_in in waiting
+        check_in = asked.check_in if known else by_prefix(asked.check_in, waiting, what="question")
+        human = waiting[check_in]
+        await node.people.act(human, Answer(check_in, asked.yes), door=_DOOR)
+        return {"check_in": check_in, "human": human, "answer": "yes" if asked.yes else "no"}
+
+    add_for_operators(commands, "consent_act", ActOfHuman, act)
+    add_for_operators(commands, "consent_answer", AnswerOfHuman, answer)
+
+
+def _act_of(asked: ActOfHuman) -> HumanAct:
+    if asked.act == "limit":
+        if not asked.scope:
+            raise refused("scope is required")
+        return Limit(tuple(one if one.startswith("topic:") else f"topic:{one}" for one in asked.scope))
+    return Grant() if asked.act == "grant" else Revoke()

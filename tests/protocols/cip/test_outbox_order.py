@@ -1,0 +1,63 @@
+"""The outbox keeps its order, and loses nothing, when a message is dropped unread or comes late (OUT-2, OUT-4)."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tests.protocols.cip.examples import BOB
+from tests.protocols.cip.nodes import nodes, until
+from tests.protocols.cip.test_outbox import FAST, facts, outcome, taken
+from web4.rtt.pump import Pump
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trio.testing import MockClock
+
+
+async def test_what_is_dropped_by_the_rate_limit_is_not_overtaken(clock: MockClock, tmp_path: Path) -> None:
+    """LIM-2, OUT-4: a peer that allows less than this node says gets everything once, in queue order."""
+    slow = {"messages_per_second": 20.0, "message_burst": 20.0}
+    async with nodes(tmp_path, 3_600, ada={"options": FAST}, bob={"options": slow}) as (ada, bob):
+        await ada.cip.established(await ada.dial(bob))
+        sent = []
+        for _ in range(200):
+            sent += await facts(ada, BOB.fingerprint, 1)
+            await trio.sleep(0.01)
+        assert await taken(bob, len(sent)) == sent
+        assert [await outcome(ada, BOB.fingerprint, one) for one in sent] == [("delivered", None)] * len(sent)
+        assert len(bob.cip.inbox) == 0
+
+
+@pytest.mark.parametrize(("number", "apart"), [(12, 15), (40, 10)])
+async def test_a_long_outage_of_the_carrier_makes_nothing_too_old(
+    clock: MockClock, tmp_path: Path, number: int, apart: float
+) -> None:
+    """OUT-2, OUT-4: what waited in a suspended session for longer than the skew goes again, with a fresh timestamp.
+
+    Of forty so many are too late that the peer closes the session (VAL-4); the next one makes up for it.
+    """
+    async with nodes(tmp_path, 3_600, ada={"options": FAST}) as (ada, bob):
+        session = await ada.dial(bob)
+        await ada.cip.established(session)
+        await ada.event("state_update")
+        assert isinstance(session.pump, Pump)
+        place, away = tmp_path / "bob.sock", tmp_path / "away.sock"
+        place.rename(away)
+        session.pump._stream.socket.shutdown(socket.SHUT_RDWR)
+        sent = []
+        for _ in range(number):
+            sent += await facts(ada, BOB.fingerprint, 1)
+            await trio.sleep(apart)
+        assert session.state == "suspended"
+        away.rename(place)
+        await until(lambda: session.state == "closed" or len(bob.cip.inbox) == number)
+        if session.state == "closed":
+            await ada.cip.established(await ada.dial(bob))
+        assert await taken(bob, len(sent)) == sent
+        assert [await outcome(ada, BOB.fingerprint, one) for one in sent] == [("delivered", None)] * len(sent)
+        assert len(bob.cip.inbox) == 0
