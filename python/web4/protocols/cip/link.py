@@ -237,10 +237,10 @@ class Link:
             while True:
                 if kind == "knowledge":
                     await self._inbox.relieved(self.rtt.peer, _BATCH, _RELIEF_SECONDS)
-                at_once = _BATCH if self._peer.trust == "trusted" else _STRANGERS_BATCH
-                messages = await channel.receive_many(max=at_once)
+                strange = self._context.strangers is not None and self._peer.trust != "trusted"
+                messages = await channel.receive_many(max=_STRANGERS_BATCH if strange else _BATCH)
                 await self._take_in(messages, kind)
-                if kind != "control" and self._peer.trust != "trusted":
+                if strange and kind != "control":
                     await self._wait_for_turn(len(messages))
         except (trio.EndOfChannel, ChannelResetError, ChannelClosedError):
             if kind == "control":
