@@ -60,12 +60,17 @@ class MeshSection(_Section, frozen=True, kw_only=True):
 
 
 class LimitsSection(_Section, frozen=True, kw_only=True):
-    """`[limits]` (section 22). `pace`: whether the machine's load is measured, told to peers and heeded (PACE-2)."""
+    """`[limits]` (section 22). `pace`: whether the machine's load is measured, told to peers and heeded (PACE-2).
+
+    `strangers_per_second`: how much is read of all peers together that are not trusted.
+    """
 
     pace: bool = True
 
     messages_per_second: Positive = 500
     message_burst: Positive = 1_000
+    strangers_per_second: Positive = 64
+    strangers_burst: Positive = 100
     handshakes_per_second: Positive = 5
     handshake_burst: Positive = 20
 

@@ -41,6 +41,8 @@ def cip_options(config: NodeConfig, name: str, parts: NodeParts) -> CipOptions:
         offer=offer,
         messages_per_second=limits.messages_per_second,
         message_burst=limits.message_burst,
+        strangers_per_second=limits.strangers_per_second,
+        strangers_burst=limits.strangers_burst,
         handshakes_per_second=limits.handshakes_per_second,
         handshake_burst=limits.handshake_burst,
         **parts.cip,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from web4.foundation.identity import Identity
     from web4.foundation.ids import IdSource
     from web4.protocols.cip.mesh_path import MeshPort
+    from web4.protocols.cip.meters import Turns
     from web4.protocols.cip.options import CipOptions
     from web4.trust import TrustRegistry
 
@@ -42,6 +43,7 @@ class CipContext:
         room: Whether the application has room.
         evidence: Where envelopes are kept that trust events cite.
         mesh: Where mesh envelopes of neighbours go, if this node takes part.
+        strangers: The turns of peers that are not trusted.
         state: How this node is; set by whoever measures it. `overloaded` defers HELLO and INTENT.
     """
 
@@ -54,6 +56,7 @@ class CipContext:
     room: Room
     evidence: EvidenceStore = field(default_factory=EvidenceStore)
     mesh: MeshPort | None = None
+    strangers: Turns | None = None
     state: StateClaim = field(
         default_factory=lambda: StateClaim(presence="engaged", lri=0, kernel_signals=(), intent="")
     )

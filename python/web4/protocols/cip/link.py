@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 
 _BATCH: Final = 64
+_STRANGERS_BATCH: Final = 16
 _QUESTIONS: Final = 256
 """INTENTs that may wait for their answer; beyond, more are refused as `busy`."""
 _RECEIPTS: Final = 256
@@ -236,12 +237,24 @@ class Link:
             while True:
                 if kind == "knowledge":
                     await self._inbox.relieved(self.rtt.peer, _BATCH, _RELIEF_SECONDS)
-                await self._take_in(await channel.receive_many(max=_BATCH), kind)
+                strange = self._context.strangers is not None and self._peer.trust != "trusted"
+                messages = await channel.receive_many(max=_STRANGERS_BATCH if strange else _BATCH)
+                await self._take_in(messages, kind)
+                if strange and kind != "control":
+                    await self._wait_for_turn(len(messages))
         except (trio.EndOfChannel, ChannelResetError, ChannelClosedError):
             if kind == "control":
                 self._peer_ended = True
         except RttError:
             pass  # the session is over; what was received on other channels is still there
+
+    async def _wait_for_turn(self, count: int) -> None:
+        """Leave time for those who are trusted: of any number of strangers a node reads so much, and no more.
+
+        A limit per peer does not do that: a key costs nothing, and each message is work, and a write to the disk.
+        """
+        if self._context.strangers is not None:
+            await trio.sleep(self._context.strangers.take(count, self._context.clock.monotonic_ns()))
 
     async def _live(self) -> None:
         """Read the control channel, whose end is that of the session, and what had come on others by then."""

@@ -86,6 +86,25 @@ class FaultWindow:
         return len(self._times) == self._times.maxlen and now_ns - self._times[0] < _MINUTE_NS
 
 
+class Turns:
+    """Takes turns: so many a second of all who ask together, and who asks first goes first. Nothing is refused.
+
+    Args:
+        rate: How many a second.
+        burst: How many at once, after a pause.
+    """
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._each_ns = _SECOND_NS / rate
+        self._burst_ns = burst * self._each_ns
+        self._until_ns = float("-inf")
+
+    def take(self, count: int, now_ns: int) -> float:
+        """Take as many; seconds to wait before the next."""
+        self._until_ns = max(self._until_ns, now_ns - self._burst_ns) + count * self._each_ns
+        return max(0.0, self._until_ns - now_ns) / _SECOND_NS
+
+
 class AddressMeters:
     """Handshakes per network address: 5 a second, 20 at once (section 22).
 

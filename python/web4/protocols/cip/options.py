@@ -9,6 +9,7 @@ import msgspec
 from web4.foundation.codec import AgentId
 from web4.foundation.envelope import DEFAULT_MAX_BYTES, LARGEST_MAX_BYTES
 from web4.protocols.cip.agreement import Offer
+from web4.protocols.cip.meters import Turns
 from web4.protocols.cip.outbox.entries import OutboxLimits
 from web4.protocols.cip.replay import ReplayLimits
 
@@ -29,6 +30,9 @@ class CipOptions:
         messages_per_second, message_burst: What one peer may send (LIM-2).
         errors_per_second: ERRORs sent to one peer (CIP-2).
         faults_per_minute: Faulty envelopes borne before the session is closed (VAL-4).
+        strangers_per_second, strangers_burst: Messages that are read of all peers together that are not trusted, beside
+            those on control channels. Nothing is dropped: more wait where they come from, by credit (RTT). None: as
+            many as come.
         handshakes_per_second, handshake_burst: Per network address.
         inbox_per_peer, inbox_total: Messages that wait for the application (LOOP-1).
         inbox_bytes_per_peer, inbox_bytes_total: And their bytes, exceeded by one message at most.
@@ -53,6 +57,8 @@ class CipOptions:
     message_burst: float = 1_000
     errors_per_second: int = 10
     faults_per_minute: int = 20
+    strangers_per_second: float | None = None
+    strangers_burst: float = 200
     handshakes_per_second: float = 5
     handshake_burst: float = 20
     inbox_per_peer: int = 256
@@ -76,6 +82,12 @@ class CipOptions:
         _ = self.replay  # checks its own limits
         if self.envelope_bytes > LARGEST_MAX_BYTES:
             raise ValueError(f"envelope_bytes must not exceed {LARGEST_MAX_BYTES}")
+
+    def turns(self) -> Turns | None:
+        """The turns of all peers together that are not trusted, if they have to take any."""
+        if self.strangers_per_second is None:
+            return None
+        return Turns(self.strangers_per_second, self.strangers_burst)
 
     @property
     def replay(self) -> ReplayLimits:

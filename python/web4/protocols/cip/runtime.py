@@ -100,6 +100,7 @@ class CipRuntime(Speaking):
             trust=self.trust,
             room=self.inbox.room,
             evidence=EvidenceStore(blobs=journal is not None),
+            strangers=options.turns(),
         )
         self.accept_intent = accept_intent
         """Asked about each INTENT; whoever runs the agent's loop may set it."""
