@@ -1,4 +1,4 @@
-"""Make docs/images/demo.svg: the first page and the checks of a real run of the demo, as a terminal shows them.
+"""Make docs/images/demo.svg: the beginning and the end of a real run of the demo, as a terminal shows them.
 
     python scripts/demo_picture.py [FILE]
 
@@ -21,8 +21,10 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "images" / "demo.svg"
 COMMAND = "web4 demo --seed 7"
-WIDTH = 118
-FIRST_LINES = 38
+WIDTH = 134
+FIRST_LINES = 28
+LATER = "hal is anxious"
+"""Where the second part begins: what the first says is enough for whoever has seen it begin."""
 
 
 def record() -> tuple[int, str]:
@@ -35,14 +37,15 @@ def record() -> tuple[int, str]:
 
 
 def picture_of(output: str) -> str:
-    """The first lines of a run, and its summary."""
+    """The beginning of a run, and its end."""
     lines = output.splitlines()
-    checks = next(number for number, line in enumerate(lines) if Text.from_ansi(line).plain == "checks")
     console = Console(
         record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor", force_terminal=True
     )
     console.print(Text(f"$ {COMMAND}", style="bold"))
-    for line in [*lines[:FIRST_LINES], "", f"  … {checks - FIRST_LINES} more lines …", "", *lines[checks:]]:
+    later = next(number for number, line in enumerate(lines) if LATER in line)
+    left_out = f"  … {later - FIRST_LINES} lines …"
+    for line in [*lines[:FIRST_LINES], "", left_out, "", *lines[later:]]:
         console.print(Text.from_ansi(line), no_wrap=True, overflow="ellipsis", crop=True)
     picture = console.export_svg(title="Web4", theme=DIMMED_MONOKAI, unique_id="demo")
     # The picture asks no other host for anything: fonts are those of whoever looks at it.

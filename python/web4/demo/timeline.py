@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 QUIET = frozenset(
     """
     channel_close channel_open envelope_received envelope_sent envelope_queued envelope_concluded envelope_routed
-    handshake_step loop_state phase worker_template_started worker_template_exited worker_exited worker_started
-    extension_generation journal_opened recovery_finished state_update node_started node_stopping peer_added
+    handshake_started handshake_step loop_state phase worker_template_started worker_template_exited worker_exited
+    worker_started extension_generation journal_opened recovery_finished state_update node_started node_stopping peer_added
     peer_removed topology_changed session_suspend
     """.split()  # noqa: SIM905 - one line for each would fill a page
 )
@@ -100,6 +100,8 @@ class Timeline:
         """Show one event, or one answer."""
         shown = as_object(event)
         self.events.append(shown)
+        if event["type"] == "handshake_started":
+            self._handshakes[event["node"], event.get("session_id", "")] = event["mono_ns"]
         if self._json:
             self._write(msgspec.json.encode(shown).decode())
         elif event["type"] not in QUIET and event.get("severity") != "debug":
@@ -178,8 +180,6 @@ class Timeline:
     def _latency(self, event: dict[str, Any]) -> str:
         """How long a handshake took, by the clock of the node that completed it."""
         key = (event["node"], event.get("session_id", ""))
-        if event["type"] == "handshake_started":
-            self._handshakes[key] = event["mono_ns"]
         began = self._handshakes.pop(key, None) if event["type"] == "handshake_completed" else None
         return "" if began is None else f"in {(event['mono_ns'] - began) / 1e6:.2f} ms"
 
