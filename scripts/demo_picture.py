@@ -22,9 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "images" / "demo.svg"
 COMMAND = "web4 demo --seed 7"
 WIDTH = 134
-FIRST_LINES = 28
-LATER = "hal is anxious"
-"""Where the second part begins: what the first says is enough for whoever has seen it begin."""
+UNTIL, FROM = "alice proposes a fact", "alice works for hal"
+"""What is between these is left out."""
 
 
 def record() -> tuple[int, str]:
@@ -43,9 +42,8 @@ def picture_of(output: str) -> str:
         record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor", force_terminal=True
     )
     console.print(Text(f"$ {COMMAND}", style="bold"))
-    later = next(number for number, line in enumerate(lines) if LATER in line)
-    left_out = f"  … {later - FIRST_LINES} lines …"
-    for line in [*lines[:FIRST_LINES], "", left_out, "", *lines[later:]]:
+    until, later = (next(number for number, line in enumerate(lines) if one in line) for one in (UNTIL, FROM))
+    for line in [*lines[:until], f"  … {later - until} lines …", "", *lines[later:]]:
         console.print(Text.from_ansi(line), no_wrap=True, overflow="ellipsis", crop=True)
     picture = console.export_svg(title="Web4", theme=DIMMED_MONOKAI, unique_id="demo")
     # The picture asks no other host for anything: fonts are those of whoever looks at it.

@@ -27,8 +27,8 @@ QUIET = frozenset(
     """
     channel_close channel_open envelope_received envelope_sent envelope_queued envelope_concluded envelope_routed
     handshake_started handshake_step loop_state phase worker_template_started worker_template_exited worker_exited
-    worker_started extension_generation journal_opened recovery_finished state_update node_started node_stopping peer_added
-    peer_removed topology_changed session_suspend
+    worker_started extension_generation journal_opened recovery_finished state_update node_started node_stopping
+    peer_added peer_removed topology_changed session_suspend session_close
     """.split()  # noqa: SIM905 - one line for each would fill a page
 )
 """Event types that only programs are shown."""
@@ -89,6 +89,8 @@ class Timeline:
         self._again = 0
         self.lost: OSError | None = None
         """Why nobody reads any more: the reader of a pipe has gone, or a disk is full."""
+        self.ending = False
+        """Whether the story is over: that its processes end is for programs only."""
         self.events: list[dict[str, Any]] = []
         """Everything that was said, oldest first."""
 
@@ -104,7 +106,7 @@ class Timeline:
             self._handshakes[event["node"], event.get("session_id", "")] = event["mono_ns"]
         if self._json:
             self._write(msgspec.json.encode(shown).decode())
-        elif event["type"] not in QUIET and event.get("severity") != "debug":
+        elif not self.ending and _is_news(event):
             self._show(shown)
 
     def _show(self, event: dict[str, Any]) -> None:
@@ -194,6 +196,12 @@ class Timeline:
             self._out.flush()
         except OSError as error:
             self.lost = error
+
+
+def _is_news(event: dict[str, Any]) -> bool:
+    """Whether people are shown it. What a gate lets pass is no news."""
+    passes = event["type"] == "gate_result" and event.get("payload", {}).get("result") == "ALLOW"
+    return event["type"] not in QUIET and event.get("severity") != "debug" and not passes
 
 
 def _line(*parts: tuple[str, str]) -> Text:
