@@ -1,6 +1,6 @@
-"""Make docs/images/demo.svg: the beginning and the end of a real run of the demo, as a terminal shows them.
+"""Make docs/images/demo.svg: the beginning and the end of a real run of a demo, as a terminal shows them.
 
-    python scripts/demo_picture.py [FILE]
+    python scripts/demo_picture.py [demo|mesh-demo] [FILE]
 
 Times differ from run to run; identities and ids do not. Exit codes are the demo's.
 """
@@ -19,31 +19,38 @@ from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURE = ROOT / "docs" / "images" / "demo.svg"
-COMMAND = "web4 demo --seed 7"
+PICTURES = ROOT / "docs" / "images"
+DEMOS = {"demo": ("web4_demo.py", "web4 demo"), "mesh-demo": ("web4_mesh_demo.py", "web4 mesh demo")}
+"""Of each demo its script, and how a user calls it."""
+LEFT_OUT = {"web4 demo": ("alice proposes a fact", "alice works for hal")}
+"""The lines from the first of these to the second are left out; else all from `FIRST_LINES` to the checks."""
 WIDTH = 134
-UNTIL, FROM = "alice proposes a fact", "alice works for hal"
-"""What is between these is left out."""
+FIRST_LINES = 38
 
 
-def record() -> tuple[int, str]:
-    """Run the demo; its exit code, and what it printed, in colours."""
-    command = [sys.executable, str(ROOT / "scripts" / "web4_demo.py"), "--seed", "7", "--timeout", "300"]
+def record(script: str) -> tuple[int, str]:
+    """Run a demo; its exit code, and what it printed, in colours."""
+    command = [sys.executable, str(ROOT / "scripts" / script), "--seed", "7", "--timeout", "300"]
     environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color"}
     environment.pop("NO_COLOR", None)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
     return done.returncode, done.stdout
 
 
-def picture_of(output: str) -> str:
+def picture_of(output: str, called: str) -> str:
     """The beginning of a run, and its end."""
     lines = output.splitlines()
+    plain = [Text.from_ansi(line).plain for line in lines]
+    until, since = FIRST_LINES, plain.index("checks")
+    if called in LEFT_OUT:
+        first, second = LEFT_OUT[called]
+        until = next(number for number, line in enumerate(plain) if first in line)
+        since = next(number for number, line in enumerate(plain) if second in line)
     console = Console(
         record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor", force_terminal=True
     )
-    console.print(Text(f"$ {COMMAND}", style="bold"))
-    until, later = (next(number for number, line in enumerate(lines) if one in line) for one in (UNTIL, FROM))
-    for line in [*lines[:until], f"  … {later - until} lines …", "", *lines[later:]]:
+    console.print(Text(f"$ {called} --seed 7", style="bold"))
+    for line in [*lines[:until], f"  … {since - until} lines …", "", *lines[since:]]:
         console.print(Text.from_ansi(line), no_wrap=True, overflow="ellipsis", crop=True)
     picture = console.export_svg(title="Web4", theme=DIMMED_MONOKAI, unique_id="demo")
     # The picture asks no other host for anything: fonts are those of whoever looks at it.
@@ -54,13 +61,15 @@ def picture_of(output: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Make the picture of a run that passed."""
-    code, output = record()
+    name, *rest = arguments if arguments and arguments[0] in DEMOS else ("demo", *arguments)
+    script, called = DEMOS[name]
+    code, output = record(script)
     if code != 0:
         sys.stderr.write(output)
         return code
-    target = Path(arguments[0]) if arguments else PICTURE
+    target = Path(rest[0]) if rest else PICTURES / f"{name}.svg"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(picture_of(output), encoding="utf-8")
+    target.write_text(picture_of(output, called), encoding="utf-8")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from web4.node import Node
 
-OFF = {"fetch": {"enabled": False}}
+OFF: dict[str, Any] = {"fetch": {"enabled": False}}
 
 
 async def promote(node: Node, peer: Node) -> None:
@@ -24,7 +24,7 @@ async def promote(node: Node, peer: Node) -> None:
 
 
 async def test_a_peer_at_a_mesh_address_is_kept_reached(tmp_path: Path) -> None:
-    """MESH-1: a knows c at `mesh://` only; b, trusted by both, lies between. Taken out of the registry, it is let go."""
+    """MESH-1: a knows c at `mesh://` only; b lies between. Taken out of the registry, it is let go."""
     with trio.fail_after(40):
         async with (
             a_node(tmp_path, "b", **OFF) as b,

@@ -37,7 +37,7 @@ EXTENSIONS: Final = {
 
 NODE: Final = {
     "init": "Make a node: a data directory, an identity, and a web4.toml.",
-    "up": "Run the node of a data directory, until Ctrl-C.",
+    "up": "Run the node of a data directory in the foreground, until Ctrl-C: it stops in order.",
     "down": "Ask the running node to stop in order, and wait until its process has ended.",
     "status": "Say how the node is: who, since when, its journal, peers by trust, questions that wait, warnings.",
 }
@@ -94,6 +94,8 @@ MESH: Final = {
     "topology": "Show the network as the node sees it: who is known, who is linked to whom, who is trusted, what is "
     "offered.",
     "routes": "List the ways that the running node takes: to whom, over whom, at what cost.",
+    "demo": "Run a ring of nodes, each in a process of its own, cut it, kill some of them, and see that the mesh "
+    "heals.",
 }
 GROUPS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "id": ("Look at the node's identity, make one, give it to others.", IDENTITY),

@@ -14,7 +14,7 @@ import trio
 from web4.demo.checks import CheckFailedError, Checks
 from web4.demo.process import ChildError
 from web4.demo.ring import agreeing, lasting, reaching, trusting
-from web4.demo.ring.ring import SETTLE_SECONDS, Ring
+from web4.demo.ring.ring import Ring
 from web4.demo.ring.stage import Stage
 
 if TYPE_CHECKING:
@@ -74,8 +74,6 @@ class MeshStory:
             if self._timeline.lost is not None:
                 return
             stage.step = name
-            if stage.sabotaged:
-                stage.ring.patience = SETTLE_SECONDS
             try:
                 if name == "topology":
                     await stage.begin_again()

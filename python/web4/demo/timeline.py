@@ -48,6 +48,11 @@ _COLOURS: Final = {
     "bob": "magenta",
     "mallory": "red",
     "web": "blue",
+    "ada": "cyan",
+    "ben": "magenta",
+    "cleo": "yellow",
+    "dan": "bright_blue",
+    "nia": "red",
 }
 _GOOD: Final = "green"
 _BAD: Final = "red"

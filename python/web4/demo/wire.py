@@ -21,10 +21,11 @@ class Wire:
     Args:
         directory: Where its socket lies, if bytes travel on one of the file system.
         transport: `tcp` or `unix`.
+        name: Of that socket.
     """
 
-    def __init__(self, directory: Path, transport: str) -> None:
-        self._path = directory / "wire.sock" if transport == "unix" else None
+    def __init__(self, directory: Path, transport: str, name: str = "wire") -> None:
+        self._path = directory / f"{name}.sock" if transport == "unix" else None
         self._scopes: set[trio.CancelScope] = set()
         self.target = ""
         """Where it leads to."""

@@ -28,7 +28,7 @@ async def claim_disputed_then_accepted(stage: Stage) -> None:
     standing = await stage.statuses(key)
     if set(standing.values()) != {"disputed"}:
         raise CheckFailedError(f"with a doubt that stands it is {standing}")
-    if not stage.sabotaged:
+    if not stage.spoils():
         stage.note(f"{doubter} has seen the gauge: it withdraws its doubt, and confirms")
         await _confirm(stage, doubter, key)
     await stage.until_all(key, "accepted")
@@ -42,8 +42,7 @@ async def partition_heals(stage: Stage) -> None:
     await stage.until_all(key, "pending")
     stage.note(f"the mesh is cut: {' '.join(near)} | {' '.join(beyond)}; both sides go on, and vote")
     cables = ring.between(near)
-    for cable in cables:
-        cable.cut()
+    ring.cut(*cables)
 
     async def parted() -> bool:
         return not await stage.way(first, far) and not await stage.way(far, first)
@@ -55,9 +54,8 @@ async def partition_heals(stage: Stage) -> None:
         await _confirm(stage, name, key)
     if (await stage.statuses(key))[first] != "pending":
         raise CheckFailedError(f"{first} accepted what it cannot have heard two confirm")
-    if not stage.sabotaged:
-        for cable in cables:
-            cable.join()
+    if not stage.spoils():
+        ring.join(*cables)
     took = await stage.until_all(key, "accepted")
     stage.note(f"joined again: the votes are the same everywhere after {took:.1f} s")
     await stage.whole()

@@ -25,7 +25,7 @@ async def service_invoke(stage: Stage) -> None:
     ring, first, far = stage.ring, stage.first, stage.far
     stage.note(f"{first} calls a service of {far}")
     before = await ring.need(far, "served", peer=ring.of(first))
-    for _ in range(2 if stage.sabotaged else 1):
+    for _ in range(2 if stage.spoils() else 1):
         called = await ring.need(first, "invoke", peer=ring.of(far), metres=[3.2, 4.1, 3.9])
         if called["result"] != {"highest": 4.1}:
             raise CheckFailedError(f"{far}'s service gave {called['result']}")
@@ -48,7 +48,7 @@ async def crash_outbox(stage: Stage) -> None:
     if (await ring.need(sender, "outbox", peer=peer))["waiting"] != WAITING:
         raise CheckFailedError(f"{sender} does not keep what it was told to send")
     await ring.kill(sender)
-    await ring.start(sender, elsewhere=stage.sabotaged)
+    await ring.start(sender, elsewhere=stage.spoils())
     waiting = (await ring.need(sender, "outbox", peer=peer))["waiting"]
     if waiting != WAITING:
         raise CheckFailedError(f"{sender} has {waiting} of {WAITING} after it was killed")
@@ -75,7 +75,7 @@ async def export(stage: Stage) -> None:
             await trio.Path(place / f"{name}.{suffix}").write_text(graph[kind])
         bundle = place / name
         await ring.need(name, "bundle", directory=str(bundle))
-        if stage.sabotaged:
+        if stage.spoils():
             await trio.to_thread.run_sync(_alter, bundle / "records.ndjson")
         report = await trio.to_thread.run_sync(verify_bundle, bundle)
         if report.findings:

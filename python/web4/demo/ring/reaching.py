@@ -24,8 +24,8 @@ async def topology(stage: Stage) -> None:
     """Every node sees the links as they were laid; what it writes of that, it reads again as it was."""
     ring = stage.ring
     stage.note(f"{len(ring.names)} nodes, {len(ring.layout.cables)} cables: {ring.layout.drawing()}")
-    if stage.sabotaged:
-        ring.cable(*ring.names[1:3]).cut()
+    if stage.spoils():
+        ring.cut(ring.cable(*ring.names[1:3]))
     await stage.whole()
     graphs = await ring.all("graph")
     union = {link for graph in graphs.values() for link in stage.links(graph)}
@@ -45,9 +45,8 @@ async def multihop(stage: Stage) -> None:
     for name in ring.names:
         if name not in {first, far}:
             await ring.need(name, "record", place=SEEN)
-    if stage.sabotaged:
-        for cable in ring.between([far]):
-            cable.cut()
+    if stage.spoils():
+        ring.cut(*ring.between([far]))
     await stage.reach(first, far)
     path = await stage.way(first, far)
     if len(path) < 2 or path[-1] != far:
@@ -63,7 +62,7 @@ async def multihop(stage: Stage) -> None:
 async def hop_is_blind(stage: Stage) -> None:
     """The hop saw every envelope between them, and none of the words."""
     ring, hop = stage.ring, stage.hop
-    if stage.sabotaged:
+    if stage.spoils():
         # Words of a broadcast are for all: in these the search has to find something.
         await ring.need(stage.first, "broadcast", words=stage.words)
         await ring.event(stage.far, "mesh_dropped", stage.first)
@@ -98,14 +97,10 @@ async def reroute(stage: Stage) -> None:
     if wanted is not None and wanted not in (await stage.way(first, far))[:-1]:
         first, far = sorted(ring.layout.around(wanted), key=ring.names.index)
     path = await stage.way(first, far)
-    lost = path[0] if wanted is None or wanted not in path[:-1] else wanted
-    on_the_way = wanted is None or wanted in path[:-1]
-    if wanted is not None:
-        lost = wanted
-    if stage.sabotaged:
-        for cable in ring.between([far]):
-            if cable is not ring.cable(far, path[-2]):
-                cable.cut()
+    lost = path[0] if wanted is None else wanted
+    on_the_way = lost in path
+    if stage.spoils():
+        ring.cut(*(cable for cable in ring.between([far]) if cable is not ring.cable(far, path[-2])))
     stage.note(f"{first} goes on asking {far} over {' and '.join(path[:-1])}; {lost} is killed")
     topics = [f"mark {number}, {ring.run}" for number in range(STREAM)]
     gone = 0
@@ -119,7 +114,7 @@ async def reroute(stage: Stage) -> None:
         gone = await ring.kill(lost)
 
     await ring.together([ask(), kill()])
-    await _once_in_order(stage, far, topics)
+    await once_in_order(stage, far, topics)
     if on_the_way:
         resumed = await ring.event(first, "session_resume", far, after=gone)
         took = (resumed["mono_ns"] - gone) / 1e6
@@ -133,7 +128,7 @@ async def reroute(stage: Stage) -> None:
     await stage.whole()
 
 
-async def _once_in_order(stage: Stage, name: str, topics: list[str]) -> None:
+async def once_in_order(stage: Stage, name: str, topics: list[str]) -> None:
     """See that a node's agent was asked exactly this, in this order, and nothing of it twice."""
     ring = stage.ring
     prefix = topics[0].partition(" ")[0] + " "
@@ -151,6 +146,3 @@ async def _once_in_order(stage: Stage, name: str, topics: list[str]) -> None:
         raise CheckFailedError(f"{error}; {len(heard)} came") from None
     if heard != topics:
         raise CheckFailedError(f"{name} heard {len(heard)} for {len(topics)}, or in another order")
-
-
-once_in_order = _once_in_order

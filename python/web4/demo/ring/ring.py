@@ -10,8 +10,8 @@ import trio
 
 from web4.demo.checks import CheckFailedError
 from web4.demo.process import Child, ChildError, start_child
-from web4.demo.ring.cable import Cable
 from web4.demo.ring.layout import STRANGER, Layout
+from web4.demo.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MODULE: Final = "web4.demo.ring.node"
 STEP_SECONDS: Final = 20.0
 """How long a step waits for what it is about."""
+START_SECONDS: Final = 60.0
+"""How long a process may take to be a node: other things run on this machine."""
 SETTLE_SECONDS: Final = 3.0
 """How long a sabotaged step waits to see that it does not come."""
 LOOK_SECONDS: Final = 0.05
@@ -57,7 +59,7 @@ class Ring:
         self._stacks: dict[str, AsyncExitStack] = {}
         self._fingerprints: dict[str, str] = {}
         self._addresses: dict[str, str] = {}
-        self._cables: dict[frozenset[str], Cable] = {}
+        self._cables: dict[frozenset[str], Wire] = {}
         self._reached: dict[str, set[str]] = {}
 
     # --- processes --------------------------------------------------------------------------------------
@@ -69,9 +71,8 @@ class Ring:
             CheckFailedError, ChildError, OSError: It cannot be started here.
         """
         for first, second in self.layout.cables:
-            name = f"{first}-{second}"
-            path = None if self.options.transport == "tcp" else self.directory / f"{name}.cable"
-            cable = self._cables[frozenset((first, second))] = Cable(name, path)
+            cable = Wire(self.directory, self.options.transport, f"{first}-{second}")
+            self._cables[frozenset((first, second))] = cable
             await self._nursery.start(cable.run)
         async with trio.open_nursery() as nursery:
             for name in self.names:
@@ -104,7 +105,7 @@ class Ring:
         self._children[name] = await stack.enter_async_context(
             start_child(MODULE, name, configuration, self._on_event, self._wake, self._nursery)
         )
-        ready = (await self.event(name, "ready"))["payload"]
+        ready = (await self.event(name, "ready", patience=START_SECONDS))["payload"]
         self._fingerprints[name], self._addresses[name] = ready["fingerprint"], ready["url"]
         self.timeline.name(ready["fingerprint"], name)
         for first, second in self.layout.cables:
@@ -149,7 +150,7 @@ class Ring:
             {
                 "name": other,
                 "fingerprint": self.of(other),
-                "addresses": [self.cable(name, other).address] if (name, other) in self.layout.cables else [],
+                "addresses": [self.cable(name, other).url] if (name, other) in self.layout.cables else [],
                 "anchor": True,
             }
             for other in sorted(self.layout.neighbours(name) - self._reached[name])
@@ -188,14 +189,25 @@ class Ring:
         """Where a node listens itself."""
         return self._addresses[name]
 
-    def cable(self, first: str, second: str) -> Cable:
+    def cable(self, first: str, second: str) -> Wire:
         """The cable between two nodes."""
         return self._cables[frozenset((first, second))]
 
-    def between(self, side: Iterable[str]) -> list[Cable]:
+    def between(self, side: Iterable[str]) -> list[Wire]:
         """The cables from some nodes to all others."""
         inside = set(side)
         return [cable for pair, cable in self._cables.items() if len(pair & inside) == 1]
+
+    def cut(self, *cables: Wire) -> None:
+        """Cut these cables: what goes through them breaks, and nothing more does."""
+        for cable in cables:
+            cable.down = True
+            cable.cut()
+
+    def join(self, *cables: Wire) -> None:
+        """Join them again."""
+        for cable in cables:
+            cable.down = False
 
     # --- asking and listening ---------------------------------------------------------------------------
 
@@ -263,7 +275,14 @@ class Ring:
         raise CheckFailedError(f"{what}: not within {self.patience:g} s")
 
     async def event(
-        self, name: str, kind: str, peer: str | None = None, *, after: int = 0, **wanted: Any
+        self,
+        name: str,
+        kind: str,
+        peer: str | None = None,
+        *,
+        after: int = 0,
+        patience: float | None = None,
+        **wanted: Any,
     ) -> Event:
         """The first event of a kind that a node says, which no step has taken; about a peer, if one is named.
 
@@ -272,25 +291,26 @@ class Ring:
             kind: The type.
             peer: The name of the peer.
             after: On the monotonic clock, in nanoseconds: what was before does not count.
+            patience: How long it is waited for, if not as always.
             wanted: What its payload says.
 
         Raises:
             CheckFailedError: There is none, in time.
             ChildError: It has ended.
         """
-        async for event in self._events(name):
+        seconds = self.patience if patience is None else patience
+        async for event in self._events(name, trio.current_time() + seconds):
             fits = event["type"] == kind and event["mono_ns"] >= after
             fits = fits and (peer is None or event.get("peer") == self.of(peer))
             if fits and wanted.items() <= event.get("payload", {}).items():
                 event["seen"] = True
                 return event
         raise CheckFailedError(
-            f"{name} said no {kind}{f' about {peer}' if peer else ''} within {self.patience:g} s"
+            f"{name} said no {kind}{f' about {peer}' if peer else ''} within {seconds:g} s"
         )
 
-    async def _events(self, name: str) -> AsyncIterator[Event]:
-        """What a node says, from the beginning, until patience ends."""
-        until = trio.current_time() + self.patience
+    async def _events(self, name: str, until: float) -> AsyncIterator[Event]:
+        """What a node says, from the beginning, until a time."""
         place = 0
         while trio.current_time() < until:
             said, events = self._said, self.timeline.events

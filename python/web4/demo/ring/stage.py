@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from web4.demo.checks import CheckFailedError
+from web4.demo.ring.ring import SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from web4.demo.ring.ring import Ring
@@ -29,10 +30,12 @@ class Stage:
     hop: str = ""
     words: str = ""
 
-    @property
-    def sabotaged(self) -> bool:
-        """Whether this step is to be broken."""
-        return self.sabotage == self.step
+    def spoils(self) -> bool:
+        """Whether this step is to be broken, here. What does not come then is not waited for long."""
+        if self.sabotage != self.step:
+            return False
+        self.ring.patience = SETTLE_SECONDS
+        return True
 
     @property
     def first(self) -> str:

@@ -31,7 +31,7 @@ async def introduction_probing(stage: Stage) -> None:
     as_introduced = {"state": "probing", "introducer": ring.of(sponsor), "handshaken": False}
     await _stands(stage, near, as_introduced, f"{STRANGER} probing on {', '.join(near)}")
     await _stands(stage, distant, {"state": "unknown"}, f"{STRANGER} unknown to {', '.join(distant)}")
-    if stage.sabotaged:
+    if stage.spoils():
         await ring.promote(first, STRANGER)
     await stage.reach(first, STRANGER)
     proven = as_introduced | {"handshaken": True}
@@ -74,7 +74,7 @@ async def blocked_peer(stage: Stage) -> None:
     """A person at one node blocks a neighbour: no session, no relay for it, and the mesh goes around."""
     ring, blocked, blocker = stage.ring, stage.first, stage.ring.names[-1]
     stage.note(f"{blocker}'s person blocks {blocked}")
-    if not stage.sabotaged:
+    if not stage.spoils():
         await ring.operator(blocker, "block", blocked, "it was rude")
     link = frozenset((blocked, blocker))
 
