@@ -1,4 +1,4 @@
-"""Make docs/images/demo.svg: the first page and the checks of a real run of a demo, as a terminal shows them.
+"""Make docs/images/demo.svg: the beginning and the end of a real run of a demo, as a terminal shows them.
 
     python scripts/demo_picture.py [demo|mesh-demo] [FILE]
 
@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "images"
 DEMOS = {"demo": ("web4_demo.py", "web4 demo"), "mesh-demo": ("web4_mesh_demo.py", "web4 mesh demo")}
 """Of each demo its script, and how a user calls it."""
-WIDTH = 118
+LEFT_OUT = {"web4 demo": ("alice proposes a fact", "alice works for hal")}
+"""The lines from the first of these to the second are left out; else all from `FIRST_LINES` to the checks."""
+WIDTH = 134
 FIRST_LINES = 38
 
 
@@ -36,14 +38,19 @@ def record(script: str) -> tuple[int, str]:
 
 
 def picture_of(output: str, called: str) -> str:
-    """The first lines of a run, and its summary."""
+    """The beginning of a run, and its end."""
     lines = output.splitlines()
-    checks = next(number for number, line in enumerate(lines) if Text.from_ansi(line).plain == "checks")
+    plain = [Text.from_ansi(line).plain for line in lines]
+    until, since = FIRST_LINES, plain.index("checks")
+    if called in LEFT_OUT:
+        first, second = LEFT_OUT[called]
+        until = next(number for number, line in enumerate(plain) if first in line)
+        since = next(number for number, line in enumerate(plain) if second in line)
     console = Console(
         record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor", force_terminal=True
     )
     console.print(Text(f"$ {called} --seed 7", style="bold"))
-    for line in [*lines[:FIRST_LINES], "", f"  … {checks - FIRST_LINES} more lines …", "", *lines[checks:]]:
+    for line in [*lines[:until], f"  … {since - until} lines …", "", *lines[since:]]:
         console.print(Text.from_ansi(line), no_wrap=True, overflow="ellipsis", crop=True)
     picture = console.export_svg(title="Web4", theme=DIMMED_MONOKAI, unique_id="demo")
     # The picture asks no other host for anything: fonts are those of whoever looks at it.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
+from msgspec.structs import replace
 
 from web4.agent.cycle import BLACKLISTED, Cycle
 from web4.agent.hooks import Hooks

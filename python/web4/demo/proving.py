@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from web4.journal.lane import Lane, LaneKind
     from web4.node import Node
 
-_TRIES: Final = 5
+_TRIES: Final = 20
+_PAUSE: Final = 0.1
 """A lane that is written while it is read is looked at again."""
 
 
@@ -41,7 +42,7 @@ async def prove(node: Node, extra: Extra | None = None) -> dict[str, Any]:
     if extra is not None:
         definitions[extra.kind] = extra.definition
     differs: list[str] = []
-    for tried in range(_TRIES):
+    for _ in range(_TRIES):
         replayed = await replay(journal.backend, definitions, journal.registry)
         differs = [str(one) for one in replayed.divergences]
         for one in replayed.lanes:
@@ -49,7 +50,7 @@ async def prove(node: Node, extra: Extra | None = None) -> dict[str, Any]:
                 differs.append(str(one.lane))
         if not differs:
             break
-        await trio.sleep(0.05 * (tried + 1))
+        await trio.sleep(_PAUSE)
     return {
         "findings": [f"{one.lane} {one.seq}: {one.detail}" for one in report.findings],
         "differs": differs,

@@ -53,6 +53,7 @@ class Story:
                     failure = str(error)
                 else:
                     await self._take_steps()
+                    self._timeline.ending = True
             nursery.cancel_scope.cancel()
         return failure
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 QUIET = frozenset(
     """
     channel_close channel_open envelope_received envelope_sent envelope_queued envelope_concluded envelope_routed
-    handshake_step loop_state phase worker_template_started worker_template_exited worker_exited worker_started
-    extension_generation journal_opened recovery_finished state_update node_started node_stopping peer_added
-    peer_removed topology_changed session_suspend
+    handshake_started handshake_step loop_state phase worker_template_started worker_template_exited worker_exited
+    worker_started extension_generation journal_opened recovery_finished state_update node_started node_stopping
+    peer_added peer_removed topology_changed session_suspend session_close
     """.split()  # noqa: SIM905 - one line for each would fill a page
 )
 """Event types that only programs are shown."""
@@ -94,6 +94,8 @@ class Timeline:
         self._again = 0
         self.lost: OSError | None = None
         """Why nobody reads any more: the reader of a pipe has gone, or a disk is full."""
+        self.ending = False
+        """Whether the story is over: that its processes end is for programs only."""
         self.events: list[dict[str, Any]] = []
         """Everything that was said, oldest first."""
 
@@ -105,9 +107,11 @@ class Timeline:
         """Show one event, or one answer."""
         shown = as_object(event)
         self.events.append(shown)
+        if event["type"] == "handshake_started":
+            self._handshakes[event["node"], event.get("session_id", "")] = event["mono_ns"]
         if self._json:
             self._write(msgspec.json.encode(shown).decode())
-        elif event["type"] not in QUIET and event.get("severity") != "debug":
+        elif not self.ending and _is_news(event):
             self._show(shown)
 
     def _show(self, event: dict[str, Any]) -> None:
@@ -183,8 +187,6 @@ class Timeline:
     def _latency(self, event: dict[str, Any]) -> str:
         """How long a handshake took, by the clock of the node that completed it."""
         key = (event["node"], event.get("session_id", ""))
-        if event["type"] == "handshake_started":
-            self._handshakes[key] = event["mono_ns"]
         began = self._handshakes.pop(key, None) if event["type"] == "handshake_completed" else None
         return "" if began is None else f"in {(event['mono_ns'] - began) / 1e6:.2f} ms"
 
@@ -199,6 +201,12 @@ class Timeline:
             self._out.flush()
         except OSError as error:
             self.lost = error
+
+
+def _is_news(event: dict[str, Any]) -> bool:
+    """Whether people are shown it. What a gate lets pass is no news."""
+    passes = event["type"] == "gate_result" and event.get("payload", {}).get("result") == "ALLOW"
+    return event["type"] not in QUIET and event.get("severity") != "debug" and not passes
 
 
 def _line(*parts: tuple[str, str]) -> Text:

@@ -149,6 +149,7 @@ class Crashes:
         if stage.sabotage == "journals_verify":
             await trio.to_thread.run_sync(self._spoil)
         for node in ("alice", "bob"):
+            await stage.until(node, "waiting", lambda told: told["waiting"] == 0)
             proof = await stage.ask(node, "prove")
             if proof["findings"]:
                 raise CheckFailedError(f"{node}'s journal does not hold: {proof['findings'][0]}")
