@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests examples
 
-.PHONY: demo mesh-demo demo-picture test test-rust test-python test-python-workers test-python-others test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills attacks soak clean
+.PHONY: demo mesh-demo demo-picture test test-rust test-python test-python-workers test-python-others test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills attacks soak clean hostile
 
 demo: $(VENV)/.built $(VENV)/.demo
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -107,6 +107,11 @@ SECONDS ?= 600
 soak: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m tests.chaos.soak --seconds $(SECONDS)
 
+# A deliberately hostile node against an honest mesh, all of its attacks again and again; prints the seed that repeats it.
+HOSTILE_FLAGS ?=
+hostile: $(VENV)/.built $(VENV)/.test
+	$(BIN)/python -m tests.chaos.hostile --seconds $(SECONDS) $(HOSTILE_FLAGS)
+
 # Peers live in an environment of their own, never in that of the tests.
 BENCH_ENV := target/bench-env
 
@@ -132,6 +137,7 @@ sim-mutants:
 bench: $(VENV)/.built $(VENV)/.test bench-peers
 	$(BIN)/python -m scripts.bench.envelope
 	$(BENCH_ENV)/bin/python -m scripts.bench.transport --rounds 5 --warm-up 0.5 --seconds 1 --samples 20000 --robustness
+	$(BENCH_ENV)/bin/python -m scripts.bench.envelopes
 	$(BENCH_ENV)/bin/python -m scripts.bench.journal
 	$(BENCH_ENV)/bin/python -m scripts.bench.workers
 
@@ -140,6 +146,7 @@ bench-peers: $(BENCH_ENV)/.built $(BENCH_ENV)/.nats-server
 bench-smoke: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m scripts.bench.envelope --rounds 3 --repeats 10
 	$(BIN)/python -m scripts.bench.transport --quick
+	$(BIN)/python -m scripts.bench.envelopes --quick
 	$(BIN)/python -m scripts.bench.journal --quick
 	$(BIN)/python -m scripts.bench.workers --quick
 

@@ -3,7 +3,7 @@
 use crate::cores::spread;
 use crate::envelope::{self, Envelope, EnvelopeError};
 use crate::hash::{self, DIGEST_LEN};
-use crate::identity::{Identity, KEY_LEN};
+use crate::identity::{Identity, KEY_LEN, PublicKey};
 
 /// An envelope with what can be said of it before anybody asks. The verdict is nobody's until the checks that come
 /// before step 9 have passed (VAL-1).
@@ -26,10 +26,11 @@ pub fn open<B: AsRef<[u8]> + Send>(
     public_key: &[u8; KEY_LEN],
     max_len: usize,
 ) -> Vec<Option<Opened<B>>> {
+    let key = PublicKey::new(public_key).ok();
     spread(envelopes, |bytes| {
         let envelope = Envelope::parse(bytes, max_len).ok()?;
         let (digest, content_digest) = (hash::blake3(envelope.bytes()), envelope.content_digest());
-        let verdict = envelope.verify(public_key);
+        let verdict = envelope.verify_with(key.as_ref());
         Some(Opened { envelope, digest, content_digest, verdict })
     })
 }

@@ -10,7 +10,7 @@ use base64ct::{Base64, Encoding};
 
 use crate::canonical::{self, CanonicalError, Member};
 use crate::hash;
-use crate::identity::{BadSignature, Domain, Identity, KEY_LEN, SIGNATURE_LEN, SignatureCheck};
+use crate::identity::{BadSignature, Domain, Identity, KEY_LEN, PublicKey, SIGNATURE_LEN, SignatureCheck};
 
 /// No canonical envelope is longer, whatever a node allows (ENV-3), in bytes.
 pub const MAX_ENVELOPE_LEN: usize = 256 * 1024;
@@ -275,6 +275,15 @@ impl<B: AsRef<[u8]>> Envelope<B> {
     /// `Field` if `sign` is missing or not written in the one right way, `Signature` if it does not verify.
     pub fn verify(&self, public_key: &[u8; KEY_LEN]) -> Result<(), EnvelopeError> {
         Ok(self.signature_check(public_key)?.verify()?)
+    }
+
+    /// As [`Envelope::verify`], with a key that was read before; `None` is one that could not be.
+    ///
+    /// # Errors
+    /// As [`Envelope::verify`].
+    pub fn verify_with(&self, key: Option<&PublicKey>) -> Result<(), EnvelopeError> {
+        let (signature, signed_bytes) = (self.signature()?, self.signed_bytes()?);
+        Ok(key.ok_or(BadSignature)?.verify(&signed_bytes, &signature)?)
     }
 
     /// The verification that [`Envelope::verify`] would do, to be done later or in a batch.

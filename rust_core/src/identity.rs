@@ -192,12 +192,32 @@ impl SignatureCheck {
     /// # Errors
     /// `BadSignature` if anything does not fit.
     pub fn verify(&self) -> Result<(), BadSignature> {
-        if !is_canonical_point(&self.public_key) {
+        PublicKey::new(&self.public_key)?.verify(&self.signed_bytes, &self.signature)
+    }
+}
+
+/// A public key that was read once, for many signatures of its owner.
+pub struct PublicKey(VerifyingKey);
+
+impl PublicKey {
+    /// Reads a raw public key.
+    ///
+    /// # Errors
+    /// `BadSignature` if it is no point, or not written in the one right way: nothing it signed verifies.
+    pub fn new(raw: &[u8; KEY_LEN]) -> Result<Self, BadSignature> {
+        if !is_canonical_point(raw) {
             return Err(BadSignature);
         }
-        let key = VerifyingKey::from_bytes(&self.public_key).map_err(|_| BadSignature)?;
-        let signature = Signature::from_bytes(&self.signature);
-        key.verify_strict(&self.signed_bytes, &signature).map_err(|_| BadSignature)
+        VerifyingKey::from_bytes(raw).map(Self).map_err(|_| BadSignature)
+    }
+
+    /// Verifies strictly (SIG-3) that its owner signed bytes that [`Domain::signed_bytes`] made.
+    ///
+    /// # Errors
+    /// `BadSignature` if anything does not fit.
+    pub fn verify(&self, signed_bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), BadSignature> {
+        let signature = Signature::from_bytes(signature);
+        self.0.verify_strict(signed_bytes, &signature).map_err(|_| BadSignature)
     }
 }
 

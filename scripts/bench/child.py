@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import cProfile
 import gc
 import importlib
 import os
@@ -83,6 +84,10 @@ def run(peer: Peer, side: Side) -> None:
         run_blocking(converse(peer, side))
 
 
+PROFILE = "WEB4_BENCH_PROFILE"
+"""Environment variable: where to write profiles, one with each role behind a full stop."""
+
+
 def main() -> None:
     """Read the command line the parent wrote."""
     parser = argparse.ArgumentParser()
@@ -98,7 +103,13 @@ def main() -> None:
         peer = load(options.peer)
         side.loop = peer.LOOP
         side.write(describe(peer))
-        run(peer, side)
+        where = os.environ.get(PROFILE)
+        if where is None:
+            run(peer, side)
+        else:
+            profile = cProfile.Profile()
+            profile.runcall(run, peer, side)
+            profile.dump_stats(f"{where}.{options.role}")
     except BaseException as error:
         with suppress(BrokenPipeError):
             side.write(Failure(reason(error)))

@@ -10,7 +10,6 @@ import argparse
 import cProfile
 import json
 import os
-import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,13 +83,13 @@ async def receive(cip: CipRuntime, endpoint: rtt.Endpoint, directory: Path, nurs
     nursery.start_soon(serve)
     nursery.start_soon(take)
     say("listening", url=listener.addresses[0])
+    began = sum(os.times()[:2])
     await trio.lowlevel.wait_readable(sys.stdin.fileno())
-    used = resource.getrusage(resource.RUSAGE_SELF)
     say(
         "received",
         different=len(seen),
         twice=sum(times > 1 for times in seen.values()),
-        processor_seconds=used.ru_utime + used.ru_stime,
+        processor_seconds=sum(os.times()[:2]) - began,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -24,6 +25,7 @@ from web4.doors.control import (
     open_control,
     open_control_door,
 )
+from web4.doors.control import door as control_door
 from web4.doors.control.wire import refused
 from web4.foundation.events import no_events
 from web4.trust import TrustViolationError
@@ -245,6 +247,24 @@ async def test_too_many_connections(tmp_path: Path) -> None:
             assert caught.value.code == "disconnected"
             assert await first.ask("ping")
         assert events[0][1]["code"] == "too_many_connections"
+
+
+async def test_a_lack_of_descriptors_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NDJ-8, LIM-1: while nothing can be accepted the door waits; then it serves again."""
+    accept, failures = trio.SocketListener.accept, [1, 2]
+
+    async def scarce(listener: trio.SocketListener) -> trio.SocketStream:
+        if failures:
+            raise OSError(errno.EMFILE, f"no descriptor: {failures.pop()}")
+        return await accept(listener)
+
+    monkeypatch.setattr(trio.SocketListener, "accept", scarce)
+    monkeypatch.setattr(control_door, "PAUSE_SECONDS", 0.01)
+    with trio.fail_after(30):
+        async with door(tmp_path) as (path, events):
+            async with open_control(path) as client:
+                assert await client.ask("ping")
+            assert [fields["error"] for _, fields in events] == ["accept", "accept"]
 
 
 async def test_workers_are_closed_without_a_byte(tmp_path: Path) -> None:

@@ -145,6 +145,52 @@ def test_sig_batch_equals_single() -> None:
     assert envelopes.verify_many([]) == ()
 
 
+@pytest.mark.parametrize("threads", [1, 7], ids=["a few", "many"])
+def test_sig_opening_a_batch_equals_opening_each(threads: int) -> None:
+    """SIG-3, VAL-1: what a batch says of each envelope, and when, is what one by one would say."""
+    data = [bytes.fromhex(entry["sealed"]) for entry in ACCEPTED] + [unpack(entry) for entry in REFUSED]
+    data = (data if threads > 1 else data[:3]) * threads
+    random.Random(7).shuffle(data)
+    opened = envelopes.open_many(data, IDENTITY.public_key)
+    assert len(opened) == len(data)
+    for one, early in zip(data, opened, strict=True):
+        try:
+            single = envelopes.parse(one)
+        except InvalidEnvelopeError:
+            assert early is None, "parse says why"
+            continue
+        assert early is not None
+        assert early.data is one
+        assert (early.digest, early.content_digest) == (single.digest, single.content_digest)
+        for key in (IDENTITY.public_key, bytes(32), bytes(31)):
+            assert _verdict(early, key) == _verdict(single, key), "another key is asked about anew"
+
+
+def _verdict(envelope: envelopes.Envelope, key: bytes) -> tuple[str, str | None] | None:
+    try:
+        envelopes.verify(envelope, key)
+    except EnvelopeError as error:
+        return error.code, error.field
+    return None
+
+
+def test_opening_a_batch_keeps_the_limit() -> None:
+    """ENV-3: what is too long for one is too long in a batch."""
+    data = bytes.fromhex(ACCEPTED[0]["sealed"])
+    assert envelopes.open_many([data], IDENTITY.public_key, max_bytes=len(data) - 1) == [None]
+    assert envelopes.open_many([], IDENTITY.public_key) == []
+
+
+def test_sealing_a_batch_equals_sealing_each() -> None:
+    """SIG-2: in order, and refused for what each would be refused for."""
+    unsigned = [bytes.fromhex(entry["unsigned"]) for entry in ACCEPTED]
+    assert envelopes.seal_many(IDENTITY, unsigned) == [envelopes.seal(IDENTITY, one) for one in unsigned]
+    assert envelopes.seal_many(IDENTITY, []) == []
+    with pytest.raises(InvalidEnvelopeError) as caught:
+        envelopes.seal_many(IDENTITY, [*unsigned, b"[]", b"{"])
+    assert caught.value.code == "discriminator"
+
+
 def test_sealing_refuses_what_parsing_refuses() -> None:
     """SIG-1: integral values beyond the safe ones are refused at sealing too; VAL-1's codes are the same."""
     head = b'{"cip":"1.0","type":"T","payload":'

@@ -163,6 +163,32 @@ def test_block_lets_only_approved_intents_pass() -> None:
     )
 
 
+def test_block_is_not_passed_by_the_id_of_another() -> None:
+    """DRIFT-3: senders choose the ids of intents: one that passed, or that a human approved, opens for its own only."""
+    told = blocked()
+    theirs = intent(19, "1.0")  # it passed before the block
+    assert told(theirs).allowed
+    assert not told(msgspec.structs.replace(theirs, cause=OTHER)).allowed
+    mine = intent(100, "1.0")
+    assert not told(mine).allowed
+    told(approval(100))
+    assert not told(msgspec.structs.replace(mine, cause=OTHER)).allowed
+    reply = told(mine)
+    assert (reply.allowed, reply.approved_by) == (True, "grace")
+    assert told.state.approved == ()
+
+
+def test_a_decision_of_an_intent_is_scored_too() -> None:
+    """DRIFT-2, DRIFT-4: what is decided about an intent bears its id: it is scored once, as the intent is."""
+    told = Told()
+    told(adopt(1, FIXED))
+    for number, choice in enumerate("ABA"):
+        told(intent(number, "0.9"), msgspec.structs.replace(decision(number, choice), id=f"i{number}"))
+        told(msgspec.structs.replace(decision(number, choice), id=f"i{number}"))
+    assert [one.kind for one in told.kinds(AlignmentScored)] == ["intent", "decision"] * 3
+    assert len(told.kinds(FlipFlopSeen)) == 1
+
+
 def test_block_is_cleared_by_better_decisions() -> None:
     """DRIFT-3: scores that come up again lift the block to a warning, and then that."""
     told = blocked()

@@ -195,9 +195,10 @@ async def test_mesh_routes_of_a_liar_are_bounded(tmp_path: Path) -> None:
             offer = m.MeshRoutes(routes=vectors, withdrawn=(), whole=False)
             data = crafted(h, a.fingerprint, [], origin=h.identity, payload=offer)
             await h.cip.send_mesh(a.fingerprint, data, "control")
-        await until(lambda: a.mesh.table.refused["too_many"])
-        assert a.mesh.table.offered_by(h.fingerprint) == a.mesh.policy.destinations
-        assert a.of("mesh_dropped", reason="too_many")
+        await until(lambda: a.mesh.table.refused["rate"])
+        policy = a.mesh.policy
+        assert a.mesh.table.offered_by(h.fingerprint) < policy.changes_burst + 60 * policy.changes_per_second
+        assert a.of("mesh_dropped", reason="rate")
         assert a.mesh.route(b.fingerprint).path == (b.fingerprint,)  # type: ignore[union-attr]
 
 

@@ -55,6 +55,22 @@ class Stuck(Collecting):
         await super().write(events)
 
 
+class Spiteful(Collecting):
+    """A sink that fails when it is closed."""
+
+    async def aclose(self) -> None:
+        raise OSError("no")
+
+
+async def test_a_sink_that_cannot_be_closed_harms_nobody(autojump_clock: MockClock) -> None:
+    """OBS-4: its failure is its own; the node stops as always, and other sinks get everything."""
+    other = Collecting()
+    async with open_hub("ada", sinks=[Spiteful("spiteful"), other]) as hub:
+        hub.emit("error", where="here", code="1")
+    assert [event.seq for event in other.seen] == [1]
+    assert other.closed
+
+
 async def test_obs_order_and_gap(autojump_clock: MockClock) -> None:
     """OBS-4: without loss there is no gap, and the order is that of the emitting."""
     sink = Collecting()

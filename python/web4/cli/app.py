@@ -37,7 +37,7 @@ EXTENSIONS: Final = {
 
 NODE: Final = {
     "init": "Make a node: a data directory, an identity, and a web4.toml.",
-    "up": "Run the node of a data directory, until Ctrl-C.",
+    "up": "Run the node of a data directory in the foreground, until Ctrl-C: it stops in order.",
     "down": "Ask the running node to stop in order, and wait until its process has ended.",
     "status": "Say how the node is: who, since when, its journal, peers by trust, questions that wait, warnings.",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import trio
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     Event = dict[str, Any]
 
-STEP_SECONDS = 15
+STEP_SECONDS: Final = 15.0
 """How long a step waits for the event that it is about."""
-START_SECONDS = 45
+START_SECONDS: Final = 45.0
 """How long a process may take to start, on a machine that has much else to do."""
-SETTLE_SECONDS = 0.5
+SETTLE_SECONDS: Final = 0.5
 """How long a sabotaged step waits to see that the event does not come."""
 
 PROCESSES = {
@@ -143,7 +143,7 @@ class Stage:
         """Cut the wire between alice and bob, and leave it so, until alice has noticed."""
         self.wire.down = True
         self.wire.cut()
-        await self.event("alice", "session_suspend", peer="bob", session_id=self.session)
+        await self.event("alice", "session_suspend", peer="bob", session_id=self.session, patient=True)
 
     # --- what they say ----------------------------------------------------------------------------------
 
@@ -155,20 +155,23 @@ class Stage:
         self._said.set()
         self._said = trio.Event()
 
-    async def event(self, node: str, *kinds: str, peer: str | None = None, **said: Any) -> Event:
+    async def event(
+        self, node: str, *kinds: str, peer: str | None = None, patient: bool = False, **said: Any
+    ) -> Event:
         """The first event of these kinds that a node has said in this life and no step has looked at, or the next.
 
         Args:
             node: Whose.
             kinds: Types of events, or `answer`.
             peer: About whom.
+            patient: Whether it comes in a sabotaged step, too.
             said: Fields that the event, or its payload, has with these values.
 
         Raises:
             CheckFailedError: It did not come.
             ChildError: The node has ended.
         """
-        patience: float = START_SECONDS if kinds == ("ready",) else self._patience
+        patience = START_SECONDS if kinds == ("ready",) else STEP_SECONDS if patient else self._patience
         child = self.children[node]
         with trio.move_on_after(patience):
             while True:
@@ -183,7 +186,7 @@ class Stage:
         about = "" if peer is None else f" about {peer}"
         more = "".join(f", {name} {value}" for name, value in said.items())
         raise CheckFailedError(
-            f"{node} said no {' or '.join(sorted(kinds))}{about}{more} within {patience} s"
+            f"{node} said no {' or '.join(sorted(kinds))}{about}{more} within {patience:g} s"
         )
 
     @property
@@ -223,7 +226,7 @@ class Stage:
         """Ask a process; it may refuse."""
         with trio.move_on_after(STEP_SECONDS):
             return await self.children[node].ask(do, **arguments)
-        raise CheckFailedError(f"{node} did not {do} within {STEP_SECONDS} s")
+        raise CheckFailedError(f"{node} did not {do} within {STEP_SECONDS:g} s")
 
     async def until(
         self, node: str, do: str, holds: Callable[[dict[str, Any]], bool], /, **arguments: Any
@@ -235,7 +238,7 @@ class Stage:
             while not holds(answer := await self.ask(node, do, **arguments)):  # noqa: ASYNC110 - it has no event
                 await trio.sleep(0.02)
             return
-        raise CheckFailedError(f"{node} still answers {answer} to {do} after {patience} s")
+        raise CheckFailedError(f"{node} still answers {answer} to {do} after {patience:g} s")
 
     async def operator(self, node: str, act: str, peer: str, reason: str) -> None:
         """Let a node's person decide about a peer."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,8 +15,7 @@ Event = TypeVar("Event")
 Reply_co = TypeVar("Reply_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision(Generic[Event, Reply_co]):
+class Decision(msgspec.Struct, Generic[Event, Reply_co], frozen=True):
     """What `decide` concluded: the events to make durable, then the answer to whoever asked."""
 
     events: tuple[Event, ...]

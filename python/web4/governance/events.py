@@ -135,11 +135,19 @@ class IntentBlocked(_Event, frozen=True, kw_only=True):
 
 
 class IntentApproved(_Event, frozen=True, kw_only=True):
-    """A human lets an intent through, whatever the level is."""
+    """A human lets an intent through, whatever the level is.
+
+    Args:
+        id: Of the intent.
+        human: Who.
+        at_ms: When.
+        cause: Whose intent it is, if one of this id was blocked: nobody else's is let through.
+    """
 
     id: Id
     human: Id
     at_ms: int
+    cause: Causer | None = None
 
 
 class ApprovalDropped(_Event, frozen=True, kw_only=True):
@@ -214,7 +222,7 @@ GOVERNANCE_EVENTS: Final = (
     EventType(
         name="governance.intent_approved",
         struct=IntentApproved,
-        classes={"id": "structural", "human": "retainable", "at_ms": "structural"},
+        classes={"id": "structural", "human": "retainable", "at_ms": "structural", "cause": "retainable"},
         refs={"scored": "id"},
     ),
     EventType(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from web4.governance.mission import Mission
     from web4.governance.scoring import Scorer
 
-LOGIC_VERSION: Final = 1
+LOGIC_VERSION: Final = 2
 """Changes with whatever makes `GovernanceLogic.apply` build another state of the same events (JRN-7b)."""
 
 _SEVERITIES: Final[dict[str, Severity]] = {"warn": "warning", "block": "error", "cleared": "info"}

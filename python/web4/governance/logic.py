@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -102,14 +102,15 @@ class GovernanceLogic:
             case events.IntentBlocked():
                 after = msgspec.structs.replace(state, blocked=(*state.blocked, (event.id, event.cause)))
             case events.IntentApproved():
-                approved = (*state.approved, (event.id, event.human))
-                after = msgspec.structs.replace(
-                    state, approved=approved, blocked=_less(state.blocked, event.id)
-                )
+                blocked = tuple(one for one in state.blocked if one != (event.id, event.cause))
+                approved = (*state.approved, (event.id, event.human, event.cause))
+                after = msgspec.structs.replace(state, approved=approved, blocked=blocked)
             case events.ApprovalDropped() if event.what == "approval":
-                after = msgspec.structs.replace(state, approved=_less(state.approved, event.id))
+                approved = tuple(one for one in state.approved if one[0] != event.id)
+                after = msgspec.structs.replace(state, approved=approved)
             case events.ApprovalDropped():
-                after = msgspec.structs.replace(state, blocked=_less(state.blocked, event.id))
+                blocked = tuple(one for one in state.blocked if one[0] != event.id)
+                after = msgspec.structs.replace(state, blocked=blocked)
             case events.FlipFlopSeen() | DecisionRecord() | DecisionOutcome():
                 after = state
         return after
@@ -146,14 +147,19 @@ class GovernanceLogic:
             return _refused(state, "approval_reason")
         if not 0 < len(command.id) <= events.MOST_ID or len(command.human) > events.MOST_ID:
             return _refused(state, "too_long")
-        if command.id in state.passed:
+        if any((kind, one) == ("intent", command.id) for kind, one, _ in state.passed):
             return _refused(state, "already_passed")
         if state.approver(command.id) is not None:
             return Decision((), _reply(state))
         dropped: list[GovernanceEvent] = []
         if len(state.approved) >= MOST_APPROVALS:
             dropped.append(_dropped(state.approved[0][0], "approval", command.at_ms))
-        approved = events.IntentApproved(id=command.id, human=command.human, at_ms=command.at_ms)
+        approved = events.IntentApproved(
+            id=command.id,
+            human=command.human,
+            at_ms=command.at_ms,
+            cause=next((cause for one, cause in state.blocked if one == command.id), None),
+        )
         record = decision_record(
             decision_id=command.decision_id,
             kind="human",
@@ -171,9 +177,9 @@ class GovernanceLogic:
     # --- intents and decisions --------------------------------------------------------------------------
 
     def _admit(self, state: GovernanceState, command: commands.AdmitIntent) -> _GovernanceDecision:
-        if state.mission is None or command.id in state.passed:
+        if state.mission is None or ("intent", command.id, command.cause) in state.passed:
             return Decision((), _reply(state))
-        approver = state.approver(command.id)
+        approver = state.approver(command.id, command.cause)
         if state.level == "block" and approver is None:
             return self._block(state, command)
         scored = self._scored(state, command, "intent", approver=approver)
@@ -181,7 +187,7 @@ class GovernanceLogic:
 
     def _block(self, state: GovernanceState, command: commands.AdmitIntent) -> _GovernanceDecision:
         reply = GovernanceReply(allowed=False, level=state.level)
-        if any(one == command.id for one, _ in state.blocked):
+        if (command.id, command.cause) in state.blocked:
             return Decision((), reply)
         dropped: list[GovernanceEvent] = []
         if len(state.blocked) >= MOST_BLOCKED:
@@ -192,7 +198,7 @@ class GovernanceLogic:
         return Decision((*dropped, blocked), reply)
 
     def _note(self, state: GovernanceState, command: commands.NoteDecision) -> _GovernanceDecision:
-        if state.mission is None or command.id in state.passed:
+        if state.mission is None or ("decision", command.id, command.cause) in state.passed:
             return Decision((), _reply(state))
         scored = self._scored(state, command, "decision", choice=_short(command.choice))
         flip_flop = _flip_flop(state, scored)
@@ -259,10 +265,6 @@ def _short(text: str) -> str:
     return text[: events.MOST_ID]
 
 
-def _less(pairs: tuple[tuple[str, Any], ...], gone: str) -> tuple[tuple[str, Any], ...]:
-    return tuple(pair for pair in pairs if pair[0] != gone)
-
-
 def _dropped(intent: str, what: Literal["approval", "blocked"], at_ms: int) -> events.ApprovalDropped:
     return events.ApprovalDropped(id=intent, what=what, at_ms=at_ms)
 
@@ -276,9 +278,11 @@ def _with_score(state: GovernanceState, scored: events.AlignmentScored) -> Gover
         course=state.course.after(scored.score, state.rules),
         recent=(*state.recent, Scored(cause=scored.cause, score=scored.score))[-state.rules.window :],
         chosen=chosen[-state.rules.flip_flop_within :],
-        passed=(*state.passed, scored.id)[-MOST_PASSED:],
-        approved=_less(state.approved, scored.id),
-        blocked=_less(state.blocked, scored.id),
+        passed=(*state.passed, (scored.kind, scored.id, scored.cause))[-MOST_PASSED:],
+        approved=tuple(
+            one for one in state.approved if one[0] != scored.id or one[2] not in {None, scored.cause}
+        ),
+        blocked=tuple(one for one in state.blocked if one != (scored.id, scored.cause)),
     )
 
 

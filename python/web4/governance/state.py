@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -10,6 +10,7 @@ from web4.governance.events import Causer
 from web4.governance.judging import Course, DriftRules, Level
 from web4.governance.mission import Mission
 
+ScoredKind = Literal["intent", "decision"]
 MOST_BLOCKED: Final = 256
 """Blocked intents that are remembered for a human to look at."""
 MOST_APPROVALS: Final = 256
@@ -47,8 +48,9 @@ class GovernanceState(_Value, frozen=True, kw_only=True):
         course: How the scores went since the mission was adopted.
         recent: The last scores, oldest first, as many as the rules' window.
         chosen: The last decisions, oldest first.
-        passed: Ids of what was scored last, oldest first.
-        approved: Approvals that wait for their intent: who, by the intent's id, oldest first.
+        passed: What was scored last, oldest first: kind, id and causer. A decision may have the id of its intent, and
+            senders choose the ids of intents.
+        approved: Approvals that wait for their intent: its id, who approved, and whose intent it is, oldest first.
         blocked: Blocked intents and who caused them, oldest first.
     """
 
@@ -58,10 +60,17 @@ class GovernanceState(_Value, frozen=True, kw_only=True):
     course: Course = Course()
     recent: tuple[Scored, ...] = ()
     chosen: tuple[Chosen, ...] = ()
-    passed: tuple[str, ...] = ()
-    approved: tuple[tuple[str, str], ...] = ()
+    passed: tuple[tuple[ScoredKind, str, Causer], ...] = ()
+    approved: tuple[tuple[str, str, Causer | None], ...] = ()
     blocked: tuple[tuple[str, Causer], ...] = ()
 
-    def approver(self, intent_id: str) -> str | None:
-        """The human who approved an intent that has not passed yet."""
-        return next((human for one, human in self.approved if one == intent_id), None)
+    def approver(self, intent_id: str, cause: Causer | None = None) -> str | None:
+        """The human who approved an intent that has not passed yet; of this causer, if one is given."""
+        return next(
+            (
+                human
+                for one, human, whose in self.approved
+                if one == intent_id and (cause is None or whose in {None, cause})
+            ),
+            None,
+        )

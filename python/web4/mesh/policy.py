@@ -41,6 +41,9 @@ class MeshForwardingPolicy:
         settle_ms: How long changes are gathered before they are offered.
         suspect_ms: How long a way on which a stream broke is taken only if there is no other (MESH-5).
         destinations: Ways that one neighbour may offer; more are not taken in.
+        changes_per_second: Ways of one neighbour that may come or become others; what is beyond waits until it is
+            offered anew. Each change costs this node a choice, and its neighbours one, too.
+        changes_burst: And at once: enough for all the ways of a large mesh.
         origins: Origins whose traffic is remembered and metered at once.
         seen: Envelope ids that are remembered of one origin, and of what one neighbour hands over; more are dropped
             until these expire.
@@ -61,6 +64,8 @@ class MeshForwardingPolicy:
     settle_ms: int = 50
     suspect_ms: int = 30_000
     destinations: int = 4_096
+    changes_per_second: float = 32
+    changes_burst: int = 1_024
     origins: int = 1_024
     seen: int = 32_768
     skew_ms: int = 120_000

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
 
 from web4.agent import MissionVerdict
+from web4.foundation.errors import Web4Error
 from web4.governance import Causer
 from web4.protocols.cip.deciding import intent_decision_id
 from web4.protocols.hcp.values import Contact
@@ -12,10 +15,7 @@ from web4.protocols.knowledge.ledger.evaluation import Load
 from web4.protocols.messages.mesh import OfferedService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
-
-    import trio
 
     from web4.agent.ports import Consent, Mission, Remember
     from web4.agent.tasks import Result, Task
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from web4.protocols.knowledge.memory.runtime import MemoryRuntime
     from web4.protocols.knowledge.runtime import KnowledgeRuntime
     from web4.protocols.messages.fields import Presence
+
+AGAIN_SECONDS: Final = 1.0
+"""After so long is told again what the journal did not take."""
 
 
 class GatedHost:
@@ -56,16 +59,39 @@ def offered(services: Services) -> tuple[OfferedService, ...]:
     return tuple(OfferedService(name=name, version=version) for name, version in services.catalogue.names())
 
 
-def load_of(
-    knowledge: KnowledgeRuntime, start_soon: Callable[..., Any]
-) -> Callable[[Presence, int, tuple[str, ...]], None]:
-    """The ledger hears of load: overloaded, it accepts nothing (KNOW-5, LIP-4). Once a second at most."""
+class LoadTold:
+    """The ledger hears of load: overloaded, it accepts nothing (KNOW-5, LIP-4).
 
-    def observe(presence: Presence, lri: int, signals: tuple[str, ...]) -> None:
-        load = Load(presence=presence, lri=lri, kernel_overload="kernel_overload" in signals)
-        start_soon(knowledge.see_load, load)
+    Only how it is now counts, and that is told however long the journal takes nothing.
 
-    return observe
+    Args:
+        knowledge: The ledger.
+    """
+
+    def __init__(self, knowledge: KnowledgeRuntime) -> None:
+        self._knowledge = knowledge
+        self._news: Load | None = None
+        self._changed = trio.Event()
+
+    def observe(self, presence: Presence, lri: int, signals: tuple[str, ...]) -> None:
+        """This is how the node is now."""
+        self._news = Load(presence=presence, lri=lri, kernel_overload="kernel_overload" in signals)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Tell it, for ever."""
+        while True:
+            await self._changed.wait()
+            self._changed = trio.Event()
+            while self._news is not None:
+                load = self._news
+                try:
+                    await self._knowledge.see_load(load)
+                except Web4Error:  # the journal says so itself
+                    await trio.sleep(AGAIN_SECONDS)
+                    continue
+                if self._news is load:
+                    self._news = None
 
 
 def mission_of(guard: MissionGuard) -> Mission:
@@ -117,7 +143,8 @@ def consent_of(people: HcpRuntime) -> Consent:
         humans: list[str | Contact] = [] if task.human is None else [task.human]
         if task.remote_human is not None:
             humans.append(Contact(task.peer, task.remote_human))
-        return people.running(*humans)
+        topic = task.content.get("topic")
+        return people.running(*humans, topic=None if topic is None else _topic(task))
 
     return within
 
@@ -139,8 +166,8 @@ def _words(value: Any) -> Any:
 
 __all__ = [
     "GatedHost",
+    "LoadTold",
     "consent_of",
-    "load_of",
     "memory_of",
     "mission_of",
     "offered",

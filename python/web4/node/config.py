@@ -60,7 +60,9 @@ class MeshSection(_Section, frozen=True, kw_only=True):
 
 
 class LimitsSection(_Section, frozen=True, kw_only=True):
-    """`[limits]` (section 22)."""
+    """`[limits]` (section 22). `pace`: whether the machine's load is measured, told to peers and heeded (PACE-2)."""
+
+    pace: bool = True
 
     messages_per_second: Positive = 500
     message_burst: Positive = 1_000

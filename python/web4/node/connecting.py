@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from web4.protocols.errors import HandshakeFailed
 from web4.rtt import RttError
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class Connector:
             try:
                 async with self._endpoint.dial(address, expect=peer) as session:
                     await self._cip.serve(session)
-            except RttError:
+                await self._cip.established(session)  # it is over: whether it ever was
+            except (RttError, HandshakeFailed):
                 continue  # an event has said it; the next address may answer
             return True
         return False

@@ -32,8 +32,8 @@ from web4.mesh.services.routed import register_services
 from web4.mesh.services.services import Services
 from web4.node.binding import (
     GatedHost,
+    LoadTold,
     consent_of,
-    load_of,
     memory_of,
     mission_of,
     offered,
@@ -303,12 +303,14 @@ class Node:
             nursery.start_soon(self._follow_mesh(self.mesh, self.introductions).run)
         else:
             nursery.start_soon(notice_peers, self.cip, self.peers)
-        if self._parts.pace:
+        if self._parts.pace and self.config.limits.pace:
+            load = LoadTold(self.knowledge)
+            nursery.start_soon(load.run)
             self.pacer = Pacer(
                 self.cip,
                 sensors=self._parts.sensors,
                 queue=lambda: self.router.waiting / self._options.inbox_total,
-                observe=load_of(self.knowledge, nursery.start_soon),
+                observe=load.observe,
                 clock=self.clock,
             )
             nursery.start_soon(self.pacer.run)

@@ -82,7 +82,10 @@ class Feeding:
                 self._report()
         self._report()
         with trio.move_on_after(self._write_seconds):
-            await self.sink.aclose()
+            try:
+                await self.sink.aclose()
+            except Exception:  # foreign code, and nobody is left to be told
+                self.failures += 1
 
     async def _write(self, batch: list[Event]) -> None:
         failure: str | None = None

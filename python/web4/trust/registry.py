@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _HOUR_MS = 3_600_000
 _OPERATOR_ACTS = frozenset({"operator_promote", "operator_block", "manual_override"})
+
+
+_NO_RECORD: Final = TrustRecord()
 
 
 class TrustRegistry:
@@ -72,7 +75,7 @@ class TrustRegistry:
         fsm = self._peers.get(peer)
         if fsm is not None:
             return fsm.record
-        return self._remembered.get(peer) or TrustRecord()
+        return self._remembered.get(peer, _NO_RECORD)
 
     def fsm(self, peer: str) -> TrustFSM | None:
         """The peer's machine, or None while it is unknown. One that was remembered begins with an empty log."""

@@ -143,8 +143,7 @@ pub(super) fn open_envelopes(
     public_key: &[u8],
     max_bytes: usize,
 ) -> PyResult<Vec<Option<Envelope>>> {
-    let public_key: [u8; KEY_LEN] =
-        public_key.try_into().map_err(|_| refuse_signature(py, BadSignature))?;
+    let public_key: [u8; KEY_LEN] = public_key.try_into().map_err(|_| refuse_signature(py, BadSignature))?;
     let data: Vec<_> = data.into_iter().map(PyBackedBytes::from).collect();
     let opened = py.detach(|| batch::open(data, &public_key, max_bytes));
     Ok(opened.into_iter().map(|one| one.map(|one| Envelope::of_batch(one, public_key))).collect())

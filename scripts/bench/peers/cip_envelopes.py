@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from scripts.bench.outbox_child import fact
-from scripts.bench.peers.letters import IN_FLIGHT, message
+from scripts.bench.peers.letters import message
 from web4 import rtt
 from web4.foundation.identity import Identity
 from web4.journal.backends.sqlite import open_sqlite
@@ -43,6 +43,8 @@ OPTIONS = CipOptions(
     message_burst=1e6,
     replay_ids=1_000_000,
 )
+IN_FLIGHT = 1_024
+"""Envelopes without a receipt, at most; a session has 256 of them on the wire."""
 LIMITS = {"messages_per_second": 1_000_000, "replay_ids": 1_000_000}
 
 
@@ -52,9 +54,11 @@ class Sending:
     Args:
         cip: The node.
         peer: The server's fingerprint.
+        together: Whether a batch is handed over by as many tasks, so that its entries share a commit of the journal.
     """
 
-    def __init__(self, cip: CipRuntime, peer: str) -> None:
+    def __init__(self, cip: CipRuntime, peer: str, *, together: bool) -> None:
+        self._together = together
         self._cip = cip
         self._peer = peer
         self._number = 0
@@ -68,7 +72,11 @@ class Sending:
         self._flying.append(await self._cip.send(self._peer, fact(self._number, len(message))))
 
     async def send_many(self, messages: list[bytes]) -> None:
-        """Send envelopes, whose outbox entries may share a commit of the journal."""
+        """Send envelopes."""
+        if not self._together:
+            for message in messages:
+                await self.send(message)
+            return
         async with trio.open_nursery() as nursery:
             for message in messages:
                 nursery.start_soon(self.send, message)
@@ -155,7 +163,7 @@ async def open_link(side: Side, directory: Path | None = None) -> AsyncIterator[
             )
             nursery.start_soon(cip.serve, session)
             await cip.established(session)
-            yield Sending(cip, address.note)
+            yield Sending(cip, address.note, together=journal is not None)
         nursery.cancel_scope.cancel()
 
 

@@ -1,4 +1,4 @@
-"""Signed JSON over HTTP, in the manner of `uagents`: one POST per message, which the receiver answers when it is handled.
+"""Signed JSON over HTTP, in the manner of `uagents`: one POST per message, answered when it is handled.
 
 An envelope names sender, target and schema, holds its payload in base64, and is signed over a SHA-256 digest of all
 that; the receiver computes the digest again, verifies it, and gives the payload to a handler. aiohttp at the client and
@@ -166,7 +166,7 @@ async def open_link(side: Side) -> AsyncIterator[Link]:
         )
         server = uvicorn.Server(configuration)
         task = asyncio.create_task(server.serve())
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)
         side.announce(port)
         try:

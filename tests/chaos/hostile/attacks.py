@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tests.chaos.hostile import flooding, framing, malforming, meshing, replaying
@@ -23,6 +23,10 @@ class Planned:
     def name(self) -> str:
         """What it is called."""
         return self.attack.__name__
+
+    def scaled(self, scale: float) -> Planned:
+        """So much of it, but one of each at least for those who are trusted first."""
+        return replace(self, count=max(self.count and 1, self.insiders, round(self.count * scale)))
 
 
 ATTACKS: Final = tuple(
@@ -60,5 +64,7 @@ ATTACKS: Final = tuple(
         (flooding.slow_reader, 2_000),
     )
 )
-"""In the order in which they are tried; 10^5 malformed envelopes come beside all of them."""
-MALFORMED: Final = Planned(malforming.malformed, 100_000)
+"""Each once; 10^5 malformed envelopes come in parts between them."""
+MALFORMED: Final = Planned(malforming.malformed, 25_000)
+EVERYTHING: Final = (*ATTACKS, *[MALFORMED] * 4)
+"""A round."""

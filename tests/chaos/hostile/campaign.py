@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from tests.chaos.hostile.attacks import ATTACKS, MALFORMED, Planned
+from tests.chaos.hostile.attacks import EVERYTHING
 from web4.demo.process import Child, start_child
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from tests.chaos.hostile.attacks import Planned
+
 NAMES: Final = ("ada", "bob", "cyd", "dan")
 """Each is a neighbour of the one before and the one behind; the first and the third have a hop between them."""
-QUIET_SECONDS: Final = 0.8
-SHORTEST: Final = 0.8
+SHORTEST: Final = 0.6
 """Seconds that a window lasts at least."""
 PATIENCE: Final = 60.0
 SETTLE: Final = 30.0
@@ -59,9 +60,14 @@ class Findings:
     trust: list[dict[str, Any]] = field(default_factory=list)
     """What the honest think of each other: before, and after."""
 
-    def rates(self, *, quiet: bool, kind: str | None = None) -> list[float]:
+    def rates(self, *, quiet: bool) -> list[float]:
         """The rates of all quiet windows, or of all others."""
-        return [one.rate(kind) for one in self.windows if (one.attack is None) == quiet]
+        return [one.rate() for one in self.windows if (one.attack is None) == quiet]
+
+    def overall(self, kind: str, *, quiet: bool) -> float:
+        """The rate of one kind over all the time that was quiet, or was not: of some a window sees too few."""
+        windows = [one for one in self.windows if (one.attack is None) == quiet]
+        return sum(one.done.get(kind, 0) for one in windows) / max(1e-9, sum(one.seconds for one in windows))
 
 
 class Ring:
@@ -119,7 +125,9 @@ class Ring:
     async def judge(self) -> dict[str, dict[str, Any]]:
         """What each thinks of the others, and of the claims of all."""
         return {
-            name: await node.ask("judge", honest=[one for other, one in self.fingerprints.items() if other != name])
+            name: await node.ask(
+                "judge", honest=[one for other, one in self.fingerprints.items() if other != name]
+            )
             for name, node in self.nodes.items()
         }
 
@@ -141,9 +149,7 @@ class Campaign:
         say: Told of each window.
     """
 
-    def __init__(
-        self, ring: Ring, hostile: Child, seed: int, say: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, ring: Ring, hostile: Child, seed: int, say: Callable[[dict[str, Any]], None]) -> None:
         self._ring = ring
         self._hostile = hostile
         self._seed = seed
@@ -151,21 +157,28 @@ class Campaign:
         self._number = 0
         self.findings = Findings()
 
-    async def run(self, seconds: float, malformed: int, plan: tuple[Planned, ...] = ATTACKS) -> Findings:
+    async def run(
+        self, seconds: float, scale: float = 1.0, plan: tuple[Planned, ...] = EVERYTHING
+    ) -> Findings:
         """Attack with all of the plan, in the order of the seed, again until the time is over; the first round is
-        whole, whatever the time."""
+        whole, whatever the time.
+
+        Args:
+            seconds: How long.
+            scale: How much of what is planned of each attack.
+            plan: The attacks of a round.
+        """
         found = self.findings
         await self._ring.start()
         await trio.sleep(1)
-        for _ in range(3):
+        for _ in range(4):
             await self.quiet()
         found.first = await self._ring.ask_all("look")
         found.trust.append(await self._ring.judge())
         until = trio.current_time() + seconds
-        shares = 4
         first = True
         while first or trio.current_time() < until:
-            attacks = [*plan, *[Planned(MALFORMED.attack, malformed // shares)] * shares]
+            attacks = [one.scaled(scale) for one in plan]
             random.Random(f"{self._seed}/{self._number}").shuffle(attacks)
             for at, planned in enumerate(attacks):
                 if not first and trio.current_time() >= until:
@@ -207,7 +220,7 @@ class Campaign:
     async def quiet(self) -> None:
         """A window without attack."""
         async with self.window(None):
-            await trio.sleep(QUIET_SECONDS)
+            await trio.lowlevel.checkpoint()
 
     async def attack(self, planned: Planned) -> None:
         """One attack, and whether it had the consequences that it has to have."""
@@ -230,6 +243,8 @@ class Campaign:
                     claims=claims,
                 )
             window.sent = done["sent"]
+        if not done["sent"]:
+            self.findings.wrong.append(f"{planned.name}: nothing was sent")
         for deed in done["deeds"]:
             await self._check(planned.name, deed)
 
@@ -269,7 +284,9 @@ def _agree(judged: dict[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def campaign(directory: Path, seed: int, say: Callable[[dict[str, Any]], None]) -> AsyncIterator[Campaign]:
+async def campaign(
+    directory: Path, seed: int, say: Callable[[dict[str, Any]], None]
+) -> AsyncIterator[Campaign]:
     """Start all processes, and end them."""
     ready: dict[str, dict[str, Any]] = {}
     came = trio.Event()

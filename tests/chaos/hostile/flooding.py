@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.chaos.hostile.intruder import IDS, PATIENCE, Cut
+from tests.chaos.hostile.intruder import IDS, PATIENCE, CutError
 from tests.chaos.hostile.stage import UNTOUCHED, fact, intent
 from web4.protocols.messages import cip as m
 from web4.protocols.messages import hcp, lip
@@ -30,7 +30,7 @@ async def garbage(stage: Stage, count: int) -> None:
             await trio.sleep(0.002)
 
 
-async def _garbage(stage: Stage, victim: Victim, says: bool) -> None:  # noqa: FBT001 - started as a task
+async def _garbage(stage: Stage, victim: Victim, says: bool) -> None:
     host, _, port = victim.url.removeprefix("tcp://").rpartition(":")
     with trio.move_on_after(1), suppress(OSError):
         stream = await trio.open_tcp_stream(host, int(port), local_address=stage.address())
@@ -47,7 +47,7 @@ async def handshakes(stage: Stage, count: int) -> None:
 
     async def one(number: int) -> None:
         async with limit:
-            with suppress(Cut):
+            with suppress(CutError):
                 async with stage.sybil() as it:
                     victim = stage.victim
                     async with it.session(victim, handshake=bool(number % 2)):
@@ -67,7 +67,7 @@ async def _flood(
     async def one(share: int) -> None:
         victim = stage.victim
         async with stage.sybil() as it:
-            with suppress(Cut):
+            with suppress(CutError):
                 async with it.session(victim) as entry:
                     for number in range(share):
                         payload, about = make(entry, number)
@@ -179,7 +179,7 @@ async def slow_reader(stage: Stage, count: int) -> None:
     """Questions, and never a look at the answers: what waits for it is bounded (OUT-6), and others do not wait."""
     victim = stage.victim
     async with stage.sybil() as it:
-        with suppress(Cut):
+        with suppress(CutError):
             async with it.session(victim, listens=False) as entry:
                 with trio.move_on_after(PATIENCE):
                     for number in range(count):

@@ -6,7 +6,6 @@ service of the node across the ring. Nothing of it knows that there is an attack
 
 from __future__ import annotations
 
-import os
 import resource
 from collections import Counter
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import trio
 
-from web4.demo.node_process import NodeQuestions, answer_topic
 from web4.demo.child import Setup, run, serve
+from web4.demo.node_process import NodeQuestions, answer_topic
 from web4.foundation.digest import blake3_hex
 from web4.foundation.errors import Web4Error
 from web4.foundation.identity import save_identity
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from web4.protocols.knowledge.ledger.claims import Claim
 
 DOMAIN: Final = "honest.example"
-PATIENCE: Final = 60.0
+PATIENCE: Final = 20.0
 """Seconds after which an honest message counts as unanswered."""
 _WITNESSED: Final = 4_096
 """Claims that may wait to be looked at; they are honest ones' and hostile ones'."""
@@ -187,7 +186,13 @@ class HonestQuestions(NodeQuestions):
 
     def answers(self) -> dict[str, Any]:
         """See `NodeQuestions`."""
-        own = {"start": self.start, "stop": self.stop, "look": self.look, "judge": self.judge, "recent": self.recent}
+        own = {
+            "start": self.start,
+            "stop": self.stop,
+            "look": self.look,
+            "judge": self.judge,
+            "recent": self.recent,
+        }
         return {**super().answers(), **own, "reach": self.reach, "expected": self.expected}
 
     async def reach(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -218,9 +223,11 @@ class HonestQuestions(NodeQuestions):
             "failed": self._traffic.failed[-5:],
             "failures": len(self._traffic.failed),
             "rss": _resident(),
-            "journal": sum(one.stat().st_size for one in self.node.places.journal.rglob("*") if one.is_file()),
+            "journal": sum(
+                one.stat().st_size for one in self.node.places.journal.rglob("*") if one.is_file()
+            ),
             "tasks": trio.lowlevel.current_statistics().tasks_living,
-            "descriptors": len(os.listdir("/proc/self/fd")),
+            "descriptors": _descriptors(),
             "cpu": usage.ru_utime + usage.ru_stime,
             "sessions": len(self.node.cip.peers()),
         }
@@ -259,6 +266,10 @@ class HonestQuestions(NodeQuestions):
         """Claims of this node, for those who would attack them."""
         await trio.lowlevel.checkpoint()
         return {"claims": self._traffic.proposed[-100:]}
+
+
+def _descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def _resident() -> int:

@@ -49,11 +49,11 @@ IDS: Final = SystemIds()
 CLOCK: Final = SystemClock()
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The victim ended the session, or let nobody in."""
 
 
-_ENDS: Final = (Cut, rtt.RttError, trio.TooSlowError, trio.EndOfChannel)
+_ENDS: Final = (CutError, rtt.RttError, trio.TooSlowError, trio.EndOfChannel)
 """How a session ends for one who is not wanted."""
 AT_ONCE: Final = 32
 """Messages that every kind of channel takes at once."""
@@ -108,7 +108,7 @@ class Intruder:
         """A session with a victim, the handshake done as it should be; `listens` says whether it reads at all.
 
         Raises:
-            Cut: It was not let in.
+            CutError: It was not let in.
         """
         try:
             async with AsyncExitStack() as stack:
@@ -125,11 +125,11 @@ class Intruder:
                     nursery.cancel_scope.cancel()
                     session.abort("done")
         except _ENDS as error:
-            raise Cut(repr(error)) from None
+            raise CutError(repr(error)) from None
         except BaseExceptionGroup as group:
             if group.split(_ENDS)[1] is not None:
                 raise
-            raise Cut(repr(group.exceptions[0])) from None
+            raise CutError(repr(group.exceptions[0])) from None
 
 
 class Entry:
@@ -196,9 +196,7 @@ class Entry:
             binding=self.rtt.binding,
             initiator=True,
         )
-        return CipSession(
-            context, Peer(self.rtt.peer, trust=trust, options=options, emit=no_events), facts
-        )
+        return CipSession(context, Peer(self.rtt.peer, trust=trust, options=options, emit=no_events), facts)
 
     async def _listen(self, channel: rtt.Channel) -> None:
         try:
@@ -213,7 +211,9 @@ class Entry:
 
     # --- as it likes ----------------------------------------------------------------------------------------
 
-    def sealed(self, payload: Any, *, msg_id: str | None = None, about: Any = None, name: str = "mallory") -> bytes:
+    def sealed(
+        self, payload: Any, *, msg_id: str | None = None, about: Any = None, name: str = "mallory"
+    ) -> bytes:
         """An envelope of this identity to the victim, signed as it should be."""
         return seal(
             self.intruder.identity,
@@ -245,14 +245,14 @@ class Entry:
         """Send bytes.
 
         Raises:
-            Cut: The session is over.
+            CutError: The session is over.
         """
         try:
             with trio.fail_after(PATIENCE):
                 for at in range(0, len(data), AT_ONCE):
                     await self._channels[kind].send_many(data[at : at + AT_ONCE])
         except (rtt.RttError, trio.TooSlowError) as error:
-            raise Cut(repr(error)) from None
+            raise CutError(repr(error)) from None
         self.sent += len(data)
 
     async def cut(self, patience: float = PATIENCE) -> bool:

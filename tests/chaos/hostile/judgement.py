@@ -40,7 +40,9 @@ def _trust(found: Findings) -> list[str]:
 
 def _claims(found: Findings) -> list[str]:
     after = found.trust[-1]
-    wrong = [f"{name}: claim {key} is {how}" for name, one in after.items() for key, how in one["odd"].items()]
+    wrong = [
+        f"{name}: claim {key} is {how}" for name, one in after.items() for key, how in one["odd"].items()
+    ]
     if len({one["digest"] for one in after.values()}) > 1:
         wrong.append(f"ledgers differ: { {name: one['claims'] for name, one in after.items()} }")
     return wrong
@@ -48,10 +50,11 @@ def _claims(found: Findings) -> list[str]:
 
 def _traffic(found: Findings) -> list[str]:
     wrong = []
-    for kind in (None, *KINDS):
-        quiet, attacked = (middle(found.rates(quiet=which, kind=kind)) for which in (True, False))
+    pairs = {kind: [found.overall(kind, quiet=which) for which in (True, False)] for kind in KINDS}
+    pairs["all"] = [middle(found.rates(quiet=which)) for which in (True, False)]
+    for kind, (quiet, attacked) in pairs.items():
         if not quiet or attacked < HALF * quiet:
-            wrong.append(f"{kind or 'all'}: {attacked:.0f}/s under attack, {quiet:.0f}/s without")
+            wrong.append(f"{kind}: {attacked:.1f}/s under attack, {quiet:.1f}/s without")
     for name, one in found.last.items():
         if one["failures"]:
             wrong.append(f"{name}: {one['failures']} exchanges failed, the last {one['failed']}")
@@ -83,7 +86,8 @@ def summary(found: Findings) -> dict[str, Any]:
         "attacked": round(middle(found.rates(quiet=False))),
         "of_quiet": {name: round(middle(rates) / quiet, 2) for name, rates in by_attack.items()},
         "memory_mib": {
-            name: [round(found.first[name]["rss"] / MIB), round(one["rss"] / MIB)] for name, one in found.last.items()
+            name: [round(found.first[name]["rss"] / MIB), round(one["rss"] / MIB)]
+            for name, one in found.last.items()
         },
         "journal_mib": {
             name: [round(found.first[name]["journal"] / MIB, 1), round(one["journal"] / MIB, 1)]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from tests.chaos.hostile.flooding import evidence
-from tests.chaos.hostile.intruder import CLOCK, IDS, Cut
-from tests.chaos.hostile.stage import identity_of
+from tests.chaos.hostile.intruder import CLOCK, IDS, PATIENCE, CutError
+from tests.chaos.hostile.stage import FAULTS, identity_of
 from web4.foundation import envelope as envelopes
 from web4.foundation.clock import format_timestamp
 from web4.protocols.messages import lip
@@ -47,7 +47,7 @@ async def forged_introductions(stage: Stage, count: int) -> None:
     for _ in range(count):
         victim = stage.victim
         async with stage.insider() as it:
-            with suppress(Cut):
+            with suppress(CutError):
                 async with it.session(victim) as entry:
                     await greet(entry)
                     said = introduction(IDS.uuid4(), key=identity_of("another").public_key)
@@ -60,7 +60,8 @@ async def introductions_in_honest_names(stage: Stage, count: int) -> None:
     """Introductions that an honest node is said to have made: charged to who hands them over, not to whom they name."""
     victim, framed = stage.rng.sample(stage.victims, 2)
     async with stage.insider() as it:
-        with suppress(Cut):
+        cut = False
+        try:
             async with it.session(victim) as entry:
                 await greet(entry)
                 for number in range(count):
@@ -68,15 +69,18 @@ async def introductions_in_honest_names(stage: Stage, count: int) -> None:
                     data = entry.meshed(said, destination=mm.BROADCAST)
                     changed = data.replace(it.fingerprint.encode(), framed.fingerprint.encode())
                     await entry.raw([envelopes.with_hop(envelopes.parse(changed), it.fingerprint)], "control")
-                stage.did(it, victim, *HELD, "untrusted", cut=await entry.cut())
-            stage.sent += count
+                    stage.sent += 1
+                cut = await entry.cut(0 if count <= FAULTS else PATIENCE)
+        except CutError:
+            cut = True
+        stage.did(it, victim, *HELD, cut=cut or (None if count <= FAULTS else False))
 
 
 async def thousands_introduced(stage: Stage, count: int) -> None:
     """Subjects by the thousand, some expired, some said again: no more than one introducer may have (TRUST-10)."""
     victim = stage.victim
     async with stage.insider() as it:
-        with suppress(Cut):
+        with suppress(CutError):
             async with it.session(victim) as entry:
                 await greet(entry)
                 for number in range(count):
@@ -91,7 +95,7 @@ async def gossip(stage: Stage, count: int) -> None:
     """It takes back introductions of honest nodes that it never gave, for made up reasons: a note, and no more."""
     victim = stage.victim
     async with stage.insider() as it:
-        with suppress(Cut):
+        with suppress(CutError):
             async with it.session(victim) as entry:
                 await greet(entry)
                 for _ in range(count):
@@ -108,7 +112,7 @@ async def lying_routes(stage: Stage, count: int) -> None:
     async with stage.insider() as it, trio.open_nursery() as nursery:
 
         async def one(victim: Any) -> None:
-            with suppress(Cut):
+            with suppress(CutError):
                 async with it.session(victim) as entry:
                     await greet(entry)
                     for part in range(count):
@@ -120,9 +124,7 @@ async def lying_routes(stage: Stage, count: int) -> None:
                             for end in ends
                             if end != victim.fingerprint
                         )
-                        itself = mm.PathVector(
-                            destination=it.fingerprint, path=(it.fingerprint,), cost=0.0
-                        )
+                        itself = mm.PathVector(destination=it.fingerprint, path=(it.fingerprint,), cost=0.0)
                         offer = mm.MeshRoutes(routes=(*routes, itself), withdrawn=(), whole=part == 0)
                         await entry.raw([entry.meshed(offer)], "control")
                         stage.sent += 1
@@ -137,7 +139,7 @@ async def relay_flood(stage: Stage, count: int) -> None:
     """Streams through one honest node to another, opened and never read, and bytes for streams that nobody opened."""
     victim, beyond = stage.rng.sample(stage.victims, 2)
     async with stage.insider() as it:
-        with suppress(Cut):
+        with suppress(CutError):
             async with it.session(victim) as entry:
                 await greet(entry)
                 block = base64.b64encode(bytes(32 * 1024)).decode()
@@ -157,12 +159,15 @@ async def services(stage: Stage, count: int) -> None:
     """Calls of services that are not there, with arguments that do not fit, and more than are served at once."""
     victim = stage.victim
     async with stage.insider() as it:
-        with suppress(Cut):
+        with suppress(CutError):
             async with it.session(victim) as entry:
                 for number in range(count):
-                    name, args = stage.rng.choice(
-                        [("sum", {"a": 1, "b": 2}), ("sum", {"a": "x" * 9_000}), (f"no{number}", {})]
-                    )
+                    calls: list[tuple[str, dict[str, Any]]] = [
+                        ("sum", {"a": 1, "b": 2}),
+                        ("sum", {"a": "x" * 9_000}),
+                        (f"no{number}", {}),
+                    ]
+                    name, args = stage.rng.choice(calls)
                     called = mm.ServiceInvoke(
                         service=name, version=stage.rng.choice(["1.0", "9.9"]), args=args, deadline_ms=2**50
                     )
@@ -175,7 +180,7 @@ async def fetches(stage: Stage, count: int) -> None:
     """Fetches of private addresses, and evidence of pages that nobody saw, of one who is trusted."""
     victim = stage.victim
     async with stage.insider() as it:
-        with suppress(Cut):
+        with suppress(CutError):
             async with it.session(victim) as entry:
                 for number in range(count):
                     uri = stage.rng.choice(

@@ -107,7 +107,9 @@ def trace(decision_id: str) -> m.DmpTrace:
     return m.DmpTrace(decision_id=decision_id, steps=("made up",), counterfactuals=(), evidence=("none",))
 
 
-def fact(statement: str, decision_id: str, *, domain: str = "hostile.example", value: str = "") -> m.FactPropose:
+def fact(
+    statement: str, decision_id: str, *, domain: str = "hostile.example", value: str = ""
+) -> m.FactPropose:
     """A fact; with `value` one that can have one object only."""
     triple = {}
     if value:
@@ -120,3 +122,5 @@ def fact(statement: str, decision_id: str, *, domain: str = "hostile.example", v
 
 UNTOUCHED: Final = ("unknown", "untrusted", "probing")
 """What a stranger may be at most, whatever it says (TRUST-6, TRUST-10)."""
+FAULTS: Final = 20
+"""So many in a minute are borne (VAL-4)."""

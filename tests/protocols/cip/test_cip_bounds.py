@@ -60,8 +60,7 @@ def delivery(peer: str, size: int) -> Delivery:
     pair = Pair().start()
     pair.say(pair.ada, PAYLOADS["FACT_PROPOSE"][0])
     (item,) = pair.bob.deliveries
-    fields = {name: getattr(item.delivery, name) for name in item.delivery.__slots__}
-    return Delivery(**{**fields, "peer": peer, "size": size})
+    return msgspec.structs.replace(item.delivery, peer=peer, size=size)
 
 
 async def test_the_inbox_is_bounded_in_bytes() -> None:

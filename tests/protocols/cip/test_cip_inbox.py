@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.protocols.cip.examples import INTENT, reception, sealed
 from web4.protocols.cip.actions import Delivery
@@ -36,6 +36,24 @@ async def test_each_bound_holds_and_gives_way_again() -> None:
         assert box.put(delivery("b", 10)) == ("per_peer" in str(limits)), limits
         await anext(box)
         assert box.put(delivery("a", 10)), limits
+
+
+async def test_who_reads_waits_for_room(autojump_clock: MockClock) -> None:
+    """LIM-1: a fast peer is slowed down by its transport before it is refused as busy, and never for long."""
+    box = inbox(per_peer=4)
+    for _ in range(2):
+        box.put(delivery("a"))
+    began = trio.current_time()
+    await box.relieved("a", 2, 1.0)
+    await box.relieved("b", 64, 1.0)
+    assert trio.current_time() == began, "there is room, and no more than fits is asked for"
+    await box.relieved("a", 3, 1.0)
+    assert trio.current_time() == began + 1.0, "nobody takes anything: it is not waited for longer"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(box.relieved, "a", 3, 60.0)
+        await wait_all_tasks_blocked()
+        await anext(box)
+    assert trio.current_time() == began + 1.0, "somebody took one"
 
 
 async def test_what_is_taken_is_taken_in_order_and_once() -> None:

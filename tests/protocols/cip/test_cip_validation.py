@@ -27,7 +27,7 @@ from web4.foundation.clock import format_timestamp
 from web4.foundation.codec import ENCODER
 from web4.foundation.digest import blake3_hex, canonical
 from web4.foundation.errors import EnvelopeError, InvalidEnvelopeError, SignatureMismatchError
-from web4.protocols.cip.validation import validate
+from web4.protocols.cip.validation import open_early, validate
 from web4.protocols.errors import PayloadSchemaError, TimestampError
 from web4.protocols.messages.vocabulary import TYPES, ChannelKind
 from web4.testing.clocks import START_MS
@@ -68,9 +68,17 @@ def drop(path: str) -> Change:
 
 
 def refusal(data: bytes, channel: ChannelKind = "knowledge", **more: Any) -> EnvelopeError:
+    here = reception(channel, **more)
     with pytest.raises(EnvelopeError) as caught:
-        validate(data, reception(channel, **more))
+        validate(data, here)
     assert caught.value.peer == ADA.fingerprint, "charged to the session's peer (VAL-4)"
+    # A batch knows of the signature before step 4; what is refused, and in which step, stays the same.
+    early, beyond = open_early([data, data], here, 1)
+    assert beyond is None, "no more than the rate lets through is looked at (LIM-2)"
+    with pytest.raises(EnvelopeError) as again:
+        validate(data, here, early)
+    assert vars(again.value) == vars(caught.value)
+    assert type(again.value) is type(caught.value)
     return caught.value
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from tests.protocols.hcp.arrange import HAL, befriend, two
 from tests.protocols.hcp.test_hcp_lane import ADD, NOW, action, attempt, give, other, run, uid
+from web4.protocols.hcp import ConsentDenied, Limit
 from web4.protocols.hcp.lane import commands as c
 from web4.protocols.hcp.values import Contact, Facts, Said
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 SLOW = c.State(said=Said(pressure=90), door="test", at=NOW, token=uid(1))
 HAL_AGAIN = Contact("cd" * 32, "hal")
@@ -55,3 +62,19 @@ def test_pacing_holds_nobody_up_for_a_clock_that_went_back() -> None:
     assert [one.status for one in replies] == ["go", "waits"]
     assert state.local is not None
     assert state.local.next_ms == hour_ago + 30_000
+
+
+async def test_work_that_waited_meets_the_scope_of_now(autojump_clock: MockClock) -> None:
+    """HCP-1, HCP-2: consent that was narrowed while work waited for its turn is the one that counts."""
+    async with two() as (ada, bob, wire):
+        await befriend(ada, bob, wire)
+        async with ada.hcp.running("grace", HAL, topic="money"):
+            pass
+        await ada.hcp.act("grace", Limit(scope=("topic:garden",)), door="test")
+        async with ada.hcp.running("grace", HAL, topic="garden/fence"):
+            pass
+        for topic in ("money", "gardening", "topic:garden"):
+            with pytest.raises(ConsentDenied) as caught:
+                async with ada.hcp.running("grace", HAL, topic=topic):
+                    raise AssertionError("it does not begin")
+            assert caught.value.code == "out_of_scope"

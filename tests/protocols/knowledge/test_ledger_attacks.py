@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.protocols.knowledge.book import DAY, Book, fp, msg, triple
 from web4.protocols.knowledge import commands
 from web4.protocols.knowledge.keys import claim_key
+from web4.protocols.knowledge.sources.domains import source_domain
 
 ICE = "ice is lighter than water"
 
@@ -131,3 +132,14 @@ def test_a_recheck_counts_though_the_clock_went_back() -> None:
     book.tell(commands.Recheck(at_ms=book.at, cause=msg("again"), key=key, supported=False))
     assert book.status(ICE) == "disputed(challenged)"
     assert book.claim(ICE).votes[fp("node")].kind == "challenge"
+
+
+def test_all_that_a_claim_keeps_is_bounded() -> None:
+    """KNOW-10: not its statement alone: what lower case makes longer than an event may be never gets there."""
+    book = trusting()
+    assert book.propose("p", ICE, domain="\u0130" * 90_000) == "claim_too_long"
+    assert book.propose("p", ICE, links=("l" * 100_000,)) == "too_much_evidence"
+    assert book.propose("p", "x" * 16_385) == "claim_too_long"
+    assert book.propose("p", "x" * 16_384, domain="d" * 256, links=("l" * 256,)) == "proposed"
+    for host in ("a." * 50_000 + "com", "a." * 50_000 + "nowhere", "a" * 256):
+        assert source_domain(f"https://{host}/") is None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOGICS: Final[dict[LaneKind, str]] = {
     "peer": "web4.cli.journal.peers",
     "server": "web4.cli.extensions.server",
-    "human": "web4.cli.extensions.calls",
+    "human": "web4.cli.journal.humans",
 }
 """Kind of lane to the module that knows it: `EVENTS`, and `definition()`. Imported when such lanes are met."""
 _SCHEMAS: Final[frozenset[LaneKind]] = frozenset(LOGICS)

@@ -63,7 +63,9 @@ class Crashes:
             f"alice works for hal; she proposes {FIRST + REST} facts to bob, who is killed in the midst of it"
         )
         work = await self._people.want("bob", "alice", ENDLESS)
-        await stage.event("alice", "loop_state", peer="bob", msg_id=work["msg_id"], state="thinking")
+        await stage.event(
+            "alice", "loop_state", peer="bob", msg_id=work["msg_id"], state="thinking", patient=True
+        )
         await self._propose_and_kill()
         queued = [
             await self._people.want("alice", "bob", f"garden/gate/{number}") for number in range(QUEUED)
@@ -98,7 +100,7 @@ class Crashes:
         said = [f"bob survived crash number {number} of run {life}" for number in range(FIRST + REST)]
         to = stage.fingerprints["bob"]
         before = await stage.ask("alice", "facts", peer=to, statements=said[:FIRST])
-        await stage.event("bob", "claim_pending", peer="alice", msg_id=before["msg_ids"][0])
+        await stage.event("bob", "claim_pending", peer="alice", msg_id=before["msg_ids"][0], patient=True)
         stage.wire.down = True
         await stage.kill("bob")
         after = await stage.ask("alice", "facts", peer=to, statements=said[FIRST:])
@@ -127,10 +129,10 @@ class Crashes:
         if stage.sabotage == "crash_outbox":
             await stage.ask("alice", "drop", peer=to)
         stage.wire.down = False
-        await stage.event("bob", "handshake_completed", peer="alice")
-        await stage.event("bob", "consent_changed", peer="alice", state="revoked")
+        await stage.event("bob", "handshake_completed", peer="alice", patient=True)
         await stage.outbox_empty("alice", "bob")
         await stage.each_once("bob", "alice", self._promised)
+        await stage.event("bob", "consent_changed", peer="alice", state="revoked", patient=True)
         counts = (await stage.ask("bob", "taken", peer=stage.fingerprints["alice"], msg_ids=self._purged))[
             "counts"
         ]

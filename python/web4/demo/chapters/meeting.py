@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from web4.demo.checks import CheckFailedError
 
@@ -48,7 +48,7 @@ class Meeting:
         stage = self._stage
         for node, peer in (("alice", "bob"), ("bob", "alice")):
             await stage.event(node, "handshake_completed", peer=peer)
-            risen = {"from": stage.before[node], "to": "probing"}
+            risen: dict[str, Any] = {"from": stage.before[node], "to": "probing"}
             await stage.event(node, "trust_transition", peer=peer, **risen)
 
     async def gate_refuses(self) -> None:

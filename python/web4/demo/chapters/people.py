@@ -40,8 +40,8 @@ class People:
         if wanted["passage"] == "asked":  # alice knows already how hal is: grace is asked, too (HCP-1)
             await stage.ask("alice", "answer", human="grace", yes=True)
         about = {"peer": "alice", "msg_id": wanted["msg_id"]}
-        await stage.event("bob", "gate_result", **about, result="CHECK_IN")
-        await stage.event("bob", "check_in_asked", human="hal")
+        await stage.event("bob", "gate_result", **about, result="CHECK_IN", patient=True)
+        await stage.event("bob", "check_in_asked", human="hal", patient=True)
         answered = await stage.ask("bob", "answer", human="hal", yes=stage.sabotage != "hcp_intent")
         if answered["action"] != wanted["msg_id"]:
             raise CheckFailedError("hal was asked about something else")

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     IsWorker = Callable[[int], bool]
 
 PONG: Final = "pong"
+PAUSE_SECONDS: Final = 0.5
+"""After so long is accepted again, when it could not be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,18 @@ class _Door:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(server))
         async with trio.open_nursery() as nursery:
             while True:
-                stream = await listener.accept()
+                try:
+                    stream = await listener.accept()
+                except OSError as error:  # no descriptor is left: those that serve must not end for it
+                    self._emit(
+                        "error",
+                        severity="warning",
+                        where="control",
+                        error="accept",
+                        code=type(error).__name__,
+                    )
+                    await trio.sleep(PAUSE_SECONDS)
+                    continue
                 caller = self._admitted(stream)
                 if caller is None:
                     await trio.aclose_forcefully(stream)

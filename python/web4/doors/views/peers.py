@@ -29,6 +29,7 @@ async def peer_ls(reading: Reading, _: Nothing) -> Mapping[str, Any]:
             known.get(one),
             trust=records[one].state if one in records else "unknown",
             connected=one in sessions,
+            agent_id=_calls_itself(reading, one),
         )
         for one in sorted(listed)
     ]
@@ -45,7 +46,14 @@ async def peer_show(reading: Reading, asked: WhichPeer) -> Mapping[str, Any]:
     entry = None if known is None else known.entry
     agreed = None if reading.node is None else reading.node.cip.agreement(peer)
     return {
-        **peer_row(peer, peers, known, trust=record.state, connected=connected),
+        **peer_row(
+            peer,
+            peers,
+            known,
+            trust=record.state,
+            connected=connected,
+            agent_id=_calls_itself(reading, peer),
+        ),
         "recorded_ms": None if entry is None else entry.at_ms,
         "capabilities": [] if entry is None else list(entry.capabilities),
         "services": [] if entry is None else [f"{one.name}@{one.version}" for one in entry.services],
@@ -56,7 +64,13 @@ async def peer_show(reading: Reading, asked: WhichPeer) -> Mapping[str, Any]:
 
 
 def peer_row(
-    fingerprint: str, peers: Peers, known: KnownPeer | None, *, trust: str, connected: bool
+    fingerprint: str,
+    peers: Peers,
+    known: KnownPeer | None,
+    *,
+    trust: str,
+    connected: bool,
+    agent_id: str | None,
 ) -> dict[str, Any]:
     """A peer in brief. All but fingerprint, name and trust is somebody's word.
 
@@ -66,6 +80,7 @@ def peer_row(
         known: What the registry has; None of a peer that the node has not taken in yet.
         trust: How far it is trusted.
         connected: Whether there is a session with it now.
+        agent_id: What it calls itself in that session; what the registry has, when None.
     """
     named = peers.named.find(fingerprint)
     entry = None if known is None else known.entry
@@ -73,7 +88,7 @@ def peer_row(
     return {
         "fingerprint": fingerprint,
         "name": None if named is None else named.name,
-        "agent_id": None if entry is None else entry.agent_id,
+        "agent_id": agent_id or (None if entry is None else entry.agent_id),
         "human": None if named is None else named.human,
         "anchor": named is not None and named.anchor,
         "source": "configured" if entry is None else entry.source,
@@ -87,6 +102,10 @@ def peer_row(
 
 def _sessions(reading: Reading) -> set[str]:
     return set() if reading.node is None else set(reading.node.cip.peers())
+
+
+def _calls_itself(reading: Reading, peer: str) -> str | None:
+    return None if reading.node is None else reading.node.cip.agent_id(peer)
 
 
 QUESTIONS: Final = {

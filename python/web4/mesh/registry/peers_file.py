@@ -158,6 +158,8 @@ def remove_peer(path: Path, word: str) -> PeersFile:
     if not isinstance(peers, AoT):
         _refuse("value", "write each peer as a [[peer]] table of its own", _KEY, text, path)
     del peers[known.peers.index(peer)]
+    if not peers:  # an array of no tables would be written as a value, to which no [[peer]] can be added
+        del document[_KEY]
     return _write(path, tomlkit.dumps(document))
 
 

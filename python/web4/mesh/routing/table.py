@@ -36,6 +36,9 @@ class _Neighbour:
     relays: bool = True
     offers: dict[str, tuple[PathVector, int]] = field(default_factory=dict)
     """By destination: what was offered, and when it was last."""
+    room: float = 0
+    """Changes of its ways that it may cause now (MESH-7). What it takes back it has paid for when it came."""
+    room_ms: int = 0
 
 
 class RoutingTable:
@@ -65,6 +68,8 @@ class RoutingTable:
         self._neighbours: dict[str, _Neighbour] = {}
         self._best: dict[str, Route] = {}
         self._suspects: dict[tuple[str, str], int] = {}
+        self._rooms: dict[str, tuple[float, int]] = {}
+        """Of neighbours that are gone and have not their whole room back."""
         self.refused: Counter[str] = Counter()
         """Ways that were offered and not taken in, by the reason."""
 
@@ -110,12 +115,16 @@ class RoutingTable:
     def link_up(self, peer: str, *, cost: float, now_ms: int) -> list[Change]:
         """There is a link to a neighbour. What it offered over an earlier one is forgotten."""
         before = self._neighbours.get(peer)
-        self._neighbours[peer] = _Neighbour(cost, now_ms)
+        # A link that comes and goes gives no new room: the neighbour is the same.
+        room, room_ms = self._rooms.pop(peer, (self._policy.changes_burst, now_ms))
+        if before is not None:
+            room, room_ms = before.room, before.room_ms
+        self._neighbours[peer] = _Neighbour(cost, now_ms, room=room, room_ms=room_ms)
         return self._chosen({peer} | (set() if before is None else set(before.offers)), now_ms)
 
     def link_down(self, peer: str, now_ms: int) -> list[Change]:
         """The link is gone, and with it every way over it (MESH-5)."""
-        gone = self._neighbours.pop(peer, None)
+        gone = self._gone(peer, now_ms)
         return [] if gone is None else self._chosen({peer, *gone.offers}, now_ms)
 
     def link_costs(self, peer: str, cost: float, now_ms: int) -> list[Change]:
@@ -152,13 +161,15 @@ class RoutingTable:
         """Take in what a neighbour offers and takes back. `whole`: what it does not name it takes back, too.
 
         What cannot be a way of it, leads over this node or over a blacklisted one, is too long, or is more than one
-        neighbour may offer, is not taken in; `refused` counts it.
+        neighbour may offer, or change at this rate, is not taken in; `refused` counts it. What is taken back always is.
         """
         neighbour = self._neighbours.get(peer)
         if neighbour is None:
             return []
         neighbour.heard_ms = now_ms
-        touched = set(neighbour.offers) if whole else set()
+        self._refill(neighbour, now_ms)
+        before = dict(neighbour.offers) if whole else {}
+        touched = set(before)
         if whole:
             neighbour.offers.clear()
         for destination in withdrawn:
@@ -175,10 +186,17 @@ class RoutingTable:
                 if neighbour.offers.pop(destination, None) is not None:
                     touched.add(destination)  # what it says now is not what it said before
                 continue
-            known = neighbour.offers.get(destination)
+            known = neighbour.offers.get(destination) or before.get(destination)
+            same = known is not None and known[0] == vector
+            if not same and neighbour.room < 1:
+                self.refused["rate"] += 1
+                if known is not None:  # it is still a way of this neighbour, and expires as it would have
+                    neighbour.offers[destination] = known
+                continue
             neighbour.offers[destination] = (vector, now_ms)
-            if known is None or known[0] != vector:
+            if not same:
                 touched.add(destination)
+                neighbour.room -= 1
         return self._chosen(touched, now_ms)
 
     def suspect(self, peer: str, destination: str, now_ms: int) -> list[Change]:
@@ -195,7 +213,7 @@ class RoutingTable:
         for peer, neighbour in list(self._neighbours.items()):
             if neighbour.heard_ms < horizon:
                 touched |= {peer, *neighbour.offers}
-                del self._neighbours[peer]
+                self._gone(peer, now_ms)
                 continue
             for destination, (_, offered_ms) in list(neighbour.offers.items()):
                 if offered_ms < horizon:
@@ -231,6 +249,21 @@ class RoutingTable:
         }
 
     # --- inside -----------------------------------------------------------------------------------------
+
+    def _refill(self, neighbour: _Neighbour, now_ms: int) -> None:
+        grown = (now_ms - neighbour.room_ms) * self._policy.changes_per_second / 1_000
+        neighbour.room = min(self._policy.changes_burst, neighbour.room + grown)
+        neighbour.room_ms = now_ms
+
+    def _gone(self, peer: str, now_ms: int) -> _Neighbour | None:
+        """Let go of a neighbour, and remember for a while what room it has."""
+        neighbour = self._neighbours.pop(peer, None)
+        if neighbour is not None:
+            self._refill(neighbour, now_ms)
+            if len(self._rooms) >= self._policy.origins:
+                self._rooms.pop(next(iter(self._rooms)))
+            self._rooms[peer] = neighbour.room, now_ms
+        return neighbour
 
     def _unacceptable(self, peer: str, vector: PathVector) -> str | None:
         path = vector.path

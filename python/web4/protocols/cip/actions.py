@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import UNSET
 
 from web4.protocols.cip.mesh_path import DeliverMesh
-from web4.protocols.messages.vocabulary import TYPES
+from web4.protocols.cip.sealing import Sealed
+from web4.protocols.gates import Admission
+from web4.protocols.messages.cip import IntentEnvelope
+from web4.protocols.messages.vocabulary import TYPES, AgentMessage, ChannelKind
+from web4.trust import TrustState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from web4.protocols.cip.agreement import Agreement
-    from web4.protocols.cip.sealing import Sealed
-    from web4.protocols.gates import Admission
-    from web4.protocols.messages.cip import IntentEnvelope
-    from web4.protocols.messages.vocabulary import AgentMessage, ChannelKind, Protocol
-    from web4.trust import TrustState
+    from web4.protocols.messages.vocabulary import Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """A message for the application: verified, never heard before, and let in by the gate.
 
     Its text is the peer's: data, never instructions (LIP-7).
@@ -66,8 +65,7 @@ class Delivery:
         return None if self.message.corr_id is UNSET else self.message.corr_id
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Send these bytes on the channel of this kind. `urgent` ones are dropped rather than waited for."""
 
     channel: ChannelKind
@@ -75,23 +73,20 @@ class Send:
     urgent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(msgspec.Struct, frozen=True, gc=False):
     """Give a message to the application. Room for it was found before, except for an `optional` one."""
 
     delivery: Delivery
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Receipted:
+class Receipted(msgspec.Struct, frozen=True, gc=False):
     """A message is durable here, and the peer is to be told so (OUT-3)."""
 
     msg_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class AskIntent:
+class AskIntent(msgspec.Struct, frozen=True):
     """Let the application accept or refuse an INTENT, and say so by `CipSession.answer_intent`."""
 
     delivery: Delivery
@@ -120,8 +115,7 @@ class Close:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, gc=False):
     """Emit an event (OBS-2): like an answer, not before what it tells of is durable."""
 
     kind: str

@@ -97,7 +97,7 @@ class Arrivals:
             content_digest=incoming.content_digest,
             digest=incoming.digest,
             timestamp_ms=incoming.timestamp_ms,
-            handshake=self._driver.read(incoming, state, at_ms),
+            handshake=None if durable else self._driver.read(incoming, state, at_ms),
             room=self._room_for(message) and not (durable and self._waits_for_another(message)),
             answers_ours=answers_ours,
             newest_state_ms=self._peer.newest_state_ms,
@@ -110,7 +110,7 @@ class Arrivals:
             envelope=data.decode() if durable and not long else None,
             blob=f"b3:{incoming.digest}" if long else None,
             size=size,
-            **_about(message),
+            **({} if durable else _about(message)),
         )
 
     def _room_for(self, message: AgentMessage) -> bool:

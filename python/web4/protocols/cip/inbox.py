@@ -36,6 +36,7 @@ class Inbox:
         self._all_bytes = 0
         self._holding = 0
         self._readers = trio.lowlevel.ParkingLot()
+        self._relief = trio.lowlevel.ParkingLot()
         self._closed = False
         self.wanted = trio.Event()
         """Set once somebody reads: then the application is there, and may be asked."""
@@ -73,6 +74,23 @@ class Inbox:
         more = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
         self._holding += len(more)
         return more
+
+    async def relieved(self, peer: str, most: int, seconds: float) -> None:
+        """Wait until `most` more deliveries of `peer` may wait, but no longer than that.
+
+        Who reads from a peer asks this first: then a fast one is slowed down by its transport, and is refused as busy
+        only if the application stays behind. Without a wait this is no checkpoint.
+        """
+        most = min(most, self._per_peer)
+        if self._spare(peer) >= most or self._closed:
+            return
+        with trio.move_on_after(seconds):
+            while self._spare(peer) < most and not self._closed:
+                await self._relief.park()
+
+    def _spare(self, peer: str) -> int:
+        held = len(self._waiting) + self._holding
+        return min(self._per_peer - self._count[peer], self._total - held) if self.room(peer) else 0
 
     def room(self, peer: str) -> bool:
         """Whether one more delivery of `peer` may wait."""
@@ -133,6 +151,7 @@ class Inbox:
         """Take nothing more; what waits can still be read."""
         self._closed = True
         self._readers.unpark_all()
+        self._relief.unpark_all()
 
     def _left(self, delivery: Delivery) -> None:
         self._count[delivery.peer] -= 1
@@ -140,3 +159,4 @@ class Inbox:
         self._all_bytes -= delivery.size
         if not self._count[delivery.peer]:
             del self._count[delivery.peer], self._bytes[delivery.peer]
+        self._relief.unpark_all()

@@ -54,6 +54,8 @@ _BATCH: Final = 64
 _QUESTIONS: Final = 256
 """INTENTs that may wait for their answer; beyond, more are refused as `busy`."""
 _RECEIPTS: Final = 256
+_RELIEF_SECONDS: Final = 0.1
+"""How long a channel is left unread when the application is behind; then what comes is refused as busy."""
 
 
 class Link:
@@ -232,6 +234,8 @@ class Link:
         """Read one channel to its end. The end of the control channel is that of the session."""
         try:
             while True:
+                if kind == "knowledge":
+                    await self._inbox.relieved(self.rtt.peer, _BATCH, _RELIEF_SECONDS)
                 await self._take_in(await channel.receive_many(max=_BATCH), kind)
         except (trio.EndOfChannel, ChannelResetError, ChannelClosedError):
             if kind == "control":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from web4.foundation.logic import replay
 from web4.protocols.cip.handshake import HandshakeStep
 from web4.protocols.cip.meters import FaultWindow, SlidingWindow, TokenBucket
 from web4.protocols.cip.outbox.commands import Settle
@@ -62,6 +61,12 @@ class PeerLane:
         self._trust = trust
         self._emit = emit
         self._state = self.base
+        self._whole = self.base
+        """The state as it was asked for last, trust included."""
+        self._whole_of = self.base
+        self._folds: deque[PeerState] = deque()
+        """The states after each half of the log, so that folding one need not apply its events again."""
+        self._halves = 0
         self.on_events: Callable[[Sequence[PeerEvent]], None] = _nobody_listens
         """Told of events once they are durable."""
         self.on_load: Callable[[PeerState], None] = _nobody_listens
@@ -72,7 +77,11 @@ class PeerLane:
     @property
     def state(self) -> PeerState:
         """The lane's state, trust included."""
-        return msgspec.structs.replace(self._state, trust=self._trust.record(self.peer))
+        trust = self._trust.record(self.peer)
+        if self._whole_of is not self._state or self._whole.trust is not trust:
+            self._whole_of = self._state
+            self._whole = msgspec.structs.replace(self._state, trust=trust)
+        return self._whole
 
     def handle(self, command: PeerCommand) -> PeerOutcome:
         """Decide `command` and commit the events; the caller does what the outcome asks for."""
@@ -124,10 +133,13 @@ class PeerLane:
             for msg_id in event.msg_ids:
                 self._blobs.pop(self._blob_of.pop(msg_id, ""), None)
         self.log.append(event)
+        self._halves += 1
+        if self._halves == _LOG_EVENTS // 2:
+            self._halves = 0
+            self._folds.append(self._state)
         if len(self.log) > _LOG_EVENTS:
-            half = len(self.log) // 2
-            self.base = replay(self.logic, self.log[:half], base=self.base)
-            del self.log[:half]
+            self.base = self._folds.popleft()
+            del self.log[: _LOG_EVENTS // 2]
         if isinstance(event, HandshakeStep):
             report_step(self._emit, self.peer, event)
 

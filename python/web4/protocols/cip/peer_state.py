@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 from immutables import Map
@@ -21,13 +20,11 @@ from web4.protocols.cip.handshake import (
 from web4.protocols.cip.outbox.commands import OutboxCommand
 from web4.protocols.cip.outbox.entries import OutboxEvent, OutboxState, TakenState
 from web4.protocols.cip.outbox.known_ids import KnownIds
+from web4.protocols.cip.outbox.logic import Queueing
 from web4.protocols.cip.replay import ReplayWindow
 from web4.protocols.decisions import DecisionOutcome, DecisionRecord
+from web4.protocols.gates import Admission
 from web4.trust import TrustCommand, TrustEvent, TrustOutcome, TrustRecord
-
-if TYPE_CHECKING:
-    from web4.protocols.cip.outbox.logic import Queueing
-    from web4.protocols.gates import Admission
 
 
 class PeerState(msgspec.Struct, frozen=True):
@@ -52,7 +49,7 @@ class PeerState(msgspec.Struct, frozen=True):
     causes: KnownIds = KnownIds()
 
 
-class Arrived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Arrived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A message that passed steps 1 to 9 came on a session of this peer.
 
     Args:
@@ -130,7 +127,7 @@ class Rest(msgspec.Struct, frozen=True, kw_only=True):
 PeerCommand = Arrived | HandshakeCommand | TrustCommand | Caused | OutboxCommand | Rest
 
 
-class IdHeard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class IdHeard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """An id or nonce was used (REP-2). `key` is its bytes in hex.
 
     `skew_ms` is the node's limit at that time, so that replay needs none: it says what the window let go.
@@ -172,8 +169,7 @@ PeerEvent = (
 RefusalKind = Literal["InvalidEnvelopeError", "ReplayError", "TrustViolationError", "TryAgainLater"]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """Why a message was refused: the error's class and what it carries. `silent`: the peer is not told."""
 
     kind: RefusalKind
@@ -183,8 +179,7 @@ class Refusal:
     silent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PeerOutcome:
+class PeerOutcome(msgspec.Struct, frozen=True, gc=False):
     """The answer to a command.
 
     Args:

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
 from immutables import Map
 
 if TYPE_CHECKING:
@@ -48,16 +49,14 @@ class ReplayLimits:
         return -(-self.retention_ms // _BUCKETS)
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True, gc=False):
     """What was heard under an id: BLAKE3 of its content (SIG-5), and of the whole envelope."""
 
     content: bytes
     envelope: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What the window says about an id.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     """What an HCP or LIP envelope says beside its payload (section 3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(msgspec.Struct, frozen=True, gc=False):
     """A signed envelope, ready to be sent."""
 
     type: str
@@ -119,7 +117,8 @@ def composed(
     if isinstance(payload, ServiceInvoke | ServiceResult):
         return compose_mesh(identity, payload, destination=receiver.fingerprint, id=msg_id, reply_to=corr_id)
     try:
-        msgspec.json.decode(ENCODER.encode(payload), type=kind.payload)
+        encoded = ENCODER.encode(payload)
+        _PAYLOADS[kind.name].decode(encoded)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise PayloadSchemaError(
             f"this {kind.name} fits no schema", msg_id=msg_id, field="payload"
@@ -133,7 +132,7 @@ def composed(
         "type": kind.name,
         "sender": sender,
         "receiver": {"agent_id": receiver.agent_id, "fingerprint": receiver.fingerprint},
-        "payload": payload,
+        "payload": msgspec.Raw(encoded),
     }
     optional = {"corr_id": corr_id, "trust": trust, "state": state}
     unsigned.update({field: value for field, value in optional.items() if value is not None})
@@ -162,6 +161,9 @@ def _say_beside(unsigned: dict[str, Any], kind: MessageType, about: About | None
         ) from error
 
 
+_PAYLOADS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    one.name: msgspec.json.Decoder(one.payload) for one in TYPES.values()
+}
 _ABOUT: Final[dict[str, type[msgspec.Struct]]] = {
     **dict.fromkeys(hcp.ENVELOPES, HumanParties),
     **dict.fromkeys(lip.ENVELOPES, lip.SourceClaim),

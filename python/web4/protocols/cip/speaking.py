@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 from msgspec import UNSET
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from web4.protocols.cip.sealing import About
     from web4.protocols.messages.fields import JsonObject
     from web4.protocols.messages.vocabulary import AgentPayload
+
+
+_SETTLED_AT_ONCE: Final = 16
+"""After so many others have their turn: a turn of the scheduler for each costs as much as handling it."""
 
 
 class Speaking:
@@ -174,5 +178,7 @@ class Speaking:
         It becomes durable with the next commit of the peer's lane; a crash before that delivers it once more, so
         handlers are idempotent by `msg_id`. Messages that no outbox sends need no settling.
         """
-        self._outboxes.settle(delivery, status)
-        await trio.lowlevel.checkpoint()
+        if self._outboxes.settle(delivery, status) % _SETTLED_AT_ONCE:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()

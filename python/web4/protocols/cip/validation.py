@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from functools import lru_cache
+from typing import Any, Final, NoReturn, cast
 
 import msgspec
 from msgspec import UNSET
 
 from web4.foundation import envelope as envelopes
 from web4.foundation.clock import parse_timestamp
+from web4.foundation.envelope import Envelope
 from web4.foundation.errors import InvalidEnvelopeError, SignatureMismatchError
 from web4.protocols.cip import mesh_path
 from web4.protocols.errors import PayloadSchemaError, TimestampError
@@ -21,9 +22,6 @@ from web4.protocols.messages.fields import AgentSender
 from web4.protocols.messages.hcp import HcpEnvelope
 from web4.protocols.messages.lip import LipEnvelope, SourceRequest
 from web4.protocols.messages.vocabulary import TYPES, VERSION, AgentMessage, ChannelKind, NamedMessage
-
-if TYPE_CHECKING:
-    from web4.foundation.envelope import Envelope
 
 DEFAULT_SKEW_MS: Final = 120_000
 
@@ -51,20 +49,19 @@ class Reception:
     max_bytes: int = envelopes.DEFAULT_MAX_BYTES
 
 
-@dataclass(frozen=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, gc=False):
     """A message whose sender is proven. Whether it may do anything is decided by the peer's lane."""
 
     message: AgentMessage
     timestamp_ms: int
     envelope: Envelope
 
-    @cached_property
+    @property
     def content_digest(self) -> str:
         """BLAKE3-256 of what the sender said, without `sign` and `timestamp` (SIG-5)."""
         return self.envelope.content_digest
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """BLAKE3-256 of the whole envelope as received."""
         return self.envelope.digest

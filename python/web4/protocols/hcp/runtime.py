@@ -22,6 +22,7 @@ from web4.protocols.hcp.performing import Performing
 from web4.protocols.hcp.receiving import Receiving
 from web4.protocols.hcp.refusing import refusal_of
 from web4.protocols.hcp.saying import HumanMessages
+from web4.protocols.hcp.scope import in_scope, standing
 from web4.protocols.hcp.values import Contact, checked_human_id
 from web4.protocols.hcp.views import ConsentView, PersonView
 
@@ -326,25 +327,30 @@ class HcpRuntime(HumanMessages):
         )
 
     @asynccontextmanager
-    async def running(self, *humans: str | Contact) -> AsyncIterator[trio.CancelScope]:
+    async def running(
+        self, *humans: str | Contact, topic: str | None = None
+    ) -> AsyncIterator[trio.CancelScope]:
         """Run work for humans: the body is cancelled at once when one of them revokes consent (HCP-3).
 
         The scope's `cancelled_caught` tells afterwards. Two who work for the same human each have a scope of their own.
 
         Args:
             humans: Those of this node by id, those at peers by `Contact`.
+            topic: What it is about, if that is known: what waited for its turn may be out of scope by now (HCP-1).
 
         Raises:
-            ConsentDenied: `consent_revoked` or `no_consent`: it does not even begin.
+            ConsentDenied: `consent_revoked`, `no_consent` or `out_of_scope`: it does not even begin.
         """
         lanes = tuple(one if isinstance(one, str) else one.lane_id for one in humans)
         with self._context.running.entered(lanes) as scope:
             for lane in lanes:
                 state = await self._context.lanes.state(lane)
                 of = state.local or state.remote
-                consent = None if of is None else of.facts.consent
-                if consent in {None, "revoked"}:
+                consent = None if of is None else standing(of.facts, self._context.now())
+                if of is None or consent in {None, "revoked"}:
                     raise refusal_of("no_consent" if consent is None else "consent_revoked")
+                if consent == "limited" and topic is not None and not in_scope(of.facts.scope, topic):
+                    raise refusal_of("out_of_scope")
             yield scope
 
     @contextmanager

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import trio
 
 from web4.actors.composite import CompositeState
+from web4.actors.errors import MailboxFullError
 from web4.foundation.clock import SystemClock
 from web4.foundation.events import no_events
 from web4.foundation.ids import SystemIds
+from web4.journal.errors import JournalUnavailable
 from web4.journal.lane import KNOWLEDGE
 from web4.protocols.knowledge import asking, commands, handlers
 from web4.protocols.knowledge.definition import PART, KnowledgeLane
@@ -22,7 +24,7 @@ from web4.protocols.ports import TrustView
 from web4.protocols.router.results import HandlerResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from typing import Literal
 
     from web4.actors import LaneActors, LaneRef
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from web4.trust import TrustEvent
 
 TICK_SECONDS: Final = 30.0
+AGAIN_SECONDS: Final = 1.0
+"""After so long is asked again what the lane did not take."""
 """How often the ledger looks for what is over its time."""
 HANDLED: Final = (
     ("cip", "FACT_PROPOSE"),
@@ -138,7 +142,7 @@ class KnowledgeRuntime(OwnVoice):
     async def run(self) -> None:
         """Follow the trust of peers and the time, for ever.
 
-        Cancellation: at any moment; the next run catches up.
+        While the journal takes nothing it is tried again. Cancellation: at any moment; the next run catches up.
 
         Raises:
             JournalError, ActorError: The lane takes nothing any more.
@@ -149,8 +153,8 @@ class KnowledgeRuntime(OwnVoice):
                 self._changed[known.peer] = None
             self._changed.update(dict.fromkeys((await self.state()).ledger.peers))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._follow_trust)
-                nursery.start_soon(self._tick)
+                nursery.start_soon(_patiently, self._follow_trust)
+                nursery.start_soon(_patiently, self._tick)
         finally:
             stop()
 
@@ -362,6 +366,19 @@ class KnowledgeRuntime(OwnVoice):
 
     async def _look_on(self) -> KnowledgeReply:
         return await self.ask(commands.Tick(at_ms=self.clock.wall_ms(), cause=self.ids.uuid4()))
+
+
+async def _patiently(task: Callable[[], Awaitable[None]]) -> None:
+    """Run a task, and begin it anew after a moment in which the journal took nothing, or the lane was busy."""
+    while True:
+        try:
+            return await task()
+        except JournalUnavailable as error:
+            if error.code in {"closed", "failed"}:
+                raise
+        except MailboxFullError:
+            pass
+        await trio.sleep(AGAIN_SECONDS)
 
 
 def _require_human(human: str, reason: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from web4.journal.errors import BlobNotFoundError
 from web4.protocols.lip.errors import FetchError
 
 if TYPE_CHECKING:
@@ -103,12 +104,12 @@ class Rechecking:
             fetch_id = f"fetch:recheck:{one.claim_key}:{one.retrieved_at}:{tries}"
             try:
                 record = await self.fetch(fetch_id, one.uri, one.claim_key)
-            except FetchError:
+                text = (await self.journal.get_blob(record.text)).decode()
+            except (FetchError, BlobNotFoundError):
                 if len(self._not_before) < MAX_WAITING or one.claim_key in self._not_before:
                     self._not_before[one.claim_key] = (now + AGAIN_MS, tries + 1)
                 continue
             self._not_before.pop(one.claim_key, None)
-            text = (await self.journal.get_blob(record.text)).decode()
             await self.rechecks.rechecked(
                 one.claim_key,
                 supported=supports(one, record, text),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 from msgspec import UNSET
 
 from web4.actors.composite import Part
+from web4.actors.errors import ActorError
 from web4.foundation.clock import SystemClock
 from web4.foundation.events import IsolatedEmitter, no_events
 from web4.foundation.ids import SystemIds
+from web4.journal.errors import JournalError
 from web4.journal.lane import KNOWLEDGE
 from web4.protocols.lip.answering import (
     Answering,
@@ -247,7 +250,9 @@ class LipRuntime:
         """Make re-checks when they are due (LIP-6), for ever."""
         while True:
             if self._rechecking is not None:
-                await self._rechecking.once()
+                # What the journal does not take is told by the next look.
+                with suppress(JournalError, ActorError):
+                    await self._rechecking.once()
             await trio.sleep(RECHECK_SECONDS)
 
     def _lanes(self) -> LaneActors:

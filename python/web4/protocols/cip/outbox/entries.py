@@ -47,7 +47,9 @@ class OutboxLimits:
             raise ValueError("ids must be remembered for longer than envelopes are sent again")
 
 
-class Queued(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Queued(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
     """An envelope that waits to be delivered: an entry of the outbox.
 
     Args:
@@ -77,7 +79,7 @@ class Queued(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     humans: tuple[str, ...] = ()
 
 
-class Conclusion(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Conclusion(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """How an entry of the outbox ended (OUT-5). `reason` is the code of `refused`, or why it was `purged`."""
 
     outcome: ConclusionKind
@@ -116,7 +118,9 @@ class OutboxState(msgspec.Struct, frozen=True):
     concluded: Conclusions = Conclusions()
 
 
-class Taken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Taken(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
     """A message that was let in, and that the application has not dealt with yet (OUT-3).
 
     Args:
@@ -158,7 +162,7 @@ class TakenState(msgspec.Struct, frozen=True):
 
 
 class EnvelopeQueued(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
     """An envelope is to be sent (OUT-1). See `Queued` for the fields; `answers` is the INTENT it answers first."""
 
@@ -177,7 +181,7 @@ class EnvelopeQueued(
 
 
 class EnvelopeConcluded(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
     """Entries of the outbox have ended alike (OUT-5)."""
 
@@ -187,7 +191,9 @@ class EnvelopeConcluded(
     reason: str | None = None
 
 
-class MessageTaken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class MessageTaken(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
     """A message of an outbox type was let in: it is here from now on, and its id is used (OUT-3, REP-2).
 
     See `Taken` for the fields; `content` is its content digest (SIG-5), and the last two say what the index of ids
@@ -210,7 +216,7 @@ class MessageTaken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class MessageSettled(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
     """The application is through with messages: they are not delivered again after a restart."""
 

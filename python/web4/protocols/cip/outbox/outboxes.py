@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _TEND_SECONDS: Final = 3_600
 """How often is looked for what is too old, at the least: an hour among five days."""
+_TOGETHER_SECONDS: Final = 0.002
+"""What is settled within so long is one decision and one commit, unless messages that come take it along before."""
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     one.name: msgspec.json.Decoder(one.envelope) for one in TYPES.values() if one.durable
 }
@@ -60,6 +62,7 @@ class Outboxes:
         self._inbox = inbox
         self._accept_intent = accept_intent
         self._to_settle: set[str] = set()
+        self._settled = 0
         self._work = trio.Event()
 
     # --- out --------------------------------------------------------------------------------------------
@@ -136,14 +139,20 @@ class Outboxes:
 
     # --- in ---------------------------------------------------------------------------------------------
 
-    def settle(self, delivery: Delivery, status: SettledStatus) -> None:
-        """The application is through with a message; that is durable with the lane's next commit."""
+    def settle(self, delivery: Delivery, status: SettledStatus) -> int:
+        """The application is through with a message; that is durable with the lane's next commit.
+
+        Returns:
+            How many were settled so far.
+        """
+        self._settled += 1
         if not TYPES[delivery.type].durable:
-            return
+            return self._settled
         peer = self._peers.need(delivery.peer)
         peer.to_settle.setdefault(status, []).append(delivery.msg_id)
         self._to_settle.add(delivery.peer)
         self._work.set()
+        return self._settled
 
     async def deliver_again(self, fingerprint: str) -> None:
         """Deliver what was taken and is with nobody: after a restart, or when a session ended in between (OUT-3)."""
@@ -215,6 +224,7 @@ class Outboxes:
         while True:
             with trio.move_on_at(due):
                 await self._work.wait()
+                await trio.sleep(_TOGETHER_SECONDS)
             self._work = trio.Event()
             await self.settle_all()
             if trio.current_time() >= due:

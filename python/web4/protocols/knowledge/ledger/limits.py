@@ -28,6 +28,7 @@ class KnowledgeLimits:
         rejected: Rejected claims that are kept.
         recheck_ms: After how long an accepted web claim is fetched again (LIP-6).
         statement_bytes: Of a statement, in UTF-8.
+        domain_bytes: Of the domain of a claim, in UTF-8, and of a link.
         evidence: Domains, and bodies, of one message; links of one proposal.
         votes_per_claim: Peers whose votes a claim keeps.
         proposers_per_claim: Peers that may have proposed it.
@@ -50,6 +51,7 @@ class KnowledgeLimits:
     rejected: int = 10_000
     recheck_ms: int = 24 * _HOUR_MS
     statement_bytes: int = 16 * 1024
+    domain_bytes: int = 256
     evidence: int = 32
     votes_per_claim: int = 1_024
     proposers_per_claim: int = 64

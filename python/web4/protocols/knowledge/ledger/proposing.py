@@ -15,6 +15,7 @@ from web4.trust import Conflict, LocalAlignment, MaliciousEvidence, cited_envelo
 if TYPE_CHECKING:
     from web4.protocols.knowledge.commands import Propose, Stated
     from web4.protocols.knowledge.ledger.claims import Claim
+    from web4.protocols.knowledge.ledger.limits import KnowledgeLimits
     from web4.protocols.knowledge.ledger.rounds import Round
     from web4.protocols.knowledge.memory.entries import StoredTriple
 
@@ -28,13 +29,24 @@ def propose(on: Round, command: Propose) -> None:
     for stated in command.claims:
         if not admitted:
             outcome = "not_admitted"
-        elif len(stated.statement.encode()) > on.limits.statement_bytes:
+        elif _is_too_long(stated, on.limits):
             outcome = "claim_too_long"
-        elif is_too_much(command.cited, on.limits) or len(command.links) > on.limits.evidence:
+        elif is_too_much(command.cited, on.limits) or _are_too_many(command.links, on.limits):
             outcome = "too_much_evidence"
         else:
             outcome = _propose(on, command, stated)
         on.answer(stated.key, outcome)
+
+
+def _is_too_long(stated: Stated, limits: KnowledgeLimits) -> bool:
+    return (
+        len(stated.statement.encode()) > limits.statement_bytes
+        or len(stated.domain.encode()) > limits.domain_bytes
+    )
+
+
+def _are_too_many(links: tuple[str, ...], limits: KnowledgeLimits) -> bool:
+    return len(links) > limits.evidence or any(len(one.encode()) > limits.domain_bytes for one in links)
 
 
 def _propose(on: Round, command: Propose, stated: Stated) -> str:

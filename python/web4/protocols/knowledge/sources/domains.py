@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
+
+_MOST_HOST: Final = 255
+"""Characters of a host name; DNS has none that is longer."""
 
 
 def registrable_domain(host: str) -> str | None:
@@ -20,6 +23,8 @@ def registrable_domain(host: str) -> str | None:
 
     An address, a public suffix and a name under an unknown suffix stand for themselves. None if it is no host.
     """
+    if len(host) > _MOST_HOST:  # before it costs anything: the list is asked about each of its labels
+        return None
     name = host.strip("[]").rstrip(".").lower()
     try:
         return str(ipaddress.ip_address(name))
