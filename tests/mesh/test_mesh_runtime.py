@@ -142,6 +142,21 @@ async def test_mesh_trust_opens_ways(tmp_path: Path) -> None:
         await until(lambda: a.mesh.route(c.fingerprint), 5)
 
 
+async def test_mesh_who_trusts_later_hears_of_ways_at_once(tmp_path: Path) -> None:
+    """MESH-4, TRUST-6: b offered its ways while a did not trust it yet, and a refused them. It does not wait for the
+    next round, 30 s later, when it comes to trust b."""
+    async with mesh_of(tmp_path, "a-b b-c", trusting=False) as nodes:
+        a, b, c = (nodes[name] for name in "abc")
+        await b.trust(a, c)
+        await c.trust(b)
+        refused = {"code": "gate", "type": "MESH_ROUTES"}
+        await until(lambda: b.mesh.route(c.fingerprint) and a.of("envelope_rejected", **refused))
+        await until(lambda: b.fingerprint in a.mesh.neighbours() and a.mesh.neighbours()[b.fingerprint])
+        assert a.mesh.route(c.fingerprint) is None
+        await a.trust(b)
+        await until(lambda: a.mesh.route(c.fingerprint), seconds=15)
+
+
 @pytest.mark.parametrize("both", [True, False])
 async def test_mesh_reach_again_after_a_partition(tmp_path: Path, both: bool) -> None:
     """MESH-13: the only way is lost and comes back: the session that was kept goes on by itself."""

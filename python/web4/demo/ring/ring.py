@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Event = dict[str, Any]
 
 MODULE: Final = "web4.demo.ring.node"
-STEP_SECONDS: Final = 20.0
+STEP_SECONDS: Final = 30.0
 """How long a step waits for what it is about."""
 START_SECONDS: Final = 60.0
 """How long a process may take to be a node: other things run on this machine."""
