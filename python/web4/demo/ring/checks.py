@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 MESH_CHECKS: Final = {
-    "topology": "every node's graph shows the links as they are laid; it leaves as JSON and DOT, and comes back equal",
+    "topology": "every node's graph shows its links and ways to all, together the ring as laid; it leaves as JSON and "
+    "DOT, and comes back equal",
     "multihop": "an INTENT to a node that is no neighbour is answered, over mesh:// and at least one hop",
     "hop_is_blind": "the hop wrote down all that it relayed: the words are in none of it, nor in its files",
     "introduction_probing": "a stranger is probing, and no more, to those who trust its introducer; taken back, only "

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SEEN: Final = "seen"
 """Where in its directory a node writes down what it relays."""
+SEEN_SECONDS: Final = 5.0
+"""How long every link is looked for in every graph."""
 STREAM: Final = 60
 """Questions that are under way when the hop is killed: one every 20 ms, for more than a second."""
 EVERY_SECONDS: Final = 0.02
@@ -27,6 +29,8 @@ async def topology(stage: Stage) -> None:
     if stage.spoils():
         ring.cut(ring.cable(*ring.names[1:3]))
     await stage.whole()
+    if ring.layout.sees_all and not await stage.seen_by_all(SEEN_SECONDS):
+        stage.note("a slow link is on nobody's way: not every node has heard of it")
     graphs = await ring.all("graph")
     union = {link for graph in graphs.values() for link in stage.links(graph)}
     if union != ring.layout.links():

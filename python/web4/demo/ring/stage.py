@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from web4.demo.checks import CheckFailedError
 from web4.demo.ring.ring import SETTLE_SECONDS
 
@@ -105,22 +107,39 @@ class Stage:
             await ring.know(name)
 
     async def whole(self) -> None:
-        """Wait until every node has its links, and ways to all."""
+        """Wait until every node has its links, ways to all, and nothing in its graph that was not laid."""
+        await self.ring.until(self._all_have_ways, "every node's graph with its links, and ways to all")
+
+    async def seen_by_all(self, seconds: float) -> bool:
+        """Whether every node's graph shows every link, in so many seconds.
+
+        A link that is so slow that each way around it is better is on nobody's way: those beyond do not hear of it.
+        """
 
         async def holds() -> bool:
             graphs = await self.ring.all("graph")
-            return all(self._whole(name, graphs[name]) for name in self.ring.names)
+            return all(self.links(graph) == self.ring.layout.links() for graph in graphs.values())
 
-        await self.ring.until(holds, "every node's graph with all the links that were laid")
+        with trio.move_on_after(seconds):
+            await self.ring.until(holds, "every link in every node's graph")
+            return True
+        return False
+
+    async def _all_have_ways(self) -> bool:
+        graphs = await self.ring.all("graph")
+        return all(self._has_ways(name, graph) for name, graph in graphs.items())
 
     def links(self, graph: dict[str, Any]) -> set[frozenset[str]]:
         """The links of a graph by names, those of nodes of the ring."""
         pairs = ({self.ring.called(one) for one in pair} for pair in graph["links"])
         return {frozenset(pair) for pair in pairs if pair <= set(self.ring.names)}
 
-    def _whole(self, name: str, graph: dict[str, Any]) -> bool:
+    def _has_ways(self, name: str, graph: dict[str, Any]) -> bool:
         links, laid = self.links(graph), self.ring.layout.links()
         own = {link for link in links if name in link}
         reached = {one for link in links for one in link}
-        seen = links == laid if self.ring.layout.sees_all else links <= laid
-        return seen and own == {link for link in laid if name in link} and reached == set(self.ring.names)
+        return (
+            links <= laid
+            and own == {link for link in laid if name in link}
+            and reached == set(self.ring.names)
+        )
