@@ -63,6 +63,11 @@ class Layout:
                 queue.append(following)
         return known.get(second, len(self.names) + 1)
 
+    def reached_around(self, first: str, second: str) -> bool:
+        """Whether a node reaches a neighbour without their cable, over three hops at most."""
+        others = self.neighbours(first) - {second}
+        return any(1 + self.distance(other, second, without=first) <= _REACH for other in others)
+
     def far(self) -> str:
         """The node that is furthest from the first, of those whom it still reaches whichever node is lost."""
         first, *others = self.names

@@ -85,11 +85,12 @@ async def blocked_peer(stage: Stage) -> None:
     await ring.until(apart, f"no link between {blocked} and {blocker}")
     if (await ring.need(blocker, "trust", peer=ring.of(blocked)))["state"] != "blacklisted":
         raise CheckFailedError(f"{blocker} does not hold {blocked} blacklisted")
-    # Over the others, too: whatever comes from it is dropped where it would arrive.
-    await ring.know(blocked, blocker)
-    origin = ring.of(blocked)
-    await ring.event(blocker, "mesh_dropped", reason="blocked", origin=origin)
-    await ring.forget(blocked, blocker)
+    if ring.layout.reached_around(blocked, blocker):
+        # Over the others, too: whatever comes from it is dropped where it would arrive.
+        await ring.know(blocked, blocker)
+        origin = ring.of(blocked)
+        await ring.event(blocker, "mesh_dropped", reason="blocked", origin=origin)
+        await ring.forget(blocked, blocker)
     await stage.asked(blocked, stage.far, f"is it still there, {ring.run}")
     path = await stage.way(blocked, stage.far)
     if blocker in path:
