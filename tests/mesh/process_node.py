@@ -64,9 +64,9 @@ def record_everything(path: str) -> None:
     receive = CipSession.receive
     file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - as long as the process
 
-    def recording(session: CipSession, data: bytes, channel: ChannelKind) -> Any:
+    def recording(session: CipSession, data: bytes, channel: ChannelKind, early: Any = None) -> Any:
         file.write(data + b"\n")
-        return receive(session, data, channel)
+        return receive(session, data, channel, early)
 
     setattr(CipSession, "receive", recording)  # noqa: B010 - its type is another on purpose
 
