@@ -20,7 +20,7 @@ BOB = Identity.from_seed(b"bob".ljust(32, b"\0"))
 CAROL = Identity.from_seed(b"carol".ljust(32, b"\0"))
 
 LOOPBACK = "tcp://127.0.0.1:0"
-SAFETY = 30.0
+SAFETY = 90.0
 """Seconds after which a test that hangs fails. Nothing is measured by it."""
 
 
