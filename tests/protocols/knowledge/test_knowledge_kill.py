@@ -61,7 +61,7 @@ def test_kill_9_between_decision_and_effect(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
     told = [line.split() for line in Path(f"{directory}.told").read_text().splitlines()]
     assert {tuple(line) for line in told} == {
-        (fp("p"), "knowledge_verified", msg(f"c{number}")) for number in durable
+        (fp("p"), "knowledge_verified", f"{fp('c')}:{msg(f'c{number}')}") for number in durable
     }
     # The same cause more than once is what the peer's lane is there to know: as often as the node was killed at most.
     assert max(Counter(map(tuple, told)).values()) <= KILLS + 1

@@ -58,7 +58,7 @@ async def test_messages_to_acceptance(alone: Node) -> None:
     claim = await alone.knowledge.claim(KEY)
     assert (claim.status, claim.confirmers) == ("accepted", (B, C))
     await trio.testing.wait_all_tasks_blocked()
-    assert alone.trust.heard == [(P, "knowledge_verified", msg("c1"))]
+    assert alone.trust.heard == [(P, "knowledge_verified", f"{C}:{msg('c1')}")]
     assert alone.trust.registry.state(P) == "trusted"
     kinds = [kind for kind, _ in alone.emitted]
     assert kinds == ["claim_pending", "claim_vote", "claim_vote", "claim_accepted"]
@@ -295,7 +295,7 @@ async def test_a_crash_between_decision_and_effect(autojump_clock: trio.testing.
         await trio.testing.wait_all_tasks_blocked()
     async with node(store=crashed[0], before=known) as one:
         await trio.testing.wait_all_tasks_blocked()
-        assert one.trust.heard == [(P, "knowledge_verified", msg("c1"))]
+        assert one.trust.heard == [(P, "knowledge_verified", f"{C}:{msg('c1')}")]
         assert await one.journal.open_work(KNOWLEDGE) == []
         await one.hear(C, confirmation(KEY), msg("c1"))
         await trio.testing.wait_all_tasks_blocked()

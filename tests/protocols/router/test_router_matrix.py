@@ -156,7 +156,8 @@ async def test_route_one_trust_effect() -> None:
     router.register("cip", "INTENT", says)
     one = delivery()
     result = await router.route(one)
-    assert host.said == [(ADA, first, one.msg_id), (other, first, one.msg_id)]
+    cause = f"{one.peer}:{one.msg_id}"
+    assert host.said == [(ADA, first, cause), (other, first, cause)]
     assert [event.to for event in result.transition if event.moved] == ["probing"]
     assert host.trust.state(ADA) == "probing"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Literal
 
 import trio
@@ -29,14 +30,14 @@ _SETTLED_AT_ONCE: Final = 16
 """After so many others have their turn: a turn of the scheduler for each costs as much as handling it."""
 
 
-class Speaking:
+class Speaking(ABC):
     """The part of `CipRuntime` that sends."""
 
     _context: CipContext
     _outboxes: Outboxes
 
-    def _best(self, peer: str) -> Link | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _best(self, peer: str) -> Link | None: ...
 
     async def send(
         self,

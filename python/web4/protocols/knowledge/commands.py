@@ -20,7 +20,8 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", o
 
     Args:
         at_ms: When.
-        cause: What led to it: the `msg_id` of a message, or an id that is used once. Decisions are named after it.
+        cause: What led to it: a message, as `<sender>:<msg_id>`, or an id that is used once. Decisions are named after
+            it, so no sender may use up what another one's message leads to.
     """
 
     at_ms: int

@@ -221,7 +221,7 @@ def commands_of(
     payload = message.payload
     said: dict[str, Any] = {
         "at_ms": delivery.received_ms,
-        "cause": message.msg_id,
+        "cause": f"{delivery.peer}:{message.msg_id}",  # a sender chooses its ids, and others' are not its to use
         "peer": delivery.peer,
         "msg_id": message.msg_id,
         "sent_ms": parse_timestamp(message.timestamp),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class OwnVoice:
+class OwnVoice(ABC):
     """The part of `KnowledgeRuntime` that speaks. See there."""
 
     node: str
@@ -38,21 +39,21 @@ class OwnVoice:
     clock: Clock
     ids: IdSource
 
+    @abstractmethod
     async def state(self) -> KnowledgeState:
         """See `KnowledgeRuntime.state`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def ask(self, command: KnowledgeCommand) -> KnowledgeReply:
         """See `KnowledgeRuntime.ask`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def claim(self, ref: str) -> Claim:
         """See `KnowledgeRuntime.claim`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trusted(self) -> list[str]:
         """See `KnowledgeRuntime.trusted`."""
-        raise NotImplementedError
 
     async def propose(self, payload: cip.FactPropose, *, to: Iterable[str] | None = None) -> Claim:
         """Propose a fact of this node's own, here and to peers; the claim.

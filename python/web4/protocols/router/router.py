@@ -236,7 +236,9 @@ class ProtocolRouter:
                 continue
             turn.transitions[peer] = None
             try:
-                outcome = await self.host.trust_command(peer, command, cause=turn.msg_id)
+                # A sender chooses its ids: without its name it could use up the cause of another's message.
+                cause = f"{turn.delivery.peer}:{turn.msg_id}"
+                outcome = await self.host.trust_command(peer, command, cause=cause)
             except LANE_ERRORS:
                 raise
             except Web4Error as error:
