@@ -310,6 +310,39 @@ async def test_a_running_node_is_verified_while_it_writes_and_compacts() -> None
         assert told(report) == []
 
 
+async def test_a_snapshot_that_is_taken_after_the_first_look() -> None:
+    """JRN-11b: it is of a record that the verification had not heard of, and belongs to it."""
+    store = MemoryStore()
+    async with opened(store) as journal:
+        writer = Writer(journal)
+        await writer.notes(10)
+
+        class Growing:
+            """A backend whose lane grows, and is kept anew, when it is asked for snapshots."""
+
+            def __init__(self, backend: Any) -> None:
+                self._backend = backend
+                self.grown = 0
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._backend, name)
+
+            async def snapshots(self, lane: Lane) -> Any:
+                if lane == LANE:
+                    await writer.notes(1, start=10 + self.grown)
+                    snapshot = await writer.snapshot()
+                    self.grown += 1
+                    if self.grown == 1:
+                        await journal.change(bases=[snapshot])
+                return await self._backend.snapshots(lane)
+
+        async with open_memory(store, read_only=True) as backend:
+            growing = Growing(backend)
+            report = await verify(growing, registry())
+        assert growing.grown == 2, "the lane was compacted between two looks, so there is a third"
+        assert told(report) == []
+
+
 async def test_one_flipped_byte_on_disk(tmp_path: Path) -> None:
     """Scenario 2, in a real store: a sample of every column of every record."""
     store = OnDisk(tmp_path / "journal")

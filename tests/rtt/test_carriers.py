@@ -191,6 +191,30 @@ async def test_an_aging_carrier_is_replaced_once_at_a_time() -> None:
             await stuck.wait()
 
 
+async def test_the_old_carrier_ends_before_the_new_one_is_granted() -> None:
+    """RTT-48: that is what a replacement can look like from its initiator, and not a loss."""
+    options = rtt.Options(carrier_lifetime=0.05, heartbeat=0.05)
+    async with paired(options=options, there=rtt.Options(heartbeat=60.0)) as pair:
+        reconnector = pair.here.lifecycle.reconnector
+        assert reconnector is not None
+        attempt = reconnector._attempt
+
+        async def overtaken(session: rtt.RttSession) -> None:
+            if session.state == "open":
+                cut(session)
+                await until(lambda: session.state == "suspended")
+            await attempt(session)
+
+        reconnector._attempt = overtaken
+        with trio.fail_after(SAFETY):
+            await until(lambda: pair.here.reconnects >= 2)
+            await pair.here.control.send(b"goes on")
+            assert await pair.there.control.receive() == b"goes on"
+        reasons = [fields["reason"] for fields in pair.alice_events.fields("session_suspend")]
+        assert set(reasons) == {"replaced"}
+        pair.here.abort("the test is over")
+
+
 async def test_a_session_is_dialled_again_where_it_opened() -> None:
     """RTT-30: not where it could not."""
     async with rtt.open_endpoint(BOB) as bob, rtt.open_endpoint(ALICE) as alice:

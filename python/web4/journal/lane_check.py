@@ -59,9 +59,9 @@ class LaneCheck:
         self._commit = 0
 
     async def run(self, head: Head, tell: Callable[[], None]) -> None:
-        """Check the lane as far as `head`, and beyond it as far as it takes to compare its unfinished work."""
-        snapshots = await self._backend.snapshots(self._lane)
-        head = await self._check_base(head, snapshots)
+        """Check the lane as far as `head` at least, and beyond it as far as it takes to compare its unfinished work."""
+        head, snapshots = await self._look(head)
+        self._check_base(head, snapshots)
         self._snapshots = {one.seq: one for one in snapshots if one.seq > head.base_seq}
         await self._read_to(head, tell)
         self._check_end(head)
@@ -72,15 +72,23 @@ class LaneCheck:
 
     # --- the base ---------------------------------------------------------------------------------------
 
-    async def _check_base(self, head: Head, snapshots: list[Snapshot]) -> Head:
-        newer = await self._backend.head(self._lane)
-        if newer.base_seq > head.base_seq:
-            # It was compacted between two looks: what is left is checked from the base that is there now.
+    async def _look(self, head: Head) -> tuple[Head, list[Snapshot]]:
+        """The lane's snapshots and its head, of one base.
+
+        The head is asked last: whoever writes meanwhile takes no snapshot of a record that it does not reach. And again
+        if the lane was compacted between two looks: what is left is checked from the base that is there now.
+        """
+        while True:
+            snapshots = await self._backend.snapshots(self._lane)
+            newer = await self._backend.head(self._lane)
+            if newer.base_seq == head.base_seq:
+                return newer, snapshots
             head = newer
-            snapshots[:] = await self._backend.snapshots(self._lane)
+
+    def _check_base(self, head: Head, snapshots: list[Snapshot]) -> None:
         self._after, self._prev = head.base_seq, head.base_hash
         if head.base_seq == 0:
-            return head
+            return
         base = next((one for one in snapshots if one.seq == head.base_seq), None)
         if base is None:
             self._add("base", head.base_seq, "its base snapshot is missing")
@@ -91,7 +99,6 @@ class LaneCheck:
         if self._anchor is not None and self._anchor[0] == head.base_seq:
             self._check_anchor(head.base_hash)
         self._report.snapshots += base is not None
-        return head
 
     # --- records ----------------------------------------------------------------------------------------
 

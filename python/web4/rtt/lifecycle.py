@@ -76,8 +76,11 @@ class Lifecycle:
 
     def _suspended(self) -> None:
         session = self._session
-        # An initiator that replaces its carrier goes on in the same breath.
+        # An initiator that replaces its carrier goes on in the same breath, unless it sees the old one end before the
+        # new one is granted: whoever grants it ends the old one (RTT-48).
         reason = session.link.suspension or "replaced"
+        if reason == "connection_lost" and self.reconnector is not None and self.reconnector.replacing:
+            reason = "replaced"
         session.hooks.post("on_suspend", reason=reason)
         failure = session.link.failure
         self.report(

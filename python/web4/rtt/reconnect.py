@@ -92,6 +92,11 @@ class Reconnector:
         self._one_at_a_time = trio.Lock()
         self._hurry = trio.Event()
 
+    @property
+    def replacing(self) -> bool:
+        """Whether a new carrier for an open session is under way."""
+        return self._replacing is not None
+
     def hurry(self) -> None:
         """Skip the pause that is under way. A pause that the peer asked for stays."""
         self._hurry.set()
