@@ -103,7 +103,7 @@ async def test_hcp_decisions_of_one_id_are_all_recorded(autojump_clock: MockCloc
             )
             (sent,) = one.outbox
             wire.held, one.outbox = False, []
-            message: Any = replace(sent.message, msg_id=ID)  # type: ignore[type-var]
+            message: Any = replace(sent.message, msg_id=ID)
             for _ in range(2):  # ROUTE-4: each of them once
                 await bob.receive(one.fingerprint, replace(sent, message=message))
         records = await bob.journal.read(Lane("human", "hal"), limit=1_000)
