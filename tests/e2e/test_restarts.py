@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.test_web4_runtime import Child
 
-ALL_IS_WELL = {"findings": [], "differs": []}
+ALL_IS_WELL: dict[str, list[str]] = {"findings": [], "differs": []}
 
 
 async def killed(child: Child) -> None:
@@ -35,8 +35,8 @@ async def is_proven(child: Child) -> None:
 
 
 async def test_trust_survives(tmp_path: Path) -> None:
-    """TRUST-7: a carrier that is cut, SIGKILL and a new start, and meeting again leave trust as it was, in those who are
-    trusted and those who are blocked; the lane replayed gives the same."""
+    """TRUST-7: a cut carrier, SIGKILL and a new start, and meeting again leave trust as it was, in those who are trusted
+    and those who are blocked; the lane replayed gives the same."""
     nobody: list[dict[str, Any]] = []
     with trio.fail_after(SECONDS):
         async with (
