@@ -62,6 +62,7 @@ IDENTITY: Final = {
     "show": "Show who the node is: its fingerprint and its public key.",
     "new": "Make a new key.",
     "export": "Print what others need to name this node: a [[peer]] for their peers.toml.",
+    "rotate": "Give the node a new key. That is a new identity: nobody trusts it yet, and it begins with nothing.",
 }
 CLAIM: Final = {
     "propose": "Let the node propose a fact, to itself and to every peer that it trusts.",
