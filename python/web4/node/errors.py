@@ -34,6 +34,7 @@ class DirectoryError(Web4Error):
         ),
         ErrorCode("own_peer", "A node is not a peer of itself.", "Nothing is written."),
         ErrorCode("identity_exists", "There is an identity in this directory already.", "It is not touched."),
+        ErrorCode("not_a_directory", "There is something else of this name.", "Nothing is made or started."),
         ErrorCode(
             "directory_permissions", "Others may write to the directory (UX-37).", "Nothing is started."
         ),

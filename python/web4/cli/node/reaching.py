@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from web4.cli.options import Common
     from web4.doors.control.client import Control
+    from web4.foundation.errors import Web4Error
 
 Reason = Annotated[str, Parameter(name="--reason", help="Why. It is recorded.")]
 As = Annotated[
@@ -106,8 +107,14 @@ async def tell(common: Common, command: str, payload: Mapping[str, Any] | None =
         return await control.ask(command, payload)
 
 
-def not_running(common: Common) -> ControlError:
-    """The error that says that only a running node can do it."""
+def not_running(common: Common) -> Web4Error:
+    """The error that says that only a running node can do it; `no_node` if there is none at all."""
+    from web4.node.directory import Places  # noqa: PLC0415 - as above
+    from web4.node.errors import DirectoryError  # noqa: PLC0415
+
+    places = Places(directory_of(common))
+    if not places.key.exists():
+        return DirectoryError(f"there is no node in {places.data}", code="no_node")
     return ControlError(
-        f"no node runs in {directory_of(common)}, and only a running one can do this", code="not_running"
+        f"no node runs in {places.data}, and only a running one can do this", code="not_running"
     )
