@@ -137,6 +137,14 @@ def build_app(given: Collection[str]) -> App:
         help_format="markdown",
     )
     app.command(
+        "web4.cli.completion:completion",
+        name="completion",
+        help=None
+        if "completion" in given
+        else "Print what lets a shell complete verbs and options of `web4`.",
+        help_format="markdown",
+    )
+    app.command(
         "web4.cli.doctor:doctor",
         name="doctor",
         help=None

@@ -104,12 +104,8 @@ def make_directory(places: Places, *, name: str | None = None, listen: str = LIS
         listen: Where it listens, for the configuration file.
 
     Raises:
-<<<<<<< HEAD
-        DirectoryError: `directory_permissions`, `rotation_unfinished`.
-=======
         ConfigurationError: Name or address cannot stand in a configuration. Nothing was made.
-        DirectoryError: `directory_permissions`, `not_a_directory`.
->>>>>>> main
+        DirectoryError: `directory_permissions`, `not_a_directory`, `rotation_unfinished`.
         IdentityError: There is a key that cannot be used.
         OSError: Something cannot be made.
     """
@@ -141,12 +137,8 @@ def open_directory(places: Places) -> Identity:
         IdentityError: The key cannot be used: wider modes than 0600 in 0700 refuse the start (ID-2).
     """
     if not places.key.exists():
-<<<<<<< HEAD
         refuse_unfinished(places)
-        raise DirectoryError(f"there is no node in {places.data}: `web4 init` makes one", code="no_node")
-=======
         raise DirectoryError(f"there is no node in {places.data}", code="no_node")
->>>>>>> main
     check_directory(places)
     return load_identity(places.key)
 
@@ -159,7 +151,7 @@ def refuse_unfinished(places: Places) -> None:
     """
     if places.next_key.exists() and not places.key.exists():
         raise DirectoryError(
-            f"a rotation of the key in {places.data} was interrupted: `web4 id rotate` ends it",
+            f"a rotation of the key in {places.data} was interrupted",
             code="rotation_unfinished",
         )
 

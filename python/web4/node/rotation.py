@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from web4.foundation.identity import generate_identity, load_identity, save_identity
+from web4.foundation.identity import generate_identity, load_identity, save_identity, write_new
 from web4.journal.backends.sqlite.directory import WriterLock, prepare_directory
 from web4.node.directory import Places, open_directory
 from web4.node.errors import DirectoryError
@@ -116,10 +116,7 @@ def _make_place(places: Places, old: Identity, new: Identity, note: RotationNote
         (data / NOTE, msgspec.json.encode(said) + b"\n"),
         *((data / one.name, one.read_bytes()) for one in (places.config, places.peers) if one.exists()),
     ):
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(path, content)
     for directory in (places.key.parent, data, places.retired, places.data):
         _sync(directory)
     return data
