@@ -148,6 +148,7 @@ _HINTS: Final = {
     "bad_address": "name an address of this machine under [rtt] listen in web4.toml, as tcp://127.0.0.1:7440",
     "no_node": "`web4 init` makes one",
     "key_missing": "`web4 init` makes a node, `web4 id new` a key",
+    "ControlError.no_answer": "it is stuck, or suspended; what it has written is safe if it has to be killed",
     "still_stopping": "it goes on stopping; `web4 status` says when it is gone",
     "ambiguous_name": "give more digits, or the whole fingerprint",
     "name_too_short": "give more digits, or the name of peers.toml",
