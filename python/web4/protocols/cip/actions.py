@@ -86,6 +86,15 @@ class Receipted(msgspec.Struct, frozen=True, gc=False):
     msg_id: str
 
 
+class TakenTogether(msgspec.Struct, frozen=True, gc=False):
+    """Messages are durable here: the peer is to be told so (OUT-3), and the application is given them, in order.
+
+    Room for all of them was found before.
+    """
+
+    deliveries: tuple[Delivery, ...]
+
+
 class AskIntent(msgspec.Struct, frozen=True):
     """Let the application accept or refuse an INTENT, and say so by `CipSession.answer_intent`."""
 
@@ -122,4 +131,6 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     fields: Mapping[str, Any]
 
 
-Action = DeliverMesh | Report | Send | Receipted | Deliver | AskIntent | Arm | Established | Close
+Action = (
+    DeliverMesh | Report | Send | Receipted | Deliver | TakenTogether | AskIntent | Arm | Established | Close
+)

@@ -16,7 +16,7 @@ from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
 from web4.protocols.cip.lane_errors import LANE_ERRORS
-from web4.protocols.cip.outbox.entries import OutboxLimits
+from web4.protocols.cip.outbox.entries import MessagesTaken, OutboxLimits
 from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.peer import PeerLane, report_step
 from web4.protocols.cip.peer_logic import PeerLogic
@@ -349,7 +349,10 @@ class DurablePeerLane(PeerLane):
 
     def _committed(self, batch: Sequence[Prepared]) -> None:
         for one in batch:
-            if isinstance(one.event, TrustEvent):
+            if isinstance(one.event, MessagesTaken):
+                if self._writer is not None:
+                    self._writer.count_more(len(one.event.messages) - 1)
+            elif isinstance(one.event, TrustEvent):
                 self._trust.commit(self.peer, one.event)
             elif isinstance(one.event, HandshakeStep):
                 if self._told:

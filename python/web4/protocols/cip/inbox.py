@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from web4.protocols.cip.actions import Delivery
 
 
@@ -92,38 +94,36 @@ class Inbox:
         held = len(self._waiting) + self._holding
         return min(self._per_peer - self._count[peer], self._total - held) if self.room(peer) else 0
 
-    def room(self, peer: str) -> bool:
-        """Whether one more delivery of `peer` may wait."""
+    def room(self, peer: str, beside: int = 0, size: int = 0) -> bool:
+        """Whether one more delivery of `peer` may wait, `beside` so many others of it, together of that size."""
         return (
             not self._closed
-            and self._count[peer] < self._per_peer
-            and len(self._waiting) + self._holding < self._total
-            and self._bytes[peer] < self._bytes_per_peer
-            and self._all_bytes < self._bytes_total
+            and self._count[peer] + beside < self._per_peer
+            and len(self._waiting) + self._holding + beside < self._total
+            and self._bytes[peer] + size < self._bytes_per_peer
+            and self._all_bytes + size < self._bytes_total
         )
 
     def hold(self, delivery: Delivery) -> bool:
         """Hold a place for a delivery if there is room; say whether it has one. `put_held` or `release` follow."""
         if not self.room(delivery.peer):
             return False
-        self._holding += 1
-        self._count[delivery.peer] += 1
-        self._bytes[delivery.peer] += delivery.size
-        self._all_bytes += delivery.size
+        self._hold(delivery.peer, 1, delivery.size)
         return True
 
-    def put_held(self, delivery: Delivery) -> None:
-        """Let a delivery wait in the place that is held for it."""
-        self._holding -= 1
-        self._waiting.append(delivery)
-        self._readers.unpark()
+    def hold_together(self, deliveries: Sequence[Delivery]) -> None:
+        """Hold places for deliveries of one peer, whether there is room or not: who decided about them had looked."""
+        self._hold(deliveries[0].peer, len(deliveries), sum([one.size for one in deliveries]))
+
+    def put_held(self, *deliveries: Delivery) -> None:
+        """Let deliveries wait in the places that are held for them."""
+        self._holding -= len(deliveries)
+        self._waiting += deliveries
+        self._readers.unpark(count=len(deliveries))
 
     def put_again(self, delivery: Delivery) -> None:
         """Let a delivery wait that was let in before, whether there is room or not: what is taken has a bound."""
-        self._holding += 1
-        self._count[delivery.peer] += 1
-        self._bytes[delivery.peer] += delivery.size
-        self._all_bytes += delivery.size
+        self._hold(delivery.peer, 1, delivery.size)
         self.put_held(delivery)
 
     def release(self, delivery: Delivery) -> None:
@@ -152,6 +152,12 @@ class Inbox:
         self._closed = True
         self._readers.unpark_all()
         self._relief.unpark_all()
+
+    def _hold(self, peer: str, count: int, size: int) -> None:
+        self._holding += count
+        self._count[peer] += count
+        self._bytes[peer] += size
+        self._all_bytes += size
 
     def _left(self, delivery: Delivery) -> None:
         self._count[delivery.peer] -= 1

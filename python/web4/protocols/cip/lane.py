@@ -18,6 +18,7 @@ from web4.protocols.cip.outbox.entries import (
     EnvelopeConcluded,
     EnvelopeQueued,
     MessageSettled,
+    MessagesTaken,
     MessageTaken,
     OutboxState,
     Queued,
@@ -74,6 +75,14 @@ PEER_EVENTS: Final = (
         classes={
             **dict.fromkeys(MessageTaken.__struct_encode_fields__, "structural"),
             "envelope": "retainable",
+        },
+    ),
+    EventType(
+        name="outbox.taken_together",
+        struct=MessagesTaken,
+        classes={
+            **dict.fromkeys(MessagesTaken.__struct_encode_fields__, "structural"),
+            "envelopes": "retainable",
         },
     ),
     EventType(

@@ -15,6 +15,7 @@ from web4.protocols.cip.outbox.entries import (
     EnvelopeConcluded,
     EnvelopeQueued,
     MessageSettled,
+    MessagesTaken,
     MessageTaken,
     OutboxEvent,
     OutboxLimits,
@@ -174,6 +175,26 @@ def with_message(taken: TakenState, event: MessageTaken) -> TakenState:
         blob=event.blob,
     )
     return TakenState(taken.messages.set(event.msg_id, one), taken.bytes + event.size, event.number)
+
+
+def with_messages(taken: TakenState, event: MessagesTaken) -> TakenState:
+    """What was taken, with some messages more."""
+    change, size, number = taken.messages.mutate(), taken.bytes, event.number
+    kept = len(event.envelopes)  # a hook may have withheld some
+    for place, row in enumerate(event.messages):
+        change[row.msg_id] = Taken(
+            number=number + place,
+            msg_id=row.msg_id,
+            type=row.type,
+            at_ms=event.at_ms,
+            admission=row.admission,
+            trust=event.trust,
+            digest=row.digest,
+            size=row.size,
+            envelope=event.envelopes[place] if place < kept else None,
+        )
+        size += row.size
+    return TakenState(change.finish(), size, number + len(event.messages) - 1)
 
 
 def without_messages(taken: TakenState, event: MessageSettled) -> TakenState:
