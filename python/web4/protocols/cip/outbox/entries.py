@@ -14,7 +14,7 @@ from web4.trust import TrustState
 
 DAY_MS: Final = 24 * 60 * 60 * 1_000
 INLINE_BYTES: Final = 32 * 1024
-"""Longer envelopes are kept as blobs: a record's payload has a bound (JRN-2). So long are those of one record together."""
+"""Longer envelopes are kept as blobs: a record's payload has a bound (JRN-2). So those of one record have together."""
 MAX_IDS: Final = 1_024
 """Ids that one event names; more become several."""
 _TOLD: Final = 8_192
