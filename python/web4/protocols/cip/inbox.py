@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from web4.protocols.cip.actions import Delivery
+
+
+_TAKEN_AT_ONCE: Final = 16
+"""After so many others have their turn: a turn of the scheduler for each costs as much as handling it."""
 
 
 class Inbox:
@@ -39,6 +43,7 @@ class Inbox:
         self._holding = 0
         self._readers = trio.lowlevel.ParkingLot()
         self._relief = trio.lowlevel.ParkingLot()
+        self._taken = 0
         self._closed = False
         self.wanted = trio.Event()
         """Set once somebody reads: then the application is there, and may be asked."""
@@ -63,7 +68,11 @@ class Inbox:
         None: the runtime was left, and nothing waits.
         """
         self.wanted.set()
-        await trio.lowlevel.checkpoint()
+        self._taken += 1
+        if self._waiting and self._taken % _TAKEN_AT_ONCE:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
         while not self._waiting:
             if self._closed:
                 return None

@@ -17,6 +17,7 @@ from web4.protocols.cip.outbox.entries import (
     Conclusions,
     EnvelopeConcluded,
     EnvelopeQueued,
+    EnvelopesQueued,
     MessageSettled,
     MessagesTaken,
     MessageTaken,
@@ -59,6 +60,14 @@ PEER_EVENTS: Final = (
         classes={
             **dict.fromkeys(EnvelopeQueued.__struct_encode_fields__, "structural"),
             "body": "retainable",
+        },
+    ),
+    EventType(
+        name="outbox.queued_together",
+        struct=EnvelopesQueued,
+        classes={
+            **dict.fromkeys(EnvelopesQueued.__struct_encode_fields__, "structural"),
+            "bodies": "retainable",
         },
     ),
     EventType(

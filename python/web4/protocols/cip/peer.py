@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from web4.foundation.events import no_events
 from web4.protocols.cip.handshake import HandshakeStep
 from web4.protocols.cip.meters import FaultWindow, SlidingWindow, TokenBucket
 from web4.protocols.cip.outbox.commands import Settle
-from web4.protocols.cip.outbox.entries import EnvelopeConcluded, EnvelopeQueued, MessageSettled, MessageTaken
+from web4.protocols.cip.outbox.entries import (
+    EnvelopeConcluded,
+    EnvelopeQueued,
+    EnvelopesQueued,
+    MessageSettled,
+    MessageTaken,
+)
 from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.outbox.queue import OutboxQueue
 from web4.protocols.cip.peer_logic import PeerLogic
@@ -22,7 +29,8 @@ if TYPE_CHECKING:
     from web4.foundation.events import Emitter, Severity
     from web4.protocols.cip.handshake import Phase
     from web4.protocols.cip.options import CipOptions
-    from web4.protocols.cip.outbox.entries import SettledStatus
+    from web4.protocols.cip.outbox.commands import Enqueue
+    from web4.protocols.cip.outbox.entries import QueuedRow, SettledStatus
     from web4.protocols.cip.peer_state import PeerCommand, PeerEvent, PeerOutcome, PeerState
     from web4.protocols.messages.cip import StateUpdate
     from web4.trust import TrustRegistry, TrustState
@@ -97,6 +105,10 @@ class PeerLane:
             self.on_events(decision.events)
         return decision.reply
 
+    async def ask(self, command: Enqueue) -> PeerOutcome:
+        """Queue an envelope; what became of it, once that may be told. In memory that is at once."""
+        return self.handle(command)
+
     def keep(self, name: str, data: bytes) -> None:
         """Keep bytes that are too long for an event, before the event that cites them is durable (JRN-8b)."""
         self._blobs[name] = data
@@ -112,6 +124,11 @@ class PeerLane:
     @property
     def ready(self) -> bool:
         """Whether it can be asked without `load`."""
+        return True
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was decided is durable."""
         return True
 
     async def load(self) -> None:
@@ -228,6 +245,7 @@ class Peer:
         self.to_settle: dict[SettledStatus, list[str]] = {}
         """Messages to be settled with the next commit, by status."""
         self._emit = emit
+        self._observed = emit is not no_events
         self.lane.on_events = self._told
         self.lane.on_load = self._loaded
         self._sent: OrderedDict[str, None] = OrderedDict()
@@ -281,18 +299,24 @@ class Peer:
         """Let the pump see what is durable, and say what happened to envelopes (OBS-2)."""
         for event in events:
             if isinstance(event, EnvelopeQueued):
-                entry = self.lane.state.outbox.entries.get(event.msg_id)
-                if entry is not None:  # else it has ended already, and that is durable soon
-                    self.queue.add(entry)
-                self._report(
-                    "envelope_queued", event.msg_id, type=event.type, corr_id=event.corr_id, size=event.size
-                )
+                self._queued((event,))
+            elif isinstance(event, EnvelopesQueued):
+                self._queued(event.envelopes)
             elif isinstance(event, EnvelopeConcluded):
                 self.queue.end(event.msg_ids)
-                for msg_id in event.msg_ids:
+                for msg_id in event.msg_ids if self._observed else ():
                     self._report("envelope_concluded", msg_id, outcome=event.outcome, reason=event.reason)
             elif isinstance(event, MessageSettled):
                 self.given.difference_update(event.msg_ids)
+
+    def _queued(self, envelopes: Sequence[EnvelopeQueued | QueuedRow]) -> None:
+        entries = self.lane.state.outbox.entries
+        for one in envelopes:
+            entry = entries.get(one.msg_id)
+            if entry is not None:  # else it has ended already, and that is durable soon
+                self.queue.add(entry)
+            if self._observed:
+                self._report("envelope_queued", one.msg_id, type=one.type, corr_id=one.corr_id, size=one.size)
 
     def _report(self, kind: str, msg_id: str, **fields: Any) -> None:
         told = {name: value for name, value in fields.items() if value is not None}

@@ -25,7 +25,7 @@ from web4.protocols.cip.handshake import (
 )
 from web4.protocols.cip.outbox import logic as outboxes
 from web4.protocols.cip.outbox.applying import MOVES, moved
-from web4.protocols.cip.outbox.commands import Conclude, Enqueue, OutboxCommand, Settle
+from web4.protocols.cip.outbox.commands import Conclude, Enqueue, EnqueueTogether, OutboxCommand, Settle
 from web4.protocols.cip.outbox.entries import (
     EnvelopeConcluded,
     MessageTaken,
@@ -64,7 +64,8 @@ if TYPE_CHECKING:
     from web4.protocols.cip.outbox.known_ids import Room
 
 _Decision = Decision[PeerEvent, PeerOutcome]
-_ON_ITS_WAY = (Enqueue, Conclude, Settle)
+_QUEUES = (Enqueue, EnqueueTogether)
+_ON_ITS_WAY = (*_QUEUES, Conclude, Settle)
 _TELEMETRY = "STATE_UPDATE"
 _changed = msgspec.structs.replace
 _HANDSHAKE_TYPES = frozenset({"HELLO", "VERIFY", "ERROR"})
@@ -146,10 +147,12 @@ class PeerLogic:
 
     def _on_its_way(self, state: PeerState, command: OutboxCommand) -> _Decision:
         """Queue, conclude or settle (section 18)."""
-        if isinstance(command, Enqueue) and state.trust.state == "blacklisted":
+        if isinstance(command, _QUEUES) and state.trust.state == "blacklisted":
             return Decision((), PeerOutcome("refused", refusal=Refusal("TrustViolationError", "gate")))
         events: tuple[PeerEvent, ...]
         events, queueing = outboxes.decide(self.outbox, state.outbox, state.taken, command)
+        if isinstance(queueing, tuple):
+            return Decision(events, PeerOutcome("taken", queueings=queueing))
         if queueing == "queued" and isinstance(command, Enqueue) and command.decided is not None:
             events = (*events, command.decided)
         return Decision(events, PeerOutcome("taken", queueing=queueing))

@@ -219,6 +219,7 @@ class PeerOutcome(msgspec.Struct, frozen=True, gc=False):
         trust: What became of the peer's trust.
         receipt: Whether a RECEIPT is due (OUT-3).
         queueing: Whether an envelope was queued.
+        queueings: The same of each that was asked for together.
         waits_ms: The peer asks to be sent again what it refused, after that time.
         together: How the gate let in the first of the messages that came together; a RECEIPT of these is due.
     """
@@ -230,5 +231,6 @@ class PeerOutcome(msgspec.Struct, frozen=True, gc=False):
     trust: TrustOutcome | None = None
     receipt: bool = False
     queueing: Queueing | None = None
+    queueings: tuple[Queueing, ...] = ()
     waits_ms: int | None = None
     together: tuple[Admission, ...] = ()

@@ -10,6 +10,7 @@ from web4.protocols.cip.outbox import logic as outboxes
 from web4.protocols.cip.outbox.entries import (
     EnvelopeConcluded,
     EnvelopeQueued,
+    EnvelopesQueued,
     MessageSettled,
     MessagesTaken,
     MessageTaken,
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from web4.protocols.cip.outbox.entries import OutboxEvent
     from web4.protocols.cip.peer_state import PeerState
 
-MOVES: Final = (MessagesTaken, MessageTaken, MessageSettled, EnvelopeQueued, EnvelopeConcluded)
+MOVES: Final = (
+    MessagesTaken,
+    MessageTaken,
+    MessageSettled,
+    EnvelopeQueued,
+    EnvelopesQueued,
+    EnvelopeConcluded,
+)
 """The events that `moved` is about."""
 _changed: Final = msgspec.structs.replace
 
@@ -45,6 +53,8 @@ def moved(state: PeerState, event: OutboxEvent) -> PeerState:
         return _changed(state, known=known, taken=outboxes.with_message(state.taken, event))
     if isinstance(event, MessageSettled):
         return _changed(state, taken=outboxes.without_messages(state.taken, event))
+    if isinstance(event, EnvelopesQueued):
+        return _changed(state, outbox=outboxes.queued_together(state.outbox, event))
     if isinstance(event, EnvelopeConcluded):
         return _changed(state, outbox=outboxes.without_entries(state.outbox, event))
     taken = state.taken

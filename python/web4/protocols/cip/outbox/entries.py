@@ -15,6 +15,8 @@ from web4.trust import TrustState
 DAY_MS: Final = 24 * 60 * 60 * 1_000
 INLINE_BYTES: Final = 32 * 1024
 """Longer envelopes are kept as blobs: a record's payload has a bound (JRN-2). So those of one record have together."""
+TOGETHER_BYTES: Final = 96 * 1024
+"""Bytes of bodies that one event names: quoted once more they are up to twice as long."""
 MAX_IDS: Final = 1_024
 """Ids that one event names; more become several."""
 _TOLD: Final = 8_192
@@ -180,6 +182,35 @@ class EnvelopeQueued(
     answers: str | None = None
 
 
+class QueuedRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """One envelope of `EnvelopesQueued`. See `Queued` for the fields."""
+
+    msg_id: str
+    type: str
+    channel: ChannelKind
+    size: int
+    corr_id: str | None
+    low: bool
+
+
+class EnvelopesQueued(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
+    """Envelopes that were asked for at once are to be sent, one after the other: as an `EnvelopeQueued` of each.
+
+    Args:
+        number: The place of the first in the queue; the others follow.
+        at_ms: When they were queued.
+        envelopes: What is known of each, in order.
+        bodies: The body of each.
+    """
+
+    number: int
+    at_ms: int
+    envelopes: tuple[QueuedRow, ...]
+    bodies: tuple[str, ...]
+
+
 class EnvelopeConcluded(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
@@ -260,4 +291,6 @@ class MessageSettled(
     at_ms: int
 
 
-OutboxEvent = EnvelopeQueued | EnvelopeConcluded | MessageTaken | MessagesTaken | MessageSettled
+OutboxEvent = (
+    EnvelopeQueued | EnvelopesQueued | EnvelopeConcluded | MessageTaken | MessagesTaken | MessageSettled
+)
