@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from web4.foundation import envelope as envelopes
 from web4.foundation.errors import InvalidEnvelopeError
-from web4.protocols.cip.outbox.entries import INLINE_BYTES
+from web4.protocols.cip.outbox.entries import INLINE_BYTES, TOGETHER_BYTES
 from web4.protocols.cip.peer_state import Arrived, ArrivedTogether, Letter
 from web4.protocols.cip.validation import Reception
 from web4.protocols.messages import cip as m
@@ -132,7 +132,7 @@ class Arrivals:
         most_bytes = options.unsettled_bytes_per_peer - taken.bytes
         for incoming in run[:most] if most > 0 else ():
             message, data = incoming.message, incoming.envelope.data
-            if size >= most_bytes or (letters and size + len(data) > INLINE_BYTES):
+            if size >= most_bytes or (letters and size + len(data) > TOGETHER_BYTES):
                 break
             if not self._context.room(fingerprint, len(letters), size):
                 break
