@@ -16,7 +16,7 @@ from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
 from web4.protocols.cip.lane_errors import LANE_ERRORS
-from web4.protocols.cip.outbox.entries import EnvelopesQueued, MessagesTaken, OutboxLimits
+from web4.protocols.cip.outbox.entries import OutboxLimits, weight
 from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.outbox.together import Together
 from web4.protocols.cip.peer import PeerLane, report_step
@@ -361,15 +361,13 @@ class DurablePeerLane(PeerLane):
 
     def _committed(self, batch: Sequence[Prepared]) -> None:
         for one in batch:
-            if isinstance(one.event, MessagesTaken | EnvelopesQueued):
-                if self._writer is not None:
-                    several = one.event.messages if isinstance(one.event, MessagesTaken) else one.event.bodies
-                    self._writer.count_more(len(several) - 1)
-            elif isinstance(one.event, TrustEvent):
+            if isinstance(one.event, TrustEvent):
                 self._trust.commit(self.peer, one.event)
             elif isinstance(one.event, HandshakeStep):
                 if self._told:
                     self._told -= 1  # while it was a stranger's
                 else:
                     report_step(self._emit, self.peer, one.event)
+        if self._writer is not None:
+            self._writer.count_more(sum([weight(one.event) for one in batch]) - len(batch))
         self.on_events([one.event for one in batch])  # type: ignore[misc]  # the lane's own events

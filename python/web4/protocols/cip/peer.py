@@ -17,6 +17,7 @@ from web4.protocols.cip.outbox.entries import (
     EnvelopesQueued,
     MessageSettled,
     MessageTaken,
+    weight,
 )
 from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.outbox.queue import OutboxQueue
@@ -72,9 +73,10 @@ class PeerLane:
         self._whole = self.base
         """The state as it was asked for last, trust included."""
         self._whole_of = self.base
-        self._folds: deque[PeerState] = deque()
-        """The states after each half of the log, so that folding one need not apply its events again."""
-        self._halves = 0
+        self._folds: deque[tuple[int, PeerState]] = deque()
+        """The events of each half of the log, and the state after it: folding one need not apply them again."""
+        self._since = self._weight = 0
+        """Events since the last half, and what they hold."""
         self.on_events: Callable[[Sequence[PeerEvent]], None] = _nobody_listens
         """Told of events once they are durable."""
         self.on_load: Callable[[PeerState], None] = _nobody_listens
@@ -150,13 +152,14 @@ class PeerLane:
             for msg_id in event.msg_ids:
                 self._blobs.pop(self._blob_of.pop(msg_id, ""), None)
         self.log.append(event)
-        self._halves += 1
-        if self._halves == _LOG_EVENTS // 2:
-            self._halves = 0
-            self._folds.append(self._state)
-        if len(self.log) > _LOG_EVENTS:
-            self.base = self._folds.popleft()
-            del self.log[: _LOG_EVENTS // 2]
+        if len(self._folds) == 2:
+            count, self.base = self._folds.popleft()
+            del self.log[:count]
+        self._since += 1
+        self._weight += weight(event)
+        if self._weight >= _LOG_EVENTS // 2:
+            self._folds.append((self._since, self._state))
+            self._since = self._weight = 0
         if isinstance(event, HandshakeStep):
             report_step(self._emit, self.peer, event)
 

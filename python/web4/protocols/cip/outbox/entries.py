@@ -294,3 +294,10 @@ class MessageSettled(
 OutboxEvent = (
     EnvelopeQueued | EnvelopesQueued | EnvelopeConcluded | MessageTaken | MessagesTaken | MessageSettled
 )
+
+
+def weight(event: object) -> int:
+    """How many records an event stands for: one that is about several messages is written, held and applied as they."""
+    if isinstance(event, MessagesTaken):
+        return len(event.messages)
+    return len(event.envelopes) if isinstance(event, EnvelopesQueued) else 1
