@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.peer_state import PeerOutcome
     from web4.protocols.cip.proof import HelloFacts
     from web4.protocols.cip.sealing import About
+    from web4.protocols.cip.validation import Reception
     from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
 
 
@@ -141,11 +142,17 @@ class CipSession:
 
         What is given is to be held before the next is asked for: room is found for it only once.
         """
+        if self._over or not messages:
+            return
+        # Those that the rate lets through (LIM-2) are opened on all cores; what goes over the mesh is signed by others.
+        most = self._peer.messages.take_several(len(messages), self._context.clock.monotonic_ns())
+        reception = self._arrivals.reception(channel, self._now())
+        opened: Sequence[Envelope | None] = (None,) * len(messages)
+        if channel != "relay":
+            opened = open_early(messages, reception, most)
         run: list[Incoming] = []  # verified, and to be decided: before anything else happens to what follows
-        for data, early in zip(messages, self._open_early(messages, channel), strict=True):
-            if self._over:
-                return
-            checked = self._checked(data, channel, early)
+        for place, data in enumerate(messages):
+            checked = _checked(data, reception, opened[place]) if place < most else None
             if isinstance(checked, Incoming) and self._arrivals.may_come_together(checked.message, len(data)):
                 run.append(checked)
                 continue
@@ -154,34 +161,23 @@ class CipSession:
             if self._over:
                 return
             yield self._received(checked, data, channel)
+            if self._over:
+                return
         yield from self._decided_together(run)
-
-    def _open_early(self, messages: list[bytes], channel: ChannelKind) -> list[Envelope | None]:
-        """Open what came at once on all cores, as far as the rate allows it (LIM-2)."""
-        if self._over or channel == "relay":  # what goes over the mesh is signed by others
-            return [None] * len(messages)
-        most = self._peer.messages.room(self._context.clock.monotonic_ns())
-        return open_early(messages, self._arrivals.reception(channel, self._now()), most)
 
     def receive(self, data: bytes, channel: ChannelKind) -> list[Action]:
         """Take in one message, in the order of VAL-1."""
-        return [] if self._over else self._received(self._checked(data, channel), data, channel)
-
-    def _checked(
-        self, data: bytes, channel: ChannelKind, early: Envelope | None = None
-    ) -> Incoming | EnvelopeError | None:
-        """Do steps 1 to 9, which change nothing; None if there were more messages than allowed (LIM-2)."""
-        if not self._peer.messages.take(self._context.clock.monotonic_ns()):
-            return None
-        try:
-            return validate(data, self._arrivals.reception(channel, self._now()), early)
-        except EnvelopeError as error:
-            return error
+        if self._over:
+            return []
+        checked: Incoming | EnvelopeError | None = None
+        if self._peer.messages.take(self._context.clock.monotonic_ns()):
+            checked = _checked(data, self._arrivals.reception(channel, self._now()))
+        return self._received(checked, data, channel)
 
     def _received(
         self, checked: Incoming | EnvelopeError | None, data: bytes, channel: ChannelKind
     ) -> list[Action]:
-        """Say what follows from one message."""
+        """Say what follows from one message; `checked` is None if there were more of them than allowed (LIM-2)."""
         at_ms = self._now()
         if checked is None:
             self._arrivals.dropped(data, channel, self._peer.messages.retry_after_ms())
@@ -220,11 +216,10 @@ class CipSession:
         peer, trust, recent = self._facts.peer, self._peer.trust, self._peer.recent
         deliveries, actions = list[Delivery](), list[Action]()
         wanted = self._reports.wanted
-        for incoming, admission in zip(run, admissions, strict=False):
-            message, data = incoming.message, incoming.envelope.data
-            recent.put(message.msg_id, data)
+        for incoming, letter, admission in zip(run, command.letters, admissions, strict=False):
+            recent.put(letter.msg_id, incoming.envelope.data)
             deliveries.append(
-                Delivery(peer, trust, admission, message, incoming.digest, len(data), command.at_ms)
+                Delivery(peer, trust, admission, incoming.message, letter.digest, letter.size, command.at_ms)
             )
             if wanted:
                 actions.append(self._reports.received(incoming, admission))
@@ -460,3 +455,11 @@ class CipSession:
 
     def _now(self) -> int:
         return self._context.clock.wall_ms()
+
+
+def _checked(data: bytes, reception: Reception, early: Envelope | None = None) -> Incoming | EnvelopeError:
+    """Do steps 1 to 9, which change nothing."""
+    try:
+        return validate(data, reception, early)
+    except EnvelopeError as error:
+        return error

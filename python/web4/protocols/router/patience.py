@@ -49,9 +49,8 @@ class Patience:
         except BaseException as error:
             if not scope.cancel_called:
                 raise
-            self._scope = (
-                None  # left here, as at the end of a `with`: it takes its own cancellation, and no other
-            )
+            # Left here, as at the end of a `with`: it takes its own cancellation, and no other.
+            self._scope = None
             if not scope.__exit__(type(error), error, error.__traceback__):
                 raise
         else:
