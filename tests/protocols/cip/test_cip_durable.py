@@ -490,13 +490,13 @@ async def test_a_lane_that_grows_is_compacted(tmp_path: Path) -> None:
     """LIM-1, JRN-17: a peer cannot fill the disk by talking; what is held of it is the same, and holds after it."""
     number = 1_200
     rates = {"messages_per_second": 1e6, "message_burst": 1e6, "inbox_per_peer": 4_000}
-    of_bob = {"store": MemoryStore(), "options": {**rates, "lane_records": 900}}
+    of_bob = {"store": MemoryStore(), "options": {**rates, "lane_records": 100}}
     async with met(tmp_path, bob=of_bob) as (ada, bob, _):
         for _ in range(number):
             await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
         assert len([await anext(bob.cip.inbox) for _ in range(number)]) == number
         head = await journal_of(bob).head(OF_ADA)
-        assert head.base_seq >= 1_000
+        assert head.base_seq > 100
         peer = bob.cip._peers[ADA.fingerprint]
         await peer.lane.durable()
         assert encode_state(peer.lane.state) == await state_of(bob, ADA.fingerprint)

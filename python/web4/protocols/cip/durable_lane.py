@@ -16,8 +16,9 @@ from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
 from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
 from web4.protocols.cip.lane_errors import LANE_ERRORS
-from web4.protocols.cip.outbox.entries import OutboxLimits
+from web4.protocols.cip.outbox.entries import OutboxLimits, weight
 from web4.protocols.cip.outbox.logic import OutboxLogic
+from web4.protocols.cip.outbox.together import Together
 from web4.protocols.cip.peer import PeerLane, report_step
 from web4.protocols.cip.peer_logic import PeerLogic
 from web4.protocols.cip.peer_state import (
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from web4.foundation.events import Emitter
     from web4.journal.journal import Journal, Prepared
     from web4.protocols.cip.options import CipOptions
+    from web4.protocols.cip.outbox.commands import Enqueue
     from web4.trust import EvidenceStore, TrustRegistry
 
     Broken = Callable[[str, Exception], None]
@@ -146,6 +148,7 @@ class DurablePeerLane(PeerLane):
         self._told = 0
         """Steps that the journal does not have yet, and that were reported: a stranger's."""
         self._life = trio.Lock()
+        self._together = Together(self.handle, self.durable)
 
     @property
     def state(self) -> PeerState:
@@ -160,6 +163,11 @@ class DurablePeerLane(PeerLane):
     def ready(self) -> bool:
         """See `PeerLane.ready`."""
         return self._stranger is not None or (self._writer is not None and self._writer.broken is None)
+
+    @property
+    def settled(self) -> bool:
+        """See `PeerLane.settled`."""
+        return self.ready and self._writer is not None and not self._writer.pending
 
     # --- its life ---------------------------------------------------------------------------------------
 
@@ -255,6 +263,10 @@ class DurablePeerLane(PeerLane):
             if isinstance(event, TrustEvent) and event.is_newcomer:
                 self._trust.count_newcomer(event.at_ms)
         return decision.reply
+
+    async def ask(self, command: Enqueue) -> PeerOutcome:
+        """See `Together.ask`."""
+        return await self._together.ask(command)
 
     def keep(self, name: str, data: bytes) -> None:
         """See `PeerLane.keep`."""
@@ -356,4 +368,6 @@ class DurablePeerLane(PeerLane):
                     self._told -= 1  # while it was a stranger's
                 else:
                     report_step(self._emit, self.peer, one.event)
+        if self._writer is not None:
+            self._writer.count_more(sum([weight(one.event) for one in batch]) - len(batch))
         self.on_events([one.event for one in batch])  # type: ignore[misc]  # the lane's own events

@@ -17,7 +17,9 @@ from web4.protocols.cip.outbox.entries import (
     Conclusions,
     EnvelopeConcluded,
     EnvelopeQueued,
+    EnvelopesQueued,
     MessageSettled,
+    MessagesTaken,
     MessageTaken,
     OutboxState,
     Queued,
@@ -61,6 +63,14 @@ PEER_EVENTS: Final = (
         },
     ),
     EventType(
+        name="outbox.queued_together",
+        struct=EnvelopesQueued,
+        classes={
+            **dict.fromkeys(EnvelopesQueued.__struct_encode_fields__, "structural"),
+            "bodies": "retainable",
+        },
+    ),
+    EventType(
         name="outbox.concluded",
         struct=EnvelopeConcluded,
         classes={
@@ -74,6 +84,14 @@ PEER_EVENTS: Final = (
         classes={
             **dict.fromkeys(MessageTaken.__struct_encode_fields__, "structural"),
             "envelope": "retainable",
+        },
+    ),
+    EventType(
+        name="outbox.taken_together",
+        struct=MessagesTaken,
+        classes={
+            **dict.fromkeys(MessagesTaken.__struct_encode_fields__, "structural"),
+            "envelopes": "retainable",
         },
     ),
     EventType(

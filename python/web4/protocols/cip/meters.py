@@ -36,10 +36,13 @@ class TokenBucket:
         self._tokens -= 1
         return True
 
-    def room(self, now_ns: int) -> int:
-        """How many tokens there are; none is taken."""
-        grown = 0.0 if self._at_ns is None else (now_ns - self._at_ns) * self._rate / _SECOND_NS
-        return int(min(self._burst, self._tokens + grown))
+    def take_several(self, most: int, now_ns: int) -> int:
+        """Take as many tokens as there are, up to `most`; how many."""
+        taken = 1 if self.take(now_ns) else 0
+        if taken:
+            taken += min(most - 1, int(self._tokens))
+            self._tokens -= taken - 1
+        return taken
 
     def retry_after_ms(self) -> int:
         """Milliseconds from the last `take` until there is a token again, at least 1."""

@@ -37,6 +37,15 @@ class Enqueue(_Command, frozen=True, tag="enqueue"):
     decided: DecisionRecord | None = None
 
 
+class EnqueueTogether(_Command, frozen=True, tag="enqueue_together"):
+    """Queue envelopes that were asked for at once: as one `Enqueue` of each, in this order, at this one time.
+
+    `PeerOutcome.queueings` says of each whether it is queued. None of them answers an INTENT.
+    """
+
+    commands: tuple[Enqueue, ...]
+
+
 class Conclude(_Command, frozen=True, tag="conclude"):
     """Entries have ended; those that are not there any more are passed over.
 
@@ -55,4 +64,4 @@ class Settle(_Command, frozen=True, tag="settle"):
     status: SettledStatus = "handled"
 
 
-OutboxCommand = Enqueue | Conclude | Settle
+OutboxCommand = Enqueue | EnqueueTogether | Conclude | Settle

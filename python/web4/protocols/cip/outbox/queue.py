@@ -40,7 +40,7 @@ class OutboxQueue:
         self.turn = trio.Lock()
         """Held by the pump of the one session over which is sent."""
         self._changed = trio.Event()
-        self._concluded: dict[str, list[trio.Event]] = {}
+        self._concluded: dict[str, list[trio.lowlevel.Task]] = {}
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.flying)
@@ -148,20 +148,21 @@ class OutboxQueue:
 
     async def ended(self, msg_id: str) -> None:
         """Wait until an entry that is here has ended."""
-        event = trio.Event()
-        self._concluded.setdefault(msg_id, []).append(event)
-        try:
-            await event.wait()
-        finally:
-            waiters = self._concluded.get(msg_id)
-            if waiters is not None and event in waiters:
-                waiters.remove(event)
-                if not waiters:
-                    del self._concluded[msg_id]
+        task = trio.lowlevel.current_task()
+        waiters = self._concluded.setdefault(msg_id, [])
+        waiters.append(task)
+
+        def abandon(_: object) -> trio.lowlevel.Abort:
+            waiters.remove(task)
+            if not waiters:
+                del self._concluded[msg_id]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abandon)
 
     def _tell(self, msg_id: str) -> None:
-        for event in self._concluded.pop(msg_id, ()):
-            event.set()
+        for task in self._concluded.pop(msg_id, ()):
+            trio.lowlevel.reschedule(task)
 
 
 def _number(entry: Queued) -> int:
