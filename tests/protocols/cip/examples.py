@@ -15,10 +15,10 @@ from web4.protocols.cip.actions import (
     Close,
     Deliver,
     Established,
-    Receipted,
     Report,
     Send,
     TakenTogether,
+    receipted,
 )
 from web4.protocols.cip.agreement import Offer
 from web4.protocols.cip.context import CipContext, SessionFacts
@@ -232,10 +232,7 @@ class Node:
     def do(self, actions: list[Action]) -> list[tuple[ChannelKind, Sealed]]:
         """Note what is asked for; what is to be sent comes back."""
         out: list[tuple[ChannelKind, Sealed]] = []
-        receipts = [action.msg_id for action in actions if isinstance(action, Receipted)]
-        for action in actions:
-            if isinstance(action, TakenTogether):
-                receipts += [delivery.msg_id for delivery in action.deliveries]
+        receipts = receipted(actions)
         receipt = self.session.receipt(receipts) if receipts else None
         if receipt is not None:
             out.append(("control", receipt))

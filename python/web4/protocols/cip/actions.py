@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -134,3 +134,14 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 Action = (
     DeliverMesh | Report | Send | Receipted | Deliver | TakenTogether | AskIntent | Arm | Established | Close
 )
+
+
+def receipted(actions: Iterable[Action]) -> list[str]:
+    """The ids of the messages that the peer is to be told are durable here, in order."""
+    msg_ids: list[str] = []
+    for action in actions:
+        if isinstance(action, TakenTogether):
+            msg_ids += [delivery.message.msg_id for delivery in action.deliveries]
+        elif isinstance(action, Receipted):
+            msg_ids.append(action.msg_id)
+    return msg_ids

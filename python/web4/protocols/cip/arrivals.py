@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from web4.foundation import envelope as envelopes
 from web4.foundation.errors import InvalidEnvelopeError
-from web4.protocols.cip.outbox.entries import INLINE_BYTES
+from web4.protocols.cip.outbox.entries import INLINE_BYTES, TOGETHER_BYTES
 from web4.protocols.cip.peer_state import Arrived, ArrivedTogether, Letter
 from web4.protocols.cip.validation import Reception
 from web4.protocols.messages import cip as m
@@ -127,14 +127,16 @@ class Arrivals:
         if self._gaps and self._gap(TYPES[run[0].message.type].channel) is not None:
             return None
         taken, options = self._peer.lane.state.taken, self._context.options
-        fingerprint, letters, size = self._facts.peer, list[Letter](), 0
+        letters, size = list[Letter](), 0
         most = min(len(run), options.unsettled_per_peer - len(taken.messages))
         most_bytes = options.unsettled_bytes_per_peer - taken.bytes
+        whole = sum([len(incoming.envelope.data) for incoming in run])
+        roomy = self._context.room(self._facts.peer, len(run) - 1, whole)
         for incoming in run[:most] if most > 0 else ():
             message, data = incoming.message, incoming.envelope.data
-            if size >= most_bytes or (letters and size + len(data) > INLINE_BYTES):
+            if size >= most_bytes or (letters and size + len(data) > TOGETHER_BYTES):
                 break
-            if not self._context.room(fingerprint, len(letters), size):
+            if not roomy and not self._context.room(self._facts.peer, len(letters), size):
                 break
             if isinstance(message, m.ReplyEnvelope) and not self._peer.was_sent(message.payload.in_reply_to):
                 break

@@ -14,10 +14,10 @@ from web4.protocols.cip.actions import (
     Close,
     Deliver,
     Established,
-    Receipted,
     Report,
     Send,
     TakenTogether,
+    receipted,
 )
 from web4.protocols.cip.channels import Channels
 from web4.protocols.cip.context import SessionFacts
@@ -316,7 +316,7 @@ class Link:
         except LANE_ERRORS as error:
             self._lost(error)
             return
-        self._receipt(_receipted(actions))
+        self._receipt(receipted(actions))
         try:
             for action in actions:
                 await self._do(action)
@@ -415,14 +415,3 @@ class Link:
     def _end(self, reason: str) -> None:
         self.close(reason)
         self._nursery.cancel_scope.cancel()
-
-
-def _receipted(actions: list[Action]) -> list[str]:
-    """The ids of the messages that the peer is to be told are durable here."""
-    msg_ids: list[str] = []
-    for action in actions:
-        if isinstance(action, Receipted):
-            msg_ids.append(action.msg_id)
-        elif isinstance(action, TakenTogether):
-            msg_ids += [delivery.msg_id for delivery in action.deliveries]
-    return msg_ids

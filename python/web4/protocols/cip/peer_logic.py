@@ -19,7 +19,6 @@ from web4.protocols.cip.deciding import records
 from web4.protocols.cip.handshake import (
     HandshakeCommand,
     HandshakeLogic,
-    HandshakeState,
     HandshakeStep,
     HelloArrived,
     PutOff,

@@ -14,9 +14,9 @@ from web4.trust import TrustState
 
 DAY_MS: Final = 24 * 60 * 60 * 1_000
 INLINE_BYTES: Final = 32 * 1024
-"""Longer envelopes are kept as blobs: a record's payload has a bound (JRN-2). So long are those of one record together."""
+"""Longer envelopes are kept as blobs: a record's payload has a bound (JRN-2)."""
 TOGETHER_BYTES: Final = 96 * 1024
-"""Bytes of bodies that one event names: quoted once more they are up to twice as long."""
+"""Bytes of bodies or envelopes that one event holds: quoted once more they are up to twice as long."""
 MAX_IDS: Final = 1_024
 """Ids that one event names; more become several."""
 _TOLD: Final = 8_192

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _TEND_SECONDS: Final = 3_600
 """How often is looked for what is too old, at the least: an hour among five days."""
-_TOGETHER_SECONDS: Final = 0.002
+_TOGETHER_SECONDS: Final = 0.02
 """What is settled within so long is one decision and one commit, unless messages that come take it along before."""
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     one.name: msgspec.json.Decoder(one.envelope) for one in TYPES.values() if one.durable
@@ -149,12 +149,12 @@ class Outboxes:
             How many were settled so far.
         """
         self._settled += 1
-        if not TYPES[delivery.type].durable:
-            return self._settled
-        peer = self._peers.need(delivery.peer)
-        peer.to_settle.setdefault(status, []).append(delivery.msg_id)
-        self._to_settle.add(delivery.peer)
-        self._work.set()
+        message, fingerprint = delivery.message, delivery.peer
+        if TYPES[message.type].durable:
+            self._peers.need(fingerprint).to_settle.setdefault(status, []).append(message.msg_id)
+            self._to_settle.add(fingerprint)
+            if not self._work.is_set():
+                self._work.set()
         return self._settled
 
     async def deliver_again(self, fingerprint: str) -> None:
