@@ -34,10 +34,10 @@ from web4.trust import TrustRecord
 from web4.trust.lane import TRUST_EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 LOGIC_VERSION: Final = 3
-"""Changes with whatever makes `PeerLogic.apply` build another state of the same events, or a state be spelled otherwise:
+"""Changes with whatever makes `PeerLogic.apply` build another state of the same events, or spells a state otherwise:
 snapshots of before are passed over (JRN-7b)."""
 
 PEER_EVENTS: Final = (
@@ -284,7 +284,7 @@ def _packed(ids: list[str]) -> bytes | None:
     digits, dashes = text.replace("-", ""), "-" * count
     if (
         set(map(len, ids)) != {_UUID_LENGTH}
-        or any([text[at::_UUID_LENGTH] != dashes for at in _DASHES])
+        or any(text[at::_UUID_LENGTH] != dashes for at in _DASHES)
         or len(digits) != 2 * _UUID_BYTES * count
         or digits != digits.lower()
     ):

@@ -183,7 +183,7 @@ _ABOUT: Final[dict[str, type[msgspec.Struct]]] = {
 
 
 def check_corr_id(corr_id: str, msg_id: str) -> None:
-    """Refuse what names no conversation, here: the receiver would count a fault of ours, and close the session at too many (VAL-4)."""
+    """Refuse what names no conversation here: the receiver would count a fault, and close the session at too many."""
     try:
         msgspec.convert(corr_id, Uuid)
     except msgspec.ValidationError:

@@ -9,9 +9,7 @@ from web4.protocols.decisions import DecisionRecord
 from web4.protocols.messages.vocabulary import ChannelKind
 
 
-class _Command(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="outbox", omit_defaults=True, gc=False
-):
+class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="outbox", omit_defaults=True, gc=False):
     at_ms: int
 
 
