@@ -35,8 +35,8 @@ async def is_proven(child: Child) -> None:
 
 
 async def test_trust_survives(tmp_path: Path) -> None:
-    """TRUST-7: a cut carrier, SIGKILL and a new start, and meeting again leave trust as it was, in those who are trusted
-    and those who are blocked; the lane replayed gives the same."""
+    """TRUST-7: a cut carrier, SIGKILL and a new start, and meeting again leave trust as it was, in who is trusted
+    and in who is blocked; the lane replayed gives the same."""
     nobody: list[dict[str, Any]] = []
     with trio.fail_after(SECONDS):
         async with (

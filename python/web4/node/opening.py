@@ -15,6 +15,7 @@ from web4.journal.event_types import EventRegistry
 from web4.journal.opening import open_journal
 from web4.node.config import read_config
 from web4.node.directory import Places, open_directory
+from web4.node.errors import DirectoryError
 from web4.node.node import Node
 from web4.node.options import NodeParts
 from web4.node.settings import hub_sinks
@@ -42,7 +43,8 @@ async def open_node(
         parts: What only a program can give: the agent's loop above all.
 
     Raises:
-        DirectoryError, IdentityError, ConfigurationError, PeersFileError: What is in the directory does not fit.
+        DirectoryError, IdentityError, ConfigurationError, PeersFileError: What is in the directory does not fit, or the
+            key was rotated meanwhile.
         JournalError: The journal cannot be opened; another node may hold it.
         RttError: It cannot listen.
     """
@@ -64,6 +66,9 @@ async def open_node(
             )
         )
         backend = await enter(open_sqlite(places.journal))
+        # Whoever rotates the key holds the journal's lock, but this one's key was read before.
+        if (await trio.to_thread.run_sync(open_directory, places)).fingerprint != identity.fingerprint:
+            raise DirectoryError(f"the key in {places.data} was rotated meanwhile", code="identity_changed")
         journal = await enter(
             open_journal(
                 backend, registry=EventRegistry(), identity=identity, clock=clock, ids=ids, emit=hub.emit
