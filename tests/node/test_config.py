@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from typing import TYPE_CHECKING
 
@@ -92,3 +93,20 @@ def test_no_node(tmp_path: Path) -> None:
     with pytest.raises(DirectoryError) as caught:
         open_directory(Places(tmp_path))
     assert caught.value.code == "no_node"
+
+
+def test_init_beside_a_configuration_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UX-8: what is there is left alone; and what cannot be written is named, and not half there."""
+    places = Places(tmp_path / "node")
+    make_directory(places)
+
+    def full(*_: object) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("web4.node.directory.write_new", full)
+    assert make_directory(places).made == ()
+    places.config.unlink()
+    with pytest.raises(OSError, match="No space left") as caught:
+        make_directory(places)
+    assert caught.value.filename == str(places.config)
+    assert not places.config.exists()

@@ -17,6 +17,7 @@ from web4.governance.events import GOVERNANCE_EVENTS, Causer, FlipFlopSeen
 from web4.governance.judging import DriftRules
 from web4.governance.logic import GovernanceLogic
 from web4.governance.mission import read_mission
+from web4.governance.readable import LOGIC_VERSION
 from web4.governance.scoring import TermOverlap, text_of
 from web4.governance.state import GovernanceState
 from web4.journal.lane import GOVERNANCE
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from web4.governance.logic import GovernanceReply
     from web4.governance.mission import Mission
     from web4.governance.scoring import Scorer
-
-LOGIC_VERSION: Final = 2
-"""Changes with whatever makes `GovernanceLogic.apply` build another state of the same events (JRN-7b)."""
 
 _SEVERITIES: Final[dict[str, Severity]] = {"warn": "warning", "block": "error", "cleared": "info"}
 

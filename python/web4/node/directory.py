@@ -124,7 +124,11 @@ def make_directory(places: Places, *, name: str | None = None, listen: str = LIS
         identity = generate_identity()
         save_identity(identity, places.key)
         made.append(str(places.key))
-    if write_new(places.config, starter.encode()):
+    if not places.config.exists():
+        try:
+            write_new(places.config, starter.encode())
+        except OSError as error:  # writing names no file
+            raise OSError(error.errno, error.strerror, str(places.config)) from None
         made.append(str(places.config))
     return Made(identity, tuple(made))
 

@@ -199,6 +199,7 @@ class Node:
         fetcher = await stack.enter_async_context(
             open_fetcher(
                 fetch_options(self.config),
+                runtime=self.places.runtime,
                 clock=self.clock,
                 emit=self.hub.emit,
                 resolve=parts.resolve,

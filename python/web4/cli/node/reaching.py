@@ -48,8 +48,12 @@ def human_name(given: str | None) -> str:
 
 
 @asynccontextmanager
-async def running(common: Common) -> AsyncIterator[Control | None]:
+async def running(common: Common, *, seconds: float = 90.0) -> AsyncIterator[Control | None]:
     """A connection to the running node; None if none runs.
+
+    Args:
+        common: Which one.
+        seconds: How long one answer may take.
 
     Raises:
         ControlError: `socket_permissions`.
@@ -58,7 +62,7 @@ async def running(common: Common) -> AsyncIterator[Control | None]:
     if len(os.fsencode(path)) > PATH_BYTES:  # no node can listen there
         yield None
         return
-    opened = open_control(path)
+    opened = open_control(path, seconds=seconds)
     try:
         control = await opened.__aenter__()
     except ControlError as error:
@@ -72,14 +76,16 @@ async def running(common: Common) -> AsyncIterator[Control | None]:
         await opened.__aexit__(None, None, None)
 
 
-async def ask(common: Common, question: str, payload: Mapping[str, Any] | None = None) -> dict[str, Any]:
+async def ask(
+    common: Common, question: str, payload: Mapping[str, Any] | None = None, *, seconds: float = 90.0
+) -> dict[str, Any]:
     """Ask a question of `web4.doors.views`: of the running node, or else of its journal. Nothing changes.
 
     Raises:
         CommandFailed, ControlError: What the running node says.
         Web4Error: What is wrong with the data directory, or what the question says.
     """
-    async with running(common) as control:
+    async with running(common, seconds=seconds) as control:
         if control is not None:
             return await control.ask(question, payload)
     return await _ask_at_rest(common, question, payload or {})
