@@ -390,5 +390,5 @@ class DurablePeerLane(PeerLane):
                 else:
                     report_step(self._emit, self.peer, one.event)
         if self._writer is not None:
-            self._writer.count_more(sum([weight(one.event) for one in batch]) - len(batch))
+            self._writer.count_more(sum([weight(one.event) // _ROWS for one in batch]))
         self.on_events([one.event for one in batch])  # type: ignore[misc]  # the lane's own events
