@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
@@ -13,13 +14,14 @@ from tests.cli.command import here, process
 from tests.cli.nodes import UpNode, fine, made, up
 from web4.mesh.registry.peers_file import read_peers
 from web4.node.config import read_config
+from web4.protocols.knowledge.ledger.claims import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
 OTHER = "5a" * 32
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 MACHINE = re.compile(r"Expected `|regex|\$\[|Errno|Traceback")
 """What only a programmer reads."""
 
@@ -161,3 +163,11 @@ def test_no_node_to_be_told_anything(tmp_path: Path, capfd: Capture) -> None:
     ):
         done = here(capfd, *words, "--data", tmp_path / "nowhere", "--json")
         assert (done.code, done.exit) == ("no_node", 6)
+
+
+def test_a_claim_says_what_it_waits_for(ada: UpNode, capfd: Capture) -> None:
+    """UX-4: whoever reads `pending` reads what is missing, and the reference has every rule."""
+    done = here(capfd, "claim", "propose", "Ice floats", "--domain", "physics", "--data", ada.data)
+    assert "pending (waits for confirmers), rule h" in done.out
+    for rule in get_args(Rule):
+        assert f"| `{rule}` |" in REFERENCE.read_text()

@@ -16,7 +16,8 @@ NOTABLE = frozenset(
     """
     handshake_completed handshake_failed session_lost trust_transition trust_introduced trust_override
     auth_failure envelope_rejected claim_accepted claim_disputed claim_rejected consent_changed check_in_asked
-    mission_drift peer_added peer_removed service_invoked error sink_lag journal_suspended journal_failed lane_halted
+    mission_drift peer_added peer_removed service_invoked error sink_lag
+    journal_suspended journal_resumed journal_failed lane_halted
     """.split()  # noqa: SIM905 - one line for each would fill a page
 )
 """What an operator is told of while the node runs."""
