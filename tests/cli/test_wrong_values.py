@@ -50,6 +50,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "topic": (("consent", "limit", "grace", "my topic", "--new"), 2, "words separated by `/`"),
     "human": (("consent", "grant", "My Name", "--new"), 2, "human must be up to 63 of a-z, 0-9"),
     "name of a human": (("consent", "grant", "grace", "--new", "--name", ""), 2, "name must be text of 1 to"),
+    "page that is none": (("claim", "ls", "--after", "zzz"), 2, "after must be 64 hex digits"),
     "own trust": (("trust", "block", "{ada}", "--reason", "x"), 5, "own fingerprint"),
 }
 
@@ -171,3 +172,28 @@ def test_a_claim_says_what_it_waits_for(ada: UpNode, capfd: Capture) -> None:
     assert "pending (waits for confirmers), rule h" in done.out
     for rule in get_args(Rule):
         assert f"| `{rule}` |" in REFERENCE.read_text()
+
+
+def test_what_is_exported_can_be_dialled(tmp_path: Path, capfd: Capture) -> None:
+    """What `id export` prints stands in others' `peers.toml` as it is: no wildcard, no port to come, no socket."""
+    made(tmp_path / "ada")
+    config = tmp_path / "ada" / "web4.toml"
+    listen = (
+        '"tcp://0.0.0.0:7440", "tcp://[::]:7440", "tcp://127.0.0.1:0", "unix:///a", "tcp://192.0.2.7:7440"'
+    )
+    config.write_text(config.read_text().replace('"tcp://127.0.0.1:0"', listen))
+    text = fine(here(capfd, "id", "export", "--data", tmp_path / "ada")).out
+    (tmp_path / "peers.toml").write_text(text)
+    (peer,) = read_peers(tmp_path / "peers.toml")
+    assert peer.addresses == ("tcp://192.0.2.7:7440",)
+    assert "# not for others: tcp://0.0.0.0:7440" in text
+
+
+def test_status_warns_of_a_peers_file_that_cannot_be_read(tmp_path: Path, capfd: Capture) -> None:
+    """UX-9: a node that runs goes on with what it read, and its operator hears that it would not start again."""
+    with up(tmp_path / "ada") as node:
+        (node.data / "peers.toml").write_text("[[peers]]\n")
+        done = here(capfd, "status", "--check", "--data", node.data, "--json")
+        assert done.exit == 8
+        (warning,) = done.data["warnings"]
+        assert "peers.toml, line 1: there is no key 'peers'; did you mean 'peer'?" in warning
