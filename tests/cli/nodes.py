@@ -48,15 +48,22 @@ def made(data: Path) -> str:
 
 @contextmanager
 def up(data: Path) -> Iterator[UpNode]:
-    """Run a node that was made; it may have ended when the block does."""
+    """Make a node and run it; it may have ended when the block does."""
     fingerprint = made(data)
+    with start_again(data) as node:
+        assert node.fingerprint == fingerprint
+        yield node
+
+
+@contextmanager
+def start_again(data: Path) -> Iterator[UpNode]:
+    """Run a node that was made before."""
     running = start("up", "--data", data, "--json")
     try:
         assert running.stdout is not None
         greeting = json.loads(running.stdout.readline())
         assert greeting["type"] == "up"
-        assert greeting["fingerprint"] == fingerprint
-        yield UpNode(data, fingerprint, greeting["addresses"][0], running)
+        yield UpNode(data, greeting["fingerprint"], greeting["addresses"][0], running)
     finally:
         if running.poll() is None:
             running.send_signal(signal.SIGINT)
@@ -70,6 +77,16 @@ def until(holds: Callable[[], Any]) -> Any:
         assert time.monotonic() < end
         time.sleep(0.1)
     return found
+
+
+def connected_to(one: UpNode, other: UpNode) -> None:
+    """Wait until a node has a session with another."""
+
+    def so() -> bool:
+        row = process("peer", "show", other.fingerprint, "--data", one.data, "--json").data
+        return bool(row["connected"] and row["live"] and row["trust"] != "unknown")
+
+    until(so)
 
 
 def fine(done: Done) -> Done:

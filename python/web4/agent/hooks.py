@@ -63,7 +63,7 @@ class Hooks:
         """
         if point not in LOOP_POINTS:
             raise ValueError(f"there is no point {point!r} in the loop")
-        called = name or getattr(hook, "__qualname__", type(hook).__name__)
+        called = name or str(getattr(hook, "__qualname__", type(hook).__name__))
 
         async def ask(_point: str, task: Task, known: Any) -> str | None:
             answer = await hook(task, known)

@@ -53,6 +53,16 @@ class Places(NamedTuple):
         return self.data / "identity" / "node.pem"
 
     @property
+    def next_key(self) -> Path:
+        """The key that a rotation has made and not yet put in its place (ID-4)."""
+        return self.key.with_name("node.pem.next")
+
+    @property
+    def retired(self) -> Path:
+        """Identities that were rotated away, each with its journal."""
+        return self.data / "retired"
+
+    @property
     def journal(self) -> Path:
         """The journal's directory."""
         return self.data / "journal"
@@ -95,7 +105,7 @@ def make_directory(places: Places, *, name: str | None = None, listen: str = LIS
 
     Raises:
         ConfigurationError: Name or address cannot stand in a configuration. Nothing was made.
-        DirectoryError: `directory_permissions`, `not_a_directory`.
+        DirectoryError: `directory_permissions`, `not_a_directory`, `rotation_unfinished`.
         IdentityError: There is a key that cannot be used.
         OSError: Something cannot be made.
     """
@@ -110,6 +120,7 @@ def make_directory(places: Places, *, name: str | None = None, listen: str = LIS
     if places.key.exists():
         identity = load_identity(places.key)
     else:
+        refuse_unfinished(places)
         identity = generate_identity()
         save_identity(identity, places.key)
         made.append(str(places.key))
@@ -126,13 +137,27 @@ def open_directory(places: Places) -> Identity:
     """The identity of an existing data directory. Blocks.
 
     Raises:
-        DirectoryError: `no_node`, `directory_permissions`.
+        DirectoryError: `no_node`, `directory_permissions`, `rotation_unfinished`.
         IdentityError: The key cannot be used: wider modes than 0600 in 0700 refuse the start (ID-2).
     """
     if not places.key.exists():
+        refuse_unfinished(places)
         raise DirectoryError(f"there is no node in {places.data}", code="no_node")
     check_directory(places)
     return load_identity(places.key)
+
+
+def refuse_unfinished(places: Places) -> None:
+    """Where a rotation has set the old key aside and not come further, no other key may take up the journal.
+
+    Raises:
+        DirectoryError: `rotation_unfinished`.
+    """
+    if places.next_key.exists() and not places.key.exists():
+        raise DirectoryError(
+            f"a rotation of the key in {places.data} was interrupted",
+            code="rotation_unfinished",
+        )
 
 
 def check_directory(places: Places) -> None:

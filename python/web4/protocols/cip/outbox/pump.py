@@ -126,7 +126,8 @@ class Pump:
         """Conclude what is too old, and what this peer does not take (OUT-5, OUT-7); whether there was any."""
         ttl_ms = self._context.options.outbox.ttl_ms
         expired = [one.msg_id for one in batch if one.at_ms + ttl_ms <= now_ms]
-        foreign = [one.msg_id for one in batch if not self._line.allows(one.type)]
+        barred = {kind for kind in {one.type for one in batch} if not self._line.allows(kind)}
+        foreign = [one.msg_id for one in batch if one.type in barred] if barred else []
         if not (expired or foreign):
             return False
         lane = self._peer.lane
@@ -159,7 +160,8 @@ class Pump:
             one.body.encode() if one.body is not None else await self._peer.lane.blob(one.blob or "")
             for one in entries
         ]
-        return attempts(identity, list(zip(entries, bodies, strict=True)), timestamp(now_ms), limit)
+        stamps = [timestamp(self._queue.stamp_ms(one, now_ms)) for one in entries]
+        return attempts(identity, list(zip(entries, bodies, strict=True)), stamps, limit)
 
     async def _singly(self, channel: Channel, sealed: list[Sealed], now_ms: int) -> None:
         for one in sealed:
