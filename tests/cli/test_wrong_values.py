@@ -12,6 +12,8 @@ import pytest
 
 from tests.cli.command import here, process
 from tests.cli.nodes import UpNode, fine, made, up
+from web4.cli.node.up import _row
+from web4.foundation.events import Event
 from web4.mesh.registry.peers_file import read_peers
 from web4.node.config import read_config
 from web4.protocols.knowledge.ledger.claims import Rule
@@ -197,3 +199,13 @@ def test_status_warns_of_a_peers_file_that_cannot_be_read(tmp_path: Path, capfd:
         assert done.exit == 8
         (warning,) = done.data["warnings"]
         assert "peers.toml, line 1: there is no key 'peers'; did you mean 'peer'?" in warning
+
+
+def test_a_long_reason_is_one_line_of_up() -> None:
+    """UX-8: one line per notable event, however much somebody wrote."""
+    event = Event(
+        v="1.0", severity="info", seq=1, event_id="e", type="trust_transition", ts="2026-11-22T00:00:00.000000Z",
+        mono_ns=1, node="ada",
+        payload={"from": "trusted", "to": "trusted", "reason": "x" * 30_000},
+    )  # fmt: skip
+    assert len(_row(event)) < 250

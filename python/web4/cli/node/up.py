@@ -21,6 +21,8 @@ NOTABLE = frozenset(
     """.split()  # noqa: SIM905 - one line for each would fill a page
 )
 """What an operator is told of while the node runs."""
+_SHOWN = 120
+"""Characters of a reason on a line."""
 STOPPED = Answer({"stopped": True}, ["stopped"])
 
 
@@ -112,7 +114,12 @@ async def _greet(node: Node, output: Output, socket: str | None) -> None:
 def _row(event: Event) -> str:
     payload = event.payload
     moved = f"{payload['from']} → {payload['to']}" if "from" in payload and "to" in payload else ""
-    told = [moved, *(str(payload[name]) for name in ("code", "reason", "key") if payload.get(name))]
+    told = [moved, *(_short(str(payload[name])) for name in ("code", "reason", "key") if payload.get(name))]
     return visible(
         f"{event.ts[11:19]}  {event.type:<20} {(event.peer or '')[:12]:<12}  {' '.join(filter(None, told))}"
     ).rstrip()
+
+
+def _short(text: str) -> str:
+    """What somebody wrote, on one line of a terminal; the journal has all of it."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
