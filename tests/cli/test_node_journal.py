@@ -147,6 +147,18 @@ def test_one_changed_byte_of_any_lane_is_found(
     assert {one.partition(":")[0] for one in stopped} == {kind}
 
 
+def test_a_bundle_of_a_nodes_journal_replays_whole(
+    lived: tuple[Path, dict[str, str]], tmp_path: Path, capfd: Capture
+) -> None:
+    """JRN-22: what was exported for whoever looks into it comes to the same states as the journal."""
+    done = here(capfd, "journal", "export", lived[0], tmp_path / "bundle", "--json")
+    assert done.exit == 0, done
+    assert here(capfd, "journal", "verify", tmp_path / "bundle").exit == 0
+    told = [here(capfd, "journal", "replay", one, "--json") for one in (lived[0], tmp_path / "bundle")]
+    assert [one.exit for one in told] == [0, 0]
+    assert told[0].data == told[1].data
+
+
 def test_a_node_goes_on_from_what_was_compacted(
     lived: tuple[Path, dict[str, str]], tmp_path: Path, capfd: Capture
 ) -> None:
