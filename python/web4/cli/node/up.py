@@ -44,6 +44,10 @@ def up(*, common: Common = COMMON) -> int:
         places = Places(data_directory(common))
         file = config_file(common) or places.config
         config = await trio.to_thread.run_sync(read_config, file)
+        if (
+            file != places.config.absolute()
+        ):  # that of the directory one is in goes before the node's own (UX-36)
+            output.notice(f"set up by {file}, not by {places.config}")
         async with open_node(places.data, config=config, parts=NodeParts()) as node:
             door = node.config.doors.ndjson
             limits = ControlLimits(allowed_uids=frozenset(door.allowed_uids))
