@@ -321,6 +321,10 @@ class LaneWriter(Generic[State, Command, Event, Reply]):
         """Whether anything became durable since the last snapshot."""
         return self._events_since > 0
 
+    def count_more(self, events: int) -> None:
+        """Count what shares a record with something else, for the next snapshot: applying it takes as long."""
+        self._events_since += events
+
     async def snapshot(self) -> None:
         """Store a snapshot of the durable state (JRN-7a). One that fails is tried again when the next one is due.
 

@@ -18,7 +18,7 @@ from web4.foundation.digest import blake3_hex
 from web4.journal.lane import Lane
 from web4.protocols.cip.durable_lane import peer_definition
 from web4.protocols.cip.lane import encode_state
-from web4.protocols.cip.outbox.entries import MessageTaken
+from web4.protocols.cip.outbox.entries import MessagesTaken, MessageTaken
 from web4.protocols.messages import cip as m
 from web4.protocols.messages.lip import LipFetch, SourceRequest
 from web4.trust import TrustEvent
@@ -133,8 +133,10 @@ class AgentQuestions(NodeQuestions):
         """How often each message was taken in, by the journal's records of a peer."""
         counts = dict.fromkeys(asked["msg_ids"], 0)
         async for event in self._records(asked["peer"]):
-            if isinstance(event, MessageTaken) and event.msg_id in counts:
-                counts[event.msg_id] += 1
+            several = event.messages if isinstance(event, MessagesTaken) else (event,)
+            for one in several if isinstance(event, MessagesTaken | MessageTaken) else ():
+                if one.msg_id in counts:
+                    counts[one.msg_id] += 1
         return {"counts": counts}
 
     async def decide(self, asked: dict[str, Any]) -> dict[str, Any]:

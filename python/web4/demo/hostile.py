@@ -153,7 +153,7 @@ class Hostile:
             ids=self._setup.ids,
             emit=self._setup.emit,
             trust=trust,
-            room=lambda _: True,
+            room=lambda *_: True,
         )
         facts = SessionFacts(
             session_id=session.session_id.hex(),

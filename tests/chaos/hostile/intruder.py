@@ -187,7 +187,7 @@ class Entry:
             ids=IDS,
             emit=no_events,
             trust=trust,
-            room=lambda _: True,
+            room=lambda *_: True,
         )
         facts = SessionFacts(
             session_id=self.rtt.session_id.hex(),

@@ -15,9 +15,10 @@ from web4.protocols.cip.actions import (
     Close,
     Deliver,
     Established,
-    Receipted,
     Report,
     Send,
+    TakenTogether,
+    receipted,
 )
 from web4.protocols.cip.agreement import Offer
 from web4.protocols.cip.context import CipContext, SessionFacts
@@ -181,7 +182,7 @@ class Node:
             ids=SeededIds(self.seed),
             emit=self.emit,
             trust=self.trust,
-            room=lambda _peer: self.room,
+            room=lambda _peer, *_beside: self.room,
         )
         self.peers: dict[str, Peer] = {}
         self.sent: list[Sealed] = []
@@ -231,7 +232,7 @@ class Node:
     def do(self, actions: list[Action]) -> list[tuple[ChannelKind, Sealed]]:
         """Note what is asked for; what is to be sent comes back."""
         out: list[tuple[ChannelKind, Sealed]] = []
-        receipts = [action.msg_id for action in actions if isinstance(action, Receipted)]
+        receipts = receipted(actions)
         receipt = self.session.receipt(receipts) if receipts else None
         if receipt is not None:
             out.append(("control", receipt))
@@ -243,6 +244,8 @@ class Node:
                     out.append((channel, letter))
                     self.sent.append(letter)
                     self.session.sent(letter)
+                case TakenTogether(deliveries=deliveries):
+                    self.deliveries += [Deliver(delivery) for delivery in deliveries]
                 case Deliver():
                     self.deliveries.append(action)
                 case AskIntent():

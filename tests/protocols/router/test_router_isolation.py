@@ -303,3 +303,66 @@ async def test_route_dead_letters_are_bounded_and_say_so(clock: MockClock) -> No
     assert [one["msg_id"] for one in forgotten] == [sent[0].msg_id]
     assert router.dead_letters.take(ADA, sent[1].msg_id) is not None
     assert len(router.dead_letters) == 1
+
+
+async def test_route_each_message_has_its_own_limit(clock: MockClock) -> None:
+    """ROUTE-5: handlers of one peer share a scope, and each is cancelled when its own time is over, not before."""
+    host = Host().trusts(ADA)
+    router = ProtocolRouter(host, emit=host.emit)
+    ended: list[tuple[float, str]] = []
+
+    def sleeps(seconds: float) -> Callable[[Delivery], Awaitable[None]]:
+        async def handler(_: Delivery) -> None:
+            began, how = trio.current_time(), "cancelled"
+            try:
+                await trio.sleep(seconds)
+                how = "done"
+            finally:
+                ended.append((round(trio.current_time() - began, 6), how))
+
+        return handler
+
+    router.register("cip", "INTENT", sleeps(4.9), limit_ms=5_000)
+    router.register("cip", "REPLY", sleeps(60), limit_ms=50)
+    router.register("cip", "REPLY", sleeps(0.03), limit_ms=50)
+    sent = [delivery(payload) for payload in (PAYLOADS["INTENT"][0], PAYLOADS["REPLY"][0]) * 3]
+    for one in sent:
+        host.inbox.put(one)
+    await drained(router, host, len(sent))
+    assert ended == [(4.9, "done"), (0.05, "cancelled"), (0.03, "done")] * 3
+    assert [status for _, status in host.settlements] == ["handled", "failed"] * 3
+
+
+async def test_route_a_handler_that_ends_though_cancelled(clock: MockClock) -> None:
+    """What it gives after its limit, and before it is given up, counts; the next messages are asked about as ever."""
+    host = Host().trusts(ADA)
+    router = ProtocolRouter(host, emit=host.emit)
+    seen: list[int] = []
+
+    async def shielded(_: Delivery) -> None:
+        seen.append(1)
+        with trio.CancelScope(shield=len(seen) == 1):
+            await trio.sleep(1.2 if len(seen) == 1 else 0.5)
+
+    router.register("cip", "INTENT", shielded, limit_ms=1_000)
+    for _ in range(3):
+        host.inbox.put(delivery())
+    await drained(router, host, 3)
+    assert [status for _, status in host.settlements] == ["handled"] * 3
+    assert len(seen) == 3
+
+
+async def test_route_an_interrupt_passes_a_shared_scope() -> None:
+    """Ctrl+C in a handler ends the router, as it ends everything else."""
+    host = Host().trusts(ADA)
+    router = ProtocolRouter(host, emit=host.emit)
+
+    async def interrupted(_: Delivery) -> None:
+        await trio.lowlevel.checkpoint()
+        raise KeyboardInterrupt
+
+    router.register("cip", "INTENT", interrupted)
+    host.inbox.put(delivery())
+    with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
+        await router.run()
+    assert not host.settlements

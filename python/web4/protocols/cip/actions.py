@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,15 @@ class Receipted(msgspec.Struct, frozen=True, gc=False):
     msg_id: str
 
 
+class TakenTogether(msgspec.Struct, frozen=True, gc=False):
+    """Messages are durable here: the peer is to be told so (OUT-3), and the application is given them, in order.
+
+    Room for all of them was found before.
+    """
+
+    deliveries: tuple[Delivery, ...]
+
+
 class AskIntent(msgspec.Struct, frozen=True):
     """Let the application accept or refuse an INTENT, and say so by `CipSession.answer_intent`."""
 
@@ -122,4 +131,17 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     fields: Mapping[str, Any]
 
 
-Action = DeliverMesh | Report | Send | Receipted | Deliver | AskIntent | Arm | Established | Close
+Action = (
+    DeliverMesh | Report | Send | Receipted | Deliver | TakenTogether | AskIntent | Arm | Established | Close
+)
+
+
+def receipted(actions: Iterable[Action]) -> list[str]:
+    """The ids of the messages that the peer is to be told are durable here, in order."""
+    msg_ids: list[str] = []
+    for action in actions:
+        if isinstance(action, TakenTogether):
+            msg_ids += [delivery.message.msg_id for delivery in action.deliveries]
+        elif isinstance(action, Receipted):
+            msg_ids.append(action.msg_id)
+    return msg_ids

@@ -8,14 +8,14 @@ from msgspec import UNSET
 
 from web4.foundation import envelope as envelopes
 from web4.foundation.errors import InvalidEnvelopeError
-from web4.protocols.cip.outbox.entries import INLINE_BYTES
-from web4.protocols.cip.peer_state import Arrived
+from web4.protocols.cip.outbox.entries import INLINE_BYTES, TOGETHER_BYTES
+from web4.protocols.cip.peer_state import Arrived, ArrivedTogether, Letter
 from web4.protocols.cip.validation import Reception
 from web4.protocols.messages import cip as m
 from web4.protocols.messages.vocabulary import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from web4.protocols.cip.context import CipContext, SessionFacts
     from web4.protocols.cip.handshake import HandshakeState
@@ -112,6 +112,40 @@ class Arrivals:
             size=size,
             **({} if durable else _about(message)),
         )
+
+    def may_come_together(self, message: AgentMessage, size: int) -> bool:
+        """Whether a message may be decided with others: one of an outbox, short, and answered by its receipt alone."""
+        return (
+            TYPES[message.type].durable and size <= INLINE_BYTES and not isinstance(message, m.IntentEnvelope)
+        )
+
+    def together(self, run: Sequence[Incoming], at_ms: int) -> ArrivedTogether | None:
+        """Gather what the lane has to know of the first of `run` that can be taken in; None if those are not several.
+
+        None also while an earlier message is waited for: then it matters for each what became of those before.
+        """
+        if self._gaps and self._gap(TYPES[run[0].message.type].channel) is not None:
+            return None
+        taken, options = self._peer.lane.state.taken, self._context.options
+        letters, size = list[Letter](), 0
+        most = min(len(run), options.unsettled_per_peer - len(taken.messages))
+        most_bytes = options.unsettled_bytes_per_peer - taken.bytes
+        whole = sum([len(incoming.envelope.data) for incoming in run])
+        roomy = self._context.room(self._facts.peer, len(run) - 1, whole)
+        for incoming in run[:most] if most > 0 else ():
+            message, data = incoming.message, incoming.envelope.data
+            if size >= most_bytes or (letters and size + len(data) > TOGETHER_BYTES):
+                break
+            if not roomy and not self._context.room(self._facts.peer, len(letters), size):
+                break
+            if isinstance(message, m.ReplyEnvelope) and not self._peer.was_sent(message.payload.in_reply_to):
+                break
+            content, digest = incoming.content_digest, incoming.digest
+            letters.append(Letter(message.type, message.msg_id, content, digest, len(data), data.decode()))
+            size += len(data)
+        if len(letters) < 2:
+            return None
+        return ArrivedTogether(session_id=self._facts.session_id, at_ms=at_ms, letters=tuple(letters))
 
     def _room_for(self, message: AgentMessage) -> bool:
         """Whether a message can be taken in. An INTENT is deferred by REPLY when the application is full (LOOP-1)."""

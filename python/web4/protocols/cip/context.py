@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Room(Protocol):
-    """Whether the application can take in one more message of a peer."""
+    """Whether the application can take in one more message of a peer, beside some that are to be taken in before."""
 
-    def __call__(self, peer: str, /) -> bool:
+    def __call__(self, peer: str, /, beside: int = 0, size: int = 0) -> bool:
         """See `Room`."""
         ...
 

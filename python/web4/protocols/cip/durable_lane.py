@@ -14,10 +14,11 @@ from web4.journal.compaction import compact
 from web4.journal.errors import CorruptJournalError, JournalError, JournalUnavailable, LaneHalted
 from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
-from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
+from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state, of_version_2
 from web4.protocols.cip.lane_errors import LANE_ERRORS
-from web4.protocols.cip.outbox.entries import OutboxLimits
+from web4.protocols.cip.outbox.entries import OutboxLimits, weight
 from web4.protocols.cip.outbox.logic import OutboxLogic
+from web4.protocols.cip.outbox.together import Together
 from web4.protocols.cip.peer import PeerLane, report_step
 from web4.protocols.cip.peer_logic import PeerLogic
 from web4.protocols.cip.peer_state import (
@@ -40,13 +41,14 @@ from web4.trust import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from web4.actors.lane_writer import LaneWriter
     from web4.foundation.clock import Clock
     from web4.foundation.events import Emitter
     from web4.journal.journal import Journal, Prepared
     from web4.protocols.cip.options import CipOptions
+    from web4.protocols.cip.outbox.commands import Enqueue
     from web4.trust import EvidenceStore, TrustRegistry
 
     Broken = Callable[[str, Exception], None]
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _OPERATORS: Final = (OperatorPromote, OperatorBlock, ManualOverride)
+_ROWS: Final = 4
+"""Rows of one record that take about as long to read and apply as a record does."""
 _PAUSE_SECONDS: Final = 0.1
 """Before an append is tried again that the journal did not take now."""
 
@@ -86,6 +90,10 @@ def _nobody_asks(_peer: str, _error: Exception) -> None:
     """Nobody wants to know that a lane broke."""
 
 
+def _nobody_tends(_peer: str) -> None:
+    """Nobody writes snapshots of lanes."""
+
+
 def peer_definition(
     trust: TrustLimits | None = None, replay: ReplayLimits | None = None, outbox: OutboxLimits | None = None
 ) -> PeerDefinition:
@@ -96,7 +104,11 @@ def peer_definition(
         outbox=OutboxLogic(outbox or OutboxLimits()),
     )
     return PeerDefinition(
-        logic=logic, state=PeerState, events=PEER_EVENTS, version=LOGIC_VERSION, upcasters={1: _as_it_was}
+        logic=logic,
+        state=PeerState,
+        events=PEER_EVENTS,
+        version=LOGIC_VERSION,
+        upcasters={1: _as_it_was, 2: of_version_2},
     )
 
 
@@ -130,6 +142,7 @@ class DurablePeerLane(PeerLane):
         emit: Emitter,
         clock: Clock,
         broken: Broken = _nobody_asks,
+        due: Callable[[str], None] = _nobody_tends,
     ) -> None:
         super().__init__(peer, trust=trust, options=options, emit=emit)
         self.lane = Lane("peer", peer)
@@ -138,6 +151,7 @@ class DurablePeerLane(PeerLane):
         self._evidence = evidence
         self._clock = clock
         self._broken = broken
+        self._due = due
         self._writer: Writer | None = None
         self._stranger: Stranger | None = None
         self._most_records = options.lane_records
@@ -146,6 +160,7 @@ class DurablePeerLane(PeerLane):
         self._told = 0
         """Steps that the journal does not have yet, and that were reported: a stranger's."""
         self._life = trio.Lock()
+        self._together = Together(self.handle, self.durable)
 
     @property
     def state(self) -> PeerState:
@@ -160,6 +175,11 @@ class DurablePeerLane(PeerLane):
     def ready(self) -> bool:
         """See `PeerLane.ready`."""
         return self._stranger is not None or (self._writer is not None and self._writer.broken is None)
+
+    @property
+    def settled(self) -> bool:
+        """See `PeerLane.settled`."""
+        return self.ready and self._writer is not None and not self._writer.pending
 
     # --- its life ---------------------------------------------------------------------------------------
 
@@ -256,6 +276,10 @@ class DurablePeerLane(PeerLane):
                 self._trust.count_newcomer(event.at_ms)
         return decision.reply
 
+    def ask(self, command: Enqueue) -> Coroutine[Any, Any, PeerOutcome]:
+        """See `Together.ask`."""
+        return self._together.ask(command)
+
     def keep(self, name: str, data: bytes) -> None:
         """See `PeerLane.keep`."""
         self._leaving[name] = data
@@ -310,7 +334,16 @@ class DurablePeerLane(PeerLane):
             self._broken(self.peer, error)
             raise
         if writer.snapshot_due:
-            with suppress(JournalError):  # a convenience (JRN-7b)
+            self._due(self.peer)
+
+    async def upkeep(self) -> None:
+        """Write a snapshot if one is due, and shorten a lane that has grown long; whoever waits for it is not held up.
+
+        A convenience (JRN-7b): when the journal does not take it, it is tried again later.
+        """
+        writer = self._writer
+        if writer is not None and writer.broken is None and writer.snapshot_due:
+            with suppress(JournalError):
                 await writer.snapshot()
                 await self._shorten()
 
@@ -356,4 +389,6 @@ class DurablePeerLane(PeerLane):
                     self._told -= 1  # while it was a stranger's
                 else:
                     report_step(self._emit, self.peer, one.event)
+        if self._writer is not None:
+            self._writer.count_more(sum([weight(one.event) for one in batch]) - len(batch))
         self.on_events([one.event for one in batch])  # type: ignore[misc]  # the lane's own events

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from web4.protocols.cip.actions import Delivery
+
+
+_TAKEN_AT_ONCE: Final = 64
+"""After so many others have their turn: a turn of the scheduler for each costs as much as handling it."""
+
+
+class _Share:
+    """What is held for one peer."""
+
+    __slots__ = ("bytes", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.bytes = 0
+
+
+_NOTHING: Final = _Share()
 
 
 class Inbox:
@@ -31,12 +50,12 @@ class Inbox:
         self._bytes_per_peer = bytes_per_peer
         self._bytes_total = bytes_total
         self._waiting: deque[Delivery] = deque()
-        self._count: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
+        self._shares: dict[str, _Share] = {}
         self._all_bytes = 0
         self._holding = 0
         self._readers = trio.lowlevel.ParkingLot()
         self._relief = trio.lowlevel.ParkingLot()
+        self._taken = 0
         self._closed = False
         self.wanted = trio.Event()
         """Set once somebody reads: then the application is there, and may be asked."""
@@ -61,7 +80,11 @@ class Inbox:
         None: the runtime was left, and nothing waits.
         """
         self.wanted.set()
-        await trio.lowlevel.checkpoint()
+        self._taken += 1
+        if self._waiting and self._taken % _TAKEN_AT_ONCE:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
         while not self._waiting:
             if self._closed:
                 return None
@@ -90,40 +113,41 @@ class Inbox:
 
     def _spare(self, peer: str) -> int:
         held = len(self._waiting) + self._holding
-        return min(self._per_peer - self._count[peer], self._total - held) if self.room(peer) else 0
+        if not self.room(peer):
+            return 0
+        return min(self._per_peer - self._shares.get(peer, _NOTHING).count, self._total - held)
 
-    def room(self, peer: str) -> bool:
-        """Whether one more delivery of `peer` may wait."""
+    def room(self, peer: str, beside: int = 0, size: int = 0) -> bool:
+        """Whether one more delivery of `peer` may wait, `beside` so many others of it, together of that size."""
+        share = self._shares.get(peer, _NOTHING)
         return (
             not self._closed
-            and self._count[peer] < self._per_peer
-            and len(self._waiting) + self._holding < self._total
-            and self._bytes[peer] < self._bytes_per_peer
-            and self._all_bytes < self._bytes_total
+            and share.count + beside < self._per_peer
+            and len(self._waiting) + self._holding + beside < self._total
+            and share.bytes + size < self._bytes_per_peer
+            and self._all_bytes + size < self._bytes_total
         )
 
     def hold(self, delivery: Delivery) -> bool:
         """Hold a place for a delivery if there is room; say whether it has one. `put_held` or `release` follow."""
         if not self.room(delivery.peer):
             return False
-        self._holding += 1
-        self._count[delivery.peer] += 1
-        self._bytes[delivery.peer] += delivery.size
-        self._all_bytes += delivery.size
+        self._hold(delivery.peer, 1, delivery.size)
         return True
 
-    def put_held(self, delivery: Delivery) -> None:
-        """Let a delivery wait in the place that is held for it."""
-        self._holding -= 1
-        self._waiting.append(delivery)
-        self._readers.unpark()
+    def hold_together(self, deliveries: Sequence[Delivery]) -> None:
+        """Hold places for deliveries of one peer, whether there is room or not: who decided about them had looked."""
+        self._hold(deliveries[0].peer, len(deliveries), sum([one.size for one in deliveries]))
+
+    def put_held(self, *deliveries: Delivery) -> None:
+        """Let deliveries wait in the places that are held for them."""
+        self._holding -= len(deliveries)
+        self._waiting += deliveries
+        self._readers.unpark(count=len(deliveries))
 
     def put_again(self, delivery: Delivery) -> None:
         """Let a delivery wait that was let in before, whether there is room or not: what is taken has a bound."""
-        self._holding += 1
-        self._count[delivery.peer] += 1
-        self._bytes[delivery.peer] += delivery.size
-        self._all_bytes += delivery.size
+        self._hold(delivery.peer, 1, delivery.size)
         self.put_held(delivery)
 
     def release(self, delivery: Delivery) -> None:
@@ -153,10 +177,21 @@ class Inbox:
         self._readers.unpark_all()
         self._relief.unpark_all()
 
+    def _hold(self, peer: str, count: int, size: int) -> None:
+        share = self._shares.get(peer)
+        if share is None:
+            share = self._shares[peer] = _Share()
+        share.count += count
+        share.bytes += size
+        self._holding += count
+        self._all_bytes += size
+
     def _left(self, delivery: Delivery) -> None:
-        self._count[delivery.peer] -= 1
-        self._bytes[delivery.peer] -= delivery.size
-        self._all_bytes -= delivery.size
-        if not self._count[delivery.peer]:
-            del self._count[delivery.peer], self._bytes[delivery.peer]
-        self._relief.unpark_all()
+        share, size = self._shares[delivery.peer], delivery.size
+        share.count -= 1
+        share.bytes -= size
+        self._all_bytes -= size
+        if not share.count:
+            del self._shares[delivery.peer]
+        if self._relief:
+            self._relief.unpark_all()

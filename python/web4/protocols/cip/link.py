@@ -14,9 +14,10 @@ from web4.protocols.cip.actions import (
     Close,
     Deliver,
     Established,
-    Receipted,
     Report,
     Send,
+    TakenTogether,
+    receipted,
 )
 from web4.protocols.cip.channels import Channels
 from web4.protocols.cip.context import SessionFacts
@@ -34,9 +35,9 @@ from web4.protocols.messages.vocabulary import TYPES, type_of
 from web4.rtt import ChannelClosedError, ChannelResetError, RttError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from web4.protocols.cip.actions import Action
+    from web4.protocols.cip.actions import Action, Delivery
     from web4.protocols.cip.agreement import Agreement
     from web4.protocols.cip.channels import Opened
     from web4.protocols.cip.context import CipContext
@@ -286,15 +287,12 @@ class Link:
         actions: list[Action] = []
         refused: Exception | None = None
         self._peer.settle_now(self._context.clock.wall_ms())
-        early = self.session.open_early(messages, kind)
-        for data, opened in zip(messages, early, strict=True):
-            try:
-                decided = self.session.receive(data, kind, opened)
-            except LANE_ERRORS as error:
-                refused = error
-                break
-            self._places.hold(decided)
-            actions += decided
+        try:
+            for decided in self.session.receive_together(messages, kind):
+                self._places.hold(decided)
+                actions += decided
+        except LANE_ERRORS as error:
+            refused = error
         try:
             await self._perform(actions)
         finally:
@@ -318,7 +316,7 @@ class Link:
         except LANE_ERRORS as error:
             self._lost(error)
             return
-        self._receipt([action.msg_id for action in actions if isinstance(action, Receipted)])
+        self._receipt(receipted(actions))
         try:
             for action in actions:
                 await self._do(action)
@@ -331,8 +329,10 @@ class Link:
                 self._context.emit(kind, **fields)
             case Send():
                 self._outgoing.hand(action)
-            case Deliver():
-                self._deliver(action)
+            case TakenTogether(deliveries=deliveries):
+                self._deliver(action, deliveries)
+            case Deliver(delivery=delivery):
+                self._deliver(action, (delivery,))
             case AskIntent():
                 await self._questions.ask(action)
             case Established(agreement=agreement):
@@ -344,15 +344,15 @@ class Link:
             case Close(reason=reason):
                 self._end(reason)
 
-    def _deliver(self, action: Deliver) -> None:
+    def _deliver(self, action: Deliver | TakenTogether, deliveries: Sequence[Delivery]) -> None:
         if self._peer.trust == "blacklisted":
             return  # meanwhile: of such a peer nothing more is taken in (TRUST-8)
-        delivery = action.delivery
-        durable = TYPES[delivery.type].durable
+        durable = TYPES[deliveries[0].type].durable
         if durable:
-            self._peer.given.add(delivery.msg_id)
+            self._peer.given.update([delivery.msg_id for delivery in deliveries])
         if not self._places.deliver(action) and durable:
-            self._inbox.put_again(delivery)  # it was let in, and the peer is told so
+            for delivery in deliveries:
+                self._inbox.put_again(delivery)  # it was let in, and the peer is told so
 
     def _receipt(self, msg_ids: list[str]) -> None:
         """Tell the peer what is durable here, up to 256 at once (OUT-3)."""

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from web4.foundation.events import no_events
 from web4.protocols.cip.handshake import HandshakeStep
 from web4.protocols.cip.meters import FaultWindow, SlidingWindow, TokenBucket
 from web4.protocols.cip.outbox.commands import Settle
-from web4.protocols.cip.outbox.entries import EnvelopeConcluded, EnvelopeQueued, MessageSettled, MessageTaken
+from web4.protocols.cip.outbox.entries import (
+    Conclusion,
+    EnvelopeConcluded,
+    EnvelopeQueued,
+    EnvelopesQueued,
+    MessageSettled,
+    MessageTaken,
+    weight,
+)
 from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.outbox.queue import OutboxQueue
 from web4.protocols.cip.peer_logic import PeerLogic
@@ -22,7 +31,8 @@ if TYPE_CHECKING:
     from web4.foundation.events import Emitter, Severity
     from web4.protocols.cip.handshake import Phase
     from web4.protocols.cip.options import CipOptions
-    from web4.protocols.cip.outbox.entries import SettledStatus
+    from web4.protocols.cip.outbox.commands import Enqueue
+    from web4.protocols.cip.outbox.entries import QueuedRow, SettledStatus
     from web4.protocols.cip.peer_state import PeerCommand, PeerEvent, PeerOutcome, PeerState
     from web4.protocols.messages.cip import StateUpdate
     from web4.trust import TrustRegistry, TrustState
@@ -64,9 +74,10 @@ class PeerLane:
         self._whole = self.base
         """The state as it was asked for last, trust included."""
         self._whole_of = self.base
-        self._folds: deque[PeerState] = deque()
-        """The states after each half of the log, so that folding one need not apply its events again."""
-        self._halves = 0
+        self._folds: deque[tuple[int, PeerState]] = deque()
+        """The events of each half of the log, and the state after it: folding one need not apply them again."""
+        self._since = self._weight = 0
+        """Events since the last half, and what they hold."""
         self.on_events: Callable[[Sequence[PeerEvent]], None] = _nobody_listens
         """Told of events once they are durable."""
         self.on_load: Callable[[PeerState], None] = _nobody_listens
@@ -97,6 +108,10 @@ class PeerLane:
             self.on_events(decision.events)
         return decision.reply
 
+    async def ask(self, command: Enqueue) -> PeerOutcome:
+        """Queue an envelope; what became of it, once that may be told. In memory that is at once."""
+        return self.handle(command)
+
     def keep(self, name: str, data: bytes) -> None:
         """Keep bytes that are too long for an event, before the event that cites them is durable (JRN-8b)."""
         self._blobs[name] = data
@@ -114,11 +129,19 @@ class PeerLane:
         """Whether it can be asked without `load`."""
         return True
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that was decided is durable."""
+        return True
+
     async def load(self) -> None:
         """Be ready to be asked. In memory that is at once."""
 
     async def durable(self) -> None:
         """Wait until what was decided may be told. In memory that is at once."""
+
+    async def upkeep(self) -> None:
+        """Do what keeps a lane short. In memory that is nothing."""
 
     async def rest(self) -> bool:
         """Be let go; whether it may be. What a lane in memory holds is lost with it, save the peer's trust."""
@@ -133,13 +156,14 @@ class PeerLane:
             for msg_id in event.msg_ids:
                 self._blobs.pop(self._blob_of.pop(msg_id, ""), None)
         self.log.append(event)
-        self._halves += 1
-        if self._halves == _LOG_EVENTS // 2:
-            self._halves = 0
-            self._folds.append(self._state)
-        if len(self.log) > _LOG_EVENTS:
-            self.base = self._folds.popleft()
-            del self.log[: _LOG_EVENTS // 2]
+        if len(self._folds) == 2:
+            count, self.base = self._folds.popleft()
+            del self.log[:count]
+        self._since += 1
+        self._weight += weight(event)
+        if self._weight >= _LOG_EVENTS // 2:
+            self._folds.append((self._since, self._state))
+            self._since = self._weight = 0
         if isinstance(event, HandshakeStep):
             report_step(self._emit, self.peer, event)
 
@@ -228,6 +252,7 @@ class Peer:
         self.to_settle: dict[SettledStatus, list[str]] = {}
         """Messages to be settled with the next commit, by status."""
         self._emit = emit
+        self._observed = emit is not no_events
         self.lane.on_events = self._told
         self.lane.on_load = self._loaded
         self._sent: OrderedDict[str, None] = OrderedDict()
@@ -281,18 +306,24 @@ class Peer:
         """Let the pump see what is durable, and say what happened to envelopes (OBS-2)."""
         for event in events:
             if isinstance(event, EnvelopeQueued):
-                entry = self.lane.state.outbox.entries.get(event.msg_id)
-                if entry is not None:  # else it has ended already, and that is durable soon
-                    self.queue.add(entry)
-                self._report(
-                    "envelope_queued", event.msg_id, type=event.type, corr_id=event.corr_id, size=event.size
-                )
+                self._queued((event,))
+            elif isinstance(event, EnvelopesQueued):
+                self._queued(event.envelopes)
             elif isinstance(event, EnvelopeConcluded):
-                self.queue.end(event.msg_ids)
-                for msg_id in event.msg_ids:
+                self.queue.end(event.msg_ids, Conclusion(event.outcome, event.at_ms, event.reason))
+                for msg_id in event.msg_ids if self._observed else ():
                     self._report("envelope_concluded", msg_id, outcome=event.outcome, reason=event.reason)
             elif isinstance(event, MessageSettled):
                 self.given.difference_update(event.msg_ids)
+
+    def _queued(self, envelopes: Sequence[EnvelopeQueued | QueuedRow]) -> None:
+        entries = self.lane.state.outbox.entries
+        for one in envelopes:
+            entry = entries.get(one.msg_id)
+            if entry is not None:  # else it has ended already, and that is durable soon
+                self.queue.add(entry)
+            if self._observed:
+                self._report("envelope_queued", one.msg_id, type=one.type, corr_id=one.corr_id, size=one.size)
 
     def _report(self, kind: str, msg_id: str, **fields: Any) -> None:
         told = {name: value for name, value in fields.items() if value is not None}

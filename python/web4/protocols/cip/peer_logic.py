@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from web4.foundation.logic import Decision
+from web4.protocols.cip.admitting import barred, key_of, taken_together
 from web4.protocols.cip.deciding import records
 from web4.protocols.cip.handshake import (
     HandshakeCommand,
     HandshakeLogic,
-    HandshakeState,
     HandshakeStep,
     HelloArrived,
     PutOff,
 )
 from web4.protocols.cip.outbox import logic as outboxes
 from web4.protocols.cip.outbox.applying import MOVES, moved
-from web4.protocols.cip.outbox.commands import Conclude, Enqueue, OutboxCommand, Settle
+from web4.protocols.cip.outbox.commands import Conclude, Enqueue, EnqueueTogether, OutboxCommand, Settle
 from web4.protocols.cip.outbox.entries import (
     EnvelopeConcluded,
     MessageTaken,
@@ -33,6 +33,7 @@ from web4.protocols.cip.outbox.entries import (
 from web4.protocols.cip.outbox.logic import OutboxLogic
 from web4.protocols.cip.peer_state import (
     Arrived,
+    ArrivedTogether,
     Caused,
     CauseHeard,
     IdHeard,
@@ -63,13 +64,13 @@ if TYPE_CHECKING:
     from web4.protocols.cip.outbox.known_ids import Room
 
 _Decision = Decision[PeerEvent, PeerOutcome]
-_ON_ITS_WAY = (Enqueue, Conclude, Settle)
+_QUEUES = (Enqueue, EnqueueTogether)
+_ON_ITS_WAY = (*_QUEUES, Conclude, Settle)
 _TELEMETRY = "STATE_UPDATE"
 _changed = msgspec.structs.replace
 _HANDSHAKE_TYPES = frozenset({"HELLO", "VERIFY", "ERROR"})
 LATE_MS: Final = 1_000
 """After so long is said again what came too late to its peer."""
-_NEEDS_NO_ROOM = frozenset({"RECEIPT", "STATE_UPDATE"})
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class PeerLogic:
         """Say what `command` leads to: at most one trust event, and the one outcome of a message."""
         if isinstance(command, Arrived):
             decision = self._arrived(state, command)
+        elif isinstance(command, ArrivedTogether):
+            return taken_together(self.replay, self.outbox.limits, state, command)
         elif isinstance(command, _ON_ITS_WAY):
             decision = self._on_its_way(state, command)
         elif isinstance(command, HandshakeCommand):
@@ -101,7 +104,7 @@ class PeerLogic:
         else:
             decision = self._trusted(state, command)
         if len(decision.events) == 1 and isinstance(decision.events[0], MessageTaken):
-            return decision  # most of them
+            return decision  # many of them
         if any(
             isinstance(one, TrustEvent) and one.moved and one.to == "blacklisted" for one in decision.events
         ):
@@ -144,10 +147,12 @@ class PeerLogic:
 
     def _on_its_way(self, state: PeerState, command: OutboxCommand) -> _Decision:
         """Queue, conclude or settle (section 18)."""
-        if isinstance(command, Enqueue) and state.trust.state == "blacklisted":
+        if isinstance(command, _QUEUES) and state.trust.state == "blacklisted":
             return Decision((), PeerOutcome("refused", refusal=Refusal("TrustViolationError", "gate")))
         events: tuple[PeerEvent, ...]
         events, queueing = outboxes.decide(self.outbox, state.outbox, state.taken, command)
+        if isinstance(queueing, tuple):
+            return Decision(events, PeerOutcome("taken", queueings=queueing))
         if queueing == "queued" and isinstance(command, Enqueue) and command.decided is not None:
             events = (*events, command.decided)
         return Decision(events, PeerOutcome("taken", queueing=queueing))
@@ -161,7 +166,7 @@ class PeerLogic:
         admission = GATES[command.type][state.trust.state]  # step 11
         if command.type in _HANDSHAKE_TYPES and admission != "drop":
             return self._handshake_message(state, command)
-        refusal = _barred(state.handshakes.get(command.session_id), command, admission)
+        refusal = barred(state.handshakes.get(command.session_id), command, admission)
         if refusal is not None:
             return Decision((), PeerOutcome("refused", refusal=refusal))
         if command.durable:
@@ -201,7 +206,7 @@ class PeerLogic:
             verdict = Verdict("forgotten" if command.timestamp_ms < floor_ms else "fresh")
         else:
             content = bytes.fromhex(command.content_digest)
-            verdict = self._judge(state, command, _key(command.msg_id), content)
+            verdict = self._judge(state, command, key_of(command.msg_id), content)
         if verdict.kind == "duplicate":
             return Decision((), PeerOutcome("duplicate", receipt=command.durable))
         if verdict.kind == "equivocation":
@@ -260,7 +265,7 @@ class PeerLogic:
             return ()
         content, envelope, at_ms = command.content_digest, command.digest, command.at_ms
         skew_ms = self.replay.skew_ms
-        key = _key(command.msg_id).hex()
+        key = key_of(command.msg_id).hex()
         heard = IdHeard(key=key, content=content, envelope=envelope, at_ms=at_ms, skew_ms=skew_ms)
         if not isinstance(command.handshake, HelloArrived):
             return (heard,)
@@ -377,28 +382,7 @@ class PeerLogic:
         return Decision((*decision.events, heard), PeerOutcome("taken", trust=decision.reply))
 
 
-def _barred(handshake: HandshakeState | None, command: Arrived, admission: Admission) -> Refusal | None:
-    """Step 11 for all but the handshake's own types: handshake, capability, gate; then room."""
-    if admission == "drop":
-        return Refusal("TrustViolationError", "gate", silent=True)
-    if handshake is None or not handshake.established or handshake.agreement is None:
-        return Refusal("TrustViolationError", "handshake", field="type")
-    if not handshake.agreement.allows(command.type):
-        return Refusal("TrustViolationError", "capability", field="type")
-    unasked = command.type == "REPLY" and not command.answers_ours
-    if admission == "no" or unasked:
-        field = "type" if admission == "no" else "payload.in_reply_to"
-        return Refusal("TrustViolationError", "gate", field=field)
-    if not command.room and command.type not in _NEEDS_NO_ROOM:
-        return Refusal("TryAgainLater", "busy", retry_after_ms=command.busy_retry_ms)
-    return None
-
-
 _NOTHING = Heard(b"", b"")
-
-
-def _key(msg_id: str) -> bytes:
-    return bytes.fromhex(msg_id.replace("-", ""))
 
 
 @lru_cache(maxsize=8)

@@ -103,6 +103,34 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     about_retry_ms: int | None = None
 
 
+class Letter(msgspec.Struct, frozen=True, gc=False):
+    """One message of `ArrivedTogether`. See `Arrived` for the fields."""
+
+    type: str
+    msg_id: str
+    content_digest: str
+    digest: str
+    size: int
+    envelope: str
+
+
+class ArrivedTogether(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages of outbox types that came at once, each as an `Arrived` that can be taken in, if those before it are.
+
+    What goes the usual way is let in, in their order and up to the first that does not: `PeerOutcome.together` says
+    how many. That one was not looked at: it has to come as an `Arrived`.
+
+    Args:
+        session_id: The session, in hex.
+        at_ms: Time here.
+        letters: The messages. For each there is room, a REPLY answers a message of this node, none is an INTENT.
+    """
+
+    session_id: str
+    at_ms: int
+    letters: tuple[Letter, ...]
+
+
 class Caused(msgspec.Struct, frozen=True, kw_only=True):
     """A command about trust that has its effect once, however often its cause is handled (ROUTE-3).
 
@@ -124,7 +152,7 @@ class Rest(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
 
 
-PeerCommand = Arrived | HandshakeCommand | TrustCommand | Caused | OutboxCommand | Rest
+PeerCommand = Arrived | ArrivedTogether | HandshakeCommand | TrustCommand | Caused | OutboxCommand | Rest
 
 
 class IdHeard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -191,7 +219,9 @@ class PeerOutcome(msgspec.Struct, frozen=True, gc=False):
         trust: What became of the peer's trust.
         receipt: Whether a RECEIPT is due (OUT-3).
         queueing: Whether an envelope was queued.
+        queueings: The same of each that was asked for together.
         waits_ms: The peer asks to be sent again what it refused, after that time.
+        together: How the gate let in the first of the messages that came together; a RECEIPT of these is due.
     """
 
     status: Literal["handled", "duplicate", "refused", "taken"]
@@ -201,4 +231,6 @@ class PeerOutcome(msgspec.Struct, frozen=True, gc=False):
     trust: TrustOutcome | None = None
     receipt: bool = False
     queueing: Queueing | None = None
+    queueings: tuple[Queueing, ...] = ()
     waits_ms: int | None = None
+    together: tuple[Admission, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from web4.protocols.cip.actions import AskIntent, Deliver
+from web4.protocols.cip.actions import AskIntent, Deliver, TakenTogether
 
 if TYPE_CHECKING:
     from web4.protocols.cip.actions import Action
@@ -29,14 +29,18 @@ class Places:
             if isinstance(action, AskIntent):
                 self.questions += 1
                 self._held[id(action)] = action
+            elif isinstance(action, TakenTogether):
+                self._inbox.hold_together(action.deliveries)
+                self._held[id(action)] = action
             elif isinstance(action, Deliver) and self._inbox.hold(action.delivery):
                 self._held[id(action)] = action
 
-    def deliver(self, action: Deliver) -> bool:
-        """Put a delivery into its place; whether it had one."""
+    def deliver(self, action: Deliver | TakenTogether) -> bool:
+        """Put a delivery, or some, into the places held for them; whether there were any."""
         if self._held.pop(id(action), None) is None:
             return False
-        self._inbox.put_held(action.delivery)
+        deliveries = action.deliveries if isinstance(action, TakenTogether) else (action.delivery,)
+        self._inbox.put_held(*deliveries)
         return True
 
     def release(self, actions: list[Action]) -> None:
@@ -46,5 +50,8 @@ class Places:
                 continue
             if isinstance(action, Deliver):
                 self._inbox.release(action.delivery)
+            elif isinstance(action, TakenTogether):
+                for delivery in action.deliveries:
+                    self._inbox.release(delivery)
             else:
                 self.questions -= 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from web4.foundation.digest import blake3_hex
+from web4.foundation.events import no_events
 from web4.protocols.cip.actions import Report
 from web4.protocols.messages.vocabulary import TYPES
 
@@ -32,6 +33,11 @@ class Reports:
         self._facts = facts
         self._emit = emit
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody gets them; what nobody gets need not be put together."""
+        return self._emit is not no_events
+
     def received(self, incoming: Incoming, admission: Admission | None) -> Report:
         """A message was let in."""
         return self._report(
@@ -55,6 +61,8 @@ class Reports:
 
     def sent(self, sealed: Sealed) -> None:
         """The transport has accepted a message: only then is it reported (RTT-70)."""
+        if not self.wanted:
+            return
         self._emit(
             "envelope_sent",
             severity="debug",

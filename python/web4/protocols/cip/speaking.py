@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from web4.protocols.messages.vocabulary import AgentPayload
 
 
-_SETTLED_AT_ONCE: Final = 16
+_SETTLED_AT_ONCE: Final = 64
 """After so many others have their turn: a turn of the scheduler for each costs as much as handling it."""
 
 

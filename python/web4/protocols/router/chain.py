@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from web4.protocols.cip.actions import Delivery
     from web4.protocols.router.handlers import Registration
     from web4.protocols.router.options import RouterOptions
+    from web4.protocols.router.patience import Patience
     from web4.protocols.router.results import Output, RouteStatus
     from web4.trust import TrustCommand, TrustEvent, TrustState
 
@@ -53,6 +54,8 @@ class Turn:
     rests: list[Rest] = field(default_factory=list)
     stuck_at: float = math.inf
     """When the handler that runs has not ended though it was cancelled, in Trio's time."""
+    patience: Patience | None = None
+    """Limits its handlers; without, each has a scope of its own."""
     abandoned: bool = False
     """Whether somebody else concluded it meanwhile."""
 
@@ -146,8 +149,12 @@ class Chain:
         seconds = one.limit_ms / 1_000
         turn.stuck_at = trio.current_time() + seconds + self._options.grace_ms / 1_000
         try:
+            if turn.patience is not None:
+                return _checked(await turn.patience.ask(seconds, one.handler, turn.delivery))
             with trio.move_on_after(seconds):
                 return _checked(await shut_in(one.handler, turn.delivery))
+        except TimeoutError:
+            pass  # never the handler's own: that is a `HandlerError`
         finally:
             turn.stuck_at = math.inf
         raise HandlerError(f"{one.name} was not done in {seconds:g} s", code="handler_timeout")

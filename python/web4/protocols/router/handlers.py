@@ -61,6 +61,7 @@ class Handlers:
 
     def __init__(self) -> None:
         self._of: dict[str, list[Registration]] = {}
+        self._choosy: set[str] = set()
 
     def add(self, protocol: str, type_name: str, registration: Registration) -> None:
         """Append a handler to the chain of a type.
@@ -74,10 +75,16 @@ class Handlers:
         if route.way != "router":
             raise RegistrationError(f"{type_name} is for the {route.target}", code="not_routed")
         self._of.setdefault(type_name, []).append(registration)
+        if registration.capability is not None:
+            self._choosy.add(type_name)
 
     def of(self, type_name: str) -> list[Registration]:
         """The chain of a type; empty if nobody handles it."""
         return self._of.get(type_name, [])
+
+    def ask_for_capabilities(self, type_name: str) -> bool:
+        """Whether any of a type's chain asks for a capability."""
+        return type_name in self._choosy
 
 
 def guards(type_name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from web4.protocols.router.chain import Turn
+from web4.protocols.router.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,12 +25,13 @@ if TYPE_CHECKING:
 class _Queue:
     """The messages of one peer that wait, and the one that is handled."""
 
-    __slots__ = ("peer", "turn", "waiting")
+    __slots__ = ("patience", "peer", "turn", "waiting")
 
     def __init__(self, peer: str) -> None:
         self.peer = peer
         self.waiting: deque[Turn] = deque()
         self.turn: Turn | None = None
+        self.patience: Patience | None = None
 
 
 class PeerQueues:
@@ -60,6 +63,9 @@ class PeerQueues:
         self._count = 0
         self._nursery: trio.Nursery | None = None
         self._stirred = trio.lowlevel.ParkingLot()
+        self._sooner = trio.lowlevel.ParkingLot()
+        self._looks_at = math.inf
+        """When the watch looks next, in Trio's time."""
 
     def __len__(self) -> int:
         return self._count
@@ -106,16 +112,19 @@ class PeerQueues:
         if abandoned is not None:
             await self._give_up(abandoned)
             self._count -= 1
-        while queue.waiting:
-            turn = queue.turn = queue.waiting.popleft()
-            await self._handle(turn)
-            if turn.abandoned:
-                self._abandoned -= 1
-                return  # another task has gone on with this queue
-            queue.turn = None
-            self._count -= 1
-            if self._ready:
-                break  # others have waited longer
+        with Patience(self._alarm) as patience:
+            queue.patience = patience
+            while queue.waiting:
+                turn = queue.turn = queue.waiting.popleft()
+                turn.patience = patience
+                await self._handle(turn)
+                if turn.abandoned:
+                    self._abandoned -= 1
+                    return  # another task has gone on with this queue
+                queue.turn = None
+                self._count -= 1
+                if self._ready:
+                    break  # others have waited longer
         self._active -= 1
         if queue.waiting:
             self._ready.append(queue)
@@ -123,14 +132,27 @@ class PeerQueues:
             del self._queues[queue.peer]
         self._start()
 
+    def _alarm(self, due: float) -> None:
+        """Have the watch look at `due`, at the latest."""
+        if due < self._looks_at:
+            self._looks_at = due
+            self._sooner.unpark_all()
+
     async def _watch(self) -> None:
-        """Look for handlers that were cancelled and have not ended. Foreign code can shield itself from that."""
+        """Cancel handlers that take too long, and find those that do not end then: foreign code can shield itself."""
         while True:
             if not self._active:
+                self._looks_at = math.inf
                 await self._stirred.park()
-            await trio.sleep(self._options.grace_ms / 1_000)
+            dues = [queue.patience.due for queue in self._queues.values() if queue.patience is not None]
+            now = trio.current_time()
+            self._looks_at = min([now + self._options.grace_ms / 1_000, *[due for due in dues if due > now]])
+            with trio.move_on_at(self._looks_at):
+                await self._sooner.park()
             now = trio.current_time()
             for queue in list(self._queues.values()):
+                if queue.patience is not None and queue.patience.due <= now:
+                    queue.patience.expire()
                 turn = queue.turn
                 if turn is None or turn.abandoned or now < turn.stuck_at:
                     continue

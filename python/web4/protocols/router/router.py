@@ -194,9 +194,10 @@ class ProtocolRouter:
             turn.status = "unhandled"
             await self._settle(turn)
             return
-        agreement = self.host.agreement(delivery.peer)
         turn.trust = self.host.trust.state(delivery.peer)
-        turn.capabilities = () if agreement is None else agreement.capabilities
+        if self._handlers.ask_for_capabilities(delivery.type):
+            agreement = self.host.agreement(delivery.peer)
+            turn.capabilities = () if agreement is None else agreement.capabilities
         try:
             await self._chain.run(turn, registrations)
         except BaseException:
@@ -278,6 +279,8 @@ class ProtocolRouter:
 
     def _told(self, turn: Turn) -> None:
         """Exactly one event for what became of a message (VAL-3)."""
+        if self.emit is no_events:
+            return
         kind = {"unhandled": "envelope_unhandled", "refused": "envelope_rejected"}.get(turn.status)
         about: dict[str, Any] = {"status": turn.status, "admission": turn.delivery.admission}
         moved = [f"{event.from_} {event.to}" for event in turn.transitions.values() if event and event.moved]

@@ -9,11 +9,11 @@ from web4.protocols.decisions import DecisionRecord
 from web4.protocols.messages.vocabulary import ChannelKind
 
 
-class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="outbox", omit_defaults=True):
+class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="outbox", omit_defaults=True, gc=False):
     at_ms: int
 
 
-class Enqueue(_Command, frozen=True, tag="enqueue"):
+class Enqueue(_Command, frozen=True, tag="enqueue", gc=False):
     """Queue an envelope (OUT-1); once, however often it is said.
 
     Args:
@@ -37,6 +37,15 @@ class Enqueue(_Command, frozen=True, tag="enqueue"):
     decided: DecisionRecord | None = None
 
 
+class EnqueueTogether(_Command, frozen=True, tag="enqueue_together", gc=False):
+    """Queue envelopes that were asked for at once: as one `Enqueue` of each, in this order, at this one time.
+
+    `PeerOutcome.queueings` says of each whether it is queued. None of them answers an INTENT.
+    """
+
+    commands: tuple[Enqueue, ...]
+
+
 class Conclude(_Command, frozen=True, tag="conclude"):
     """Entries have ended; those that are not there any more are passed over.
 
@@ -55,4 +64,4 @@ class Settle(_Command, frozen=True, tag="settle"):
     status: SettledStatus = "handled"
 
 
-OutboxCommand = Enqueue | Conclude | Settle
+OutboxCommand = Enqueue | EnqueueTogether | Conclude | Settle

@@ -15,6 +15,8 @@ from web4.trust import TrustState
 DAY_MS: Final = 24 * 60 * 60 * 1_000
 INLINE_BYTES: Final = 32 * 1024
 """Longer envelopes are kept as blobs: a record's payload has a bound (JRN-2)."""
+TOGETHER_BYTES: Final = 96 * 1024
+"""Bytes of bodies or envelopes that one event holds: quoted once more they are up to twice as long."""
 MAX_IDS: Final = 1_024
 """Ids that one event names; more become several."""
 _TOLD: Final = 8_192
@@ -180,6 +182,35 @@ class EnvelopeQueued(
     answers: str | None = None
 
 
+class QueuedRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """One envelope of `EnvelopesQueued`. See `Queued` for the fields."""
+
+    msg_id: str
+    type: str
+    channel: ChannelKind
+    size: int
+    corr_id: str | None
+    low: bool
+
+
+class EnvelopesQueued(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
+    """Envelopes that were asked for at once are to be sent, one after the other: as an `EnvelopeQueued` of each.
+
+    Args:
+        number: The place of the first in the queue; the others follow.
+        at_ms: When they were queued.
+        envelopes: What is known of each, in order.
+        bodies: The body of each.
+    """
+
+    number: int
+    at_ms: int
+    envelopes: tuple[QueuedRow, ...]
+    bodies: tuple[str, ...]
+
+
 class EnvelopeConcluded(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
@@ -215,6 +246,41 @@ class MessageTaken(
     lets_go: int = 0
 
 
+class TakenRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """One message of `MessagesTaken`. See `MessageTaken` for the fields."""
+
+    msg_id: str
+    type: str
+    admission: Admission
+    content: str
+    digest: str
+    size: int
+
+
+class MessagesTaken(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
+    """Messages that came at once were let in, one after the other: as a `MessageTaken` of each, in one record.
+
+    Args:
+        number: The place of the first among those that were taken; the others follow.
+        at_ms: When they came.
+        trust: How far their sender was trusted then.
+        messages: What is known of each, in order.
+        envelopes: Each as it came.
+        begins: Whether the index of ids begins a new part with the first of them.
+        lets_go: How many of its oldest parts it lets go before.
+    """
+
+    number: int
+    at_ms: int
+    trust: TrustState
+    messages: tuple[TakenRow, ...]
+    envelopes: tuple[str, ...]
+    begins: bool = False
+    lets_go: int = 0
+
+
 class MessageSettled(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
@@ -225,4 +291,13 @@ class MessageSettled(
     at_ms: int
 
 
-OutboxEvent = EnvelopeQueued | EnvelopeConcluded | MessageTaken | MessageSettled
+OutboxEvent = (
+    EnvelopeQueued | EnvelopesQueued | EnvelopeConcluded | MessageTaken | MessagesTaken | MessageSettled
+)
+
+
+def weight(event: object) -> int:
+    """How many records an event stands for: one that is about several messages is written, held and applied as they."""
+    if isinstance(event, MessagesTaken):
+        return len(event.messages)
+    return len(event.envelopes) if isinstance(event, EnvelopesQueued) else 1

@@ -19,6 +19,8 @@ from immutables import Map
 from web4.protocols.cip.replay import Heard
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from web4.protocols.cip.replay import ReplayLimits
 
 _PARTS: Final = 8
@@ -93,6 +95,34 @@ class KnownIds(msgspec.Struct, frozen=True):
             lets_go += 1
         begins = lets_go == len(parts) or len(newest.heard) >= part_ids or at_ms - newest.first_ms >= part_ms
         return Room(begins, lets_go)
+
+    def room_for(self, at_ms: int, limits: ReplayLimits, retention_ms: int) -> tuple[Room, int]:
+        """Say how one more id finds a place, and how many that come with it find theirs beside it: itself included."""
+        room = self.room(at_ms, limits, retention_ms)
+        if room.retry_after_ms is not None:
+            return room, 0
+        parts = self.parts[room.lets_go :]
+        used, first_ms = (0, at_ms) if room.begins else (len(parts[-1].heard), parts[-1].first_ms)
+        if at_ms - first_ms >= retention_ms // _PARTS:
+            return room, 1  # each begins a part
+        count = max(1, limits.ids // _PARTS) - used
+        if len(parts) + room.begins >= _PARTS:
+            count = min(count, limits.ids - sum([len(part.heard) for part in parts]))
+        return room, count
+
+    def adding_together(
+        self, ids: Iterable[tuple[bytes, bytes, bytes]], at_ms: int, *, begins: bool, lets_go: int
+    ) -> KnownIds:
+        """Give the index that holds these too, in one part: keys, with the digests of content and envelope."""
+        parts = self.parts[lets_go:] if lets_go else self.parts
+        if begins:
+            before, newest = parts, Part(at_ms, at_ms)
+        else:
+            before, newest = parts[:-1], parts[-1]
+        change = newest.heard.mutate()
+        for key, content, envelope in ids:
+            change[key] = Heard(content, envelope)
+        return KnownIds((*before, Part(newest.first_ms, max(newest.last_ms, at_ms), change.finish())))
 
     def adding(self, key: bytes, heard: Heard, at_ms: int, *, begins: bool, lets_go: int) -> KnownIds:
         """Give the index that holds `key` too."""

@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from web4.protocols.cip.outbox.commands import Conclude, Enqueue, OutboxCommand, Settle
+from web4.protocols.cip.outbox.commands import Conclude, Enqueue, EnqueueTogether, OutboxCommand, Settle
 from web4.protocols.cip.outbox.entries import (
     MAX_IDS,
+    TOGETHER_BYTES,
     Conclusion,
     ConclusionKind,
     EnvelopeConcluded,
     EnvelopeQueued,
+    EnvelopesQueued,
     MessageSettled,
+    MessagesTaken,
     MessageTaken,
     OutboxEvent,
     OutboxLimits,
     OutboxState,
     Queued,
+    QueuedRow,
     SettledStatus,
     Taken,
     TakenState,
@@ -52,24 +56,31 @@ class OutboxLogic:
             return (), "known"
         if len(out.entries) >= self.limits.entries or out.bytes + command.size > self.limits.bytes:
             return (), "full"
-        queued = EnvelopeQueued(
-            number=out.last + 1,
-            msg_id=command.msg_id,
-            type=command.type,
-            channel=command.channel,
-            at_ms=command.at_ms,
-            size=command.size,
-            body=command.body,
-            blob=command.blob,
-            corr_id=command.corr_id,
-            low=command.low,
-            humans=command.humans,
-            answers=command.answers,
-        )
+        queued = _queued(command, out.last + 1, command.at_ms)
         if command.settles is None or command.answers is None:
             return (queued,), "queued"
         settled = MessageSettled(msg_ids=(command.answers,), status=command.settles, at_ms=command.at_ms)
         return (queued, settled), "queued"
+
+    def enqueue_together(
+        self, out: OutboxState, command: EnqueueTogether
+    ) -> tuple[tuple[OutboxEvent, ...], tuple[Queueing, ...]]:
+        """Queue envelopes as `enqueue` would one after the other, in few events; of each whether it is queued."""
+        entries, concluded, limits = out.entries, out.concluded, self.limits
+        room, left = limits.entries - len(entries), limits.bytes - out.bytes
+        fresh: dict[str, Enqueue] = {}
+        queueings: list[Queueing] = []
+        for one in command.commands:
+            msg_id = one.msg_id
+            if msg_id in fresh or msg_id in entries or concluded.get(msg_id) is not None:
+                queueings.append("known")
+            elif len(fresh) >= room or one.size > left:
+                queueings.append("full")
+            else:
+                fresh[msg_id] = one
+                left -= one.size
+                queueings.append("queued")
+        return _queued_events(list(fresh.values()), out.last + 1, command.at_ms), tuple(queueings)
 
     def conclude(self, out: OutboxState, command: Conclude) -> tuple[EnvelopeConcluded, ...]:
         """End the entries that are there; expired only those that are old enough (OUT-5)."""
@@ -100,13 +111,63 @@ class OutboxLogic:
 
 def decide(
     logic: OutboxLogic, out: OutboxState, taken: TakenState, command: OutboxCommand
-) -> tuple[tuple[OutboxEvent, ...], Queueing | None]:
-    """What `command` leads to, and of one that queues whether it did."""
+) -> tuple[tuple[OutboxEvent, ...], Queueing | tuple[Queueing, ...] | None]:
+    """What `command` leads to, and of one that queues whether it did, or whether it did for each."""
     if isinstance(command, Enqueue):
         return logic.enqueue(out, taken, command)
+    if isinstance(command, EnqueueTogether):
+        return logic.enqueue_together(out, command)
     if isinstance(command, Conclude):
         return logic.conclude(out, command), None
     return logic.settle(taken, command), None
+
+
+def _queued(command: Enqueue, number: int, at_ms: int) -> EnvelopeQueued:
+    return EnvelopeQueued(
+        number=number,
+        msg_id=command.msg_id,
+        type=command.type,
+        channel=command.channel,
+        at_ms=at_ms,
+        size=command.size,
+        body=command.body,
+        blob=command.blob,
+        corr_id=command.corr_id,
+        low=command.low,
+        humans=command.humans,
+        answers=command.answers,
+    )
+
+
+def _queued_events(commands: list[Enqueue], number: int, at_ms: int) -> tuple[OutboxEvent, ...]:
+    """The events that queue these, the first as `number`."""
+    events: list[OutboxEvent] = []
+    for run in _runs(commands):
+        if len(run) == 1:
+            events.append(_queued(run[0], number, at_ms))
+        else:
+            rows = [
+                QueuedRow(one.msg_id, one.type, one.channel, one.size, one.corr_id, one.low) for one in run
+            ]
+            bodies = tuple([one.body or "" for one in run])
+            events.append(EnvelopesQueued(number=number, at_ms=at_ms, envelopes=tuple(rows), bodies=bodies))
+        number += len(run)
+    return tuple(events)
+
+
+def _runs(commands: list[Enqueue]) -> Iterable[list[Enqueue]]:
+    """Parts of `commands` that one event can name: not too long together; what it cannot say of one stands alone."""
+    run: list[Enqueue] = []
+    size = 0
+    for one in commands:
+        alone = one.body is None or bool(one.humans) or one.answers is not None
+        if run and (alone or size + one.size > TOGETHER_BYTES):
+            yield run
+            run, size = [], 0
+        run.append(one)
+        size += TOGETHER_BYTES if alone else one.size
+    if run:
+        yield run
 
 
 def concluded(
@@ -150,6 +211,26 @@ def queued(out: OutboxState, event: EnvelopeQueued) -> OutboxState:
     return OutboxState(entries, out.bytes + event.size, event.number, out.concluded)
 
 
+def queued_together(out: OutboxState, event: EnvelopesQueued) -> OutboxState:
+    """The outbox with some entries more."""
+    change, size, number, at_ms = out.entries.mutate(), out.bytes, event.number, event.at_ms
+    for row, body in zip(event.envelopes, event.bodies, strict=True):
+        change[row.msg_id] = Queued(
+            number=number,
+            msg_id=row.msg_id,
+            type=row.type,
+            channel=row.channel,
+            at_ms=at_ms,
+            size=row.size,
+            body=body,
+            corr_id=row.corr_id,
+            low=row.low,
+        )
+        size += row.size
+        number += 1
+    return OutboxState(change.finish(), size, number - 1, out.concluded)
+
+
 def without_entries(out: OutboxState, event: EnvelopeConcluded) -> OutboxState:
     """The outbox without what has ended."""
     left, size = out.entries.mutate(), out.bytes
@@ -174,6 +255,26 @@ def with_message(taken: TakenState, event: MessageTaken) -> TakenState:
         blob=event.blob,
     )
     return TakenState(taken.messages.set(event.msg_id, one), taken.bytes + event.size, event.number)
+
+
+def with_messages(taken: TakenState, event: MessagesTaken) -> TakenState:
+    """What was taken, with some messages more."""
+    change, size, number = taken.messages.mutate(), taken.bytes, event.number
+    kept = len(event.envelopes)  # a hook may have withheld some
+    for place, row in enumerate(event.messages):
+        change[row.msg_id] = Taken(
+            number=number + place,
+            msg_id=row.msg_id,
+            type=row.type,
+            at_ms=event.at_ms,
+            admission=row.admission,
+            trust=event.trust,
+            digest=row.digest,
+            size=row.size,
+            envelope=event.envelopes[place] if place < kept else None,
+        )
+        size += row.size
+    return TakenState(change.finish(), size, number + len(event.messages) - 1)
 
 
 def without_messages(taken: TakenState, event: MessageSettled) -> TakenState:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _TEND_SECONDS: Final = 3_600
 """How often is looked for what is too old, at the least: an hour among five days."""
-_TOGETHER_SECONDS: Final = 0.002
+_TOGETHER_SECONDS: Final = 0.02
 """What is settled within so long is one decision and one commit, unless messages that come take it along before."""
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     one.name: msgspec.json.Decoder(one.envelope) for one in TYPES.values() if one.durable
@@ -96,14 +96,13 @@ class Outboxes:
             )
             if command.blob is not None:
                 peer.lane.keep(command.blob, body)
-            outcome = peer.lane.handle(command)
+            outcome = await peer.lane.ask(command)
             if outcome.refusal is not None:
                 raise TrustViolationError(
                     "the peer is blacklisted", code=outcome.refusal.code, peer=fingerprint
                 )
             if outcome.queueing == "full":
                 raise OutboxFull("too much waits for this peer", code="outbox_full", peer=fingerprint)
-            await peer.lane.durable()
         finally:
             peers.done(fingerprint)
         return command.msg_id
@@ -117,9 +116,13 @@ class Outboxes:
     async def concluded(self, fingerprint: str, msg_id: str) -> Conclusion | None:
         """Wait until an entry has ended; how, or None if nobody knows of it any more."""
         held = self._peers.get(fingerprint)
-        if held is not None and held.queue.holds(msg_id):  # the usual way: a peer with entries stays
-            await held.queue.ended(msg_id)
-            return held.lane.state.outbox.concluded.get(msg_id)
+        if held is not None:  # the usual way: a peer with entries stays
+            if held.queue.holds(msg_id):
+                how = await held.queue.ended(msg_id)
+                return how or held.lane.state.outbox.concluded.get(msg_id)
+            if held.lane.settled:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                return held.lane.state.outbox.concluded.get(msg_id)
         async with self._peers.using(fingerprint) as peer:
             await peer.lane.durable()
             if peer.queue.holds(msg_id):
@@ -146,12 +149,12 @@ class Outboxes:
             How many were settled so far.
         """
         self._settled += 1
-        if not TYPES[delivery.type].durable:
-            return self._settled
-        peer = self._peers.need(delivery.peer)
-        peer.to_settle.setdefault(status, []).append(delivery.msg_id)
-        self._to_settle.add(delivery.peer)
-        self._work.set()
+        message, fingerprint = delivery.message, delivery.peer
+        if TYPES[message.type].durable:
+            self._peers.need(fingerprint).to_settle.setdefault(status, []).append(message.msg_id)
+            self._to_settle.add(fingerprint)
+            if not self._work.is_set():
+                self._work.set()
         return self._settled
 
     async def deliver_again(self, fingerprint: str) -> None:

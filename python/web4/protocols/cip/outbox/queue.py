@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import outcome
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from web4.protocols.cip.outbox.entries import Queued
+    from web4.protocols.cip.outbox.entries import Conclusion, Queued
 
 MAX_FLYING = 256
 """Envelopes sent and not receipted: as many as fit the receipt, and no more than a full inbox must refuse."""
@@ -40,7 +42,8 @@ class OutboxQueue:
         self.turn = trio.Lock()
         """Held by the pump of the one session over which is sent."""
         self._changed = trio.Event()
-        self._concluded: dict[str, list[trio.Event]] = {}
+        self._concluded: dict[str, tuple[trio.lowlevel.Task, ...]] = {}
+        """Who waits for an entry to end."""
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.flying)
@@ -65,20 +68,16 @@ class OutboxQueue:
         self.waiting[entry.msg_id] = entry
         self._changed.set()
 
-    def end(self, msg_ids: Iterable[str]) -> list[Queued]:
-        """Entries have ended; what they were."""
-        ended = []
+    def end(self, msg_ids: Iterable[str], how: Conclusion) -> None:
+        """Entries have ended."""
         for msg_id in msg_ids:
             entry = self.flying.pop(msg_id, None)
             if entry is not None:
                 self.flying_bytes -= entry.size
             else:
-                entry = self.waiting.pop(msg_id, None)
-            if entry is not None:
-                ended.append(entry)
-            self._tell(msg_id)
+                self.waiting.pop(msg_id, None)
+            self._tell(msg_id, how)
         self._changed.set()
-        return ended
 
     # --- sending ----------------------------------------------------------------------------------------
 
@@ -146,22 +145,25 @@ class OutboxQueue:
             self._changed = trio.Event()
         return changed
 
-    async def ended(self, msg_id: str) -> None:
-        """Wait until an entry that is here has ended."""
-        event = trio.Event()
-        self._concluded.setdefault(msg_id, []).append(event)
-        try:
-            await event.wait()
-        finally:
-            waiters = self._concluded.get(msg_id)
-            if waiters is not None and event in waiters:
-                waiters.remove(event)
-                if not waiters:
-                    del self._concluded[msg_id]
+    async def ended(self, msg_id: str) -> Conclusion | None:
+        """Wait until an entry that is here has ended; how, or None if the lane has to be asked."""
+        task = trio.lowlevel.current_task()
+        self._concluded[msg_id] = (*self._concluded.get(msg_id, ()), task)
+        abandon = partial(self._abandon, msg_id, task)
+        how: Conclusion | None = await trio.lowlevel.wait_task_rescheduled(abandon)
+        return how
 
-    def _tell(self, msg_id: str) -> None:
-        for event in self._concluded.pop(msg_id, ()):
-            event.set()
+    def _abandon(self, msg_id: str, task: trio.lowlevel.Task, _: object) -> trio.lowlevel.Abort:
+        left = tuple(other for other in self._concluded[msg_id] if other is not task)
+        if left:
+            self._concluded[msg_id] = left
+        else:
+            del self._concluded[msg_id]
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _tell(self, msg_id: str, how: Conclusion | None = None) -> None:
+        for task in self._concluded.pop(msg_id, ()):
+            trio.lowlevel.reschedule(task, outcome.Value(how))
 
 
 def _number(entry: Queued) -> int:
