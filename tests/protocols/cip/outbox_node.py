@@ -2,7 +2,8 @@
 
 `receiver` listens, and writes down each message it handles: to a file, flushed to the disk before the message is
 settled, as a handler with an effect elsewhere would. `sender` dials it again and again, and queues so many messages
-as it is told, one line on standard input each. Both print a JSON object per line and end with their standard input.
+as it is told, one line on standard input each: one after the other, or, behind a `+`, all at once. Both print a JSON
+object per line and end with their standard input.
 """
 
 from __future__ import annotations
@@ -105,12 +106,20 @@ async def send(cip: CipRuntime, endpoint: rtt.Endpoint, directory: Path, nursery
 
     waiting = [entry.msg_id for entry in await cip.outbox(BOB.fingerprint)]
     say("up", waiting=waiting)
+
+    async def queue() -> None:
+        say("queued", msg_id=await cip.propose_fact(BOB.fingerprint, FACT, TRACE))
+
     async for line in lines():
         if line == "dial":
             nursery.start_soon(dial)
+        elif line.startswith("+"):
+            async with trio.open_nursery() as together:
+                for _ in range(int(line)):
+                    together.start_soon(queue)
         else:
             for _ in range(int(line)):
-                say("queued", msg_id=await cip.propose_fact(BOB.fingerprint, FACT, TRACE))
+                await queue()
 
 
 async def main(role: str, directory: Path) -> None:

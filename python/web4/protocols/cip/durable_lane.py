@@ -14,7 +14,7 @@ from web4.journal.compaction import compact
 from web4.journal.errors import CorruptJournalError, JournalError, JournalUnavailable, LaneHalted
 from web4.journal.lane import Lane
 from web4.protocols.cip.handshake import Closed, HandshakeStep
-from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state
+from web4.protocols.cip.lane import LOGIC_VERSION, PEER_EVENTS, decode_state, encode_state, of_version_2
 from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.cip.outbox.entries import OutboxLimits, weight
 from web4.protocols.cip.outbox.logic import OutboxLogic
@@ -41,7 +41,7 @@ from web4.trust import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from web4.actors.lane_writer import LaneWriter
     from web4.foundation.clock import Clock
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _OPERATORS: Final = (OperatorPromote, OperatorBlock, ManualOverride)
+_ROWS: Final = 4
+"""Rows of one record that take about as long to read and apply as a record does."""
 _PAUSE_SECONDS: Final = 0.1
 """Before an append is tried again that the journal did not take now."""
 
@@ -88,6 +90,10 @@ def _nobody_asks(_peer: str, _error: Exception) -> None:
     """Nobody wants to know that a lane broke."""
 
 
+def _nobody_tends(_peer: str) -> None:
+    """Nobody writes snapshots of lanes."""
+
+
 def peer_definition(
     trust: TrustLimits | None = None, replay: ReplayLimits | None = None, outbox: OutboxLimits | None = None
 ) -> PeerDefinition:
@@ -98,7 +104,11 @@ def peer_definition(
         outbox=OutboxLogic(outbox or OutboxLimits()),
     )
     return PeerDefinition(
-        logic=logic, state=PeerState, events=PEER_EVENTS, version=LOGIC_VERSION, upcasters={1: _as_it_was}
+        logic=logic,
+        state=PeerState,
+        events=PEER_EVENTS,
+        version=LOGIC_VERSION,
+        upcasters={1: _as_it_was, 2: of_version_2},
     )
 
 
@@ -132,6 +142,7 @@ class DurablePeerLane(PeerLane):
         emit: Emitter,
         clock: Clock,
         broken: Broken = _nobody_asks,
+        due: Callable[[str], None] = _nobody_tends,
     ) -> None:
         super().__init__(peer, trust=trust, options=options, emit=emit)
         self.lane = Lane("peer", peer)
@@ -140,6 +151,7 @@ class DurablePeerLane(PeerLane):
         self._evidence = evidence
         self._clock = clock
         self._broken = broken
+        self._due = due
         self._writer: Writer | None = None
         self._stranger: Stranger | None = None
         self._most_records = options.lane_records
@@ -264,9 +276,9 @@ class DurablePeerLane(PeerLane):
                 self._trust.count_newcomer(event.at_ms)
         return decision.reply
 
-    async def ask(self, command: Enqueue) -> PeerOutcome:
+    def ask(self, command: Enqueue) -> Coroutine[Any, Any, PeerOutcome]:
         """See `Together.ask`."""
-        return await self._together.ask(command)
+        return self._together.ask(command)
 
     def keep(self, name: str, data: bytes) -> None:
         """See `PeerLane.keep`."""
@@ -322,7 +334,16 @@ class DurablePeerLane(PeerLane):
             self._broken(self.peer, error)
             raise
         if writer.snapshot_due:
-            with suppress(JournalError):  # a convenience (JRN-7b)
+            self._due(self.peer)
+
+    async def upkeep(self) -> None:
+        """Write a snapshot if one is due, and shorten a lane that has grown long; whoever waits for it is not held up.
+
+        A convenience (JRN-7b): when the journal does not take it, it is tried again later.
+        """
+        writer = self._writer
+        if writer is not None and writer.broken is None and writer.snapshot_due:
+            with suppress(JournalError):
                 await writer.snapshot()
                 await self._shorten()
 
@@ -369,5 +390,5 @@ class DurablePeerLane(PeerLane):
                 else:
                     report_step(self._emit, self.peer, one.event)
         if self._writer is not None:
-            self._writer.count_more(sum([weight(one.event) for one in batch]) - len(batch))
+            self._writer.count_more(sum([weight(one.event) // _ROWS for one in batch]))
         self.on_events([one.event for one in batch])  # type: ignore[misc]  # the lane's own events

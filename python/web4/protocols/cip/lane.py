@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from immutables import Map
@@ -36,9 +36,9 @@ from web4.trust.lane import TRUST_EVENTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOGIC_VERSION: Final = 2
-"""Changes with whatever makes `PeerLogic.apply` build another state of the same events: snapshots of before are
-passed over (JRN-7b)."""
+LOGIC_VERSION: Final = 3
+"""Changes with whatever makes `PeerLogic.apply` build another state of the same events, or spells a state otherwise:
+snapshots of before are passed over (JRN-7b)."""
 
 PEER_EVENTS: Final = (
     *TRUST_EVENTS,
@@ -132,6 +132,11 @@ class _BucketForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heard: dict[str, str]
 
 
+_UUID_LENGTH: Final = 36
+_UUID_BYTES: Final = 16
+_DASHES: Final = (8, 13, 18, 23)
+
+
 class _PartForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of an index of ids, its rows as those of a bucket."""
 
@@ -140,13 +145,24 @@ class _PartForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heard: dict[str, str]
 
 
+class _EndedForm(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Entries that ended alike: their ids, sorted, 16 bytes each in base64; what is no UUID beside them.
+
+    There are thousands, in every snapshot: an object with a member for each is four times as long.
+    """
+
+    how: Conclusion
+    ids: str = ""
+    others: list[str] = []
+
+
 class _OutboxForm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The outbox: entries in the order of the queue, conclusions of both halves."""
 
     last: int
     entries: list[Queued] = msgspec.field(default_factory=list)
-    newer: dict[str, Conclusion] = msgspec.field(default_factory=dict)
-    older: dict[str, Conclusion] = msgspec.field(default_factory=dict)
+    newer: list[_EndedForm] = msgspec.field(default_factory=list)
+    older: list[_EndedForm] = msgspec.field(default_factory=list)
 
 
 class _TakenForm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -224,8 +240,8 @@ def _outbox_form(out: OutboxState) -> _OutboxForm | None:
     return _OutboxForm(
         last=out.last,
         entries=sorted(out.entries.values(), key=_number),
-        newer=dict(out.concluded.newer),
-        older=dict(out.concluded.older),
+        newer=_ended_forms(out.concluded.newer),
+        older=_ended_forms(out.concluded.older),
     )
 
 
@@ -234,7 +250,75 @@ def _outbox(form: _OutboxForm | None) -> OutboxState:
         return OutboxState()
     entries = Map((one.msg_id, one) for one in form.entries)
     size = sum([one.size for one in form.entries])
-    return OutboxState(entries, size, form.last, Conclusions(Map(form.newer), Map(form.older)))
+    concluded = Conclusions(Map(_ended(form.newer)), Map(_ended(form.older)))
+    return OutboxState(entries, size, form.last, concluded)
+
+
+def _ended_forms(ended: Map[str, Conclusion]) -> list[_EndedForm]:
+    """Write conclusions by when and how the entries ended."""
+    # Entries that ended together have one and the same conclusion: looked up by what it is, not by what it says.
+    alike: dict[int, tuple[Conclusion, list[str]]] = {}
+    for msg_id, how in ended.items():
+        one = alike.get(id(how))
+        if one is None:
+            one = alike[id(how)] = (how, [])
+        one[1].append(msg_id)
+    merged: dict[Conclusion, list[str]] = {}
+    for how, ids in alike.values():
+        merged.setdefault(how, []).extend(ids)
+    groups = sorted(merged.items(), key=lambda one: (one[0].at_ms, one[0].outcome, repr(one[0].reason)))
+    return [_ended_form(how, sorted(ids)) for how, ids in groups]
+
+
+def _ended_form(how: Conclusion, ids: list[str]) -> _EndedForm:
+    packed, others = _packed(ids), list[str]()
+    if packed is None:
+        others = [one for one in ids if _packed([one]) is None]
+        packed = _packed([one for one in ids if one not in others]) or b""
+    return _EndedForm(how, b64encode(packed).decode(), others)
+
+
+def _packed(ids: list[str]) -> bytes | None:
+    """The bytes of these lowercase UUIDs, if they are some. Checked all at once: there are thousands of them."""
+    count, text = len(ids), "".join(ids)
+    digits, dashes = text.replace("-", ""), "-" * count
+    if (
+        set(map(len, ids)) != {_UUID_LENGTH}
+        or any(text[at::_UUID_LENGTH] != dashes for at in _DASHES)
+        or len(digits) != 2 * _UUID_BYTES * count
+        or digits != digits.lower()
+    ):
+        return None
+    try:
+        packed = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    return packed if len(packed) == _UUID_BYTES * count else None
+
+
+def _ended(forms: list[_EndedForm]) -> Iterator[tuple[str, Conclusion]]:
+    for form in forms:
+        digits = b64decode(form.ids, validate=True).hex()
+        if len(digits) % 32:
+            raise ValueError("ids of 16 bytes each are needed")
+        for at in range(0, len(digits), 32):
+            one = digits[at : at + 32]
+            yield f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}", form.how
+        for msg_id in form.others:
+            yield msg_id, form.how
+
+
+def of_version_2(state: Any) -> Any:
+    """Bring a decoded state of version 2 up to version 3: conclusions stand by how entries ended."""
+    outbox = state.get("outbox")
+    if outbox is None:
+        return state
+    halves = {
+        half: [{"how": how, "others": [msg_id]} for msg_id, how in outbox[half].items()]
+        for half in ("newer", "older")
+        if half in outbox
+    }
+    return {**state, "outbox": {**outbox, **halves}}
 
 
 def _taken_form(taken: TakenState) -> _TakenForm | None:

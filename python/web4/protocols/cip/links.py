@@ -46,9 +46,10 @@ class Links:
 
     def best(self, peer: str) -> Link | None:
         """The session over which to send: an established one, of two the one that HS-7 keeps, else the newest."""
-        established = [link for link in self._of.get(peer, ()) if link.established]
-        if len(established) == 1:  # mostly
-            return established[0]
+        links = self._of.get(peer, ())
+        if len(links) == 1:  # mostly
+            return links[0] if links[0].established else None
+        established = [link for link in links if link.established]
         kept = [link for link in established if not any(link.yields_to(other) for other in established)]
         return kept[-1] if kept else None
 

@@ -27,14 +27,17 @@ class TokenBucket:
 
     def take(self, now_ns: int) -> bool:
         """Take a token if there is one."""
+        return self.take_some(1, now_ns) == 1
+
+    def take_some(self, most: int, now_ns: int) -> int:
+        """Take as many tokens as there are, up to `most`; how many those were."""
         if self._at_ns is not None:
             grown = (now_ns - self._at_ns) * self._rate / _SECOND_NS
             self._tokens = min(self._burst, self._tokens + grown)
         self._at_ns = now_ns
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        taken = min(most, int(self._tokens))
+        self._tokens -= taken
+        return taken
 
     def take_several(self, most: int, now_ns: int) -> int:
         """Take as many tokens as there are, up to `most`; how many."""

@@ -12,6 +12,7 @@ from web4.protocols.cip.handshake import HandshakeStep
 from web4.protocols.cip.meters import FaultWindow, SlidingWindow, TokenBucket
 from web4.protocols.cip.outbox.commands import Settle
 from web4.protocols.cip.outbox.entries import (
+    Conclusion,
     EnvelopeConcluded,
     EnvelopeQueued,
     EnvelopesQueued,
@@ -138,6 +139,9 @@ class PeerLane:
 
     async def durable(self) -> None:
         """Wait until what was decided may be told. In memory that is at once."""
+
+    async def upkeep(self) -> None:
+        """Do what keeps a lane short. In memory that is nothing."""
 
     async def rest(self) -> bool:
         """Be let go; whether it may be. What a lane in memory holds is lost with it, save the peer's trust."""
@@ -306,7 +310,7 @@ class Peer:
             elif isinstance(event, EnvelopesQueued):
                 self._queued(event.envelopes)
             elif isinstance(event, EnvelopeConcluded):
-                self.queue.end(event.msg_ids)
+                self.queue.end(event.msg_ids, Conclusion(event.outcome, event.at_ms, event.reason))
                 for msg_id in event.msg_ids if self._observed else ():
                     self._report("envelope_concluded", msg_id, outcome=event.outcome, reason=event.reason)
             elif isinstance(event, MessageSettled):

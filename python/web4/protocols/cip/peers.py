@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -53,8 +52,10 @@ class Peers:
             context.trust.limits, context.options.replay, context.options.outbox
         )
         self._held: dict[str, Peer] = {}
-        self._used: Counter[str] = Counter()
+        self._used: dict[str, int] = {}
         self._swept_ms = 0
+        self._due: set[str] = set()
+        self._work = trio.Event()
 
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._held))
@@ -110,6 +111,7 @@ class Peers:
                 emit=context.emit,
                 clock=context.clock,
                 broken=self._broken,
+                due=self._is_due,
             )
         return Peer(fingerprint, trust=context.trust, options=context.options, emit=context.emit, lane=lane)
 
@@ -194,13 +196,36 @@ class Peers:
 
     def use(self, fingerprint: str) -> None:
         """Hold a peer until `done`."""
-        self._used[fingerprint] += 1
+        self._used[fingerprint] = self._used.get(fingerprint, 0) + 1
 
     def done(self, fingerprint: str) -> None:
         """See `use`."""
-        self._used[fingerprint] -= 1
-        if not self._used[fingerprint]:
+        users = self._used[fingerprint] - 1
+        if users:
+            self._used[fingerprint] = users
+        else:
             del self._used[fingerprint]
+
+    # --- keeping lanes short ----------------------------------------------------------------------------
+
+    def _is_due(self, fingerprint: str) -> None:
+        self._due.add(fingerprint)
+        self._work.set()
+
+    async def tend(self) -> None:
+        """Write snapshots of lanes that have grown, one after the other. Runs until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            while self._due:
+                fingerprint = self._due.pop()
+                peer = self._held.get(fingerprint)
+                if peer is not None:
+                    self.use(fingerprint)
+                    try:
+                        await peer.lane.upkeep()
+                    finally:
+                        self.done(fingerprint)
 
     # --- letting go -------------------------------------------------------------------------------------
 

@@ -61,6 +61,8 @@ class Reports:
 
     def sent(self, sealed: Sealed) -> None:
         """The transport has accepted a message: only then is it reported (RTT-70)."""
+        if not self.wanted:
+            return
         self._emit(
             "envelope_sent",
             severity="debug",

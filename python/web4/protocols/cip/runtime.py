@@ -120,6 +120,7 @@ class CipRuntime(Speaking):
         for peer in waiting:
             nursery.start_soon(self._outboxes.deliver_again, peer)
         nursery.start_soon(self._outboxes.run)
+        nursery.start_soon(self._peers.tend)
         self._entered = True
         return self
 

@@ -113,16 +113,10 @@ def composed(
     """
     kind = type_of(payload)
     if corr_id is not None:
-        _check_corr_id(corr_id, msg_id)
+        check_corr_id(corr_id, msg_id)
     if isinstance(payload, ServiceInvoke | ServiceResult):
         return compose_mesh(identity, payload, destination=receiver.fingerprint, id=msg_id, reply_to=corr_id)
-    try:
-        encoded = ENCODER.encode(payload)
-        _PAYLOADS[kind.name].decode(encoded)
-    except (msgspec.ValidationError, UnicodeEncodeError) as error:
-        raise PayloadSchemaError(
-            f"this {kind.name} fits no schema", msg_id=msg_id, field="payload"
-        ) from error
+    encoded = encoded_payload(kind, payload, msg_id)
     sender: dict[str, Any] = {"agent_id": agent_id, "fingerprint": identity.fingerprint}
     if kind.name == "HELLO":
         sender["pubkey"] = base64.b64encode(identity.public_key).decode("ascii")
@@ -138,6 +132,22 @@ def composed(
     unsigned.update({field: value for field, value in optional.items() if value is not None})
     _say_beside(unsigned, kind, about, msg_id)
     return unsigned
+
+
+def encoded_payload(kind: MessageType, payload: AgentPayload, msg_id: str) -> bytes:
+    """Write a payload, and check it.
+
+    Raises:
+        PayloadSchemaError: It does not fit its schema.
+    """
+    try:
+        encoded = ENCODER.encode(payload)
+        _PAYLOADS[kind.name].decode(encoded)
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        raise PayloadSchemaError(
+            f"this {kind.name} fits no schema", msg_id=msg_id, field="payload"
+        ) from error
+    return encoded
 
 
 def _say_beside(unsigned: dict[str, Any], kind: MessageType, about: About | None, msg_id: str) -> None:
@@ -172,8 +182,8 @@ _ABOUT: Final[dict[str, type[msgspec.Struct]]] = {
 """What stands beside the payload of a type."""
 
 
-def _check_corr_id(corr_id: str, msg_id: str) -> None:
-    """Check it here: the receiver would count a fault of ours, and close the session at too many (VAL-4)."""
+def check_corr_id(corr_id: str, msg_id: str) -> None:
+    """Refuse what names no conversation here: the receiver would count a fault, and close the session at too many."""
     try:
         msgspec.convert(corr_id, Uuid)
     except msgspec.ValidationError:

@@ -9,11 +9,11 @@ from web4.protocols.decisions import DecisionRecord
 from web4.protocols.messages.vocabulary import ChannelKind
 
 
-class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="outbox", omit_defaults=True):
+class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="outbox", omit_defaults=True, gc=False):
     at_ms: int
 
 
-class Enqueue(_Command, frozen=True, tag="enqueue"):
+class Enqueue(_Command, frozen=True, tag="enqueue", gc=False):
     """Queue an envelope (OUT-1); once, however often it is said.
 
     Args:
@@ -37,7 +37,7 @@ class Enqueue(_Command, frozen=True, tag="enqueue"):
     decided: DecisionRecord | None = None
 
 
-class EnqueueTogether(_Command, frozen=True, tag="enqueue_together"):
+class EnqueueTogether(_Command, frozen=True, tag="enqueue_together", gc=False):
     """Queue envelopes that were asked for at once: as one `Enqueue` of each, in this order, at this one time.
 
     `PeerOutcome.queueings` says of each whether it is queued. None of them answers an INTENT.

@@ -118,8 +118,8 @@ class Outboxes:
         held = self._peers.get(fingerprint)
         if held is not None:  # the usual way: a peer with entries stays
             if held.queue.holds(msg_id):
-                await held.queue.ended(msg_id)
-                return held.lane.state.outbox.concluded.get(msg_id)
+                how = await held.queue.ended(msg_id)
+                return how or held.lane.state.outbox.concluded.get(msg_id)
             if held.lane.settled:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 return held.lane.state.outbox.concluded.get(msg_id)

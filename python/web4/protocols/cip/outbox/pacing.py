@@ -45,8 +45,7 @@ class Rate:
 
     def take(self, count: int, now_ns: int, *, half: bool) -> int:
         """How many of `count` messages may go now."""
-        bucket = self._half if half else self._full
-        return next((taken for taken in range(count) if not bucket.take(now_ns)), count)
+        return (self._half if half else self._full).take_some(count, now_ns)
 
     def retry_after_ms(self, *, half: bool) -> int:
         """Milliseconds until the next one may."""

@@ -126,7 +126,8 @@ class Pump:
         """Conclude what is too old, and what this peer does not take (OUT-5, OUT-7); whether there was any."""
         ttl_ms = self._context.options.outbox.ttl_ms
         expired = [one.msg_id for one in batch if one.at_ms + ttl_ms <= now_ms]
-        foreign = [one.msg_id for one in batch if not self._line.allows(one.type)]
+        barred = {kind for kind in {one.type for one in batch} if not self._line.allows(kind)}
+        foreign = [one.msg_id for one in batch if one.type in barred] if barred else []
         if not (expired or foreign):
             return False
         lane = self._peer.lane

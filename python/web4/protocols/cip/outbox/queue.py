@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
+import outcome
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from web4.protocols.cip.outbox.entries import Queued
+    from web4.protocols.cip.outbox.entries import Conclusion, Queued
 
 MAX_FLYING = 256
 """Envelopes sent and not receipted: as many as fit the receipt, and no more than a full inbox must refuse."""
@@ -33,7 +35,8 @@ class OutboxQueue:
         self.turn = trio.Lock()
         """Held by the pump of the one session over which is sent."""
         self._changed = trio.Event()
-        self._concluded: dict[str, list[trio.lowlevel.Task]] = {}
+        self._concluded: dict[str, tuple[trio.lowlevel.Task, ...]] = {}
+        """Who waits for an entry to end."""
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.flying)
@@ -58,20 +61,16 @@ class OutboxQueue:
         self.waiting[entry.msg_id] = entry
         self._changed.set()
 
-    def end(self, msg_ids: Iterable[str]) -> list[Queued]:
-        """Entries have ended; what they were."""
-        ended = []
+    def end(self, msg_ids: Iterable[str], how: Conclusion) -> None:
+        """Entries have ended."""
         for msg_id in msg_ids:
             entry = self.flying.pop(msg_id, None)
             if entry is not None:
                 self.flying_bytes -= entry.size
             else:
-                entry = self.waiting.pop(msg_id, None)
-            if entry is not None:
-                ended.append(entry)
-            self._tell(msg_id)
+                self.waiting.pop(msg_id, None)
+            self._tell(msg_id, how)
         self._changed.set()
-        return ended
 
     # --- sending ----------------------------------------------------------------------------------------
 
@@ -126,23 +125,25 @@ class OutboxQueue:
             self._changed = trio.Event()
         return changed
 
-    async def ended(self, msg_id: str) -> None:
-        """Wait until an entry that is here has ended."""
+    async def ended(self, msg_id: str) -> Conclusion | None:
+        """Wait until an entry that is here has ended; how, or None if the lane has to be asked."""
         task = trio.lowlevel.current_task()
-        waiters = self._concluded.setdefault(msg_id, [])
-        waiters.append(task)
+        self._concluded[msg_id] = (*self._concluded.get(msg_id, ()), task)
+        abandon = partial(self._abandon, msg_id, task)
+        how: Conclusion | None = await trio.lowlevel.wait_task_rescheduled(abandon)
+        return how
 
-        def abandon(_: object) -> trio.lowlevel.Abort:
-            waiters.remove(task)
-            if not waiters:
-                del self._concluded[msg_id]
-            return trio.lowlevel.Abort.SUCCEEDED
+    def _abandon(self, msg_id: str, task: trio.lowlevel.Task, _: object) -> trio.lowlevel.Abort:
+        left = tuple(other for other in self._concluded[msg_id] if other is not task)
+        if left:
+            self._concluded[msg_id] = left
+        else:
+            del self._concluded[msg_id]
+        return trio.lowlevel.Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(abandon)
-
-    def _tell(self, msg_id: str) -> None:
+    def _tell(self, msg_id: str, how: Conclusion | None = None) -> None:
         for task in self._concluded.pop(msg_id, ()):
-            trio.lowlevel.reschedule(task)
+            trio.lowlevel.reschedule(task, outcome.Value(how))
 
 
 def _number(entry: Queued) -> int:

@@ -25,13 +25,24 @@ _OUTCOMES: Final[dict[Queueing, PeerOutcome]] = {
 }
 
 
+class _Batch:
+    """What was asked for together."""
+
+    __slots__ = ("asked", "decided")
+
+    def __init__(self) -> None:
+        self.asked: list[_Asked] = []
+        self.decided = False
+
+
 class _Asked:
     """An envelope to be queued, what became of that, and the task that waits for it, if one is parked."""
 
-    __slots__ = ("command", "error", "outcome", "task")
+    __slots__ = ("batch", "command", "error", "outcome", "task")
 
-    def __init__(self, command: Enqueue) -> None:
+    def __init__(self, command: Enqueue, batch: _Batch) -> None:
         self.command = command
+        self.batch = batch
         self.outcome: PeerOutcome | None = None
         self.error: Exception | None = None
         self.task: trio.lowlevel.Task | None = None
@@ -52,15 +63,12 @@ class _Asked:
         if task is not None:
             trio.lowlevel.reschedule(task, value)
 
-
-class _Batch:
-    """What was asked for together."""
-
-    __slots__ = ("asked", "decided")
-
-    def __init__(self) -> None:
-        self.asked: list[_Asked] = []
-        self.decided = False
+    def abandon(self, _: object) -> trio.lowlevel.Abort:
+        """Wait no longer. What nobody has decided yet is not to be."""
+        self.task = None
+        if not self.batch.decided:
+            self.batch.asked.remove(self)
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Together:
@@ -92,26 +100,18 @@ class Together:
             JournalError, MailboxFullError: The lane does not take it.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        one, batch = _Asked(command), self._gathering
+        batch = self._gathering
         if batch is None:
             batch = self._gathering = _Batch()
+        one = _Asked(command, batch)
         batch.asked.append(one)
-        if len(batch.asked) == 1 or await self._follow(batch, one):
+        leads = len(batch.asked) == 1
+        if not leads:
+            one.task = trio.lowlevel.current_task()
+            leads = await trio.lowlevel.wait_task_rescheduled(one.abandon)
+        if leads:
             await self._lead(batch, one)
         return one.told()
-
-    async def _follow(self, batch: _Batch, one: _Asked) -> bool:
-        """Wait for who leads; whether to lead now oneself."""
-        one.task = trio.lowlevel.current_task()
-
-        def abandon(_: object) -> trio.lowlevel.Abort:
-            one.task = None
-            if not batch.decided:
-                batch.asked.remove(one)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        leads: bool = await trio.lowlevel.wait_task_rescheduled(abandon)
-        return leads
 
     async def _lead(self, batch: _Batch, one: _Asked) -> None:
         """Decide for all, unless that is done, and wait for all."""
