@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests examples
 
-.PHONY: demo mesh-demo demo-picture test test-rust test-python test-python-workers test-python-others test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills attacks soak clean hostile
+.PHONY: demo mesh-demo demo-picture test test-rust test-python test-python-processes test-python-others test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills attacks soak clean hostile
 
 demo: $(VENV)/.built $(VENV)/.demo
 	@$(BIN)/python scripts/web4_demo.py $(DEMO_FLAGS)
@@ -24,17 +24,17 @@ test-rust:
 	@echo "==> cargo test"
 	@cargo test --workspace --quiet
 
-# Two halves, so that two cores can have one each.
-test-python: test-python-workers test-python-others
+# Two halves, so that two cores can have one each: what starts processes of the node's own, and all the rest.
+test-python: test-python-processes test-python-others
 
-WORKER_TESTS := tests/worker tests/ext tests/extensions tests/examples tests/cli
-test-python-workers: $(VENV)/.built $(VENV)/.test $(VENV)/.demo
-	@echo "==> pytest: workers, extensions, the command line"
-	@$(BIN)/python -m pytest $(WORKER_TESTS) $(PYTEST_FLAGS)
+PROCESS_TESTS := tests/worker tests/ext tests/extensions tests/examples tests/cli tests/chaos tests/e2e
+test-python-processes: $(VENV)/.built $(VENV)/.test $(VENV)/.demo
+	@echo "==> pytest: workers, extensions, the command line, whole nodes in bad weather"
+	@$(BIN)/python -m pytest $(PROCESS_TESTS) $(PYTEST_FLAGS)
 
 test-python-others: $(VENV)/.built $(VENV)/.test $(VENV)/.demo
 	@echo "==> pytest: all the rest"
-	@$(BIN)/python -m pytest $(WORKER_TESTS:%=--ignore=%) $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest $(PROCESS_TESTS:%=--ignore=%) $(PYTEST_FLAGS)
 
 lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint
 	cargo fmt --all --check
@@ -53,11 +53,13 @@ stubs: $(VENV)/.built $(VENV)/.lint
 
 # The wheel that users install, in an environment that has never seen this checkout's sources (RTT-72).
 # A part of every room: what it is to be installed shows in any of them, and the whole suite has run in the checkout.
-WHEEL_TESTS := tests/foundation tests/trust tests/protocols tests/test_imports.py tests/test_readme.py \
+WHEEL_TESTS := tests/foundation tests/trust/test_fsm.py tests/test_imports.py tests/test_readme.py tests/test_guides.py \
 	tests/rtt/test_channels.py tests/rtt/test_transports.py tests/rtt/test_resume.py tests/rtt/test_metrics.py \
 	tests/journal/test_appending.py tests/journal/test_following.py tests/journal/test_verify.py \
 	tests/journal/sqlite/test_opening.py tests/journal/sqlite/test_migration.py \
-	tests/actors/test_lane_actors.py tests/actors/test_recovery.py tests/cli/test_verbs.py
+	tests/actors/test_lane_actors.py tests/actors/test_recovery.py tests/protocols/messages tests/protocols/router \
+	tests/protocols/cip/test_cip_runtime.py tests/protocols/lip/test_extracting.py tests/mesh/test_mesh_runtime.py \
+	tests/node tests/cli/test_verbs.py tests/e2e/test_web4_runtime.py
 test-wheel: $(VENV)/.venv
 	@echo "==> building the wheel and testing it in a clean environment"
 	@rm -rf target/wheels target/wheel-env && mkdir -p target/wheels

@@ -16,7 +16,7 @@ from web4.demo.survivors import tree_below
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCALE = 0.1
+SCALE = 0.04
 
 
 async def test_hostile_node_harms_nobody(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from contextlib import contextmanager
@@ -40,21 +41,29 @@ def made(data: Path) -> str:
     assert done.exit == 0, done
     config = data / "web4.toml"
     # A machine that has much else to do would put off every handshake.
-    config.write_text(config.read_text().replace(":7440", ":0") + "\n[limits]\npace = false\n")
+    text = re.sub(r":744\d\b", ":0", config.read_text())
+    config.write_text(f"{text}\n[limits]\npace = false\n")
     return str(done.data["fingerprint"])
 
 
 @contextmanager
 def up(data: Path) -> Iterator[UpNode]:
-    """Run a node that was made; it may have ended when the block does."""
+    """Make a node and run it; it may have ended when the block does."""
     fingerprint = made(data)
+    with start_again(data) as node:
+        assert node.fingerprint == fingerprint
+        yield node
+
+
+@contextmanager
+def start_again(data: Path) -> Iterator[UpNode]:
+    """Run a node that was made before."""
     running = start("up", "--data", data, "--json")
     try:
         assert running.stdout is not None
         greeting = json.loads(running.stdout.readline())
         assert greeting["type"] == "up"
-        assert greeting["fingerprint"] == fingerprint
-        yield UpNode(data, fingerprint, greeting["addresses"][0], running)
+        yield UpNode(data, greeting["fingerprint"], greeting["addresses"][0], running)
     finally:
         if running.poll() is None:
             running.send_signal(signal.SIGINT)
@@ -68,6 +77,16 @@ def until(holds: Callable[[], Any]) -> Any:
         assert time.monotonic() < end
         time.sleep(0.1)
     return found
+
+
+def connected_to(one: UpNode, other: UpNode) -> None:
+    """Wait until a node has a session with another."""
+
+    def so() -> bool:
+        row = process("peer", "show", other.fingerprint, "--data", one.data, "--json").data
+        return bool(row["connected"] and row["live"] and row["trust"] != "unknown")
+
+    until(so)
 
 
 def fine(done: Done) -> Done:

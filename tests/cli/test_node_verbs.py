@@ -104,6 +104,22 @@ def test_examples_are_understood(verb: tuple[str, ...]) -> None:
         assert command.__name__ == verb[-1]
 
 
+@pytest.mark.parametrize(("place", "mode"), [("identity/node.pem", 0o640), ("identity", 0o755), ("", 0o777)])
+def test_key_permissions(tmp_path: Path, place: str, mode: int) -> None:
+    """ID-2: a node whose key others could read or replace does not start, and says what to run."""
+    data = tmp_path / "ada"
+    made(data)
+    (data / place).chmod(mode)
+    refused = process("up", "--data", data, "--json")
+    assert refused.exit == 3, refused
+    assert refused.code in {"key_permissions", "directory_permissions"}
+    assert (
+        f"chmod {'0600' if place.endswith('pem') else '0700' if place else 'go-w'} {data / place}"
+        in refused.out
+    )
+    assert not (data / "journal").exists()
+
+
 # --- beside running nodes -----------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ import pytest
 from tests.cli import journals
 from tests.cli.command import COMMAND, ENVIRONMENT, here, process, start
 from tests.cli.journals import PEER
+from tests.cli.nodes import up
 from web4.cli import main
 
 if TYPE_CHECKING:
@@ -254,3 +255,15 @@ def test_lean_start(tmp_path: Path) -> None:
         imported = set(done.stdout.splitlines()[-1].split())
         assert not never & imported
     assert main(["--version"]) == 0
+
+
+def test_a_node_that_does_not_answer(tmp_path: Path) -> None:
+    """`down` waits as long as it was told to, also for the answer, and says which process is stuck: exit code 4."""
+    with up(tmp_path / "ada") as ada:
+        ada.process.send_signal(signal.SIGSTOP)
+        try:
+            done = process("down", "--data", ada.data, "--wait", "1", "--json", timeout=30)
+        finally:
+            ada.process.send_signal(signal.SIGCONT)
+        assert (done.code, done.exit) == ("no_answer", 4)
+        assert str(ada.process.pid) in json.loads(done.out)["error"]["message"]

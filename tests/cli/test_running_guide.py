@@ -12,6 +12,7 @@ import pytest
 from tests.cli.command import here
 from tests.cli.nodes import UpNode, up
 from web4.cli.app import GROUPS, NODE
+from web4.node.config import read_config
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "guides" / "running-a-node.md").read_text()
@@ -30,12 +31,15 @@ def test_docs_examples_run_running_a_node(
     """Two nodes are made, run, introduced, asked, and stopped."""
     monkeypatch.chdir(tmp_path)
     nodes: dict[str, UpNode] = {}
+    listening = []
     with ExitStack() as stack:
         for words in commands():
             assert words[0] == "web4"
             if words[1] == "init":
-                continue  # `up` of the tests makes it, listening where the system chooses
-            if words[1] == "up":
+                assert here(capfd, *words[1:]).exit == 0
+                listening.append(read_config(tmp_path / words[3] / "web4.toml").rtt.listen)
+                continue
+            if words[1] == "up":  # that of the tests listens where the system chooses
                 nodes[words[3]] = stack.enter_context(up(tmp_path / words[3]))
                 continue
             names = {"ADA": nodes["ada"].fingerprint, "BOB": nodes["bob"].fingerprint}
@@ -43,6 +47,7 @@ def test_docs_examples_run_running_a_node(
             done = here(capfd, *[names.get(one, one) for one in words[1:]])
             assert done.exit == 0, (words, done)
             assert done.out
+    assert len(set(listening)) == 2, "two nodes on one machine listen at two places"
     last = here(capfd, "status", "--data", "ada", "--json").data
     assert (last["running"], last["peers"]) == (False, {"trusted": 1})
 

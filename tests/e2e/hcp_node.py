@@ -83,7 +83,7 @@ class HumanNode:
                 people = [one for one in await hcp.people() if one.contact == contact]
                 return [[one.consent, one.social.get(human)] for one in people]
             case "pending":
-                return [[one.check_in_id, one.action.action_id] for one in await hcp.pending(human)]
+                return [[one.check_in_id, one.action.msg_id] for one in await hcp.pending(human)]
             case "outbox":
                 return [one.type for one in await self.cip.outbox(self.peer)]
         return None

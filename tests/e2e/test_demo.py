@@ -201,6 +201,30 @@ def test_demo_without_web4_says_how_to_get_it(tmp_path: Path) -> None:
     assert "make demo" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["alice-7", "bob-7"])
+def test_demo_kept_journals_hold_for_whoever_asks(
+    kept: Path, over_tcp: subprocess.CompletedProcess[str], name: str
+) -> None:
+    """JRN-22b, JRN-23a: `web4 journal` verifies and replays every lane of what is kept, and calls, too."""
+    assert over_tcp.returncode == 0, over_tcp.stderr
+    answers = {}
+    for verb in ("verify", "replay"):
+        done = subprocess.run(
+            [sys.executable, "-m", "web4.cli", "journal", verb, str(kept / name), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        answers[verb] = json.loads(done.stdout)["data"]
+    assert answers["verify"]["schemas_unknown"] == []
+    assert answers["replay"]["not_replayable"] == []
+    kinds = {one["lane"].partition(":")[0] for one in answers["replay"]["lanes"]}
+    assert kinds >= {"human", "knowledge", "peer", "server"}
+    assert ("session" in kinds) == (name == "alice-7")  # it is she who calls an extension
+
+
 def test_demo_keep_remembers(kept: Path, over_tcp: subprocess.CompletedProcess[str]) -> None:
     """DEMO-3: with `--keep` a second run is the same agents with what they knew, before anybody dials."""
     again = run(*WHOLE, "--keep", str(kept))

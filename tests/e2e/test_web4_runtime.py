@@ -23,6 +23,7 @@ import trio
 
 from web4 import Node, open_node
 from web4.agent import ChannelHandler, Result
+from web4.demo.proving import prove
 from web4.mesh.registry.peers_file import NamedPeer, add_peer
 from web4.mesh.services.catalogue import Service
 from web4.node import NodeConfig, NodeParts, Places, make_directory
@@ -32,7 +33,7 @@ from web4.protocols.knowledge.keys import claim_key
 from web4.protocols.knowledge.ledger.evaluation import Load
 from web4.protocols.messages import cip, lip
 from web4.protocols.messages.lip import SourceRequest
-from web4.trust import OperatorPromote
+from web4.trust import OperatorBlock, OperatorPromote
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -60,8 +61,10 @@ async def a_node(place: Path, listen: str, knows: list[dict[str, Any]], **parts:
         yield node
 
 
-def known(node: Node | Child) -> dict[str, Any]:
-    """How others know a node."""
+def known(node: Node | Child | dict[str, Any]) -> dict[str, Any]:
+    """How others know a node; what says so already stays."""
+    if isinstance(node, dict):
+        return node
     return {"name": node.name, "fingerprint": node.fingerprint, "addresses": list(node.addresses)}
 
 
@@ -96,6 +99,23 @@ class Answering:
 
     async def do_anchor(self, peer: str) -> None:
         await self.node.cip.anchor([peer])
+
+    async def do_trust(self, peer: str) -> str:
+        return str(self.node.trust.state(peer))
+
+    async def do_act(self, peer: str, block: bool) -> None:
+        act = OperatorBlock if block else OperatorPromote
+        now = self.node.clock.wall_ms()
+        await self.node.cip.trust_command(peer, act(at_ms=now, human="hal", reason="met in person"))
+
+    async def do_status(self, key: str) -> str:
+        return (await self.node.knowledge.claim(key)).status
+
+    async def do_tier(self, domain: str, tier: Any) -> None:
+        await self.node.knowledge.set_tier(domain, tier, "hal", "known for years")
+
+    async def do_prove(self) -> dict[str, Any]:
+        return await prove(self.node)
 
     async def do_propose(self, statement: str, to: list[str]) -> str:
         return (await self.node.knowledge.propose(fact(statement), to=to)).key
@@ -196,7 +216,7 @@ class Child:
 
 @asynccontextmanager
 async def a_child(
-    place: Path, *knows: Node | Child, listen: str = "tcp://127.0.0.1:0"
+    place: Path, *knows: Node | Child | dict[str, Any], listen: str = "tcp://127.0.0.1:0"
 ) -> AsyncIterator[Child]:
     """A child, until the end of the block; killed if it has not ended by then."""
     setup = {"place": str(place), "listen": listen, "knows": [known(one) for one in knows]}

@@ -15,7 +15,9 @@ from web4.governance.commands import ApproveIntent
 from web4.governance.events import (
     AlignmentScored,
     ApprovalDropped,
+    Causer,
     FlipFlopSeen,
+    IntentApproved,
     IntentBlocked,
     MissionAdopted,
     MissionDrift,
@@ -28,9 +30,11 @@ from web4.testing import check_lane_logic
 FIXED = DriftRules(baseline=0.9)
 
 
-def approval(number: int, human: str = "grace", reason: str = "I asked for it") -> ApproveIntent:
+def approval(
+    number: int, human: str = "grace", reason: str = "I asked for it", cause: Causer | None = PEER
+) -> ApproveIntent:
     return ApproveIntent(
-        id=f"i{number}", human=human, reason=reason, decision_id=f"{number:036}", at_ms=number
+        id=f"i{number}", cause=cause, human=human, reason=reason, decision_id=f"{number:036}", at_ms=number
     )
 
 
@@ -171,11 +175,55 @@ def test_block_is_not_passed_by_the_id_of_another() -> None:
     assert not told(msgspec.structs.replace(theirs, cause=OTHER)).allowed
     mine = intent(100, "1.0")
     assert not told(mine).allowed
-    told(approval(100))
+    told(approval(100, cause=None))
     assert not told(msgspec.structs.replace(mine, cause=OTHER)).allowed
     reply = told(mine)
     assert (reply.allowed, reply.approved_by) == (True, "grace")
     assert told.state.approved == ()
+
+
+def test_an_approval_is_of_one_peers_intent() -> None:
+    """DRIFT-3: what another has blocked, or had passed, under the same id draws no approval and refuses none."""
+    told = blocked()
+    theirs, mine = intent(100, "0.0", OTHER), intent(100, "1.0")
+    assert not told(theirs).allowed  # first
+    assert not told(mine).allowed
+    assert told(approval(100, cause=None)).refused == "whose_intent"
+    told(approval(100, cause=PEER))
+    assert not told(theirs).allowed
+    assert told(mine).approved_by == "grace"
+    assert told(approval(100, cause=PEER)).refused == "already_passed"
+    assert told(approval(100, cause=OTHER)).refused is None
+    assert told(theirs).approved_by == "grace"
+    assert (
+        told(approval(200, cause=None)).refused == "whose_intent"
+    )  # of none: whoever comes first would have it
+
+
+def test_what_is_forgotten_is_one_peers() -> None:
+    """DRIFT-3: a blocked intent or an approval that falls out takes none of another peer's with the same id along."""
+    told = blocked()
+    told.state = msgspec.structs.replace(told.state, blocked=())
+    told(intent(1, "1", OTHER), intent(1, "1", GRACE))
+    told(*(intent(number, "1") for number in range(1_000, 1_000 + MOST_BLOCKED - 1)))
+    assert {cause for one, cause in told.state.blocked if one == "i1"} == {GRACE}
+    told(approval(1, cause=OTHER), approval(1, cause=GRACE))
+    told(*(approval(number) for number in range(5_000, 5_000 + MOST_APPROVALS - 1)))
+    assert {cause for one, _, cause in told.state.approved if one == "i1"} == {GRACE}
+
+
+def test_approvals_of_before_they_had_a_causer_replay() -> None:
+    """JRN-9: events that name nobody mean what they meant then."""
+    told = blocked()
+    told(intent(100, "1.0"), intent(100, "1.0", OTHER))
+    forgotten = ApprovalDropped(id="i100", what="blocked", at_ms=1)
+    after = told.logic.apply(told.state, forgotten)
+    assert "i100" not in {one for one, _ in after.blocked}
+    after = told.logic.apply(told.state, IntentApproved(id="i101", human="grace", at_ms=1))
+    assert after.approver("i101", OTHER) == "grace"
+    assert (
+        told.logic.apply(after, msgspec.structs.replace(forgotten, what="approval", id="i101")).approved == ()
+    )
 
 
 def test_a_decision_of_an_intent_is_scored_too() -> None:

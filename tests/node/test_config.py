@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,13 @@ def test_what_init_writes_can_be_read(tmp_path: Path) -> None:
             "configuration_key",
             "line 2: there is no key 'node.nmae'; did you mean 'name'",
         ),
-        ('[node]\nname = "X"\n', "configuration_value", "line 2: node.name: "),
-        ("\n[rtt]\nlisten = 5\n", "configuration_value", "line 3: rtt.listen: "),
-        ('[knowledge]\nmode = "lax"\n', "configuration_value", "line 2: knowledge.mode: "),
+        ('[node]\nname = "X"\n', "configuration_value", "line 2: node.name must be "),
+        ("\n[rtt]\nlisten = 5\n", "configuration_value", "line 3: rtt.listen must be "),
+        (
+            '[knowledge]\nmode = "lax"\n',
+            "configuration_value",
+            "line 2: knowledge.mode must be 'relaxed' or 'strict', and is 'lax'",
+        ),
         ("[limits]\nmessages_per_second = 0\n", "configuration_value", "line 2: limits.messages_per_second"),
         ("[doors.ndjson]\nenable = true\n", "configuration_key", "did you mean 'enabled'"),
         ("\udcff", "configuration", "UTF-8"),
@@ -88,3 +93,20 @@ def test_no_node(tmp_path: Path) -> None:
     with pytest.raises(DirectoryError) as caught:
         open_directory(Places(tmp_path))
     assert caught.value.code == "no_node"
+
+
+def test_init_beside_a_configuration_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UX-8: what is there is left alone; and what cannot be written is named, and not half there."""
+    places = Places(tmp_path / "node")
+    make_directory(places)
+
+    def full(*_: object) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("web4.node.directory.write_new", full)
+    assert make_directory(places).made == ()
+    places.config.unlink()
+    with pytest.raises(OSError, match="No space left") as caught:
+        make_directory(places)
+    assert caught.value.filename == str(places.config)
+    assert not places.config.exists()

@@ -62,6 +62,7 @@ IDENTITY: Final = {
     "show": "Show who the node is: its fingerprint and its public key.",
     "new": "Make a new key.",
     "export": "Print what others need to name this node: a [[peer]] for their peers.toml.",
+    "rotate": "Give the node a new key. That is a new identity: nobody trusts it yet, and it begins with nothing.",
 }
 CLAIM: Final = {
     "propose": "Let the node propose a fact, to itself and to every peer that it trusts.",
@@ -133,6 +134,14 @@ def build_app(given: Collection[str]) -> App:
         "web4.cli.version:version",
         name="version",
         help=None if "version" in given else "Say which Web4 this is.",
+        help_format="markdown",
+    )
+    app.command(
+        "web4.cli.completion:completion",
+        name="completion",
+        help=None
+        if "completion" in given
+        else "Print what lets a shell complete verbs and options of `web4`.",
         help_format="markdown",
     )
     app.command(

@@ -1,36 +1,36 @@
 """`web4 demo`."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from web4.cli.errors import CommandError
+from web4.cli.demonstrating import (
+    JsonLines,
+    ListChecks,
+    Sabotage,
+    Seed,
+    Timeout,
+    Transport,
+    require_sound,
+    show_checks,
+)
 from web4.demo.checks import CHECKS
 from web4.demo.program import DemoOptions, run_demo
 from web4.demo.story import Story
 
-MOST_SECONDS = 3_600
-
 
 def demo(
     *,
-    transport: Annotated[Literal["tcp", "unix"], Parameter(help="What the bytes travel on.")] = "tcp",
-    json: Annotated[
-        bool, Parameter(negative=(), help="One JSON object per line: events, answers, the summary last.")
-    ] = False,
-    seed: Annotated[int | None, Parameter(help="Repeatable identities and ids (never TLS keys).")] = None,
-    timeout: Annotated[float, Parameter(help="Give up after so many seconds.")] = 60.0,
+    transport: Transport = "tcp",
+    json: JsonLines = False,
+    seed: Seed = None,
+    timeout: Timeout = 60.0,
     keep: Annotated[
         Path | None, Parameter(help="Use this directory and leave it there: the next run remembers.")
     ] = None,
-    list: Annotated[  # noqa: A002 - the flag's name (DEMO-3)
-        bool, Parameter(name="--list", negative=(), help="List the checks and what they claim.")
-    ] = False,
-    sabotage: Annotated[
-        str | None, Parameter(help="Break the step of this check: it fails then, or it proves nothing.")
-    ] = None,
+    list: ListChecks = False,  # noqa: A002 - the flag's name (DEMO-3)
+    sabotage: Sabotage = None,
 ) -> int:
     """Let two agents meet in processes of their own, trust each other, and outlast a third one, and see it checked.
 
@@ -44,13 +44,9 @@ def demo(
     ```
     """
     if list:
-        width = max(map(len, CHECKS))
-        sys.stdout.writelines(f"{name:<{width}}  {claim}\n" for name, claim in CHECKS.items())
+        show_checks(CHECKS)
         return 0
-    if sabotage is not None and sabotage not in CHECKS:
-        raise CommandError(f"there is no check {sabotage!r}: `web4 demo --list` has them")
-    if not 0 < timeout <= MOST_SECONDS:
-        raise CommandError(f"--timeout is more than 0 and up to {MOST_SECONDS:,} seconds")
+    require_sound(CHECKS, "web4 demo", sabotage=sabotage, timeout=timeout)
     options = DemoOptions(
         transport=transport, json=json, seed=seed, timeout=timeout, keep=keep, sabotage=sabotage
     )

@@ -80,7 +80,7 @@ class PersonQuestions:
             await self._node.people.act(
                 asked["human"], Answer(question.check_in_id, yes=asked["yes"]), door=DOOR
             )
-            return {"action": action.action_id, "question": question.check_in_id}
+            return {"action": action.msg_id, "question": question.check_in_id}
         return {}
 
     async def revoke(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ AgentId = Annotated[
         max_length=64,
         pattern=r"^[a-z0-9._-]+$(?!\n)",
         description="A name without authority (ID-3).",
+        extra={"words": "up to 64 of a-z, 0-9, `.`, `_` and `-`"},
     ),
 ]
 HumanId = Annotated[
@@ -25,6 +26,7 @@ HumanId = Annotated[
         max_length=63,
         pattern=r"^[a-z0-9._-]+$(?!\n)",
         description="The name of a human at one agent.",
+        extra={"words": "up to 63 of a-z, 0-9, `.`, `_` and `-`"},
     ),
 ]
 HexDigest = Annotated[
@@ -34,6 +36,7 @@ HexDigest = Annotated[
         max_length=64,
         pattern=r"^[0-9a-f]{64}$(?!\n)",
         description="A BLAKE3-256 in lowercase hex (SIG-4).",
+        extra={"words": "64 hex digits, a-f in lowercase"},
     ),
 ]
 Fingerprint = Annotated[HexDigest, msgspec.Meta(title="Fingerprint")]

@@ -90,16 +90,19 @@ def save_identity(identity: Identity, path: Path) -> None:
     try:
         directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         _refuse_wider(directory, directory.stat(), _DIRECTORY_MODE)
-        if not _write_new(path, identity.to_pem().encode("ascii")):
+        if not write_new(path, identity.to_pem().encode("ascii")):
             raise IdentityError(f"{path} exists already and is left alone", code="key_exists")
     except OSError as error:
         raise IdentityError(f"{path} cannot be written: {error.strerror}", code="key_unwritable") from None
 
 
-def _write_new(path: Path, content: bytes) -> bool:
-    """Write a durable file, or return False if the name is taken.
+def write_new(path: Path, content: bytes) -> bool:
+    """Write a durable file, mode 0600 and whole or not at all, or return False if the name is taken. Blocks.
 
     A hard link, unlike a rename, never replaces what is there.
+
+    Raises:
+        OSError: It cannot be written.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -59,12 +59,16 @@ class NoteDecision(_Command, frozen=True, tag="note_decision"):
 
 
 class ApproveIntent(_Command, frozen=True, tag="approve_intent"):
-    """A human lets an intent through. `decision_id` is that of the record it leaves (MEM-1)."""
+    """A human lets an intent through. `decision_id` is that of the record it leaves (MEM-1).
+
+    `cause` is whose intent it is: senders choose their ids. None: that of the only one of this id that is blocked.
+    """
 
     id: str
     human: str
     reason: str
     decision_id: str
+    cause: Causer | None = None
 
 
 GovernanceCommand = AdoptMission | AdmitIntent | NoteDecision | ApproveIntent

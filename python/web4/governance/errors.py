@@ -23,6 +23,11 @@ class ApprovalRefused(Web4Error):  # noqa: N818 - a refusal, not a fault
     codes = (
         ErrorCode("approver_required", "An approval names no human.", "Nothing recorded."),
         ErrorCode("approval_reason", "An approval gives no reason.", "Nothing recorded."),
+        ErrorCode(
+            "whose_intent",
+            "No blocked intent has this id, or several have, and it is not said whose is meant.",
+            "Nothing recorded.",
+        ),
         ErrorCode("already_passed", "The intent was let through before.", "Nothing recorded."),
         ErrorCode(
             "too_long", "An id, a name or a cause is longer than governance keeps.", "Nothing recorded."

@@ -141,7 +141,7 @@ class IntentApproved(_Event, frozen=True, kw_only=True):
         id: Of the intent.
         human: Who.
         at_ms: When.
-        cause: Whose intent it is, if one of this id was blocked: nobody else's is let through.
+        cause: Whose intent it is: nobody else's is let through. None in journals of before it had to be known.
     """
 
     id: Id
@@ -151,11 +151,12 @@ class IntentApproved(_Event, frozen=True, kw_only=True):
 
 
 class ApprovalDropped(_Event, frozen=True, kw_only=True):
-    """An approval or a blocked intent was forgotten, as there are too many."""
+    """An approval or a blocked intent was forgotten, as there are too many. `cause`: whose; None: everybody's."""
 
     id: Id
     what: Literal["approval", "blocked"]
     at_ms: int
+    cause: Causer | None = None
 
 
 GovernanceEvent = (
@@ -228,7 +229,7 @@ GOVERNANCE_EVENTS: Final = (
     EventType(
         name="governance.approval_dropped",
         struct=ApprovalDropped,
-        classes=dict.fromkeys(("id", "what", "at_ms"), "structural"),
+        classes={**dict.fromkeys(("id", "what", "at_ms"), "structural"), "cause": "retainable"},
     ),
 )
 """The event types of lane `governance`."""

@@ -17,6 +17,7 @@ from web4.governance.events import GOVERNANCE_EVENTS, Causer, FlipFlopSeen
 from web4.governance.judging import DriftRules
 from web4.governance.logic import GovernanceLogic
 from web4.governance.mission import read_mission
+from web4.governance.readable import LOGIC_VERSION
 from web4.governance.scoring import TermOverlap, text_of
 from web4.governance.state import GovernanceState
 from web4.journal.lane import GOVERNANCE
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from web4.governance.logic import GovernanceReply
     from web4.governance.mission import Mission
     from web4.governance.scoring import Scorer
-
-LOGIC_VERSION: Final = 2
-"""Changes with whatever makes `GovernanceLogic.apply` build another state of the same events (JRN-7b)."""
 
 _SEVERITIES: Final[dict[str, Severity]] = {"warn": "warning", "block": "error", "cleared": "info"}
 
@@ -205,16 +203,23 @@ class MissionGuard:
         )
         return Admission(reply.allowed, reply.level, reply.score)
 
-    async def approve(self, intent_id: str, *, human: str, reason: str) -> None:
+    async def approve(self, intent_id: str, *, human: str, reason: str, cause: Causer | None = None) -> None:
         """Let an intent through, in a human's name, whatever the level is (DRIFT-3). It is still scored.
 
+        Args:
+            intent_id: Its `msg_id`.
+            human: Who lets it through.
+            reason: Why.
+            cause: Whose intent it is: senders choose their ids. It may be left out if one of this id is blocked.
+
         Raises:
-            ApprovalRefused: No human, no reason, or the intent has passed.
+            ApprovalRefused: No human, no reason, it is not clear whose intent is meant, or it has passed.
             JournalError, ActorError: As `LaneRef.ask`.
         """
         reply = await self._ask(
             commands.ApproveIntent(
                 id=intent_id,
+                cause=cause,
                 human=human,
                 reason=reason,
                 decision_id=self._ids.uuid4(),
@@ -225,6 +230,7 @@ class MissionGuard:
             what = {
                 "approver_required": "an approval names the human who gives it",
                 "approval_reason": "an approval gives a reason",
+                "whose_intent": "say whose intent is meant: none of this id is blocked, or several are",
                 "already_passed": "this intent was let through before",
                 "too_long": "the id or the name is too long",
             }

@@ -30,7 +30,13 @@ MOST_CONTRIBUTORS: Final = 5
 """Contributors that a drift names."""
 
 Refused = Literal[
-    "mission_outdated", "mission_human", "approver_required", "approval_reason", "already_passed", "too_long"
+    "mission_outdated",
+    "mission_human",
+    "approver_required",
+    "approval_reason",
+    "whose_intent",
+    "already_passed",
+    "too_long",
 ]
 """Codes of `MissionRefused` and `ApprovalRefused`."""
 
@@ -106,10 +112,14 @@ class GovernanceLogic:
                 approved = (*state.approved, (event.id, event.human, event.cause))
                 after = msgspec.structs.replace(state, approved=approved, blocked=blocked)
             case events.ApprovalDropped() if event.what == "approval":
-                approved = tuple(one for one in state.approved if one[0] != event.id)
+                approved = tuple(
+                    one for one in state.approved if one[0] != event.id or event.cause not in {None, one[2]}
+                )
                 after = msgspec.structs.replace(state, approved=approved)
             case events.ApprovalDropped():
-                blocked = tuple(one for one in state.blocked if one[0] != event.id)
+                blocked = tuple(
+                    one for one in state.blocked if one[0] != event.id or event.cause not in {None, one[1]}
+                )
                 after = msgspec.structs.replace(state, blocked=blocked)
             case events.FlipFlopSeen() | DecisionRecord() | DecisionOutcome():
                 after = state
@@ -141,25 +151,23 @@ class GovernanceLogic:
         return Decision((adopted, record), GovernanceReply(level="clear"))
 
     def _approve(self, state: GovernanceState, command: commands.ApproveIntent) -> _GovernanceDecision:
-        if not command.human:
-            return _refused(state, "approver_required")
-        if not command.reason.strip():
-            return _refused(state, "approval_reason")
-        if not 0 < len(command.id) <= events.MOST_ID or len(command.human) > events.MOST_ID:
+        if not command.human or not command.reason.strip():
+            return _refused(state, "approval_reason" if command.human else "approver_required")
+        names = (command.human, "" if command.cause is None else command.cause.id)
+        if not 0 < len(command.id) <= events.MOST_ID or any(len(one) > events.MOST_ID for one in names):
             return _refused(state, "too_long")
-        if any((kind, one) == ("intent", command.id) for kind, one, _ in state.passed):
+        cause = command.cause or _whose(state, command.id)
+        if cause is None:
+            return _refused(state, "whose_intent")
+        if ("intent", command.id, cause) in state.passed:
             return _refused(state, "already_passed")
-        if state.approver(command.id) is not None:
+        if state.approver(command.id, cause) is not None:
             return Decision((), _reply(state))
         dropped: list[GovernanceEvent] = []
         if len(state.approved) >= MOST_APPROVALS:
-            dropped.append(_dropped(state.approved[0][0], "approval", command.at_ms))
-        approved = events.IntentApproved(
-            id=command.id,
-            human=command.human,
-            at_ms=command.at_ms,
-            cause=next((cause for one, cause in state.blocked if one == command.id), None),
-        )
+            oldest, _, whose = state.approved[0]
+            dropped.append(_dropped(oldest, whose, "approval", command.at_ms))
+        approved = events.IntentApproved(id=command.id, human=command.human, at_ms=command.at_ms, cause=cause)
         record = decision_record(
             decision_id=command.decision_id,
             kind="human",
@@ -191,7 +199,7 @@ class GovernanceLogic:
             return Decision((), reply)
         dropped: list[GovernanceEvent] = []
         if len(state.blocked) >= MOST_BLOCKED:
-            dropped.append(_dropped(state.blocked[0][0], "blocked", command.at_ms))
+            dropped.append(_dropped(*state.blocked[0], "blocked", command.at_ms))
         blocked = events.IntentBlocked(
             id=command.id, cause=command.cause, topic=_short(command.topic), at_ms=command.at_ms
         )
@@ -265,8 +273,18 @@ def _short(text: str) -> str:
     return text[: events.MOST_ID]
 
 
-def _dropped(intent: str, what: Literal["approval", "blocked"], at_ms: int) -> events.ApprovalDropped:
-    return events.ApprovalDropped(id=intent, what=what, at_ms=at_ms)
+def _whose(state: GovernanceState, intent: str) -> events.Causer | None:
+    """Whose intent an id means, if that is clear: the only one that is blocked, else the only one that passed."""
+    blocked = {cause for one, cause in state.blocked if one == intent}
+    passed = {cause for kind, one, cause in state.passed if (kind, one) == ("intent", intent)}
+    found = blocked or passed
+    return found.pop() if len(found) == 1 else None
+
+
+def _dropped(
+    intent: str, cause: events.Causer | None, what: Literal["approval", "blocked"], at_ms: int
+) -> events.ApprovalDropped:
+    return events.ApprovalDropped(id=intent, cause=cause, what=what, at_ms=at_ms)
 
 
 def _with_score(state: GovernanceState, scored: events.AlignmentScored) -> GovernanceState:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from web4.node.config import NodeConfig, read_config
     from web4.node.directory import Places, make_directory
     from web4.node.errors import ConfigurationError, DirectoryError
-    from web4.node.node import Node, open_node
+    from web4.node.node import Node
+    from web4.node.opening import open_node
     from web4.node.options import NodeParts
 
 __all__ = [
@@ -39,7 +40,7 @@ _MODULES: Final = {
     "NodeParts": "options",
     "Places": "directory",
     "make_directory": "directory",
-    "open_node": "node",
+    "open_node": "opening",
     "read_config": "config",
 }
 

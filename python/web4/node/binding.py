@@ -11,6 +11,7 @@ from web4.foundation.codec import ENCODER
 from web4.foundation.errors import Web4Error
 from web4.governance import Causer
 from web4.protocols.cip.deciding import intent_decision_id
+from web4.protocols.decisions import derive_decision_id
 from web4.protocols.hcp.values import Contact
 from web4.protocols.knowledge.ledger.evaluation import Load
 from web4.protocols.messages.mesh import OfferedService
@@ -112,14 +113,15 @@ def mission_of(guard: MissionGuard) -> Mission:
 def memory_of(memory: MemoryRuntime, guard: MissionGuard) -> Remember:
     """What came of a task is remembered as this node's own experience, and scored as its decision (MEM-2, DRIFT-2).
 
-    Of what was said digests are kept, and sizes: contents are the lanes' (OBS-5). The task's message names both
-    records, so that a task that comes again after a crash counts once. What came of an INTENT belongs to the decision
-    to accept it (MEM-1).
+    Of what was said digests are kept, and sizes: contents are the lanes' (OBS-5). The task's message and its sender
+    name both records, so that a task that comes again after a crash counts once, and no peer's ids use up another's.
+    What came of an INTENT belongs to the decision to accept it (MEM-1).
     """
 
     async def remember(task: Task, result: Result) -> None:
-        intent = task.kind == "INTENT"
-        decision_id = intent_decision_id(task.peer, task.msg_id) if intent else task.msg_id
+        decision_id = derive_decision_id("task", task.peer, task.msg_id)
+        if task.kind == "INTENT":
+            decision_id = intent_decision_id(task.peer, task.msg_id)
         await memory.record(
             f"task:{task.kind.lower()}",
             inputs={"topic": _topic(task), "peer": task.peer},
@@ -127,7 +129,7 @@ def memory_of(memory: MemoryRuntime, guard: MissionGuard) -> Remember:
             success=result.status == "done",
             tags=(task.kind, task.lane),
             decision_id=decision_id,
-            record_id=task.msg_id,
+            record_id=f"{task.peer}:{task.msg_id}",
         )
         if result.content is None:
             return  # that it is done says nothing of what for

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
 import msgspec
 
-from web4.extensions.manifests.unknown_keys import field_of, first_unknown_key
+from web4.extensions.manifests.unknown_keys import first_unknown_key
 from web4.foundation.codec import AgentId, Fingerprint
+from web4.foundation.misfit import misfit
 from web4.mesh.registry.toml_lines import line_of
 from web4.node.errors import ConfigurationError
+from web4.rtt.errors import TransportUnavailableError
+from web4.rtt.transports.address import Address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 CONFIG_FILE: Final = "web4.toml"
 MAX_BYTES: Final = 1024 * 1024
-Address = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+LISTENED: Final = frozenset({"tcp", "unix", "memory"})
+"""Transports that a node may listen by."""
+Url = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -35,7 +40,7 @@ class NodeSection(_Section, frozen=True, kw_only=True):
 class RttSection(_Section, frozen=True, kw_only=True):
     """`[rtt]`: where the node listens, as `tcp://host:port` or `unix:///path`; nowhere when left out."""
 
-    listen: Annotated[tuple[Address, ...], msgspec.Meta(max_length=16)] = ()
+    listen: Annotated[tuple[Url, ...], msgspec.Meta(max_length=16)] = ()
 
 
 class KnowledgeSection(_Section, frozen=True, kw_only=True):
@@ -49,7 +54,7 @@ class FetchSection(_Section, frozen=True, kw_only=True):
     """`[fetch]`: `allow` names hosts with ports that are fetched from in spite of their address (FETCH-11)."""
 
     enabled: bool = True
-    allow: Annotated[tuple[Address, ...], msgspec.Meta(max_length=64)] = ()
+    allow: Annotated[tuple[Url, ...], msgspec.Meta(max_length=64)] = ()
 
 
 class MeshSection(_Section, frozen=True, kw_only=True):
@@ -141,8 +146,8 @@ def read_config(path: Path) -> NodeConfig:
     return config_of(document, text=text, path=path)
 
 
-def config_of(document: Mapping[str, Any], *, text: str = "", path: Path = Path(CONFIG_FILE)) -> NodeConfig:
-    """What a parsed file says.
+def config_of(document: Mapping[str, Any], *, text: str = "", path: Path | None = None) -> NodeConfig:
+    """What a parsed file says. `path` is named in errors.
 
     Raises:
         ConfigurationError: It does not fit.
@@ -151,14 +156,23 @@ def config_of(document: Mapping[str, Any], *, text: str = "", path: Path = Path(
     if unknown is not None:
         _refuse("configuration_key", str(unknown), unknown.field, text, path)
     try:
-        return msgspec.convert(document, NodeConfig)
+        config = msgspec.convert(document, NodeConfig)
     except msgspec.ValidationError as error:
-        message, field = field_of(error)
-        _refuse("configuration_value", message, field or "", text, path)
+        wrong = misfit(error, document, NodeConfig)
+        _refuse("configuration_value", str(wrong), wrong.field, text, path)
+
+    for number, address in enumerate(config.rtt.listen):
+        try:
+            scheme = Address.parse(address).scheme
+        except TransportUnavailableError as error:
+            _refuse("configuration_value", str(error), f"rtt.listen[{number}]", text, path)
+        if scheme not in LISTENED:
+            message = f"{address[:80]!r}: write tcp://host:port or unix:///path"
+            _refuse("configuration_value", message, f"rtt.listen[{number}]", text, path)
+    return config
 
 
-def _refuse(code: str, message: str, field: str, text: str, path: Path) -> NoReturn:
+def _refuse(code: str, message: str, field: str, text: str, path: Path | None) -> NoReturn:
     line = line_of(field, text) if field else None
-    where = f"{path}, line {line}" if line else str(path)
-    named = f"{field}: " if field and field not in message else ""
-    raise ConfigurationError(f"{where}: {named}{message}", code=code, field=field or None)
+    where = "" if path is None else f"{path}, line {line}: " if line else f"{path}: "
+    raise ConfigurationError(f"{where}{message}", code=code, field=field or None)

@@ -24,8 +24,17 @@ class DirectoryError(Web4Error):
         ErrorCode(
             "no_node", "There is no identity in this directory.", "Nothing is started; `web4 init` makes one."
         ),
+        ErrorCode(
+            "rotation_unfinished",
+            "The key was being rotated, and that was interrupted.",
+            "Nothing is started or made; `web4 id rotate` goes on with it.",
+        ),
+        ErrorCode(
+            "identity_changed", "The key was rotated while the node started.", "The node does not start."
+        ),
         ErrorCode("own_peer", "A node is not a peer of itself.", "Nothing is written."),
         ErrorCode("identity_exists", "There is an identity in this directory already.", "It is not touched."),
+        ErrorCode("not_a_directory", "There is something else of this name.", "Nothing is made or started."),
         ErrorCode(
             "directory_permissions", "Others may write to the directory (UX-37).", "Nothing is started."
         ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -13,12 +12,7 @@ from web4 import rtt
 from web4.actors import open_lane_actors
 from web4.agent import AgentLoopAdapter
 from web4.agent.pacing.pacer import Pacer
-from web4.foundation.clock import SystemClock
-from web4.foundation.ids import SystemIds
 from web4.governance import MissionGuard
-from web4.journal.backends.sqlite import open_sqlite
-from web4.journal.event_types import EventRegistry
-from web4.journal.opening import open_journal
 from web4.mesh.graph.following import MeshFollower
 from web4.mesh.graph.live import LiveGraph
 from web4.mesh.introductions.heard import register_introductions
@@ -38,14 +32,10 @@ from web4.node.binding import (
     mission_of,
     offered,
 )
-from web4.node.config import read_config
 from web4.node.connecting import Connector
-from web4.node.directory import Places, open_directory
 from web4.node.knowing import knowledge_lane
 from web4.node.noticing import notice_peers
-from web4.node.options import NodeParts
-from web4.node.settings import cip_options, fetch_options, hub_sinks, knowledge_limits
-from web4.observe import ObservabilityHub, Redaction, open_hub
+from web4.node.settings import cip_options, fetch_options, knowledge_limits
 from web4.protocols.cip import CipRuntime
 from web4.protocols.hcp.runtime import HcpRuntime
 from web4.protocols.knowledge.memory.runtime import MemoryRuntime
@@ -67,6 +57,9 @@ if TYPE_CHECKING:
     from web4.journal.lane import LaneKind
     from web4.mesh.registry.registry import PeerChange
     from web4.node.config import NodeConfig
+    from web4.node.directory import Places
+    from web4.node.options import NodeParts
+    from web4.observe import ObservabilityHub
     from web4.protocols.cip.agreement import Agreement
 
 
@@ -173,7 +166,8 @@ class Node:
 
     # --- assembly, in the order in which parts need each other -------------------------------------------
 
-    async def _assemble(self, stack: AsyncExitStack) -> None:
+    async def assemble(self, stack: AsyncExitStack) -> None:
+        """Open every part, recover, and listen; `stack` closes them again. `open_node` calls it, once."""
         enter = stack.enter_async_context
         await enter(self.cip)
         if self.config.fetch.enabled:
@@ -205,6 +199,7 @@ class Node:
         fetcher = await stack.enter_async_context(
             open_fetcher(
                 fetch_options(self.config),
+                runtime=self.places.runtime,
                 clock=self.clock,
                 emit=self.hub.emit,
                 resolve=parts.resolve,
@@ -355,53 +350,3 @@ async def _cancelled_nursery() -> AsyncIterator[trio.Nursery]:
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-
-
-@asynccontextmanager
-async def open_node(
-    directory: Path | str, *, config: NodeConfig | None = None, parts: NodeParts | None = None
-) -> AsyncIterator[Node]:
-    """Run the node of a data directory for the time of the block.
-
-    Recovery is over and the node listens when the block begins; at its end sessions are closed gracefully, and what
-    is promised to peers waits in the journal. Cancelled, or left by an exception, it stops at once: the next start
-    goes on from what is durable.
-
-    Args:
-        directory: Made by `web4 init`, or `make_directory`.
-        config: Instead of the directory's `web4.toml`.
-        parts: What only a program can give: the agent's loop above all.
-
-    Raises:
-        DirectoryError, IdentityError, ConfigurationError, PeersFileError: What is in the directory does not fit.
-        JournalError: The journal cannot be opened; another node may hold it.
-        RttError: It cannot listen.
-    """
-    places = Places(Path(directory))
-    parts = parts or NodeParts()
-    clock, ids = parts.clock or SystemClock(), parts.ids or SystemIds()
-    identity = await trio.to_thread.run_sync(open_directory, places)
-    if config is None:
-        config = await trio.to_thread.run_sync(read_config, places.config)
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        hub = await enter(
-            open_hub(
-                config.node.name or places.name,
-                sinks=await hub_sinks(config, places, parts),
-                redaction=Redaction(show_contents=config.observe.content),
-                clock=clock,
-                ids=SystemIds(),
-            )
-        )
-        backend = await enter(open_sqlite(places.journal))
-        journal = await enter(
-            open_journal(
-                backend, registry=EventRegistry(), identity=identity, clock=clock, ids=ids, emit=hub.emit
-            )
-        )
-        node = Node(places, identity, config, parts, hub=hub, journal=journal, clock=clock, ids=ids)
-        await node._assemble(stack)  # noqa: SLF001 - one thing in two pieces
-        hub.emit("node_started", fingerprint=node.fingerprint)
-        yield node
-        hub.emit("node_stopping", reason="asked")

@@ -67,6 +67,8 @@ def _exception(text: str) -> FetchException:
     place, _, network = text.partition("@")
     host, _, port = place.rpartition(":")
     try:
+        if not port.isascii() or not port.isdecimal():
+            raise ValueError("the port is a number")
         return FetchException(host=host.strip("[]").lower(), port=int(port), network=network or None)
     except ValueError as error:
         raise ConfigurationError(

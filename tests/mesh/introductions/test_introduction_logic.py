@@ -128,6 +128,31 @@ def test_all_of_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(state, issue, issue)[1] == ["issued", "too_many"]
 
 
+def test_an_answer_about_an_introduction_that_is_over_is_not_its_successors() -> None:
+    """MESH-11, ROUTE-3: trust answers late, and the introduction's id is another's by then: whom nobody vouches for any
+    more is not let stay."""
+    logic = IntroductionsLogic()
+    state, _ = run(logic.initial, intro(2, 4, "a", 0, blake3="1" * 64))
+    state, _ = run(state, s.EndExpired(at=HOUR))
+    state, verdicts = run(state, intro(2, 5, "a", HOUR, blake3="2" * 64))
+    assert verdicts == ["asked"]
+    first = s.SettleTrust(
+        at=HOUR,
+        effect_id="introductions:introduced:" + "1" * 64,
+        told="done",
+        act="introduced",
+        introducer=ORIGINS[2],
+        peer=SUBJECTS[4],
+        intro_id="a",
+    )
+    decision = logic.decide(state, first)
+    lost = [event for event in decision.events if isinstance(event, TrustAsked)]
+    assert [(event.act, event.peer) for event in lost] == [("introducer_lost", SUBJECTS[4])]
+    for event in decision.events:
+        state = logic.apply(state, event)
+    assert [one.standing for one in state.heard.values()] == ["asked"]
+
+
 _ORIGIN = st.sampled_from(sorted(ORIGINS))
 _SUBJECT = st.sampled_from(sorted(SUBJECTS))
 _ID = st.sampled_from(["a", "b", "c"])

@@ -60,7 +60,7 @@ ERRORS = {
     "second header broken": (TEXT + "[[peer]\n", 12, "syntax", None),
     "unknown key, with what was meant": (TEXT + 'adresses = ["x"]\n', 12, "unknown_key", "peer[1].adresses"),
     "unknown table": (TEXT + "[peers]\nx = 1\n", 12, "unknown_key", "peers"),
-    "no name": (TEXT + f'[[peer]]\nfingerprint = "{C}"\n', 12, "value", "peer[2]"),
+    "no name": (TEXT + f'[[peer]]\nfingerprint = "{C}"\n', 12, "value", "peer[2].name"),
     "bad name": (TEXT.replace('"carl"', '"Carl"'), 10, "value", "peer[1].name"),
     "bad fingerprint": (TEXT.replace(B, "B" * 64), 11, "value", "peer[1].fingerprint"),
     "anchor is no text": (TEXT.replace("true", '"yes"'), 6, "value", "peer[0].anchor"),

@@ -327,6 +327,28 @@ def test_what_may_be_offered() -> None:
     assert caught.value.code == "too_many_services"
 
 
+async def test_an_extension_tells_the_calls_of_two_peers_apart(tmp_path: Path) -> None:
+    """GRAPH-4, EXT-23: what a caller chose as its id is no other caller's idempotency key."""
+    source = """
+from web4.ext import Context, Extension
+
+ext = Extension("acme.bench")
+
+@ext.tool()
+def key(ctx: Context) -> str:
+    \"\"\"Give the key.\"\"\"
+    return str(ctx.idempotency_key)
+"""
+    directory = write_extension(tmp_path / "bench", source)
+    async with running(directory, runtime=tmp_path / "run") as host:
+        service = extension_service(host, "acme.bench.key", version="1.0", kind="tool")
+        keys = []
+        for peer in ("a" * 64, "b" * 64, "b" * 64):
+            call = ServiceCall(peer=peer, call_id="one", service="key", version="1.0", args={}, deadline_ms=0)
+            keys.append((await service.handler(call))["value"])
+        assert keys == [f"{'a' * 64}:one", f"{'b' * 64}:one", f"{'b' * 64}:one"]
+
+
 async def test_an_extension_does_it_in_a_worker(tmp_path: Path) -> None:
     """GRAPH-4, EXT-4: a real worker process; what crashes it fails the call, and nothing else."""
     directory = write_extension(tmp_path / "bench")

@@ -266,7 +266,7 @@ class Node:
             queue.fly([entry])
             now = timestamp(self.clock.wall_ms())
             body = (entry.body or "").encode()
-            (letter,) = attempts(self.identity, [(entry, body)], now, self.options.envelope_bytes)
+            (letter,) = attempts(self.identity, [(entry, body)], [now], self.options.envelope_bytes)
             out.append((entry.channel, letter))
             self.sent.append(letter)
             self.session.sent(letter)

@@ -467,12 +467,10 @@ async def test_live_state_is_what_was_persisted(clock: MockClock, tmp_path: Path
         assert b"Long Lane" not in b"".join(one.payload or b"" for one in await journal_of(bob).read(OF_ADA))
 
 
-async def test_a_thousand_messages_leave_a_snapshot(
-    clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_thousand_messages_leave_a_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """JRN-7a: by and by a lane that grows is snapshot; rebuilding from it, from all records, and live agree."""
     monkeypatch.setattr(lane_writer, "_SNAPSHOT_EVENTS", 250)
-    number = 1_200
+    number = 1_200  # On a real clock: one that jumps takes longer, as it waits before each jump.
     options = {"messages_per_second": 1e6, "message_burst": 1e6, "inbox_per_peer": 4_000}
     async with met(tmp_path, bob={"store": MemoryStore(), "options": options}) as (ada, bob, _):
         for _ in range(number):
@@ -490,9 +488,7 @@ async def test_a_thousand_messages_leave_a_snapshot(
         assert encode_state(lane.state) == from_snapshot == await state_of(bob, ADA.fingerprint)
 
 
-async def test_a_lane_that_grows_is_compacted(
-    clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_lane_that_grows_is_compacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LIM-1, JRN-17: a peer cannot fill the disk by talking; what is held of it is the same, and holds after it."""
     monkeypatch.setattr(lane_writer, "_SNAPSHOT_EVENTS", 400)
     number = 1_200

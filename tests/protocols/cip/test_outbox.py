@@ -378,7 +378,7 @@ async def test_the_content_never_changes(clock: MockClock, tmp_path: Path) -> No
         (entry,) = await ada.cip.outbox(BOB.fingerprint)
         body = (entry.body or "").encode()
         first, second = (
-            parse(attempts(ADA, [(entry, body)], timestamp(at), 2**17)[0].data) for at in (0, 1_000)
+            parse(attempts(ADA, [(entry, body)], [timestamp(at)], 2**17)[0].data) for at in (0, 1_000)
         )
         assert first.data != second.data
         assert first.msg_id == second.msg_id == sent

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
-from tests.protocols.cip.examples import BOB
+from tests.protocols.cip.examples import BOB, CLAIM_KEY, VOTES
 from tests.protocols.cip.nodes import nodes, until
 from tests.protocols.cip.test_outbox import FAST, facts, outcome, taken
+from web4.foundation.clock import parse_timestamp
+from web4.protocols.messages import cip as m
 from web4.rtt.pump import Pump
 
 if TYPE_CHECKING:
@@ -61,3 +63,23 @@ async def test_a_long_outage_of_the_carrier_makes_nothing_too_old(
         assert await taken(bob, len(sent)) == sent
         assert [await outcome(ada, BOB.fingerprint, one) for one in sent] == [("delivered", None)] * len(sent)
         assert len(bob.cip.inbox) == 0
+
+
+async def test_votes_said_in_one_breath_are_in_order_for_whoever_counts_them(
+    clock: MockClock, tmp_path: Path
+) -> None:
+    """KNOW-2, MESH-12: a doubt, its withdrawal and so on wait for a peer and go within one millisecond: each is later
+    than the one before by its timestamp, so the last word stands, and not the one with the greatest random id."""
+    async with nodes(tmp_path, 3_600, ada={"options": FAST}) as (ada, bob):
+        doubt = m.FactChallenge(fact_ref=CLAIM_KEY, reason="cannot_verify", notes="")
+        withdrawn = m.FactConfirm(
+            fact_ref=CLAIM_KEY, decision="confirm", confidence=1.0, evidence=VOTES[:1], notes=""
+        )
+        sent = [await ada.cip.send(BOB.fingerprint, one) for one in (doubt, withdrawn) * 40]
+        await ada.cip.established(await ada.dial(bob))
+        heard = [await anext(bob.cip.inbox) for _ in sent]
+        assert [one.msg_id for one in heard] == sent
+        messages: list[Any] = [one.message for one in heard]
+        times = [parse_timestamp(one.timestamp) for one in messages]
+        assert times == sorted(set(times))
+        assert times[-1] - times[0] < 1_000

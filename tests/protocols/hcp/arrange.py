@@ -36,8 +36,11 @@ if TYPE_CHECKING:
     from web4.trust import TrustState
 
 ADA, BOB = blake3_hex(b"ada"), blake3_hex(b"bob")
+EVE = blake3_hex(b"eve")
 GRACE, HAL = Contact(ADA, "grace"), Contact(BOB, "hal")
 """The two humans, as the other node sees them."""
+MAL = Contact(EVE, "mal")
+"""A third, of a node that wishes them ill."""
 _SIGN = {"algo": "ed25519", "signature": "A" * 86 + "=="}
 
 
@@ -250,17 +253,27 @@ async def two(
         nursery.cancel_scope.cancel()
 
 
-async def befriend(ada: Node, bob: Node, wire: Wire, *, trusted: bool = False) -> None:
+@asynccontextmanager
+async def three(store: MemoryStore | None = None) -> AsyncIterator[tuple[Node, Node, Node, Wire]]:
+    """Ada's node, Eve's with Mal, and Bob's, with whom both are acquainted. `store` is Bob's."""
+    async with two(store) as (ada, bob, wire), node(EVE, wire) as eve:
+        await eve.hcp.add_human("mal", name="Mal", role="stranger")
+        await befriend(ada, bob, wire, trusted=True)
+        await befriend(eve, bob, wire, trusted=True, who=MAL)
+        yield ada, eve, bob, wire
+
+
+async def befriend(ada: Node, bob: Node, wire: Wire, *, trusted: bool = False, who: Contact = GRACE) -> None:
     """Let Grace and Hal consent and say hello; with `trusted`, validate each other, too."""
-    await ada.hcp.act("grace", Grant(), door="test")
+    await ada.hcp.act(who.human_id, Grant(), door="test")
     await bob.hcp.act("hal", Grant(), door="test")
-    await ada.hcp.say_hello("grace", HAL)
-    await bob.hcp.say_hello("hal", GRACE)
+    await ada.hcp.say_hello(who.human_id, HAL)
+    await bob.hcp.say_hello("hal", who)
     await wire.settle()
     if trusted:
-        intent = await ada.hcp.send_intent("grace", HAL, goal="align", topic="start")
+        intent = await ada.hcp.send_intent(who.human_id, HAL, goal="align", topic="start")
         await wire.settle()
-        for one, human, contact in ((ada, "grace", HAL), (bob, "hal", GRACE)):
+        for one, human, contact in ((ada, who.human_id, HAL), (bob, "hal", who)):
             await one.hcp.send_feedback(
                 human, contact, intent_ref=intent.msg_id, feedback="good", satisfaction=90, door="test"
             )

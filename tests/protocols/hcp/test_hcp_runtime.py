@@ -180,7 +180,7 @@ async def test_hcp_checkin_declined_tells_the_sender(autojump_clock: MockClock) 
         wire.held = False
         await wire.settle()
         for msg_id, yes in zip(sent, (True, False), strict=False):
-            (asked,) = [one for one in await bob.hcp.pending("hal") if one.action.action_id == msg_id]
+            (asked,) = [one for one in await bob.hcp.pending("hal") if one.action.msg_id == msg_id]
             await bob.hcp.act("hal", Answer(asked.check_in_id, yes=yes), door="test")
         await trio.sleep(601)
         await wire.settle()
@@ -200,7 +200,7 @@ async def test_hcp_checkin_survives_a_restart(autojump_clock: MockClock) -> None
         await bob.hcp.act("hal", SetState(affect="anxious"), door="test")
         wire.held = False
         await wire.settle()
-        assert [one.action.action_id for one in await bob.hcp.pending("hal")] == [first.msg_id, second.msg_id]
+        assert [one.action.msg_id for one in await bob.hcp.pending("hal")] == [first.msg_id, second.msg_id]
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.cancel()
     wire = type(wire)()
@@ -211,7 +211,7 @@ async def test_hcp_checkin_survives_a_restart(autojump_clock: MockClock) -> None
         await trio.testing.wait_all_tasks_blocked()
         assert [one.message.msg_id for one in again.agent] == [first.msg_id]
         await trio.sleep(601)
-        assert await again.hcp.outcome("hal", second.msg_id) == "no_answer"
+        assert await again.hcp.outcome("hal", second.msg_id, peer=ADA) == "no_answer"
         assert await again.hcp.pending("hal") == []
 
 
@@ -224,7 +224,7 @@ async def test_hcp_doors_follow_questions(autojump_clock: MockClock) -> None:
 
         async def door() -> None:
             async for question in ada.hcp.check_ins("grace"):
-                seen.append(question.action.action_id)
+                seen.append(question.action.msg_id)
 
         first = await ask(ada)
         async with trio.open_nursery() as nursery:

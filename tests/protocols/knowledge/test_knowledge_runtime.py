@@ -344,8 +344,9 @@ async def test_web_claims_are_fetched_again(alone: Node, autojump_clock: trio.te
     assert (await alone.knowledge.claim(KEY)).status == "accepted"
 
 
-async def test_mesh_consensus_four(autojump_clock: trio.testing.MockClock) -> None:
-    """MESH-12: four ledgers with the same votes and trust come to the same state, in whatever order they hear them."""
+async def test_four_ledgers_come_to_the_same_state(autojump_clock: trio.testing.MockClock) -> None:
+    """MESH-12: four ledgers with the same votes and trust come to the same state, in whatever order they hear them;
+    `test_mesh_consensus_four` has that of whole nodes."""
     names = ("ann", "ben", "cat", "dan")
     everyone = {name: name.encode().hex().ljust(64, "0") for name in names}
 

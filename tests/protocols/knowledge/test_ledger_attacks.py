@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tests.protocols.knowledge.book import DAY, Book, fp, msg, triple
+from web4.foundation.digest import canonical
 from web4.protocols.knowledge import commands
+from web4.protocols.knowledge.form import decode_state, encode_state, named_by_claims
 from web4.protocols.knowledge.keys import claim_key
 from web4.protocols.knowledge.sources.domains import source_domain
 
@@ -106,9 +110,38 @@ def test_old_names_of_a_claim_are_bounded() -> None:
         book.propose("p", f"claim {turn % 8}", msg_id=msg(turn), complete=turn % 2 == 0)
         book.propose("p", f"claim {turn % 8}", msg_id=msg(f"{turn} more"))
     ledger = book.state.ledger
-    assert set(ledger.refs) == {
+    assert set(ledger.index.names) == {
         name for claim in ledger.claims.values() for one in claim.proposals for name in one.names
     }
+
+
+def test_an_id_of_anothers_claim_is_not_had_by_letting_ones_own_go() -> None:
+    """KNOW-2: q, whose claim under p's id fell out, brings another under it: no vote for p's claim is drawn to that."""
+    book = trusting(open_per_peer=1, rejected=1)
+    book.propose("p", ICE, msg_id=msg("same"))
+    book.propose("q", "a lie", msg_id=msg("same"))
+    book.propose("q", "another")
+    book.propose("q", "a third")
+    assert claim_key("physics", "a lie") not in book.state.ledger.claims
+    assert book.confirm("b", "", ref=msg("same")) == "voted"  # it is p's alone again
+    assert set(book.claim(ICE).votes) == {fp("b")}
+    book.propose("q", "a greater lie", msg_id=msg("same"))
+    assert book.confirm("c", "", ref=msg("same")) == "parked"
+    assert not book.claim("a greater lie").votes
+
+
+def test_a_ledger_of_before_is_read() -> None:
+    """JRN-7b: what a compacted lane kept of version 1 is brought up: ids are named by the claims that are here."""
+    book = trusting()
+    book.propose("p", ICE, msg_id=msg("one"))
+    now = encode_state(book.state)
+    before = msgspec.json.decode(now) | {"refs": {msg("one"): claim_key("physics", ICE), msg("two"): ""}}
+    read = decode_state(canonical(named_by_claims(before)))
+    assert read == book.state
+    assert encode_state(read) == now
+    found = read.ledger.find(msg("one"))
+    assert found is not None
+    assert found.key == claim_key("physics", ICE)
 
 
 def test_votes_may_name_the_less_complete_proposal() -> None:

@@ -35,7 +35,7 @@ def act(
     async def body(_: Output) -> Answer:
         said: dict[str, Any] = {"act": done, "human": human, "scope": scope}
         if new:
-            said["new"] = {"name": name or human, "role": role}
+            said["new"] = {"name": human if name is None else name, "role": role}
         data = await tell(common, "consent_act", said)
         return Answer(data, [visible(f"{data['human']}: {words_of(data)}")])
 

@@ -12,6 +12,7 @@ from web4.cli.output import Output
 from web4.cli.running import Answer, perform
 from web4.cli.text import visible
 from web4.foundation.identity import generate_identity, save_identity
+from web4.node.directory import Places, refuse_unfinished
 
 
 def new(
@@ -35,6 +36,8 @@ def new(
 
     async def body(_: Output) -> Answer:
         path = (directory_of(common) / "identity" / "node.pem") if file is None else file.absolute()
+        if file is None:
+            await trio.to_thread.run_sync(refuse_unfinished, Places(directory_of(common)))
         identity = generate_identity()
         await trio.to_thread.run_sync(save_identity, identity, path)
         data = {"fingerprint": identity.fingerprint, "file": str(path)}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, validators
 
 from web4.cli.errors import CommandError
-from web4.cli.journal.known import all_lanes, known_definitions
+from web4.cli.journal.known import all_lanes, known_definitions, known_kinds
 from web4.cli.journal.target import journal_directory, parse_lane, require_lane
 from web4.cli.journal.writing import writing_journal
 from web4.cli.options import COMMON, Common, Directory, Key, Lanes
@@ -56,7 +56,7 @@ def compact(
             for one in chosen:
                 await require_lane(journal.backend, one)
             lanes = chosen or [one for one, _ in await all_lanes(journal.backend)]
-            definitions = known_definitions({one.kind for one in lanes})
+            definitions = known_definitions(await known_kinds(journal.backend))
             results = []
             with progress(output, "lanes", len(lanes)) as step:
                 for done, one in enumerate(lanes, start=1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Final, cast, get_args
 
+from web4.journal.errors import CorruptJournalError
 from web4.journal.event_types import EventRegistry
 from web4.journal.lane import LaneKind
 from web4.journal.own_events import OWN_EVENTS
@@ -22,19 +23,46 @@ LOGICS: Final[dict[LaneKind, str]] = {
     "peer": "web4.cli.journal.peers",
     "server": "web4.cli.extensions.server",
     "human": "web4.cli.journal.humans",
+    "knowledge": "web4.cli.journal.knowledge",
+    "governance": "web4.cli.journal.governance",
+    "session": "web4.cli.journal.sessions",
 }
 """Kind of lane to the module that knows it: `EVENTS`, and `definition()`. Imported when such lanes are met."""
-_SCHEMAS: Final[frozenset[LaneKind]] = frozenset(LOGICS)
-_PAGE: Final = 1
+_SHARED: Final[frozenset[LaneKind]] = frozenset({"session"})
+"""Kinds whose lanes may be of rooms that are not known here: the first event of each lane tells."""
+_PAGE: Final = 500
 
 
 async def kinds_of(source: ReplaySource) -> list[LaneKind]:
     """The kinds of lanes that there are."""
     return [
-        kind
-        for kind in cast("tuple[LaneKind, ...]", get_args(LaneKind))
-        if await source.heads(kind, limit=_PAGE)
+        kind for kind in cast("tuple[LaneKind, ...]", get_args(LaneKind)) if await source.heads(kind, limit=1)
     ]
+
+
+async def known_kinds(source: ReplaySource) -> list[LaneKind]:
+    """Those of the kinds of lanes that there are all of whose events this installation has to know."""
+    return [
+        kind
+        for kind in await kinds_of(source)
+        if kind in LOGICS and (kind not in _SHARED or await _begin_known(source, kind))
+    ]
+
+
+async def _begin_known(source: ReplaySource, kind: LaneKind) -> bool:
+    """Whether every lane of a kind begins with an event that is known. What is damaged is not."""
+    names = {one.name for one in importlib.import_module(LOGICS[kind]).EVENTS}
+    after: Lane | None = None
+    while page := await source.heads(kind, after=after, limit=_PAGE):
+        for lane, head in page:
+            try:
+                first = await source.read(lane, after=head.base_seq, limit=1)
+            except CorruptJournalError:
+                return False
+            if any(one.type not in names for one in first):
+                return False
+        after = page[-1][0]
+    return True
 
 
 def known_types(kinds: Collection[LaneKind]) -> EventRegistry:
@@ -46,11 +74,6 @@ def known_types(kinds: Collection[LaneKind]) -> EventRegistry:
             for one in events:
                 registry.register(one)
     return registry
-
-
-def with_schemas(kinds: Collection[LaneKind]) -> frozenset[LaneKind]:
-    """Those of `kinds` all of whose events this installation has to know."""
-    return _SCHEMAS & frozenset(kinds)
 
 
 def known_definitions(kinds: Collection[LaneKind]) -> dict[LaneKind, ReplayDefinition]:

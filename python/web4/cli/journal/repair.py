@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from web4.cli import exits
 from web4.cli.errors import CommandError
-from web4.cli.journal.known import kinds_of, known_types, with_schemas
+from web4.cli.journal.known import kinds_of, known_kinds, known_types
 from web4.cli.journal.target import journal_directory
 from web4.cli.options import COMMON, Common, Directory, Key
 from web4.cli.output import Output
@@ -66,8 +66,8 @@ async def _apply(where: "Path", key: "Path | None") -> Answer:
     identity = None if key is None else load_identity(key)
     async with open_sqlite(where) as backend:
         plan = await plan_repair(backend)
-        kinds = await kinds_of(backend)
-        unknown = sorted({str(one.lane) for one in plan.lanes if one.lane.kind not in with_schemas(kinds)})
+        kinds, known = await kinds_of(backend), await known_kinds(backend)
+        unknown = sorted({str(one.lane) for one in plan.lanes if one.lane.kind not in known})
         if unknown:
             # What a cut leaves unfinished is told by its events alone: cutting blindly would lose it.
             raise CommandError(

@@ -7,7 +7,7 @@ from cyclopts import Parameter, validators
 
 from web4.cli import exits
 from web4.cli.journal.counted import counted
-from web4.cli.journal.known import LOGICS, all_lanes, kinds_of, known_definitions, known_types
+from web4.cli.journal.known import all_lanes, kinds_of, known_definitions, known_kinds, known_types
 from web4.cli.journal.target import journal_or_bundle, parse_lane, require_lane
 from web4.cli.options import COMMON, Common, Directory, OneLane
 from web4.cli.output import Output
@@ -81,15 +81,15 @@ def replay(
 async def _replay(source: Any, output: Output, lane: "Lane | None", until: int | None, total: int) -> Answer:
     if lane is not None:
         await require_lane(source, lane)
-    kinds = await kinds_of(source)
+    kinds, known = await kinds_of(source), await known_kinds(source)
     with progress(output, "records", None if lane or until else total) as step:
         watched = counted(source, step)
         result = await replaying.replay(
-            watched, known_definitions(kinds), known_types(kinds), lane=lane, until=until
+            watched, known_definitions(known), known_types(kinds), lane=lane, until=until
         )
         lanes = [(lane, await source.head(lane))] if lane is not None else await all_lanes(source)
         others = [
-            await _check_chain(watched, one, head, until) for one, head in lanes if one.kind not in LOGICS
+            await _check_chain(watched, one, head, until) for one, head in lanes if one.kind not in known
         ]
     wrong = result.divergences_count + sum(one.stopped is not None for one in result.lanes)
     wrong += sum(one.broken is not None for one in others)

@@ -7,7 +7,7 @@ import trio
 from cyclopts import Parameter
 
 from web4.cli import exits
-from web4.cli.journal.known import kinds_of, known_types, with_schemas
+from web4.cli.journal.known import kinds_of, known_kinds, known_types
 from web4.cli.journal.target import journal_or_bundle, parse_lane, require_lane
 from web4.cli.options import COMMON, Common, Directory, Lanes
 from web4.cli.output import Output
@@ -71,18 +71,18 @@ async def verify_store(
     chosen = [parse_lane(name) for name in lanes]
     for one in chosen:
         await require_lane(backend, one)
-    kinds = await kinds_of(backend)
+    kinds, known = await kinds_of(backend), await known_kinds(backend)
     total = int((await backend.stats())["records"])
     with progress(output, "records", None if chosen else total) as step:
         report = await verification.verify(
             backend,
             known_types(kinds),
             lanes=chosen or None,
-            kinds=with_schemas(kinds),
+            kinds=known,
             fingerprint=node,
             progress=lambda report: step(report.records),
         )
-    unchecked = sorted(set(kinds) - with_schemas(kinds))
+    unchecked = sorted(set(kinds) - set(known))
     return Answer(_data(report, unchecked), _lines(report, unchecked), _exit(clean=report.clean))
 
 

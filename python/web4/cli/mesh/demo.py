@@ -1,12 +1,20 @@
 """`web4 mesh demo`."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from web4.cli.demo import MOST_SECONDS
+from web4.cli.demonstrating import (
+    JsonLines,
+    ListChecks,
+    Sabotage,
+    Seed,
+    Timeout,
+    Transport,
+    require_sound,
+    show_checks,
+)
 from web4.cli.errors import CommandError
 from web4.demo.mesh_story import MeshStory
 from web4.demo.program import run_demo
@@ -20,21 +28,15 @@ def demo(
     kill: Annotated[
         str | None, Parameter(help="Whom to kill in `reroute`; the hop in use if left out.")
     ] = None,
-    transport: Annotated[Literal["tcp", "unix"], Parameter(help="What the bytes travel on.")] = "tcp",
-    json: Annotated[
-        bool, Parameter(negative=(), help="One JSON object per line: events, the summary last.")
-    ] = False,
-    seed: Annotated[int | None, Parameter(help="Repeatable identities and ids (never TLS keys).")] = None,
-    timeout: Annotated[float, Parameter(help="Give up after so many seconds.")] = 60.0,
+    transport: Transport = "tcp",
+    json: JsonLines = False,
+    seed: Seed = None,
+    timeout: Timeout = 60.0,
     keep: Annotated[
         Path | None, Parameter(help="Use this directory and leave it there: graphs and journals are in it.")
     ] = None,
-    list: Annotated[  # noqa: A002 - the flag's name (DEMO-3)
-        bool, Parameter(name="--list", negative=(), help="List the checks and what they claim.")
-    ] = False,
-    sabotage: Annotated[
-        str | None, Parameter(help="Break the step of this check: it fails then, or it proves nothing.")
-    ] = None,
+    list: ListChecks = False,  # noqa: A002 - the flag's name (DEMO-3)
+    sabotage: Sabotage = None,
 ) -> int:
     """Run a ring of nodes, each in a process of its own, cut it, kill some of them, and see that the mesh heals.
 
@@ -47,13 +49,9 @@ def demo(
     ```
     """
     if list:
-        width = max(map(len, MESH_CHECKS))
-        sys.stdout.writelines(f"{name:<{width}}  {claim}\n" for name, claim in MESH_CHECKS.items())
+        show_checks(MESH_CHECKS)
         return 0
-    if sabotage is not None and sabotage not in MESH_CHECKS:
-        raise CommandError(f"there is no check {sabotage!r}: `web4 mesh demo --list` has them")
-    if not 0 < timeout <= MOST_SECONDS:
-        raise CommandError(f"--timeout is more than 0 and up to {MOST_SECONDS:,} seconds")
+    require_sound(MESH_CHECKS, "web4 mesh demo", sabotage=sabotage, timeout=timeout)
     try:
         options = MeshOptions(
             nodes=nodes,

@@ -23,7 +23,7 @@ def down(
 ) -> int:
     """Ask the running node to stop in order, and wait until its process has ended.
 
-    What is promised to peers waits in the journal. Exit code 4: it was told, and has not ended in time.
+    What is promised to peers waits in the journal. Exit code 4: it has not ended in time, or not even answered.
 
     ```
     web4 down
@@ -32,12 +32,18 @@ def down(
     """
 
     async def body(_: Output) -> Answer:
+        end = trio.current_time() + wait
         async with running(common) as control:
             if control is None:
                 raise not_running(common)
             process = control.process
-            await control.ask("node_stop")
-        with trio.move_on_after(wait) as patience:
+            with trio.move_on_at(end) as patience:
+                await control.ask("node_stop")
+            if patience.cancelled_caught:
+                raise ControlError(
+                    f"the node (process {process}) has not answered within {wait:g} s", code="no_answer"
+                )
+        with trio.move_on_at(end) as patience:
             await _gone(process)
         if patience.cancelled_caught:
             raise ControlError(f"the node (process {process}) has not ended yet", code="still_stopping")

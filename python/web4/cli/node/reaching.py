@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from web4.cli.options import Common
     from web4.doors.control.client import Control
+    from web4.foundation.errors import Web4Error
 
 Reason = Annotated[str, Parameter(name="--reason", help="Why. It is recorded.")]
 As = Annotated[
@@ -47,8 +48,12 @@ def human_name(given: str | None) -> str:
 
 
 @asynccontextmanager
-async def running(common: Common) -> AsyncIterator[Control | None]:
+async def running(common: Common, *, seconds: float = 90.0) -> AsyncIterator[Control | None]:
     """A connection to the running node; None if none runs.
+
+    Args:
+        common: Which one.
+        seconds: How long one answer may take.
 
     Raises:
         ControlError: `socket_permissions`.
@@ -57,7 +62,7 @@ async def running(common: Common) -> AsyncIterator[Control | None]:
     if len(os.fsencode(path)) > PATH_BYTES:  # no node can listen there
         yield None
         return
-    opened = open_control(path)
+    opened = open_control(path, seconds=seconds)
     try:
         control = await opened.__aenter__()
     except ControlError as error:
@@ -71,14 +76,16 @@ async def running(common: Common) -> AsyncIterator[Control | None]:
         await opened.__aexit__(None, None, None)
 
 
-async def ask(common: Common, question: str, payload: Mapping[str, Any] | None = None) -> dict[str, Any]:
+async def ask(
+    common: Common, question: str, payload: Mapping[str, Any] | None = None, *, seconds: float = 90.0
+) -> dict[str, Any]:
     """Ask a question of `web4.doors.views`: of the running node, or else of its journal. Nothing changes.
 
     Raises:
         CommandFailed, ControlError: What the running node says.
         Web4Error: What is wrong with the data directory, or what the question says.
     """
-    async with running(common) as control:
+    async with running(common, seconds=seconds) as control:
         if control is not None:
             return await control.ask(question, payload)
     return await _ask_at_rest(common, question, payload or {})
@@ -106,8 +113,14 @@ async def tell(common: Common, command: str, payload: Mapping[str, Any] | None =
         return await control.ask(command, payload)
 
 
-def not_running(common: Common) -> ControlError:
-    """The error that says that only a running node can do it."""
+def not_running(common: Common) -> Web4Error:
+    """The error that says that only a running node can do it; `no_node` if there is none at all."""
+    from web4.node.directory import Places  # noqa: PLC0415 - as above
+    from web4.node.errors import DirectoryError  # noqa: PLC0415
+
+    places = Places(directory_of(common))
+    if not places.key.exists():
+        return DirectoryError(f"there is no node in {places.data}", code="no_node")
     return ControlError(
-        f"no node runs in {directory_of(common)}, and only a running one can do this", code="not_running"
+        f"no node runs in {places.data}, and only a running one can do this", code="not_running"
     )

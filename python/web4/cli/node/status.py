@@ -1,6 +1,6 @@
 """`web4 status`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -10,6 +10,9 @@ from web4.cli.options import COMMON, Common
 from web4.cli.output import Output
 from web4.cli.running import Answer, perform
 from web4.cli.text import facts, paint, visible
+
+PATIENCE_SECONDS: Final = 15.0
+"""A node that takes longer to say how it is, is not well; and who watches it wants to know."""
 
 
 def status(
@@ -21,7 +24,7 @@ def status(
 ) -> int:
     """Say how the node is: who, since when, its journal, peers by trust, questions that wait, warnings.
 
-    Of a node that does not run it says what its journal has.
+    Of a node that does not run it says what its journal has. Exit code 4: it runs, and does not answer.
 
     ```
     web4 status
@@ -30,7 +33,7 @@ def status(
     """
 
     async def body(_: Output) -> Answer:
-        data = await ask(common, "node_status")
+        data = await ask(common, "node_status", seconds=PATIENCE_SECONDS)
         code = exits.DONE
         if check:
             code = exits.DEGRADED if data["warnings"] else exits.DONE

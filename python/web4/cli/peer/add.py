@@ -13,6 +13,7 @@ from web4.cli.output import Output
 from web4.cli.peer.naming import configure
 from web4.cli.running import Answer, perform
 from web4.cli.text import visible
+from web4.foundation.misfit import misfit
 from web4.mesh.registry.peers_file import NamedPeer, add_peer
 from web4.node.directory import Places, open_directory
 from web4.node.errors import DirectoryError
@@ -47,19 +48,17 @@ def add(
     async def body(_: Output) -> Answer:
         places = Places(directory_of(common))
         identity = await trio.to_thread.run_sync(open_directory, places)
+        said = {
+            "name": name,
+            "fingerprint": fingerprint.lower(),
+            "addresses": addresses,
+            "anchor": anchor,
+            "human": human,
+        }
         try:
-            peer = msgspec.convert(
-                {
-                    "name": name,
-                    "fingerprint": fingerprint.lower(),
-                    "addresses": addresses,
-                    "anchor": anchor,
-                    "human": human,
-                },
-                NamedPeer,
-            )
+            peer = msgspec.convert(said, NamedPeer)
         except msgspec.ValidationError as error:
-            raise CommandError(_in_words(str(error)), code="usage") from None
+            raise CommandError(str(misfit(error, said, NamedPeer)), code="usage") from None
         if peer.fingerprint == identity.fingerprint:
             raise DirectoryError("this is the node's own fingerprint", code="own_peer")
         await trio.to_thread.run_sync(add_peer, places.peers, peer)
@@ -81,8 +80,3 @@ def add(
         return Answer(data, [*lines, then or "the node knows it when it runs"])
 
     return perform(common, body)
-
-
-def _in_words(text: str) -> str:
-    what, _, path = text.partition(" - at `$.")
-    return f"{path.rstrip('`')}: {what}" if path else what

@@ -32,6 +32,7 @@ async def claim_disputed_then_accepted(stage: Stage) -> None:
         stage.note(f"{doubter} has seen the gauge: it withdraws its doubt, and confirms")
         await _confirm(stage, doubter, key)
     await stage.until_all(key, "accepted")
+    await stage.agreed(key)
 
 
 async def partition_heals(stage: Stage) -> None:
@@ -57,6 +58,7 @@ async def partition_heals(stage: Stage) -> None:
     if not stage.spoils():
         ring.join(*cables)
     took = await stage.until_all(key, "accepted")
+    await stage.agreed(key)
     stage.note(f"joined again: the votes are the same everywhere after {took:.1f} s")
     await stage.whole()
     await stage.asked(first, far, f"is all well, {ring.run}")

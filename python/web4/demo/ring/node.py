@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from web4.node import Node
 
 SERVICE: Final = "tide"
+_AGREED: Final = (
+    *("key", "domain", "statement", "triple"),
+    *("status", "reason", "rule", "was_accepted", "basis", "mode"),
+)
+"""What nodes that agree hold alike of a claim, beside its proposals and votes."""
+_OWN: Final = frozenset({"msg_id", "less", "sent_ms", "at_ms", "digest"})
+"""What each node has for itself of a proposal or a vote: every receiver is sent an envelope of its own."""
 _MOST: Final = 10_000
 """Lines of a notebook."""
 
@@ -128,6 +135,7 @@ class RingQuestions(NodeQuestions):
             "introduced": self.introduced,
             "challenge": self.challenge,
             "votes": self.votes,
+            "settled": self.settled,
             "bundle": self.bundle,
             "replayed": self.replayed,
         }
@@ -251,6 +259,20 @@ class RingQuestions(NodeQuestions):
         claim = await self.node.knowledge.claim(asked["key"])
         kinds = ("confirm", "reject", "challenge")
         return {kind: [one.peer for one in claim.votes.values() if one.kind == kind] for kind in kinds}
+
+    async def settled(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """What this node makes of a claim and what stands for and against it, as one text: equal where nodes agree.
+
+        It leaves out what has to differ between nodes that agree (MESH-12): when and under which ids messages came
+        here, whom this node told, and who was counted, as nobody counts itself (KNOW-3).
+        """
+        claim = await self.node.knowledge.claim(asked["key"])
+        said = msgspec.to_builtins(claim)
+        agreed = {name: said.get(name) for name in _AGREED}
+        for part, entries in (("proposals", claim.proposals), ("votes", claim.votes.values())):
+            mine = [msgspec.to_builtins(one) for one in sorted(entries, key=lambda one: one.peer)]
+            agreed[part] = [{name: one[name] for name in sorted(one.keys() - _OWN)} for one in mine]
+        return {"text": msgspec.json.encode(agreed, order="sorted").decode()}
 
     async def bundle(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Write the whole journal out as a bundle, into a directory that is made."""

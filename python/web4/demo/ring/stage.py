@@ -90,6 +90,25 @@ class Stage:
         except CheckFailedError as error:
             raise CheckFailedError(f"{error}; it is {await self.statuses(key)}") from None
 
+    async def agreed(self, key: str) -> str:
+        """What every node holds of a claim that has settled, byte for byte the same.
+
+        Raises:
+            CheckFailedError: It does not become the same, in time.
+        """
+        texts: set[str] = set()
+
+        async def holds() -> bool:
+            nonlocal texts
+            texts = {answer.get("text", "") for answer in (await self.ring.all("settled", key=key)).values()}
+            return len(texts) == 1 and "" not in texts
+
+        try:
+            await self.ring.until(holds, "the same claim, byte for byte, on every node")
+        except CheckFailedError as error:
+            raise CheckFailedError(f"{error}; it is {sorted(texts)}") from None
+        return texts.pop()
+
     async def begin_again(self) -> None:
         """Where an earlier run left somebody blocked, a person takes that back: the story begins with friends."""
         ring = self.ring

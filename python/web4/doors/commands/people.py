@@ -10,8 +10,11 @@ from web4.doors.commands.operators import add_for_operators
 from web4.doors.control.wire import refused
 from web4.doors.views.naming import by_prefix, peers_of
 from web4.doors.views.people import consent_row
+from web4.foundation.codec import HumanId
+from web4.foundation.misfit import misfit
 from web4.protocols.hcp.acts import Answer, Grant, Limit, Revoke
 from web4.protocols.hcp.errors import ConsentError
+from web4.protocols.messages.hcp import TopicScope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +30,8 @@ _DOOR: Final = "cli"
 class NewHuman(msgspec.Struct, frozen=True):
     """A human that this node is to have, if it has none of this id: what to call it, and what it is to others."""
 
-    name: str
-    role: str
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    role: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class ActOfHuman(msgspec.Struct, frozen=True):
@@ -42,7 +45,7 @@ class ActOfHuman(msgspec.Struct, frozen=True):
     """
 
     act: Literal["grant", "limit", "revoke"]
-    human: str
+    human: HumanId
     scope: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
     new: NewHuman | None = None
 
@@ -98,5 +101,9 @@ def _act_of(asked: ActOfHuman) -> HumanAct:
     if asked.act == "limit":
         if not asked.scope:
             raise refused("scope is required")
-        return Limit(tuple(one if one.startswith("topic:") else f"topic:{one}" for one in asked.scope))
+        scope = tuple(one if one.startswith("topic:") else f"topic:{one}" for one in asked.scope)
+        try:
+            return Limit(msgspec.convert(scope, tuple[TopicScope, ...]))
+        except msgspec.ValidationError as error:
+            raise refused(f"TOPIC {misfit(error, scope, tuple[TopicScope, ...]).text}") from None
     return Grant() if asked.act == "grant" else Revoke()

@@ -9,6 +9,7 @@ import msgspec
 
 from web4.doors.commands.operators import add_for_operators
 from web4.doors.views.naming import peers_of
+from web4.node.errors import DirectoryError
 from web4.trust import Anchored, ManualOverride, OperatorBlock, OperatorPromote, TrustCommandError
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ async def _done(node: Node, reading: Reading, act: Act, asked: TrustAct) -> Mapp
         raise TrustCommandError("a reason has words: --reason TEXT", code="reason_required")
     peers = await peers_of(reading)
     peer = peers.find(asked.peer, strangers=True)
+    if peer == node.fingerprint:
+        raise DirectoryError("this is the node's own fingerprint: it is no peer of itself", code="own_peer")
     before = node.trust.state(peer)
     command = act(at_ms=node.clock.wall_ms(), human=asked.human, reason=asked.reason)
     outcome = await node.cip.trust_command(peer, command)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from web4.doors.control.wire import refused
+from web4.foundation.misfit import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -81,17 +82,5 @@ class CommandSet:
         try:
             asked = msgspec.convert(payload, kind)
         except msgspec.ValidationError as error:
-            raise refused(in_words(error)) from None
+            raise refused(str(misfit(error, payload, kind))) from None
         return answers, await handler(asked, caller)
-
-
-def in_words(error: msgspec.ValidationError) -> str:
-    """As NDJ-18 says it: `<key> is required` or `<key> must be …`."""
-    text = str(error)
-    missing = "Object missing required field `"
-    if text.startswith(missing):
-        return f"{text.removeprefix(missing).partition('`')[0]} is required"
-    what, _, path = text.partition(" - at `$.")
-    if path:
-        return f"{path.rstrip('`')} must be right: {what}"
-    return text

@@ -117,6 +117,17 @@ class AtRest:
             self._trust[peer] = state.trust
         return self._trust[peer]
 
+    async def outbox_counts(self) -> dict[str, int]:
+        """How many messages wait for each peer for whom any does. What cannot be read is in `unreadable`."""
+        from web4.protocols.cip.durable_lane import peer_definition  # noqa: PLC0415
+
+        waiting = {}
+        for peer in await self._ids("peer"):
+            state = await self._state(Lane("peer", peer), peer_definition())
+            if state is not None and state.outbox.entries:
+                waiting[peer] = len(state.outbox.entries)
+        return waiting
+
     async def peers(self) -> dict[str, KnownPeer]:
         """See `Reading.peers`: nobody is live."""
         from web4.mesh.registry.peers_logic import PEERS  # noqa: PLC0415

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from web4.doors.views.reading import Reading
-    from web4.mesh.registry.peers_file import PeersFile
+    from web4.mesh.registry.peers_file import NamedPeer, PeersFile
 
 LEAST_DIGITS: Final = 8
 """Digits that a prefix has at least."""
@@ -50,10 +50,23 @@ class Peers(NamedTuple):
         """
         named = next((one for one in self.named if one.name == word), None)
         if named is not None:
+            self._refuse_prefix(named)
             return named.fingerprint
         if strangers and len(word) == _WHOLE and _DIGITS.fullmatch(word.lower()):
             return word.lower()
         return by_prefix(word, self.known, what="peer", label=self.alias)
+
+    def _refuse_prefix(self, named: NamedPeer) -> None:
+        """A name that others' fingerprints begin with could mean them."""
+        word = named.name
+        if len(word) < LEAST_DIGITS or not _DIGITS.fullmatch(word):
+            return
+        others = sorted(one for one in self.known if one.startswith(word) and one != named.fingerprint)
+        if others:
+            shown = ", ".join(_shown(one, self.alias) for one in [named.fingerprint, *others[: _SHOWN - 1]])
+            raise UnknownName(
+                f"{word} is the name of a peer, and others begin with it: {shown}", code="ambiguous_name"
+            )
 
 
 async def peers_of(reading: Reading) -> Peers:

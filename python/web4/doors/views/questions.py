@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from web4.doors.control.commands import in_words
 from web4.doors.control.wire import refused
+from web4.foundation.misfit import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -49,7 +49,7 @@ async def answer(reading: Reading, name: str, payload: Mapping[str, Any]) -> Map
     try:
         asked = msgspec.convert(payload, kind)
     except msgspec.ValidationError as error:
-        raise refused(in_words(error)) from None
+        raise refused(str(misfit(error, payload, kind))) from None
     return await answerer(reading, asked)
 
 

@@ -101,6 +101,8 @@ def _warnings(reading: Reading, journal: Mapping[str, Any], running: Mapping[str
     found += [f"lane {lane} is halted: {why}" for lane, why in sorted(journal["halted"].items())]
     if journal["state"] not in {None, "ready"}:
         found.append(f"the journal is {journal['state']}: nothing new is taken on")
+    elif reading.node is not None and not reading.node.journal.accepting:
+        found.append("the journal's volume is nearly full: no new work is begun; make room")
     if running["dead_letters"]:
         found.append(f"{running['dead_letters']} messages could not be handled")
     lost = running["sinks_lost"] or {}

@@ -192,7 +192,7 @@ class IntroductionsLogic:
         )
         events: list[IntroductionEvent] = [told]
         if command.act == "introduced":
-            intro = state.heard.get(s.key_of(command.introducer, command.intro_id))
+            intro = _asked_about(state, command)
             if intro is not None and command.told == "refused":
                 events += self._end(state, [intro], "refused", command.at).events
             unvouched = intro is None and not state.vouched(command.introducer, command.peer)
@@ -298,12 +298,18 @@ def _ended(state: s.IntroductionsState, key: str, until: int, at: int) -> dict[s
 
 
 def _told(state: s.IntroductionsState, event: TrustTold) -> s.IntroductionsState:
-    key = s.key_of(event.introducer, event.intro_id)
-    intro = state.heard.get(key)
+    intro = _asked_about(state, event)
     if event.act != "introduced" or intro is None:
         return state
     standing = msgspec.structs.replace(intro, standing="effective" if event.told == "done" else "known")
-    return msgspec.structs.replace(state, heard={**state.heard, key: standing})
+    return msgspec.structs.replace(state, heard={**state.heard, intro.key: standing})
+
+
+def _asked_about(state: s.IntroductionsState, answer: s.SettleTrust | TrustTold) -> s.Introduction | None:
+    """The introduction of which trust was told, if it still stands: its id may be another's by now."""
+    intro = state.heard.get(s.key_of(answer.introducer, answer.intro_id))
+    same = intro is not None and _effect_id("introduced", intro.blake3) == answer.effect_id
+    return intro if same else None
 
 
 def _given(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from web4.actors.definition import Effect, Outcome
 
-LOGIC_VERSION: Final = 1
+LOGIC_VERSION: Final = 2
 _COMMANDS: Final = (
     HearIntroduction,
     HearRevocation,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+import time
 import tomllib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
@@ -13,8 +15,9 @@ import msgspec
 import tomlkit
 from tomlkit.items import AoT
 
-from web4.extensions.manifests.unknown_keys import field_of, first_unknown_key
+from web4.extensions.manifests.unknown_keys import first_unknown_key
 from web4.foundation.codec import AgentId, Fingerprint, HumanId
+from web4.foundation.misfit import misfit
 from web4.mesh.registry.addresses import MAX_ADDRESS, MAX_ADDRESSES, check_address
 from web4.mesh.registry.errors import AddressError, PeersFileError
 from web4.mesh.registry.toml_lines import line_of
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 PEERS_FILE: Final = "peers.toml"
 MAX_PEERS: Final = 1_024
 MAX_BYTES: Final = 1024 * 1024
+PATIENCE_SECONDS: Final = 5
+"""How long another writer is waited for."""
 _KEY: Final = "peer"
 
 
@@ -100,8 +105,8 @@ def peers_of(text: str, path: Path) -> PeersFile:
     try:
         typed = msgspec.convert(document, _File)
     except msgspec.ValidationError as error:
-        message, field = field_of(error)
-        _refuse("value", message, field or _KEY, text, path)
+        wrong = misfit(error, document, _File)
+        _refuse("value", str(wrong), wrong.field or _KEY, text, path)
     if len(typed.peer) > MAX_PEERS:
         _refuse("too_many", f"more than {MAX_PEERS:,} peers", f"{_KEY}[{MAX_PEERS}]", text, path)
     _check(typed.peer, text, path)
@@ -116,6 +121,12 @@ def add_peer(path: Path, peer: NamedPeer) -> PeersFile:
     Raises:
         PeersFileError: The peer does not fit, or is there already; or the file cannot be read or written.
     """
+    _check_addresses(peer)
+    with _alone(path):
+        return _add(path, peer)
+
+
+def _add(path: Path, peer: NamedPeer) -> PeersFile:
     text = _text(path)
     known = peers_of(text, path)
     for other in known:
@@ -148,6 +159,11 @@ def remove_peer(path: Path, word: str) -> PeersFile:
     Raises:
         PeersFileError: `unknown_peer`, or what `add_peer` raises.
     """
+    with _alone(path):
+        return _remove(path, word)
+
+
+def _remove(path: Path, word: str) -> PeersFile:
     text = _text(path)
     known = peers_of(text, path)
     peer = known.find(word)
@@ -203,12 +219,46 @@ def _check(peers: tuple[NamedPeer, ...], text: str, path: Path) -> None:
                 field = f"{_KEY}[{index}].{what}"
                 _refuse("duplicate", f"{seen[value]} has this {what} already", field, text, path)
             seen[value] = peer.name
-        for number, address in enumerate(peer.addresses):
+        try:
+            _check_addresses(peer)
+        except PeersFileError as error:
+            _refuse("address", error.args[0], f"{_KEY}[{index}].{error.field}", text, path)
+
+
+def _check_addresses(peer: NamedPeer) -> None:
+    """Raises `address`, without file and line: those of whoever has them."""
+    for number, address in enumerate(peer.addresses):
+        try:
+            check_address(address, peer=peer.fingerprint)
+        except AddressError as error:
+            raise PeersFileError(
+                f"{address[:80]!r}: {error.args[0]}", code="address", field=f"addresses[{number}]"
+            ) from None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Read and replace the file while nobody else does: of two that add at once, neither is lost."""
+    try:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise PeersFileError(f"{path} cannot be written: {error.strerror}", code="unwritable") from None
+    try:
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
             try:
-                check_address(address, peer=peer.fingerprint)
-            except AddressError as error:
-                field = f"{_KEY}[{index}].addresses[{number}]"
-                _refuse("address", f"{address[:80]!r}: {error.args[0]}", field, text, path)
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise PeersFileError(
+                        f"{path}: another process has been writing it for {PATIENCE_SECONDS} s",
+                        code="unwritable",
+                    ) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(directory)
 
 
 def _refuse(code: str, message: str, field: str, text: str, path: Path) -> NoReturn:

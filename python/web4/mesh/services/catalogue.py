@@ -34,7 +34,7 @@ class ServiceCall:
 
     Args:
         peer: Fingerprint of the caller, proven.
-        call_id: The call's id: handed on, it makes effects elsewhere idempotent.
+        call_id: The call's id, which the caller chose.
         service, version: What was asked for.
         args: The arguments.
         deadline_ms: When the caller gives up, Unix milliseconds. The handler is cancelled then.
@@ -46,6 +46,11 @@ class ServiceCall:
     version: str
     args: dict[str, Any]
     deadline_ms: int
+
+    @property
+    def key(self) -> str:
+        """The call's name among those of all callers: handed on, it makes effects elsewhere idempotent."""
+        return f"{self.peer}:{self.call_id}"
 
 
 ServiceHandler = Callable[[ServiceCall], Awaitable[dict[str, Any]]]

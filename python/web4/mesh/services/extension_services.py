@@ -57,7 +57,7 @@ def extension_service(
         context = CallContext()
         try:
             outcome: CallOutcome = await host.call(
-                kind, operation, call.args, context=context, idempotency_key=call.call_id
+                kind, operation, call.args, context=context, idempotency_key=call.key
             )
         except CallError as error:
             raise ServiceRefusal(error.code) from None

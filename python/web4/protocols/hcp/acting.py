@@ -95,7 +95,7 @@ class Acting:
             )
             reply = await context.lanes.ask(human_id, answer)
         if reply.status == "stopped":
-            raise refused(reply, msg_id=action.action_id)
+            raise refused(reply, msg_id=action.msg_id)
         _done(reply)
 
     async def _relate(self, human_id: str, act: a.Restrict | a.Regrant, door: str) -> None:

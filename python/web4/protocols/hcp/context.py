@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +14,7 @@ from web4.protocols.hcp.running import Running
 from web4.protocols.hcp.values import Contact
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from web4.foundation.clock import Clock
     from web4.foundation.errors import Web4Error
@@ -58,11 +59,12 @@ class PurgeOutbox(Protocol):
 
 
 class Waiter:
-    """Somebody, or nobody yet, who waits for how a message ends."""
+    """What those share who wait for how a message ends."""
 
-    __slots__ = ("ended", "error", "outcome")
+    __slots__ = ("ended", "error", "outcome", "users")
 
     def __init__(self) -> None:
+        self.users = 0
         self.ended = trio.Event()
         self.outcome: str | None = None
         self.error: Web4Error | None = None
@@ -103,9 +105,17 @@ class HumanContext:
             paced_ms=self.index.paced.get(contact.lane_id, 0),
         )
 
-    def waiter(self, action_id: str) -> Waiter:
-        """Who waits for a message; made if nobody does."""
-        return self.waiters.setdefault(action_id, Waiter())
+    @contextmanager
+    def waiting(self, action_id: str) -> Iterator[Waiter]:
+        """Be told how a message ends, if that happens inside."""
+        waiter = self.waiters.setdefault(action_id, Waiter())
+        waiter.users += 1
+        try:
+            yield waiter
+        finally:
+            waiter.users -= 1
+            if not waiter.users and self.waiters.get(action_id) is waiter:
+                del self.waiters[action_id]
 
     def over(self, action_id: str, outcome: str, error: Web4Error | None = None) -> None:
         """Tell whoever waits how a message ended."""

@@ -108,7 +108,7 @@ class Performing:
         if action.type in {"HCP_DECISION", "HCP_FEEDBACK"}:
             await self._receiving.take(delivery)
         elif self._context.hand_on is not None:
-            passed = (action.peer, action.action_id)
+            passed = (action.peer, action.msg_id)
             self._context.handing.add(passed)
             try:
                 await self._context.hand_on(delivery)

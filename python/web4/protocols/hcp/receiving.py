@@ -18,7 +18,7 @@ from web4.protocols.decisions import (
 from web4.protocols.hcp.errors import ConsentError
 from web4.protocols.hcp.lane import commands as c
 from web4.protocols.hcp.lane import replies
-from web4.protocols.hcp.lane.events import Action, Received
+from web4.protocols.hcp.lane.events import Action, Received, incoming_id, message_of
 from web4.protocols.hcp.refusing import refused
 from web4.protocols.hcp.social import SIGNALS
 from web4.protocols.hcp.values import Contact, Said, derived_uuid4
@@ -125,7 +125,7 @@ class Receiving:
                 actor=f"{contact.human_id}@{contact.peer}",
                 at_ms=at,
             )
-            command = c.Record(msg_id=message.msg_id, record=record, at=at)
+            command = c.Record(peer=contact.peer, msg_id=message.msg_id, record=record, at=at)
             await self._context.lanes.ask(human, command)
 
     async def decline(self, ended: CheckInEnded | LineLeft) -> None:
@@ -136,7 +136,9 @@ class Receiving:
         assert ended.peer is not None
         later = ended.reason in _LATER
         reply = Reply(
-            in_reply_to=ended.action_id, status="deferred" if later else "refused", reason=ended.reason
+            in_reply_to=message_of(ended.action_id),
+            status="deferred" if later else "refused",
+            reason=ended.reason,
         )
         try:
             await self._context.send(
@@ -226,7 +228,7 @@ class Receiving:
         document: dict[str, Any] = msgspec.to_builtins(message)
         del document["state"]
         return Action(
-            action_id=message.msg_id,
+            action_id=incoming_id(contact.peer, message.msg_id),
             direction="in",
             local=human,
             peer=contact.peer,
@@ -276,7 +278,7 @@ def tell_gate(context: HumanContext, action: Action, reply: LaneReply) -> None:
         lane=f"human:{action.local}",
         peer=action.peer,
         protocol="hcp",
-        msg_id=action.action_id,
+        msg_id=action.msg_id,
         corr_id=action.corr_id,
         state=verdict.result,
         **fields,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from web4.protocols.hcp.lane.events import incoming_id
 from web4.protocols.hcp.refusing import refusal_of
 from web4.protocols.hcp.sending import Passage, Sending
 from web4.protocols.hcp.telling import hello
@@ -177,10 +178,15 @@ class HumanMessages:
         )
         return await self._sending.send(human_id, contact, payload, corr_id=corr_id)
 
-    async def outcome(self, human_id: str, msg_id: str) -> str:
+    async def outcome(self, human_id: str, msg_id: str, *, peer: str | None = None) -> str:
         """Wait until a message that `waits` or is `asked` about has ended: `ok`, or the code of what stood against it.
+
+        Args:
+            human_id: The human here.
+            msg_id: The message's id.
+            peer: Of a message that came in, whose it is: senders choose their ids. None: it is this node's own.
 
         Raises:
             ConsentError: `unknown_human`; `unknown_check_in` for a message that does not wait, and is not remembered.
         """
-        return await self._sending.outcome(human_id, msg_id)
+        return await self._sending.outcome(human_id, msg_id if peer is None else incoming_id(peer, msg_id))

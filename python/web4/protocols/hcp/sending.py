@@ -10,7 +10,7 @@ import msgspec
 from web4.foundation.digest import canonical
 from web4.protocols.errors import PayloadSchemaError
 from web4.protocols.hcp.lane import commands as c
-from web4.protocols.hcp.lane.events import Action
+from web4.protocols.hcp.lane.events import Action, message_of
 from web4.protocols.hcp.receiving import tell_gate, topic_of
 from web4.protocols.hcp.refusing import refusal_of, refused
 from web4.protocols.hcp.values import checked_contact
@@ -71,8 +71,7 @@ class Sending:
         context.index.admit(contact)
         action = await self._action(human_id, contact, payload, corr_id, msg_id or context.ids.uuid4())
         # Known before the lane is: what it decides may be over by the time it is heard of.
-        waiter = context.waiter(action.action_id)
-        try:
+        with context.waiting(action.action_id) as waiter:
             reply = await self._attempt(human_id, contact, action, payload)
             tell_gate(context, action, reply)
             if reply.status == "requested":
@@ -82,23 +81,21 @@ class Sending:
                 if waiter.outcome != "ok":
                     raise refusal_of(waiter.outcome or "", peer=contact.peer, msg_id=action.action_id)
             return _passage(action, reply)
-        finally:
-            context.waiters.pop(action.action_id, None)
 
-    async def outcome(self, human_id: str, msg_id: str) -> str:
+    async def outcome(self, human_id: str, action_id: str) -> str:
         """See `HcpRuntime.outcome`."""
         context = self._context
-        waiter = context.waiter(msg_id)
-        local = await context.lanes.local(human_id)
-        if local is None:
-            raise refusal_of("unknown_human")
-        how = local.ending(msg_id)
-        if how is not None and msg_id not in local.open:
+        with context.waiting(action_id) as waiter:
+            local = await context.lanes.local(human_id)
+            if local is None:
+                raise refusal_of("unknown_human")
+            if any(one.action_id == action_id for one in local.waiting()):
+                await waiter.ended.wait()
+                return waiter.outcome or ""
+            how = local.ending(action_id)
+            if how is None:
+                raise refusal_of("unknown_check_in", msg_id=message_of(action_id))
             return how
-        if all(one.action_id != msg_id for one in local.waiting()):
-            raise refusal_of("unknown_check_in", msg_id=msg_id)
-        await waiter.ended.wait()
-        return waiter.outcome or ""
 
     async def _attempt(self, human_id: str, contact: Contact, action: Action, payload: m.HcpPayload) -> Reply:
         context = self._context

@@ -13,7 +13,7 @@ from web4.foundation.errors import Web4Error
 from web4.journal.errors import JournalError
 from web4.protocols.decisions import DECISION_EVENTS
 from web4.protocols.knowledge import commands
-from web4.protocols.knowledge.form import decode_state, encode_state
+from web4.protocols.knowledge.form import decode_state, encode_state, named_by_claims
 from web4.protocols.knowledge.ledger.events import LEDGER_EVENTS, SendRequested, TrustEffectRequested
 from web4.protocols.knowledge.ledger.rounds import KnowledgeState
 from web4.protocols.knowledge.memory.events import MEMORY_EVENTS
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from web4.protocols.messages.vocabulary import AgentPayload
     from web4.protocols.ports import CommandTrust, SendMessage
 
-LOGIC_VERSION: Final = 1
+LOGIC_VERSION: Final = 2
 """Raised with whatever makes the same events give another state (JRN-7b)."""
 PART: Final = "knowledge"
 """What this part is called on a lane that it shares (`composite_lane`)."""
@@ -52,7 +52,13 @@ class KnowledgeLane(LaneDefinition[KnowledgeState, Any, Any, Any]):
     def __init__(
         self, logic: KnowledgeLogic, *, trust: CommandTrust, send: SendMessage, now: Callable[[], int]
     ) -> None:
-        super().__init__(logic=logic, state=KnowledgeState, events=KNOWLEDGE_EVENTS, version=LOGIC_VERSION)
+        super().__init__(
+            logic=logic,
+            state=KnowledgeState,
+            events=KNOWLEDGE_EVENTS,
+            version=LOGIC_VERSION,
+            upcasters={1: named_by_claims},
+        )
         set_once = object.__setattr__  # the base is frozen
         set_once(self, "_trust", trust)
         set_once(self, "_send", send)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from immutables import Map
@@ -29,7 +29,6 @@ class _Parked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Form(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     claims: tuple[Claim, ...] = ()
     """By order of arrival."""
-    refs: dict[str, str] = {}
     parked: tuple[_Parked, ...] = ()
     """Oldest first."""
     peers: dict[str, PeerSeen] = {}
@@ -54,7 +53,6 @@ def encode_state(state: KnowledgeState) -> bytes:
     return canonical(
         _Form(
             claims=tuple(sorted(ledger.claims.values(), key=lambda claim: (claim.order, claim.key))),
-            refs=dict(ledger.refs),
             parked=tuple(_Parked(ref, ledger.parked[ref][peer]) for peer, _, ref in waiting),
             peers=dict(ledger.peers),
             sources=dict(ledger.sources),
@@ -83,7 +81,6 @@ def decode_state(data: bytes) -> KnowledgeState:
     ledger = LedgerState(
         claims=Map({claim.key: claim for claim in form.claims}),
         index=indexes_of(form.claims),
-        refs=Map(form.refs),
         peers=Map(form.peers),
         sources=Map(form.sources),
         load=form.load,
@@ -102,6 +99,11 @@ def decode_state(data: bytes) -> KnowledgeState:
         dirty=_queue(form.dirty),
     )
     return KnowledgeState(ledger, restored_memory(form.memory))
+
+
+def named_by_claims(document: dict[str, Any]) -> dict[str, Any]:
+    """Bring a state of version 1 up to 2: by which ids votes name claims is worked out from the claims."""
+    return {name: value for name, value in document.items() if name != "refs"}
 
 
 def _queue(names: Iterable[str]) -> Shelf[str, None]:

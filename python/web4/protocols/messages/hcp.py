@@ -22,6 +22,7 @@ TopicScope = Annotated[
         max_length=256,
         pattern=r"^topic:(\*|[^\s/*]+(/[^\s/*]+)*)$(?!\n)",
         description="`topic:a/b` covers `a/b` and everything below it; `topic:*` covers all (HCP-2).",
+        extra={"words": "a topic, words separated by `/` as in `topic:garden/fence`, or `topic:*` for all"},
     ),
 ]
 Topic = Annotated[

@@ -47,4 +47,5 @@ def not_listening(address: Address, error: Exception) -> TransportUnavailableErr
     """The error of an address that cannot be listened at."""
     in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
     code = "address_in_use" if in_use else "bad_address"
-    return TransportUnavailableError(f"cannot listen at {address}: {error}", code=code)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return TransportUnavailableError(f"cannot listen at {address}: {reason}", code=code)

@@ -121,11 +121,12 @@ def _rest(type_name: str, agent_id: str, fingerprint: str, to_agent_id: str, to:
 
 
 def attempts(
-    identity: Identity, entries: list[tuple[Queued, bytes]], timestamp: str, max_bytes: int
+    identity: Identity, entries: list[tuple[Queued, bytes]], timestamps: list[str], max_bytes: int
 ) -> list[Sealed]:
-    """Give entries with these bodies a timestamp and a signature each, over the cores."""
-    moment = timestamp.encode()
-    unsigned = [_dated(entry.type, body, moment) for entry, body in entries]
+    """Give entries with these bodies each its timestamp, and a signature, over the cores."""
+    unsigned = [
+        _dated(entry.type, body, at.encode()) for (entry, body), at in zip(entries, timestamps, strict=True)
+    ]
     sealed = envelopes.seal_many(identity, unsigned, max_bytes=max_bytes)
     return [
         Sealed(entry.type, entry.msg_id, entry.corr_id, data)

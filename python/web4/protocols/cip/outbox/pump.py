@@ -160,7 +160,8 @@ class Pump:
             one.body.encode() if one.body is not None else await self._peer.lane.blob(one.blob or "")
             for one in entries
         ]
-        return attempts(identity, list(zip(entries, bodies, strict=True)), timestamp(now_ms), limit)
+        stamps = [timestamp(self._queue.stamp_ms(one, now_ms)) for one in entries]
+        return attempts(identity, list(zip(entries, bodies, strict=True)), stamps, limit)
 
     async def _singly(self, channel: Channel, sealed: list[Sealed], now_ms: int) -> None:
         for one in sealed:

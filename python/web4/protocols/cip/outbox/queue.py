@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import outcome
 import trio
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 MAX_FLYING = 256
 """Envelopes sent and not receipted: as many as fit the receipt, and no more than a full inbox must refuse."""
 MAX_FLYING_BYTES = 4 * 1024 * 1024
+_VOTES: Final = frozenset(
+    ("FACT_CHALLENGE", "FACT_CONFIRM", "FACT_REJECT", "LIP_CONFLICT", "LIP_ACCEPT", "LIP_REJECT")
+)
+"""Types of which the receiver lets the one with the greatest timestamp stand (KNOW-2)."""
+_LEAD_MS: Final = 1_000
+"""How far the timestamps of votes said in one breath may lead the clock: far less than the skew that is borne."""
 
 
 class OutboxQueue:
@@ -32,6 +38,7 @@ class OutboxQueue:
         self.flying_bytes = 0
         self.paused_until_ms = 0
         """Until when the peer has asked to be left alone, milliseconds of the monotonic clock."""
+        self._voted_ms = 0
         self.turn = trio.Lock()
         """Held by the pump of the one session over which is sent."""
         self._changed = trio.Event()
@@ -102,6 +109,19 @@ class OutboxQueue:
             found.append(entry)
             left -= entry.size
         return found
+
+    def stamp_ms(self, entry: Queued, now_ms: int) -> int:
+        """The time of an attempt: now, but for a vote always later than that of the vote before.
+
+        What waited goes in one batch, within one millisecond. A doubt and its withdrawal with equal timestamps would
+        be decided by their random ids, at each receiver anew: nodes would not come to the same state (MESH-12).
+        """
+        if entry.type not in _VOTES:
+            return now_ms
+        later = max(now_ms, self._voted_ms + 1)
+        # Further ahead, the clock was set back; then only a clock that goes on helps.
+        self._voted_ms = later if later <= now_ms + _LEAD_MS else now_ms
+        return self._voted_ms
 
     def fly(self, entries: Iterable[Queued]) -> None:
         """Entries are being said."""

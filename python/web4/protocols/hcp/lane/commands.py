@@ -107,8 +107,9 @@ class ConcludeAction(_Command, frozen=True, kw_only=True):
 
 
 class Record(_Command, frozen=True, kw_only=True):
-    """A decision that came by HCP_DECISION is recorded, once."""
+    """A decision that came by HCP_DECISION of `peer` is recorded, once."""
 
+    peer: str
     msg_id: str
     record: DecisionRecord
 

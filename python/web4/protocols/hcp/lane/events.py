@@ -18,6 +18,16 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """What all events of this room are: values with one spelling."""
 
 
+def incoming_id(peer: str, msg_id: str) -> str:
+    """How a message that came in is called here. Its sender chose the `msg_id`: another's message may have the same."""
+    return f"{peer}:{msg_id}"
+
+
+def message_of(action_id: str) -> str:
+    """The `msg_id` in an `action_id`. What came in was once called by that alone, and is in journals of then."""
+    return action_id.rpartition(":")[2]
+
+
 class Received(_Event, frozen=True, kw_only=True):
     """How a message came that waits for a human: what a delivery says beside the envelope."""
 
@@ -32,7 +42,7 @@ class Action(_Event, frozen=True, kw_only=True):
     """A message to or from a human that the gate is asked about.
 
     Args:
-        action_id: Its `msg_id`.
+        action_id: What it is called here: the `msg_id` of what goes out, `incoming_id` of what came in.
         direction: `out`: of the human here. `in`: to the human here.
         local: The human here.
         peer: Fingerprint of the other agent.
@@ -64,6 +74,16 @@ class Action(_Event, frozen=True, kw_only=True):
     confirm: bool = False
     answered: bool = False
     received: Received | None = None
+
+    @property
+    def msg_id(self) -> str:
+        """The message's own id: whoever sends it chose it."""
+        return message_of(self.action_id)
+
+    def is_message(self, other: Action) -> bool:
+        """Whether both are the same message; one of them may be from a journal of then, see `message_of`."""
+        same = self.direction == other.direction == "in" and self.peer == other.peer
+        return self.action_id == other.action_id or (same and self.msg_id == other.msg_id)
 
 
 class CheckIn(_Event, frozen=True, kw_only=True):
@@ -332,11 +352,11 @@ HUMAN_EVENTS: Final = (
     _type("acquainted", Acquainted, refs={"peer": "peer"}),
     _type("intent_noted", IntentNoted, refs={"msg": "ref"}),
     _type("check_in_asked", CheckInAsked),
-    _type("check_in_ended", CheckInEnded, refs={"check_in": "check_in_id", "msg": "action_id"}),
+    _type("check_in_ended", CheckInEnded, refs={"check_in": "check_in_id", "action": "action_id"}),
     _type("lined", Lined),
-    _type("line_moved", LineMoved, refs={"msg": "action_id"}),
-    _type("line_left", LineLeft, refs={"msg": "action_id"}),
-    _type("paced", Paced, refs={"msg": "action_id"}),
+    _type("line_moved", LineMoved, refs={"action": "action_id"}),
+    _type("line_left", LineLeft, refs={"action": "action_id"}),
+    _type("paced", Paced, refs={"action": "action_id"}),
     _type("noted", Noted),
     _type("action_requested", ActionRequested, phase="request", subject="action_id", idempotent="idempotent"),
     _type("action_concluded", ActionConcluded, phase="conclusion", subject="action_id"),

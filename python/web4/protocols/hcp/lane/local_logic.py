@@ -146,7 +146,7 @@ def _conclude(state: LaneState, local: LocalState, command: c.ConcludeAction) ->
 
 
 def _record(state: LaneState, local: LocalState, command: c.Record) -> Decided:
-    key = f"decision {command.msg_id}"
+    key = f"decision {e.incoming_id(command.peer, command.msg_id)}"
     if key in dict(local.noted):
         return decided(state, (), Reply(status="known"))
     return decided(state, (e.Noted(key=key, at_ms=command.at), command.record), Reply(status="done"))

@@ -77,12 +77,12 @@ def _known(local: LocalState, action: Action) -> Reply | None:
     how = local.ending(action.action_id)
     if how is not None and how != "paced":
         return Reply(status="ended", how=how)
-    if action.action_id in local.open:
+    if any(one.is_message(action) for one in local.open.values()):
         return Reply(status="requested")
     for one in local.check_ins:
-        if one.action.action_id == action.action_id:
+        if one.action.is_message(action):
             return Reply(status="asked", check_in_id=one.check_in_id)
-    if any(one.action.action_id == action.action_id for one in local.line):
+    if any(one.action.is_message(action) for one in local.line):
         return Reply(status="waits")
     return None
 
@@ -124,12 +124,12 @@ def refusal(action: Action, verdict: Verdict, other: c.Other, token: str, at_ms:
     return decision_record(
         decision_id=derive_decision_id(token, action.action_id),
         kind="human",
-        about=action.action_id,
+        about=action.msg_id,
         choice="denied" if verdict.result == "DENY" else "deferred",
         alternatives=("allowed",),
         reasons=[f"{one.code}:{one.whose}" for one in verdict.reasons],
         context={"type": action.type, "direction": action.direction},
-        evidence=(DecisionEvidence(kind="envelope", ref=action.action_id),),
+        evidence=(DecisionEvidence(kind="envelope", ref=action.msg_id),),
         state=DecisionState(trust=other.trust),
         at_ms=at_ms,
     )
@@ -205,7 +205,7 @@ def intents(action: Action, goal: str | None) -> list[e.HumanEvent]:
     if action.type != "HCP_INTENT" or action.topic is None:
         return []
     noted = e.IntentNoted(
-        ref=action.action_id, lane_id=action.lane_id, topic=action.topic, goal=goal or goal_of(action)
+        ref=action.msg_id, lane_id=action.lane_id, topic=action.topic, goal=goal or goal_of(action)
     )
     return [noted]
 

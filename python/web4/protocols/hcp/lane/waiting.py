@@ -81,7 +81,7 @@ def _sender(action: Action) -> dict[str, str | None]:
     """Who is told that a message goes no further; nobody of one that was to go out."""
     if action.direction == "out":
         return {}
-    return {"peer": action.peer, "corr_id": action.corr_id or action.action_id}
+    return {"peer": action.peer, "corr_id": action.corr_id or action.msg_id}
 
 
 def ending(verdict: Verdict) -> str:
@@ -129,7 +129,7 @@ def _answered(local: LocalState, check_in: CheckIn, command: c.AnswerCheckIn) ->
     record = decision_record(
         decision_id=answer_id(check_in.action.action_id),
         kind="human",
-        about=check_in.action.action_id,
+        about=check_in.action.msg_id,
         choice=choice,
         alternatives=("no" if command.yes else "yes",),
         reasons=("human_act",),

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from web4.protocols.knowledge.ledger import events
 from web4.protocols.knowledge.ledger.claims import MOST_NOTES, Claim
 from web4.protocols.knowledge.ledger.counting import UNSEEN
-from web4.protocols.knowledge.ledger.state import AMBIGUOUS, LedgerState, queued
+from web4.protocols.knowledge.ledger.state import LedgerState, queued
 
 if TYPE_CHECKING:
     from web4.protocols.knowledge.ledger.events import LedgerEvent
@@ -114,8 +114,6 @@ def _proposed(ledger: LedgerState, event: events.ClaimProposed) -> LedgerState:
     others = tuple(one for one in claim.proposals if one.peer != proposal.peer)
     before = tuple(one for one in claim.proposals if one.peer == proposal.peer)
     if event.opens:
-        # What it was called when it was closed is over: else what is proposed again and again leaves names behind.
-        ledger = ledger.without_names(key, before)
         # Whoever brings it back is its first proposer: it counts for that one's bound (KNOW-10).
         claim = claim.with_(
             proposals=(proposal, *others),
@@ -134,9 +132,7 @@ def _proposed(ledger: LedgerState, event: events.ClaimProposed) -> LedgerState:
     else:
         claim = claim.with_(proposals=(*others, proposal))
     claim = claim.with_(triple=claim.triple or event.triple)
-    known_as = ledger.refs.get(proposal.msg_id, key)
-    refs = ledger.refs.set(proposal.msg_id, key if known_as == key else AMBIGUOUS)
-    return ledger.with_(refs=refs).put(claim)
+    return ledger.put(claim)
 
 
 def _changed(ledger: LedgerState, event: events.ClaimChanged) -> LedgerState:

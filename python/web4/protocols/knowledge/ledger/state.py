@@ -9,7 +9,7 @@ from immutables import Map
 from msgspec import field
 from msgspec.structs import replace
 
-from web4.protocols.knowledge.ledger.claims import Claim, Proposal, Vote
+from web4.protocols.knowledge.ledger.claims import Claim, Vote
 from web4.protocols.knowledge.ledger.counting import UNSEEN, PeerSeen
 from web4.protocols.knowledge.ledger.evaluation import Load
 from web4.protocols.knowledge.memory.shelf import Shelf
@@ -23,8 +23,6 @@ Keys = Map[str, None]
 _NONE: Keys = Map()
 Queue = Shelf[str, None]
 """Names in the order in which they came."""
-AMBIGUOUS = ""
-"""What a `msg_id` refers to that two peers used for different claims: nothing."""
 
 
 def queued(queue: Queue, name: str) -> Queue:
@@ -38,6 +36,7 @@ class Indexes(msgspec.Struct, frozen=True):
     Args:
         peers: By fingerprint: the claims that it proposed or voted on.
         sources: By registrable domain: the claims whose proposals or votes name it.
+        names: By the `msg_id` of a proposal: the claims that votes may name by it. A sender chooses its ids.
         slots: By what a triple gives an object of (MEM-4): the claims with such a triple.
         links: By claim or `msg_id`: the claims that say they follow from it.
         decisions: By proposer and its decision: the claims that it proposed by it with a triple (TRUST-4).
@@ -48,6 +47,7 @@ class Indexes(msgspec.Struct, frozen=True):
 
     peers: Map[str, Keys] = field(default_factory=Map)
     sources: Map[str, Keys] = field(default_factory=Map)
+    names: Map[str, Keys] = field(default_factory=Map)
     slots: Map[tuple[str, str, str], Keys] = field(default_factory=Map)
     links: Map[str, Keys] = field(default_factory=Map)
     decisions: Map[tuple[str, str], Keys] = field(default_factory=Map)
@@ -61,7 +61,6 @@ class LedgerState(msgspec.Struct, frozen=True):
 
     Args:
         claims: By key.
-        refs: By the `msg_id` of a proposal: the claim's key; `AMBIGUOUS` if it is two's.
         parked: By `fact_ref`: votes for claims that are not here (KNOW-2), by peer.
         waiting: The parked votes, as `peer fact_ref`, oldest first.
         peers: What is known of them.
@@ -77,7 +76,6 @@ class LedgerState(msgspec.Struct, frozen=True):
     """
 
     claims: Map[str, Claim] = field(default_factory=Map)
-    refs: Map[str, str] = field(default_factory=Map)
     parked: Map[str, Map[str, Vote]] = field(default_factory=Map)
     waiting: Queue = field(default_factory=Shelf)
     peers: Map[str, PeerSeen] = field(default_factory=Map)
@@ -102,8 +100,9 @@ class LedgerState(msgspec.Struct, frozen=True):
         return self.sources.get(domain, NEW_SOURCE)
 
     def find(self, ref: str) -> Claim | None:
-        """The claim of a `fact_ref`: its key, or the `msg_id` of a proposal."""
-        return self.claims.get(ref) or self.claims.get(self.refs.get(ref, AMBIGUOUS))
+        """The claim of a `fact_ref`: its key, or the `msg_id` of a proposal; None for an id that two claims have."""
+        named = self.index.names.get(ref, _NONE)
+        return self.claims.get(ref) or (self.claims[next(iter(named))] if len(named) == 1 else None)
 
     def concerning_peer(self, peer: str) -> list[str]:
         """The claims that a change of a peer's trust or introducer can change, in the order of arrival."""
@@ -147,20 +146,11 @@ class LedgerState(msgspec.Struct, frozen=True):
             index=_reindexed(self.index, old, claim),
         )
 
-    def without_names(self, key: str, proposals: Iterable[Proposal]) -> LedgerState:
-        """The state in which these proposals do not name a claim any more."""
-        refs = self.refs
-        for name in [name for one in proposals for name in one.names]:
-            if refs.get(name) in {key, AMBIGUOUS}:
-                refs = refs.delete(name)
-        return replace(self, refs=refs)
-
     def forget(self, key: str) -> LedgerState:
         """The state without a claim."""
         claim = self.claims[key]
-        unnamed = self.without_names(key, claim.proposals)
         return replace(
-            unnamed,
+            self,
             claims=self.claims.delete(key),
             accepted=self.accepted.without(key),
             rejected=self.rejected.without(key),
@@ -242,6 +232,10 @@ def domains_of(claim: Claim) -> set[str]:
     return {domain for cited in said for domain in cited.domains}
 
 
+def _names(claim: Claim) -> frozenset[str]:
+    return frozenset([name for one in claim.proposals for name in one.names])
+
+
 def _slots(claim: Claim) -> frozenset[tuple[str, str, str]]:
     return frozenset() if claim.slot is None else frozenset((claim.slot,))
 
@@ -275,6 +269,7 @@ def _is_undecided(claim: Claim) -> bool:
 _BY_WHAT_WAS_SAID = {
     "peers": _peers,
     "sources": _sources,
+    "names": _names,
     "slots": _slots,
     "links": _links,
     "decisions": _decisions,

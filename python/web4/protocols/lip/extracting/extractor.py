@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -116,12 +115,18 @@ class Extractor:
 
 @asynccontextmanager
 async def open_extractor(
-    processes: Processes | None = None, *, directory: Path = DIRECTORY, emit: Emitter = no_events
+    processes: Processes | None = None,
+    *,
+    runtime: Path | None = None,
+    directory: Path = DIRECTORY,
+    emit: Emitter = no_events,
 ) -> AsyncIterator[Extractor]:
     """Run the worker for the time of the block.
 
     Args:
         processes: Starts workers; None to have processes of its own.
+        runtime: Where these keep what they need while they run, see `open_processes`: what a killed run left there is
+            removed by the next.
         directory: The worker's code: another only in tests.
         emit: Told what workers do.
 
@@ -131,9 +136,6 @@ async def open_extractor(
     extension: EnabledExtension = await trio.to_thread.run_sync(read_provisional, directory)
     async with AsyncExitStack() as stack:
         if processes is None:
-            runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="web4-reader-"))
-            processes = await stack.enter_async_context(
-                open_processes(runtime=Path(runtime) / "run", emit=emit)
-            )
+            processes = await stack.enter_async_context(open_processes(runtime=runtime, emit=emit))
         host = await stack.enter_async_context(open_extension_host([extension], processes, emit=emit))
         yield Extractor(host, extension.manifest.name)

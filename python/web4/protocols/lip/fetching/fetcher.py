@@ -26,6 +26,7 @@ from web4.protocols.lip.fetching.uris import join_uri, parse_uri
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
     from web4.extensions import Processes
     from web4.foundation.clock import Clock
@@ -202,6 +203,7 @@ async def open_fetcher(
     options: FetchOptions | None = None,
     *,
     processes: Processes | None = None,
+    runtime: Path | None = None,
     clock: Clock | None = None,
     emit: Emitter = no_events,
     resolve: Resolve = system_resolve,
@@ -212,6 +214,7 @@ async def open_fetcher(
     Args:
         options: Limits and exceptions; none are made by default.
         processes: Starts workers; None to have processes of its own.
+        runtime: Where these keep what they need while they run, see `open_extractor`.
         clock: For the times in records.
         emit: Told what workers do, and of every use of an exception.
         resolve: Asked for the addresses of a name, once per hop.
@@ -225,5 +228,5 @@ async def open_fetcher(
     emit = IsolatedEmitter(emit)
     tls = await trio.to_thread.run_sync(partial(tls_context, options.authorities))
     dialer = Dialer(options.exceptions, resolve, dial)
-    async with open_extractor(processes, emit=emit) as extractor:
+    async with open_extractor(processes, runtime=runtime, emit=emit) as extractor:
         yield Fetcher(extractor, dialer, tls, options=options, clock=clock or SystemClock(), emit=emit)
