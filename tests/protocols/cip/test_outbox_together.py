@@ -391,6 +391,19 @@ async def test_a_batch_of_which_nobody_is_left() -> None:
     assert sorted(lane.queued) in ([uid(3)], [uid(number) for number in range(4)])
 
 
+async def test_who_looks_at_the_queue_sees_what_was_asked_for() -> None:
+    """HCP-3: a purge that comes between asking and deciding finds what was asked for before it."""
+    lane = Journal()
+    asking = lane.together.ask(enqueued(1))
+    asking.send(None)  # up to where it gives way
+    assert lane.queued == []
+    lane.together.flush()
+    assert lane.queued == [uid(1)]
+    lane.together.flush()
+    assert len(lane.told) == 1
+    asking.close()
+
+
 # --- between nodes ------------------------------------------------------------------------------------------
 
 
@@ -435,6 +448,26 @@ async def test_a_secret_in_one_body_is_not_in_the_record(clock: MockClock, tmp_p
         stored = b"".join(one.payload or b"" for one in await ada.journal.read(lane))
         assert b"hunter2" not in stored
         assert b"three" in stored
+
+
+async def test_a_purge_leaves_nothing_that_was_asked_for_before(clock: MockClock, tmp_path: Path) -> None:
+    """HCP-3."""
+    async with nodes(tmp_path, ada={"store": MemoryStore()}) as (ada, _):
+        await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        sent: list[str] = []
+
+        async def send() -> None:
+            sent.append(await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE))
+
+        for turns in range(4):
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(send)
+                for _ in range(turns + 1):  # in the first they all ask
+                    await trio.lowlevel.checkpoint()
+                purged = await ada.cip.purge(BOB.fingerprint, lambda _: True, "revoked")
+            assert set(sent[-5:]) <= set(purged)
+            assert await ada.cip.outbox(BOB.fingerprint) == []
 
 
 async def test_no_room_in_the_middle_of_64(clock: MockClock, tmp_path: Path) -> None:

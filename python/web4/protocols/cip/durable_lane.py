@@ -280,6 +280,10 @@ class DurablePeerLane(PeerLane):
         """See `Together.ask`."""
         return self._together.ask(command)
 
+    def flush(self) -> None:
+        """See `PeerLane.flush`."""
+        self._together.flush()
+
     def keep(self, name: str, data: bytes) -> None:
         """See `PeerLane.keep`."""
         self._leaving[name] = data

@@ -112,6 +112,9 @@ class PeerLane:
         """Queue an envelope; what became of it, once that may be told. In memory that is at once."""
         return self.handle(command)
 
+    def flush(self) -> None:
+        """Decide what was asked for before this call. In memory that is done."""
+
     def keep(self, name: str, data: bytes) -> None:
         """Keep bytes that are too long for an event, before the event that cites them is durable (JRN-8b)."""
         self._blobs[name] = data

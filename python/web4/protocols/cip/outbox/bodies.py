@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +27,6 @@ _SIGNED_BYTES: Final = len(
     '"sign":{"algo":"ed25519","signature":"' + 88 * "A" + '"},"timestamp":"2026-01-01T00:00:00.000Z",'
 )
 """What an attempt adds to the body."""
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 def enqueue(
@@ -52,7 +50,7 @@ def enqueue(
     """
     kind = type_of(payload)
     try:
-        if kind.protocol == "cip" and about is None and _UUID.fullmatch(msg_id):
+        if kind.protocol == "cip" and about is None and _is_plain(msg_id):
             body = _framed(identity, payload, agent_id, receiver, msg_id, corr_id)
         else:
             unsigned = composed(
@@ -109,6 +107,11 @@ def _framed(
     return b"%b%b%b" % (head.encode(), member[1:-1], rest)
 
 
+def _is_plain(msg_id: str) -> bool:
+    """Whether an id stands in JSON as it is: of letters, digits and dashes, as every UUID."""
+    return msg_id.isascii() and msg_id.replace("-", "").isalnum()
+
+
 @lru_cache(maxsize=1_024)
 def _rest(type_name: str, agent_id: str, fingerprint: str, to_agent_id: str, to: str) -> bytes:
     """What comes behind the payload in canonical order."""
@@ -124,9 +127,7 @@ def attempts(
     identity: Identity, entries: list[tuple[Queued, bytes]], timestamps: list[str], max_bytes: int
 ) -> list[Sealed]:
     """Give entries with these bodies each its timestamp, and a signature, over the cores."""
-    unsigned = [
-        _dated(entry.type, body, at.encode()) for (entry, body), at in zip(entries, timestamps, strict=True)
-    ]
+    unsigned = [_dated(entry.type, body, at) for (entry, body), at in zip(entries, timestamps, strict=True)]
     sealed = envelopes.seal_many(identity, unsigned, max_bytes=max_bytes)
     return [
         Sealed(entry.type, entry.msg_id, entry.corr_id, data)
@@ -134,20 +135,21 @@ def attempts(
     ]
 
 
-def _dated(type_name: str, body: bytes, timestamp: bytes) -> bytes:
+def _dated(type_name: str, body: bytes, timestamp: str) -> bytes:
     """Give a body the time of its attempt."""
     # Its place in canonical order: behind everything but `type`, which ends the body; a mesh envelope begins with it.
     if moment_field(type_name) == "created_at":
-        return b'{"created_at":"%b",%b' % (timestamp, body[1:])
+        return b'{"created_at":"%b",%b' % (timestamp.encode(), body[1:])
     at = len(body) - len(type_name) - _TAIL_BYTES
-    return b'%b,"timestamp":"%b"%b' % (body[:at], timestamp, body[at:])
+    return b'%b,"timestamp":"%b"%b' % (body[:at], timestamp.encode(), body[at:])
 
 
 _TAIL_BYTES: Final = len(',"type":""}')
 
 
+@lru_cache(maxsize=64)
 def timestamp(now_ms: int) -> str:
-    """The timestamp of an attempt."""
+    """The timestamp of an attempt. Those of a batch are mostly the same."""
     return format_timestamp(now_ms)
 
 

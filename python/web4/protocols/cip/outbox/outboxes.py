@@ -110,6 +110,7 @@ class Outboxes:
     async def entries(self, fingerprint: str) -> list[Queued]:
         """What waits for a peer, oldest first."""
         async with self._peers.using(fingerprint) as peer:
+            peer.lane.flush()
             await peer.lane.durable()
             return sorted(peer.lane.state.outbox.entries.values(), key=_number)
 
@@ -132,6 +133,7 @@ class Outboxes:
     async def purge(self, fingerprint: str, where: Callable[[Queued], bool], reason: str) -> tuple[str, ...]:
         """End the entries that `where` says; their ids, once that is durable."""
         async with self._peers.using(fingerprint) as peer:
+            peer.lane.flush()  # what was asked for before is purged, too
             entries = sorted(peer.lane.state.outbox.entries.values(), key=_number)
             msg_ids = tuple(one.msg_id for one in entries if where(one))
             if msg_ids:

@@ -113,6 +113,11 @@ class Together:
             await self._lead(batch, one)
         return one.told()
 
+    def flush(self) -> None:
+        """Decide now what was asked for in this turn: whoever looks at the queue next must see it."""
+        if self._gathering is not None:
+            self._decide(self._gathering)
+
     async def _lead(self, batch: _Batch, one: _Asked) -> None:
         """Decide for all, unless that is done, and wait for all."""
         try:
