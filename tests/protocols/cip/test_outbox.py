@@ -405,7 +405,7 @@ class Slow:
     async def send_many(self, messages: list[bytes]) -> None:
         await trio.lowlevel.checkpoint()
         assert messages
-        self.said += [parse(one).msg_id for one in messages]
+        self.said += [parse(one).msg_id or "" for one in messages]
 
     def allows(self, _: str) -> bool:
         return True

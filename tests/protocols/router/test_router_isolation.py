@@ -374,7 +374,7 @@ async def test_route_a_limit_that_ends_while_the_watch_looks(clock: MockClock) -
     ended: list[tuple[float, str]] = []
     given_up: list[str] = []
 
-    def emit(kind: str, **fields: Any) -> None:
+    def emit(kind: str, /, **fields: Any) -> None:
         host.emit(kind, **fields)
         if fields.get("code") == "handler_abandoned":
             given_up.append(fields["peer"])

@@ -286,8 +286,8 @@ class Link:
         """Decide what came at once, so that one commit of the journal carries all of it; then do what follows."""
         actions: list[Action] = []
         refused: Exception | None = None
-        self._peer.settle_now(self._context.clock.wall_ms())
         try:
+            self._peer.settle_now(self._context.clock.wall_ms())
             for decided in self.session.receive_together(messages, kind):
                 self._places.hold(decided)
                 actions += decided
