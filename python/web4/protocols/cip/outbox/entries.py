@@ -210,6 +210,12 @@ class EnvelopesQueued(
     envelopes: tuple[QueuedRow, ...]
     bodies: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.bodies) != len(
+            self.envelopes
+        ):  # a hook withheld some: nobody can say whose the others are
+            raise ValueError("each envelope needs its body")
+
 
 class EnvelopeConcluded(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
@@ -279,6 +285,10 @@ class MessagesTaken(
     envelopes: tuple[str, ...]
     begins: bool = False
     lets_go: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.envelopes) != len(self.messages):  # see `EnvelopesQueued`
+            raise ValueError("each message needs its envelope")
 
 
 class MessageSettled(

@@ -260,10 +260,9 @@ def with_message(taken: TakenState, event: MessageTaken) -> TakenState:
 def with_messages(taken: TakenState, event: MessagesTaken) -> TakenState:
     """What was taken, with some messages more."""
     change, size, number = taken.messages.mutate(), taken.bytes, event.number
-    kept = len(event.envelopes)  # a hook may have withheld some
-    for place, row in enumerate(event.messages):
+    for row, envelope in zip(event.messages, event.envelopes, strict=True):
         change[row.msg_id] = Taken(
-            number=number + place,
+            number=number,
             msg_id=row.msg_id,
             type=row.type,
             at_ms=event.at_ms,
@@ -271,10 +270,11 @@ def with_messages(taken: TakenState, event: MessagesTaken) -> TakenState:
             trust=event.trust,
             digest=row.digest,
             size=row.size,
-            envelope=event.envelopes[place] if place < kept else None,
+            envelope=envelope,
         )
         size += row.size
-    return TakenState(change.finish(), size, number + len(event.messages) - 1)
+        number += 1
+    return TakenState(change.finish(), size, number - 1)
 
 
 def without_messages(taken: TakenState, event: MessageSettled) -> TakenState:
