@@ -79,7 +79,7 @@ def test_help(verb: tuple[str, ...], capfd: Capture) -> None:
     text = " ".join(done.out.split())
     assert f"web4 {' '.join(verb)}" in text.partition("Usage")[2].partition("│")[0]
     common = (
-        {"--json"} if verb[-1] == "demo" else {"--json", "--quiet", "--data"}
+        {"--json"} if verb[-1] == "demo" else {"--json", "--quiet", "--data", "--config"}
     )  # a demo has nodes of its own
     assert common <= set(re.findall(r"--\w+", text))
     assert SUMMARIES[verb].replace("`", "")[:60] in text.replace("`", "")

@@ -60,7 +60,7 @@ def test_docs_reference_has_every_verb_and_option(group: str, capfd: pytest.Capt
         assert f"`web4 {group} {verb}" in section, verb
         out = here(capfd, group, verb, "--help").out
         options = set(re.findall(r"(?<![\w-])--[a-z]+", out.partition("╭")[2]))
-        common = {"--json", "--quiet", "--data"}
+        common = {"--json", "--quiet", "--data", "--config"}
         assert not {one for one in options - common if one not in section}, verb
 
 

@@ -50,6 +50,14 @@ class Common:
             help="The node's data directory. Left out: $WEB4_HOME, $XDG_DATA_HOME/web4, or ~/.local/share/web4.",
         ),
     ] = None
+    config: Annotated[
+        Path | None,
+        Parameter(
+            name="--config",
+            help="The configuration, where one is read. Left out: $WEB4_CONFIG, `./web4.toml`, or `web4.toml` of the "
+            "data directory.",
+        ),
+    ] = None
 
 
 COMMON = Common()

@@ -102,7 +102,7 @@ async def in_the_queue(directory: Path) -> list[str]:
     """All that the sender's journal says was queued, in order."""
     found = []
     async with open_sqlite(directory / "sender", read_only=True) as store:
-        for record in await store.read(Lane("peer", BOB.fingerprint)):
+        for record in await store.read(Lane("peer", BOB.fingerprint), limit=10_000):
             event = json.loads(record.payload or b"{}")
             if record.type == "outbox.queued":
                 found.append(event["msg_id"])

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from cyclopts import Parameter
 
+from web4.cli.configuration import config_file
 from web4.cli.directory import data_directory
-from web4.extensions.errors import ExtensionsConfigurationError
 from web4.extensions.manifests.configuration import ExtensionsConfiguration, read_configuration
 from web4.extensions.manifests.grants import NodePaths
 from web4.extensions.places.discovery import Found, Places, discover
 
 if TYPE_CHECKING:
     from web4.cli.options import Common
-
-_CONFIGURATION = "web4.toml"
 
 
 @Parameter(name="*")
@@ -31,13 +29,6 @@ class Where:
         Parameter(
             name="--project",
             help="The project whose `.web4/extensions` is searched. Left out: the directory you are in.",
-        ),
-    ] = None
-    config: Annotated[
-        Path | None,
-        Parameter(
-            name="--config",
-            help="The configuration. Left out: $WEB4_CONFIG, `./web4.toml`, or `web4.toml` of the data directory.",
         ),
     ] = None
 
@@ -69,24 +60,16 @@ def surroundings(common: "Common", where: Where) -> Surroundings:
     """Read the configuration, and say where to look. Blocks.
 
     Raises:
-        ExtensionsConfigurationError: The file that is named is not there, cannot be read, or does not fit.
+        ConfigurationError: The file that is named is not there.
+        ExtensionsConfigurationError: It cannot be read, or does not fit.
     """
     data = Path(os.path.abspath(data_directory(common)))  # noqa: PTH100 - `resolve` would follow links
-    file = _configuration_file(where, data)
+    file = config_file(common)
     configuration = read_configuration(file)
     project = Path(os.path.abspath(where.project or Path()))  # noqa: PTH100 - as above
     return Surroundings(
         data=data,
         configuration=configuration,
         places=Places(configured=configuration.paths, project=str(project), data=str(data)),
-        paths=NodePaths(data=str(data), more=() if file is None else (str(file.absolute()),)),
+        paths=NodePaths(data=str(data), more=() if file is None else (str(file),)),
     )
-
-
-def _configuration_file(where: Where, data: Path) -> Path | None:
-    named = where.config or (Path(os.environ["WEB4_CONFIG"]) if os.environ.get("WEB4_CONFIG") else None)
-    if named is not None:
-        if not named.exists():
-            raise ExtensionsConfigurationError(f"{named} is not there")
-        return named
-    return next((one for one in (Path(_CONFIGURATION), data / _CONFIGURATION) if one.exists()), None)

@@ -1,12 +1,14 @@
 """`web4 id rotate`."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import trio
 from cyclopts import Parameter
 
 from web4.cli import exits
+from web4.cli.configuration import config_file
 from web4.cli.errors import CommandError
 from web4.cli.extensions.terminal import can_ask, confirm, tell
 from web4.cli.id.export import as_toml, peer_of
@@ -60,15 +62,16 @@ def rotate(
                 "somebody has to agree to a new identity, and there is no terminal", code="human_needed"
             )
         await trio.to_thread.run_sync(check_at_rest, places)
+        file = config_file(common) or places.config
         resumes = not places.key.exists() and places.next_key.exists()
-        waiting, unreadable = ({}, {}) if resumes else await _left_behind(places)
+        waiting, unreadable = ({}, {}) if resumes else await _left_behind(places, file)
         if not (yes or resumes):
             tell(map(visible, _warning(waiting, unreadable)))
             if not await confirm("Give this node a new identity?"):
                 return Answer({"rotated": False}, ["nothing was changed"], exits.NO)
         note = RotationNote(reason=reason, by=human_name(human), at_ms=SystemClock().wall_ms())
         done = await trio.to_thread.run_sync(rotate_identity, places, note)
-        config = await trio.to_thread.run_sync(read_config, places.config)
+        config = await trio.to_thread.run_sync(read_config, file)
         peer = peer_of(config.node.name or places.name, done.new.fingerprint, config.rtt.listen)
         data = {
             "rotated": True,
@@ -86,9 +89,9 @@ def rotate(
     return perform(common, body)
 
 
-async def _left_behind(places: Places) -> tuple[dict[str, int], dict[str, str]]:
+async def _left_behind(places: Places, file: Path) -> tuple[dict[str, int], dict[str, str]]:
     """What waits for each peer and will not be sent, and which lanes cannot be read."""
-    async with open_at_rest(places.data) as reading:
+    async with open_at_rest(places.data, file) as reading:
         return await reading.outbox_counts(), reading.unreadable
 
 

@@ -92,11 +92,12 @@ async def ask(
 
 
 async def _ask_at_rest(common: Common, question: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-    # Neither is paid for by a verb that finds its node running.
+    # None of them is paid for by a verb that finds its node running.
+    from web4.cli.configuration import config_file  # noqa: PLC0415
     from web4.doors.views.at_rest import open_at_rest  # noqa: PLC0415
     from web4.doors.views.questions import answer  # noqa: PLC0415
 
-    async with open_at_rest(directory_of(common)) as reading:
+    async with open_at_rest(directory_of(common), config_file(common)) as reading:
         return dict(await answer(reading, question, payload))
 
 

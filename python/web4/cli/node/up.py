@@ -1,7 +1,10 @@
 """`web4 up`."""
 
+from pathlib import Path
+
 import trio
 
+from web4.cli.configuration import config_file
 from web4.cli.directory import data_directory
 from web4.cli.options import COMMON, Common
 from web4.cli.output import Output
@@ -10,7 +13,7 @@ from web4.cli.text import visible
 from web4.doors.commands import commands_of
 from web4.doors.control import ControlLimits, open_control_door
 from web4.foundation.events import Event
-from web4.node import Node, NodeParts, Places, open_node
+from web4.node import Node, NodeParts, Places, open_node, read_config
 
 NOTABLE = frozenset(
     """
@@ -36,11 +39,13 @@ def up(*, common: Common = COMMON) -> int:
 
     async def body(output: Output) -> Answer:
         places = Places(data_directory(common))
-        async with open_node(places.data, parts=NodeParts()) as node:
+        file = config_file(common) or places.config
+        config = await trio.to_thread.run_sync(read_config, file)
+        async with open_node(places.data, config=config, parts=NodeParts()) as node:
             door = node.config.doors.ndjson
             limits = ControlLimits(allowed_uids=frozenset(door.allowed_uids))
             if not door.enabled:
-                await _live(node, output, None)
+                await _live(node, output, None, file)
             else:
                 life = trio.CancelScope()
                 async with open_control_door(
@@ -51,15 +56,15 @@ def up(*, common: Common = COMMON) -> int:
                     about={"fingerprint": node.fingerprint},
                 ):
                     with life:
-                        await _live(node, output, str(places.socket))
+                        await _live(node, output, str(places.socket), file)
         return STOPPED
 
     return perform(common, body, streams=True, detached=lambda: STOPPED)
 
 
-async def _live(node: Node, output: Output, socket: str | None) -> None:
+async def _live(node: Node, output: Output, socket: str | None, config: Path) -> None:
     """Say who the node is, then what happens, until cancelled."""
-    await _greet(node, output, socket)
+    await _greet(node, output, socket, config)
     send, receive = trio.open_memory_channel[Event](1_024)
 
     def watch(event: Event) -> None:
@@ -83,7 +88,7 @@ async def _live(node: Node, output: Output, socket: str | None) -> None:
         stop()
 
 
-async def _greet(node: Node, output: Output, socket: str | None) -> None:
+async def _greet(node: Node, output: Output, socket: str | None, config: Path) -> None:
     health = node.journal.health()
     if output.json:
         await output.document(
@@ -93,6 +98,7 @@ async def _greet(node: Node, output: Output, socket: str | None) -> None:
                 "fingerprint": node.fingerprint,
                 "addresses": list(node.addresses),
                 "socket": socket,
+                "config": str(config),
                 "journal": health["durability"],
             }
         )

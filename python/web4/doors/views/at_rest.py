@@ -38,11 +38,12 @@ _PAGE: Final = 500
 
 
 @asynccontextmanager
-async def open_at_rest(directory: Path) -> AsyncIterator[AtRest]:
+async def open_at_rest(directory: Path, config_file: Path | None = None) -> AsyncIterator[AtRest]:
     """Read a node's data directory for the time of the block. Works beside a running node, too.
 
     Args:
         directory: Absolute.
+        config_file: The configuration; left out, the directory's own.
 
     Raises:
         DirectoryError, IdentityError, ConfigurationError: What is in the directory does not fit.
@@ -50,7 +51,7 @@ async def open_at_rest(directory: Path) -> AsyncIterator[AtRest]:
     """
     places = Places(directory)
     identity = await trio.to_thread.run_sync(open_directory, places)
-    config = await trio.to_thread.run_sync(read_config, places.config)
+    config = await trio.to_thread.run_sync(read_config, config_file or places.config)
     there = await trio.Path(places.journal / _DATABASE).exists()
     opened: Any = open_sqlite(places.journal, read_only=True) if there else open_memory()
     async with opened as backend:

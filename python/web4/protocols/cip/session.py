@@ -24,7 +24,6 @@ from web4.protocols.cip.actions import (
     Established,
     Receipted,
     Send,
-    TakenTogether,
 )
 from web4.protocols.cip.arrivals import Arrivals
 from web4.protocols.cip.handshake import (
@@ -37,7 +36,6 @@ from web4.protocols.cip.handshake import (
     waits_ms,
 )
 from web4.protocols.cip.handshake_driver import HandshakeDriver
-from web4.protocols.cip.lane_errors import LANE_ERRORS
 from web4.protocols.cip.outbox.answering import answer_intent
 from web4.protocols.cip.outbox.entries import INLINE_BYTES
 from web4.protocols.cip.peer_logic import LATE_MS
@@ -45,7 +43,8 @@ from web4.protocols.cip.peer_state import Refusal
 from web4.protocols.cip.refusals import Refusals
 from web4.protocols.cip.reports import Reports
 from web4.protocols.cip.sealing import Sealed, seal
-from web4.protocols.cip.validation import Incoming, open_early, validate
+from web4.protocols.cip.taking import let_in
+from web4.protocols.cip.validation import Incoming, checked, open_early
 from web4.protocols.errors import NotConnectedError, TimestampError
 from web4.protocols.messages import cip as m
 from web4.protocols.messages.fields import Party
@@ -63,7 +62,6 @@ if TYPE_CHECKING:
     from web4.protocols.cip.peer_state import PeerOutcome
     from web4.protocols.cip.proof import HelloFacts
     from web4.protocols.cip.sealing import About
-    from web4.protocols.cip.validation import Reception
     from web4.protocols.messages.vocabulary import AgentPayload, ChannelKind
 
 
@@ -152,15 +150,15 @@ class CipSession:
             opened = open_early(messages, reception, most)
         run: list[Incoming] = []  # verified, and to be decided: before anything else happens to what follows
         for place, data in enumerate(messages):
-            checked = _checked(data, reception, opened[place]) if place < most else None
-            if isinstance(checked, Incoming) and self._arrivals.may_come_together(checked.message, len(data)):
-                run.append(checked)
+            found = checked(data, reception, opened[place]) if place < most else None
+            if isinstance(found, Incoming) and self._arrivals.may_come_together(found.message, len(data)):
+                run.append(found)
                 continue
             yield from self._decided_together(run)
             run = []
             if self._over:
                 return
-            yield self._received(checked, data, channel)
+            yield self._received(found, data, channel)
             if self._over:
                 return
         yield from self._decided_together(run)
@@ -169,26 +167,26 @@ class CipSession:
         """Take in one message, in the order of VAL-1."""
         if self._over:
             return []
-        checked: Incoming | EnvelopeError | None = None
+        found: Incoming | EnvelopeError | None = None
         if self._peer.messages.take(self._context.clock.monotonic_ns()):
-            checked = _checked(data, self._arrivals.reception(channel, self._now()))
-        return self._received(checked, data, channel)
+            found = checked(data, self._arrivals.reception(channel, self._now()))
+        return self._received(found, data, channel)
 
     def _received(
-        self, checked: Incoming | EnvelopeError | None, data: bytes, channel: ChannelKind
+        self, found: Incoming | EnvelopeError | None, data: bytes, channel: ChannelKind
     ) -> list[Action]:
-        """Say what follows from one message; `checked` is None if there were more of them than allowed (LIM-2)."""
+        """Say what follows from one message; `found` is None if there were more of them than allowed (LIM-2)."""
         at_ms = self._now()
-        if checked is None:
+        if found is None:
             self._arrivals.dropped(data, channel, self._peer.messages.retry_after_ms())
             return self._refusals.rate_limited(data, self._context.clock.monotonic_ns())
-        if isinstance(checked, EnvelopeError):
-            if isinstance(checked, TimestampError):
-                self._arrivals.put_off(channel, checked.msg_id, LATE_MS)
-            return self._ending(self._refusals.faulty(checked, data, at_ms))
-        if mesh_path.is_for_the_mesh(checked.message.type):
-            return self._meshed(checked, channel)
-        return self._arrived(checked, at_ms)
+        if isinstance(found, EnvelopeError):
+            if isinstance(found, TimestampError):
+                self._arrivals.put_off(channel, found.msg_id, LATE_MS)
+            return self._ending(self._refusals.faulty(found, data, at_ms))
+        if mesh_path.is_for_the_mesh(found.message.type):
+            return self._meshed(found, channel)
+        return self._arrived(found, at_ms)
 
     def _arrived(self, incoming: Incoming, at_ms: int) -> list[Action]:
         arrived = self._arrivals.arrived(incoming, self.state, at_ms)
@@ -198,35 +196,11 @@ class CipSession:
         """Let in what goes the usual way in one decision, as much of `run` as does; decide about the others singly."""
         while run and not self._over:
             at_ms = self._now()
-            count, actions = self._let_in(run, at_ms) if len(run) > 1 else (0, [])
+            count, actions = let_in(self._peer, self._arrivals, self._reports, run, at_ms)
             if not count:
                 count, actions = 1, self._arrived(run[0], at_ms)
             run = run[count:]
             yield actions
-
-    def _let_in(self, run: Sequence[Incoming], at_ms: int) -> tuple[int, list[Action]]:
-        """Let in the first of `run`; how many, and what follows."""
-        command = self._arrivals.together(run, at_ms)
-        if command is None:
-            return 0, []
-        try:
-            admissions = self._peer.lane.handle(command).together
-        except LANE_ERRORS:
-            return 0, []  # nothing has changed, and one of them may be taken: which are not, each says itself
-        peer, trust, recent = self._facts.peer, self._peer.trust, self._peer.recent
-        deliveries, actions = list[Delivery](), list[Action]()
-        wanted = self._reports.wanted
-        for incoming, letter, admission in zip(run, command.letters, admissions, strict=False):
-            recent.put(letter.msg_id, incoming.envelope.data)
-            deliveries.append(
-                Delivery(peer, trust, admission, incoming.message, letter.digest, letter.size, command.at_ms)
-            )
-            if wanted:
-                actions.append(self._reports.received(incoming, admission))
-        if deliveries:
-            self._peer.agent_id = deliveries[-1].message.sender.agent_id
-            actions.append(TakenTogether(tuple(deliveries)))
-        return len(deliveries), actions
 
     def _meshed(self, incoming: Incoming, channel: ChannelKind) -> list[Action]:
         """Let the mesh have what a neighbour may hand over (MESH-2): step 11. Whether it was here before it knows."""
@@ -455,11 +429,3 @@ class CipSession:
 
     def _now(self) -> int:
         return self._context.clock.wall_ms()
-
-
-def _checked(data: bytes, reception: Reception, early: Envelope | None = None) -> Incoming | EnvelopeError:
-    """Do steps 1 to 9, which change nothing."""
-    try:
-        return validate(data, reception, early)
-    except EnvelopeError as error:
-        return error

@@ -14,7 +14,7 @@ from msgspec import UNSET
 from web4.foundation import envelope as envelopes
 from web4.foundation.clock import parse_timestamp
 from web4.foundation.envelope import Envelope
-from web4.foundation.errors import InvalidEnvelopeError, SignatureMismatchError
+from web4.foundation.errors import EnvelopeError, InvalidEnvelopeError, SignatureMismatchError
 from web4.protocols.cip import mesh_path
 from web4.protocols.errors import PayloadSchemaError, TimestampError
 from web4.protocols.messages.cip import CipEnvelope
@@ -131,6 +131,14 @@ def validate(data: bytes, reception: Reception, early: Envelope | None = None) -
     except InvalidEnvelopeError as error:
         error.peer = reception.peer
         raise
+
+
+def checked(data: bytes, reception: Reception, early: Envelope | None = None) -> Incoming | EnvelopeError:
+    """As `validate`, but give the error: nothing follows from it before it is this message's turn."""
+    try:
+        return validate(data, reception, early)
+    except EnvelopeError as error:
+        return error
 
 
 def _validated(envelope: Envelope, reception: Reception) -> Incoming:

@@ -147,10 +147,11 @@ class Chain:
 
     async def _ask(self, turn: Turn, one: Registration) -> HandlerResult:
         seconds = one.limit_ms / 1_000
-        turn.stuck_at = trio.current_time() + seconds + self._options.grace_ms / 1_000
+        due = trio.current_time() + seconds
+        turn.stuck_at = due + self._options.grace_ms / 1_000
         try:
             if turn.patience is not None:
-                return _checked(await turn.patience.ask(seconds, one.handler, turn.delivery))
+                return _checked(await turn.patience.ask(due, one.handler, turn.delivery))
             with trio.move_on_after(seconds):
                 return _checked(await shut_in(one.handler, turn.delivery))
         except TimeoutError:

@@ -31,8 +31,8 @@ class Patience:
         self._tell = tell
         self._scope: trio.CancelScope | None = None
 
-    async def ask(self, seconds: float, handler: Callable[[Any], Awaitable[Any]], about: object) -> Any:
-        """Ask a handler; see `shut_in`.
+    async def ask(self, due: float, handler: Callable[[Any], Awaitable[Any]], about: object) -> Any:
+        """Ask a handler, until `due` in Trio's time; see `shut_in`.
 
         Raises:
             TimeoutError: It was cancelled because it took longer.
@@ -42,8 +42,8 @@ class Patience:
         if scope is None:
             scope = self._scope = trio.CancelScope()
             scope.__enter__()
-        self.due = trio.current_time() + seconds
-        self._tell(self.due)
+        self.due = due
+        self._tell(due)
         try:
             result = await shut_in(handler, about)
         except BaseException as error:
