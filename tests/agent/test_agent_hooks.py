@@ -77,6 +77,21 @@ async def test_loop_a_veto_is_recorded(point: str, clock: MockClock) -> None:
         assert one.adapter.tasks() == []
 
 
+async def test_loop_a_hook_is_called_what_it_was_named(clock: MockClock) -> None:
+    """An asker is told of a hook by its name, not by where it stands in the program."""
+
+    async def no(task: Task, known: Any) -> Veto:
+        return Veto("private")
+
+    async with loop() as one:
+        one.adapter.hooks.add("before_decide", no, name="office hours")
+        await one.ask("weather")
+        await one.settled(1)
+        assert one.replies() == [("failed", "hook_veto: office hours")]
+        (veto,) = one.events("hook_veto")
+        assert (veto["hook"], veto["reason"]) == ("office hours", "private")
+
+
 async def _raises(task: Task, known: Any) -> None:
     raise RuntimeError("x")
 

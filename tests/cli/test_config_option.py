@@ -64,7 +64,8 @@ def test_a_node_runs_by_it(ada: Path, tmp_path: Path, capfd: Capture) -> None:
         assert names(capfd, ada) == {"other"}
     finally:
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=PATIENCE)
+        _, err = running.communicate(timeout=PATIENCE)
+    assert f"set up by {file}" in err
 
 
 @pytest.mark.parametrize(

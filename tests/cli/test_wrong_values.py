@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from tests.cli.command import here, process
 from tests.cli.nodes import UpNode, fine, made, up
+from web4.cli.node.up import _row
+from web4.foundation.events import Event
 from web4.mesh.registry.peers_file import read_peers
 from web4.node.config import read_config
+from web4.protocols.knowledge.ledger.claims import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
 OTHER = "5a" * 32
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 MACHINE = re.compile(r"Expected `|regex|\$\[|Errno|Traceback")
 """What only a programmer reads."""
 
@@ -48,6 +52,7 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     "topic": (("consent", "limit", "grace", "my topic", "--new"), 2, "words separated by `/`"),
     "human": (("consent", "grant", "My Name", "--new"), 2, "human must be up to 63 of a-z, 0-9"),
     "name of a human": (("consent", "grant", "grace", "--new", "--name", ""), 2, "name must be text of 1 to"),
+    "page that is none": (("claim", "ls", "--after", "zzz"), 2, "after must be 64 hex digits"),
     "own trust": (("trust", "block", "{ada}", "--reason", "x"), 5, "own fingerprint"),
 }
 
@@ -161,3 +166,46 @@ def test_no_node_to_be_told_anything(tmp_path: Path, capfd: Capture) -> None:
     ):
         done = here(capfd, *words, "--data", tmp_path / "nowhere", "--json")
         assert (done.code, done.exit) == ("no_node", 6)
+
+
+def test_a_claim_says_what_it_waits_for(ada: UpNode, capfd: Capture) -> None:
+    """UX-4: whoever reads `pending` reads what is missing, and the reference has every rule."""
+    done = here(capfd, "claim", "propose", "Ice floats", "--domain", "physics", "--data", ada.data)
+    assert "pending (waits for confirmers), rule h" in done.out
+    for rule in get_args(Rule):
+        assert f"| `{rule}` |" in REFERENCE.read_text()
+
+
+def test_what_is_exported_can_be_dialled(tmp_path: Path, capfd: Capture) -> None:
+    """What `id export` prints stands in others' `peers.toml` as it is: no wildcard, no port to come, no socket."""
+    made(tmp_path / "ada")
+    config = tmp_path / "ada" / "web4.toml"
+    listen = (
+        '"tcp://0.0.0.0:7440", "tcp://[::]:7440", "tcp://127.0.0.1:0", "unix:///a", "tcp://192.0.2.7:7440"'
+    )
+    config.write_text(config.read_text().replace('"tcp://127.0.0.1:0"', listen))
+    text = fine(here(capfd, "id", "export", "--data", tmp_path / "ada")).out
+    (tmp_path / "peers.toml").write_text(text)
+    (peer,) = read_peers(tmp_path / "peers.toml")
+    assert peer.addresses == ("tcp://192.0.2.7:7440",)
+    assert "# not for others: tcp://0.0.0.0:7440" in text
+
+
+def test_status_warns_of_a_peers_file_that_cannot_be_read(tmp_path: Path, capfd: Capture) -> None:
+    """UX-9: a node that runs goes on with what it read, and its operator hears that it would not start again."""
+    with up(tmp_path / "ada") as node:
+        (node.data / "peers.toml").write_text("[[peers]]\n")
+        done = here(capfd, "status", "--check", "--data", node.data, "--json")
+        assert done.exit == 8
+        (warning,) = done.data["warnings"]
+        assert "peers.toml, line 1: there is no key 'peers'; did you mean 'peer'?" in warning
+
+
+def test_a_long_reason_is_one_line_of_up() -> None:
+    """UX-8: one line per notable event, however much somebody wrote."""
+    event = Event(
+        v="1.0", severity="info", seq=1, event_id="e", type="trust_transition", ts="2026-11-22T00:00:00.000000Z",
+        mono_ns=1, node="ada",
+        payload={"from": "trusted", "to": "trusted", "reason": "x" * 30_000},
+    )  # fmt: skip
+    assert len(_row(event)) < 250

@@ -61,14 +61,20 @@ def emit(kind: str, /, **fields: Any) -> None:
 
 def record_everything(path: str) -> None:
     """Write down every message that any session of this node gets, before it looks at it."""
-    receive = CipSession.receive
+    receive, together = CipSession.receive, CipSession.receive_together
     file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - as long as the process
 
-    def recording(session: CipSession, data: bytes, channel: ChannelKind, early: Any = None) -> Any:
+    def one(session: CipSession, data: bytes, channel: ChannelKind) -> Any:
         file.write(data + b"\n")
-        return receive(session, data, channel, early)
+        return receive(session, data, channel)
 
-    setattr(CipSession, "receive", recording)  # noqa: B010 - its type is another on purpose
+    def several(session: CipSession, messages: list[bytes], channel: ChannelKind) -> Any:
+        file.write(b"".join(data + b"\n" for data in messages))
+        return together(session, messages, channel)
+
+    # Their types are others on purpose.
+    setattr(CipSession, "receive", one)  # noqa: B010
+    setattr(CipSession, "receive_together", several)  # noqa: B010
 
 
 class Seeing(MeshRuntime):

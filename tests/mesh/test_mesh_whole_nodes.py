@@ -26,7 +26,6 @@ async def test_mesh_ten_nodes(tmp_path: Path) -> None:
     async with whole_nodes(tmp_path, layout) as stage:
         ring = stage.ring
         assert len({child.pid for child in ring._children.values()} | {os.getpid()}) == 11
-        await stage.whole()
         for name in ring.names:
             await ring.know(name, *(other for one, other in layout.apart() if one == name))
 

@@ -50,27 +50,32 @@ class Hooks:
         self._emit = emit
         self._hooks: list[_Hook] = []
 
-    def add(self, point: str, hook: LoopHook) -> None:
+    def add(self, point: str, hook: LoopHook, *, name: str | None = None) -> None:
         """Append a hook of this program.
+
+        Args:
+            point: Where it is asked.
+            hook: See `LoopHook`.
+            name: What events call it, and what the asker is told of a veto; the function's own if left out.
 
         Raises:
             ValueError: There is no such point.
         """
         if point not in LOOP_POINTS:
             raise ValueError(f"there is no point {point!r} in the loop")
-        name = getattr(hook, "__qualname__", type(hook).__name__)
+        called = name or str(getattr(hook, "__qualname__", type(hook).__name__))
 
         async def ask(_point: str, task: Task, known: Any) -> str | None:
             answer = await hook(task, known)
             if isinstance(answer, Annotate):
-                self._annotated(point, name, task, answer.annotation)
+                self._annotated(point, called, task, answer.annotation)
             elif isinstance(answer, Veto):
                 return answer.reason or "vetoed"
             elif answer is not None:
                 raise TypeError("a hook of the loop gives Annotate, Veto or None")
             return None
 
-        self._hooks.append(_Hook(name, ask, lambda at: int(at == point)))
+        self._hooks.append(_Hook(called, ask, lambda at: int(at == point)))
 
     def add_extensions(self, chain: HookChain) -> None:
         """Append the hooks of extensions, at every point they have; they run in their workers (EXT-10)."""

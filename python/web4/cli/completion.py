@@ -17,8 +17,8 @@ else
   compdef _cyclopts_web4 web4
 fi
 """
-"""The generator defines a function, and leaves calling it to the name of the file. With this it works as `_web4` in the
-`fpath`, whose first call runs the file, and sourced."""
+"""The generator defines a function, and leaves calling it to whoever names the file. With this it works as `_web4` in
+the `fpath`, whose first call runs the file, and sourced."""
 
 
 def completion(

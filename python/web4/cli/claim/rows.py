@@ -1,12 +1,14 @@
 """Claims as people see them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from web4.cli.running import Answer
 from web4.cli.text import moment, visible
 
+_WAITS: Final = {"h": "waits for confirmers"}
+"""What no reason is given for."""
 ClaimWord = Annotated[
     str,
     Parameter(
@@ -23,7 +25,8 @@ def told(data: dict[str, Any]) -> Answer:
 
 def line_of(one: dict[str, Any]) -> list[str]:
     """A claim on two lines."""
-    reason = f" ({one['reason']})" if one["reason"] else ""
+    reason = one["reason"] or _WAITS.get(one["rule"])
+    reason = f" ({reason})" if reason else ""
     human = f", by {one['human']['human']}: {one['human']['reason']}" if one["human"] else ""
     return [
         visible(f"{one['key'][:16]}  {one['status']}{reason}, rule {one['rule']}{human}"),

@@ -84,7 +84,7 @@ def rotate(
             "peer": peer,
             "did": did_key(done.new.public_key),
         }
-        return Answer(data, _lines(done, sum(waiting.values()), as_toml(peer)))
+        return Answer(data, _lines(done, sum(waiting.values()), as_toml(peer, config.rtt.listen)))
 
     return perform(common, body)
 

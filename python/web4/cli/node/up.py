@@ -19,10 +19,13 @@ NOTABLE = frozenset(
     """
     handshake_completed handshake_failed session_lost trust_transition trust_introduced trust_override
     auth_failure envelope_rejected claim_accepted claim_disputed claim_rejected consent_changed check_in_asked
-    mission_drift peer_added peer_removed service_invoked error sink_lag journal_suspended journal_failed lane_halted
+    mission_drift peer_added peer_removed service_invoked error sink_lag
+    journal_suspended journal_resumed journal_failed lane_halted
     """.split()  # noqa: SIM905 - one line for each would fill a page
 )
 """What an operator is told of while the node runs."""
+_SHOWN = 120
+"""Characters of a reason on a line."""
 STOPPED = Answer({"stopped": True}, ["stopped"])
 
 
@@ -41,6 +44,10 @@ def up(*, common: Common = COMMON) -> int:
         places = Places(data_directory(common))
         file = config_file(common) or places.config
         config = await trio.to_thread.run_sync(read_config, file)
+        if (
+            file != places.config.absolute()
+        ):  # that of the directory one is in goes before the node's own (UX-36)
+            output.notice(f"set up by {file}, not by {places.config}")
         async with open_node(places.data, config=config, parts=NodeParts()) as node:
             door = node.config.doors.ndjson
             limits = ControlLimits(allowed_uids=frozenset(door.allowed_uids))
@@ -117,7 +124,12 @@ async def _greet(node: Node, output: Output, socket: str | None, config: Path) -
 def _row(event: Event) -> str:
     payload = event.payload
     moved = f"{payload['from']} → {payload['to']}" if "from" in payload and "to" in payload else ""
-    told = [moved, *(str(payload[name]) for name in ("code", "reason", "key") if payload.get(name))]
+    told = [moved, *(_short(str(payload[name])) for name in ("code", "reason", "key") if payload.get(name))]
     return visible(
         f"{event.ts[11:19]}  {event.type:<20} {(event.peer or '')[:12]:<12}  {' '.join(filter(None, told))}"
     ).rstrip()
+
+
+def _short(text: str) -> str:
+    """What somebody wrote, on one line of a terminal; the journal has all of it."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

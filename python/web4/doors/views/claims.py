@@ -8,6 +8,7 @@ import msgspec
 
 from web4.doors.views.errors import UnknownName
 from web4.doors.views.naming import by_prefix
+from web4.foundation.codec import HexDigest
 from web4.protocols.knowledge import asking
 from web4.protocols.knowledge.errors import UnknownFactRef
 from web4.protocols.knowledge.ledger.claims import ClaimStatus
@@ -36,7 +37,7 @@ class WhichClaims(msgspec.Struct, frozen=True):
 
     status: ClaimStatus | None = None
     domain: str | None = None
-    after: str | None = None
+    after: HexDigest | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 100
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from web4 import _core
 from web4.doors.control.commands import Nothing
 from web4.foundation.digest import blake3_hex, canonical
+from web4.mesh.registry.errors import PeersFileError
 from web4.protocols.hcp.values import STALE_MS
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ async def node_status(reading: Reading, _: Nothing) -> Mapping[str, Any]:
         "peers": {state: trust[state] for state in sorted(trust)},
         "check_ins": people["check_ins"],
         "consents_ending": people["ending"],
-        "warnings": _warnings(reading, journal, running),
+        "warnings": _warnings(reading, journal, running, await _peers_file(reading)),
     }
 
 
@@ -95,10 +96,22 @@ def _people(humans: Mapping[str, LaneState], now_ms: int) -> dict[str, int]:
     return {"check_ins": check_ins, "ending": ending}
 
 
-def _warnings(reading: Reading, journal: Mapping[str, Any], running: Mapping[str, Any]) -> list[str]:
+async def _peers_file(reading: Reading) -> list[str]:
+    """What is wrong with `peers.toml`: a node that runs goes on with what it read, and does not start again."""
+    try:
+        await reading.named()
+    except PeersFileError as error:
+        return [f"the node will not start again: {error.args[0]}"]
+    return []
+
+
+def _warnings(
+    reading: Reading, journal: Mapping[str, Any], running: Mapping[str, Any], peers_file: list[str]
+) -> list[str]:
     """What an operator should look at, in words."""
     found = [f"lane {lane} cannot be read: {why}" for lane, why in sorted(reading.unreadable.items())]
     found += [f"lane {lane} is halted: {why}" for lane, why in sorted(journal["halted"].items())]
+    found += peers_file
     if journal["state"] not in {None, "ready"}:
         found.append(f"the journal is {journal['state']}: nothing new is taken on")
     elif reading.node is not None and not reading.node.journal.accepting:

@@ -162,13 +162,11 @@ class LedgerState(msgspec.Struct, frozen=True):
 
 def _reindexed(index: Indexes, old: Claim | None, new: Claim | None) -> Indexes:
     changes: dict[str, Any] = {}
-    said_otherwise = old is None or new is None or not _said_the_same(old, new)
-    if said_otherwise:
-        for name, names_of in _BY_WHAT_WAS_SAID.items():
-            before = names_of(old) if old is not None else frozenset()
-            after = names_of(new) if new is not None else frozenset()
-            if before != after:
-                changes[name] = _moved(getattr(index, name), (old or new).key, before, after)  # type: ignore[union-attr]
+    for name, names_of in _said_otherwise(old, new).items():
+        before = names_of(old) if old is not None else frozenset()
+        after = names_of(new) if new is not None else frozenset()
+        if before != after:
+            changes[name] = _moved(getattr(index, name), (old or new).key, before, after)  # type: ignore[union-attr]
     before, after = _opener(old), _opener(new)
     key = (new or old).key  # type: ignore[union-attr]
     if before != after:
@@ -204,8 +202,11 @@ def indexes_of(claims: Iterable[Claim]) -> Indexes:
     return Indexes(**maps)
 
 
-def _said_the_same(old: Claim, new: Claim) -> bool:
-    return old.proposals is new.proposals and old.votes is new.votes and old.triple is new.triple
+def _said_otherwise(old: Claim | None, new: Claim | None) -> dict[str, Any]:
+    """The indexes that a change can touch. Most are votes, and those say nothing of what only proposals say."""
+    if old is None or new is None or old.proposals is not new.proposals or old.triple is not new.triple:
+        return _BY_WHAT_WAS_SAID
+    return _BY_VOTES if old.votes is not new.votes else {}
 
 
 def _moved(index: Map[Any, Keys], key: str, before: frozenset[Any], after: frozenset[Any]) -> Map[Any, Keys]:
@@ -266,9 +267,9 @@ def _is_undecided(claim: Claim) -> bool:
     return claim.open
 
 
-_BY_WHAT_WAS_SAID = {
-    "peers": _peers,
-    "sources": _sources,
+_BY_VOTES: dict[str, Any] = {"peers": _peers, "sources": _sources}
+_BY_WHAT_WAS_SAID: dict[str, Any] = {
+    **_BY_VOTES,
     "names": _names,
     "slots": _slots,
     "links": _links,
