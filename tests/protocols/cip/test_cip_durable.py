@@ -602,3 +602,24 @@ async def test_a_stranger_leaves_nothing(clock: MockClock, tmp_path: Path) -> No
         assert await state_of(bob, EVE.fingerprint) == encode_state(
             bob.cip._peers[EVE.fingerprint].lane.state
         )
+
+
+async def test_what_cannot_even_be_settled_ends_the_session(clock: MockClock, tmp_path: Path) -> None:
+    """ACT-2: what comes while a lane takes no decision ends its session, and nothing else of the node."""
+    async with met(tmp_path, bob={"store": MemoryStore()}) as (ada, bob, session):
+        await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        delivery = await anext(bob.cip.inbox)
+        lane = bob.cip._peers[ADA.fingerprint].lane
+        assert isinstance(lane, DurablePeerLane)
+        assert lane._writer is not None
+        bounds = lane._writer._bounds
+        lane._writer._bounds = bounds._replace(pending=0)
+        await bob.cip.settled(delivery)
+        await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE)
+        await bob.event("error", where="journal", error="MailboxFullError")
+        await until(lambda: session.state == "closed")
+        lane._writer._bounds = bounds
+        await until(lambda: not bob.cip._links)
+        await ada.cip.established(await ada.dial(bob))
+        assert (await anext(bob.cip.inbox)).msg_id != delivery.msg_id
+        await until(lambda: not ada.cip._peers[BOB.fingerprint].lane.state.outbox.entries)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,10 +27,10 @@ from tests.protocols.cip.examples import (
     sealed,
 )
 from tests.protocols.cip.nodes import until
-from tests.protocols.cip.test_cip_durable import OF_ADA, journal_of, met, state_of
+from tests.protocols.cip.test_cip_durable import OF_ADA, decided, journal_of, met, state_of
 from tests.protocols.cip.test_outbox_logic import arrived, established, uid
 from web4.foundation.logic import replay
-from web4.journal.backends.memory import MemoryStore
+from web4.journal.backends.memory import Fault, MemoryStore, ScriptedFaults
 from web4.journal.journal import NewEvent
 from web4.protocols.cip import peer as peer_module
 from web4.protocols.cip.actions import Deliver, TakenTogether
@@ -345,3 +346,62 @@ def test_places_for_ids_are_found_as_one_by_one(steps: list[tuple[int, list[int]
             done = Settle(at_ms=now, msg_ids=tuple(one_by_one.taken.messages))
             (_, one_by_one), (_, at_once) = tell(one_by_one, done), tell(at_once, done)
         assert encode_state(at_once) == encode_state(one_by_one)
+
+
+async def test_what_is_delivered_again_is_durable_and_comes_once(clock: MockClock, tmp_path: Path) -> None:
+    """OUT-3, OUT-4: what a session takes in while messages of before are looked for is delivered by it alone."""
+    faults = ScriptedFaults()
+    async with met(tmp_path, bob={"store": MemoryStore(), "faults": faults}) as (ada, bob, _):
+        first, second = trio.Event(), trio.Event()
+        faults.plan("commit", Fault(until=first))
+        bob.nursery.start_soon(bob.cip.propose_fact, ADA.fingerprint, FACT, TRACE)
+        await decided(bob, ADA.fingerprint)
+        bob.nursery.start_soon(bob.cip._outboxes.deliver_again, ADA.fingerprint)
+        sent: list[str] = []
+
+        async def propose() -> None:
+            sent.append(await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(propose)
+        lane = bob.cip._peers[ADA.fingerprint].lane
+        await until(lambda: len(lane.state.taken.messages) == 5)
+        faults.plan("commit", Fault(until=second))
+        attempts = faults.attempts["commit"]
+        first.set()
+        await until(lambda: faults.attempts["commit"] > attempts)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(bob.cip.inbox) == 0, "nothing is durable"
+        bob.nursery.start_soon(bob.cip._outboxes.deliver_again, ADA.fingerprint)
+        second.set()
+        await until(lambda: ada.count("envelope_concluded") == 5)
+        assert sorted([(await anext(bob.cip.inbox)).msg_id for _ in range(5)]) == sorted(sent)
+        assert len(bob.cip.inbox) == 0
+        assert bob.cip.inbox.room(ADA.fingerprint, 99), "no place is held any more"
+
+
+async def test_what_was_delivered_meanwhile_is_not_delivered_once_more(
+    clock: MockClock, tmp_path: Path
+) -> None:
+    """OUT-4: a session whose messages somebody else found on the lane first gives their places back."""
+    async with met(tmp_path, bob={"store": MemoryStore(), "options": {"inbox_per_peer": 8}}) as (ada, bob, _):
+        (link,) = bob.cip._links.of(ADA.fingerprint)
+        peer = bob.cip._peers[ADA.fingerprint]
+        await bob.cip._outboxes.deliver_again(ADA.fingerprint)
+        letters = [ada_letter(ada) for _ in range(5)]
+        actions = [one for some in link.session.receive_together(letters, "knowledge") for one in some]
+        link._places.hold(actions)
+        await peer.lane.durable()
+        await bob.cip._outboxes.deliver_again(ADA.fingerprint)
+        assert len(bob.cip.inbox) == 5
+        await link._perform(actions)
+        assert len(bob.cip.inbox) == 5
+        assert bob.cip.inbox.room(ADA.fingerprint, 2), "three places are left of eight"
+
+
+def ada_letter(ada: Any) -> bytes:
+    (link,) = ada.cip._links.of(BOB.fingerprint)
+    letter, _ = link.session.send(m.FactPropose(fact=FACT, dmp_trace=TRACE, causal_links=()))
+    data: bytes = letter.data
+    return data

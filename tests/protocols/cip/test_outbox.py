@@ -16,6 +16,7 @@ from web4.protocols.cip import IntentAnswer, Offer, accept, defer
 from web4.protocols.cip.outbox.bodies import attempts, timestamp
 from web4.protocols.cip.outbox.entries import DAY_MS, OutboxLimits
 from web4.protocols.cip.outbox.pacing import pace
+from web4.protocols.cip.outbox.pump import Pump
 from web4.protocols.errors import OutboxFull
 from web4.protocols.messages import cip as m
 from web4.trust import OperatorBlock, OperatorPromote, TrustViolationError, Unverifiable
@@ -385,3 +386,48 @@ async def test_the_content_never_changes(clock: MockClock, tmp_path: Path) -> No
         assert first.content_digest == second.content_digest
         for one in (first, second):
             verify(one, ADA.public_key)
+
+
+class Slow:
+    """A session whose channel opens late."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.opens = trio.Event()
+        self.said: list[str] = []
+        self.up = True
+
+    async def channel(self, _: object) -> Any:
+        self.asked = True
+        await self.opens.wait()
+        return self
+
+    async def send_many(self, messages: list[bytes]) -> None:
+        await trio.lowlevel.checkpoint()
+        assert messages
+        self.said += [parse(one).msg_id or "" for one in messages]
+
+    def allows(self, _: str) -> bool:
+        return True
+
+    def sent(self, _: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("gone", [slice(1, 2), slice(0, 3)])
+async def test_what_is_purged_while_its_batch_waits_for_a_channel(
+    clock: MockClock, tmp_path: Path, gone: slice
+) -> None:
+    """HCP-3: what was revoked before it was said is not said; the rest of its batch is, in order."""
+    async with nodes(tmp_path, ada={"store": MemoryStore()}) as (ada, _):
+        sent = await facts(ada, BOB.fingerprint, 3)
+        drop, line = sent[gone], Slow()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Pump(ada.cip._context, ada.cip._peers[BOB.fingerprint], line).run)
+            await until(lambda: line.asked)
+            await ada.cip.purge(BOB.fingerprint, lambda entry: entry.msg_id in drop, "consent_revoked")
+            line.opens.set()
+            sent += await facts(ada, BOB.fingerprint, 1)
+            await until(lambda: sent[-1] in line.said)
+            nursery.cancel_scope.cancel()
+        assert line.said == [one for one in sent if one not in drop]

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import outcome
 import pytest
 import trio
 import trio.testing
@@ -402,6 +403,21 @@ async def test_who_looks_at_the_queue_sees_what_was_asked_for() -> None:
     lane.together.flush()
     assert len(lane.told) == 1
     asking.close()
+
+
+async def test_what_a_look_at_the_queue_decided_is_not_decided_again() -> None:
+    """OUT-6: who was told that there is no room is not queued after all, when a purge makes room in that turn."""
+    lane = Journal(OutboxLimits(entries=1))
+    lane.gate.set()
+    lane.handle(enqueued(1))
+    asking = lane.together.ask(enqueued(2))
+    asking.send(None)  # up to where it gives way
+    lane.together.flush()
+    lane.handle(Conclude(at_ms=1, msg_ids=(uid(1),), outcome="purged", reason="revoked"))
+    with pytest.raises(StopIteration) as ended:
+        asking.send(outcome.Value(None))
+    assert ended.value.value.queueing == "full"
+    assert lane.queued == []
 
 
 # --- between nodes ------------------------------------------------------------------------------------------

@@ -366,3 +366,37 @@ async def test_route_an_interrupt_passes_a_shared_scope() -> None:
     with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
         await router.run()
     assert not host.settlements
+
+
+async def test_route_a_limit_that_ends_while_the_watch_looks(clock: MockClock) -> None:
+    """ROUTE-5: a handler whose time ends while another is given up is cancelled at once, and not given up itself."""
+    host = Host().trusts(ADA, BOB)
+    ended: list[tuple[float, str]] = []
+    given_up: list[str] = []
+
+    def emit(kind: str, /, **fields: Any) -> None:
+        host.emit(kind, **fields)
+        if fields.get("code") == "handler_abandoned":
+            given_up.append(fields["peer"])
+            clock.jump(0.5)  # what an observer took
+
+    async def stubborn(_: Delivery) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(60)
+
+    async def patient(_: Delivery) -> None:
+        try:
+            await trio.sleep(60)
+        finally:
+            ended.append((trio.current_time() - began, "cancelled"))
+
+    options = RouterOptions(grace_ms=1_000)
+    router = ProtocolRouter(host, emit=emit, options=options)
+    router.register("cip", "INTENT", stubborn, limit_ms=1_000)  # given up after 2 s
+    router.register("cip", "REPLY", patient, limit_ms=2_250)
+    began = trio.current_time()
+    host.inbox.put(delivery(peer=ADA))
+    host.inbox.put(delivery(PAYLOADS["REPLY"][0], peer=BOB))
+    await drained(router, host, 2)
+    assert given_up == [ADA]
+    assert ended == [(2.5, "cancelled")]

@@ -286,8 +286,8 @@ class Link:
         """Decide what came at once, so that one commit of the journal carries all of it; then do what follows."""
         actions: list[Action] = []
         refused: Exception | None = None
-        self._peer.settle_now(self._context.clock.wall_ms())
         try:
+            self._peer.settle_now(self._context.clock.wall_ms())
             for decided in self.session.receive_together(messages, kind):
                 self._places.hold(decided)
                 actions += decided
@@ -347,12 +347,18 @@ class Link:
     def _deliver(self, action: Deliver | TakenTogether, deliveries: Sequence[Delivery]) -> None:
         if self._peer.trust == "blacklisted":
             return  # meanwhile: of such a peer nothing more is taken in (TRUST-8)
-        durable = TYPES[deliveries[0].type].durable
-        if durable:
-            self._peer.given.update([delivery.msg_id for delivery in deliveries])
-        if not self._places.deliver(action) and durable:
-            for delivery in deliveries:
-                self._inbox.put_again(delivery)  # it was let in, and the peer is told so
+        if not TYPES[deliveries[0].type].durable:
+            self._places.deliver(action)
+            return
+        given, taken = self._peer.given, self._peer.lane.state.taken.messages
+        fresh = [one for one in deliveries if one.msg_id not in given and one.msg_id in taken]
+        given.update([delivery.msg_id for delivery in fresh])
+        if len(fresh) < len(deliveries):
+            self._places.release([action])  # the others were found on the lane and delivered before (OUT-4)
+        elif self._places.deliver(action):
+            return
+        for delivery in fresh:
+            self._inbox.put_again(delivery)  # it was let in, and the peer is told so
 
     def _receipt(self, msg_ids: list[str]) -> None:
         """Tell the peer what is durable here, up to 256 at once (OUT-3)."""

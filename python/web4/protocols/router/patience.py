@@ -27,7 +27,7 @@ class Patience:
 
     def __init__(self, tell: Callable[[float], None]) -> None:
         self.due = math.inf
-        """When the handler that runs has to be cancelled, in Trio's time."""
+        """When the handler that runs has to be cancelled, in Trio's time, unless it was."""
         self._tell = tell
         self._scope: trio.CancelScope | None = None
 
@@ -63,7 +63,8 @@ class Patience:
         raise TimeoutError
 
     def expire(self) -> None:
-        """Cancel the handler that runs."""
+        """Cancel the handler that runs: once."""
+        self.due = math.inf
         if self._scope is not None:
             self._scope.cancel()
 

@@ -145,14 +145,15 @@ class PeerQueues:
                 self._looks_at = math.inf
                 await self._stirred.park()
             dues = [queue.patience.due for queue in self._queues.values() if queue.patience is not None]
-            now = trio.current_time()
-            self._looks_at = min([now + self._options.grace_ms / 1_000, *[due for due in dues if due > now]])
+            # One that is over already counts too: it ended while the others were looked at.
+            self._looks_at = min([trio.current_time() + self._options.grace_ms / 1_000, *dues])
             with trio.move_on_at(self._looks_at):
                 await self._sooner.park()
             now = trio.current_time()
             for queue in list(self._queues.values()):
                 if queue.patience is not None and queue.patience.due <= now:
                     queue.patience.expire()
+                    continue  # it can end now; whether it does shows the next time
                 turn = queue.turn
                 if turn is None or turn.abandoned or now < turn.stuck_at:
                     continue

@@ -163,8 +163,10 @@ class Outboxes:
         """Deliver what was taken and is with nobody: after a restart, or when a session ended in between (OUT-3)."""
         try:
             async with self._peers.using(fingerprint) as peer:
+                # Only these are durable then: what a session takes in meanwhile, it delivers itself.
+                taken = sorted(peer.lane.state.taken.messages.values(), key=_number)
                 await peer.lane.durable()
-                for one in sorted(peer.lane.state.taken.messages.values(), key=_number):
+                for one in taken:
                     if one.msg_id not in peer.given and one.msg_id in peer.lane.state.taken.messages:
                         peer.given.add(one.msg_id)
                         await self._again(peer, one)

@@ -141,10 +141,14 @@ class Pump:
         return True
 
     async def _say(self, batch: list[Queued], now_ms: int) -> None:
+        flying = self._queue.flying
         for kind, entries in groupby(batch, key=_channel):
-            part = list(entries)
             channel = await self._line.channel(kind)
-            sealed = await self._sealed(part, now_ms)
+            # What ended meanwhile is not said any more: it may have been revoked (HCP-3).
+            sealed = await self._sealed([one for one in entries if one.msg_id in flying], now_ms)
+            sealed = [one for one in sealed if one.msg_id in flying]
+            if not sealed:
+                continue
             try:
                 await channel.send_many([one.data for one in sealed])
             except (BatchTooLargeError, MessageTooLargeError):
@@ -165,6 +169,8 @@ class Pump:
 
     async def _singly(self, channel: Channel, sealed: list[Sealed], now_ms: int) -> None:
         for one in sealed:
+            if one.msg_id not in self._queue.flying:
+                continue
             try:
                 await channel.send(one.data)
             except MessageTooLargeError:

@@ -123,7 +123,7 @@ class Together:
         try:
             if not batch.decided:
                 await trio.lowlevel.checkpoint()  # whoever asks in this turn comes along
-                self._decide(batch)
+                self._decide(batch)  # unless somebody looked at the queue meanwhile
             if one.waits:
                 await self._durable()
         except Exception as error:
@@ -151,6 +151,8 @@ class Together:
     # --- deciding ---------------------------------------------------------------------------------------
 
     def _decide(self, batch: _Batch) -> None:
+        if batch.decided:
+            return
         if self._gathering is batch:
             self._gathering = None
         batch.decided = True
