@@ -150,5 +150,7 @@ async def nodes(
             Node(ADA, nursery, tmp_path, "ada", **of.get("ada", {})) as ada,
             Node(BOB, nursery, tmp_path, "bob", **of.get("bob", {})) as bob,
         ):
-            yield ada, bob
-            nursery.cancel_scope.cancel()
+            try:
+                yield ada, bob
+            finally:
+                nursery.cancel_scope.cancel()  # a test that has failed waits for nothing
