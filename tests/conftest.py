@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 # Workers import what their node was told to, and not from where it was started. Some run modules of these tests.
 _NAMED = os.environ.get("PYTHONPATH")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), _NAMED)))
+
+# A shell that starts these tests in its background has them ignore Ctrl-C, and so all that they start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something about the machine, and nothing about the code. What fails says how to repeat
 # it; where a change is judged, as by Hypothesis' own profile for it, every run has the same examples.
