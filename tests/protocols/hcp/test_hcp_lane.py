@@ -154,6 +154,22 @@ def test_hcp_lane_of_nobody(command: c.HumanCommand) -> None:
     assert replies[-1].status == "unknown_human"
 
 
+def test_hcp_lane_takes_no_act_without_a_door() -> None:
+    """HCP-4, HCP-5: whoever asks; consent, state, and the answer to a question come through a door."""
+    tense = c.State(said=Said(affect="tense"), door="test", at=NOW, token=uid(1))
+    state, _ = run(ADD, give("granted"), tense, attempt(2))
+    answer = c.AnswerCheckIn(
+        check_in_id=uid(10_002), yes=True, door="", others={HAL.lane_id: other()}, at=NOW, token=uid(3)
+    )
+    for command in (
+        answer,
+        c.Give(consent="granted", scope=(), door="", at=NOW, token=uid(4)),
+        c.State(said=Said(), door="", at=NOW, token=uid(5)),
+    ):
+        after, (reply,) = run(command, state=state)
+        assert (reply.status, after) == ("door_required", state)
+
+
 def test_hcp_lane_every_yes_has_its_outcome() -> None:
     """MEM-1: the record of the human's yes, and what came of it, under one id."""
     state, _ = run(
