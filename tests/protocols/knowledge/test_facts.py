@@ -161,6 +161,33 @@ def test_fact_untrusted_source_rejected() -> None:
     assert book.told() == [("q", "knowledge_verified")]
 
 
+def test_whose_claim_it_is_comes_before_its_votes() -> None:
+    """KNOW-6 (b) before (c), (d): of a claim that nobody's weight stands behind, the votes are not looked at."""
+    book = trusting()
+    book.propose("p", ICE)
+    book.know("untrusted", "p")
+    assert book.status(ICE) == "rejected(untrusted_source)"
+    book.reject("b", ICE)
+    assert book.status(ICE) == "rejected(untrusted_source)"
+    book.reject("c", ICE)
+    assert book.status(ICE) == "rejected(untrusted_source)"
+    assert ("p", "conflict") not in book.told()
+
+
+def test_a_contradiction_that_came_later_is_charged_at_the_end() -> None:
+    """KNOW-9, TRUST-4: a claim that was there first ends unresolved while memory still contradicts it."""
+    book = trusting()
+    book.propose("q", "water boils at 80", of=triple("water boils 80"))
+    book.propose("p", "water boils at 100", of=triple("water boils 100"))
+    book.confirm("b", "water boils at 100")
+    book.confirm("c", "water boils at 100")
+    assert book.status("water boils at 80") == "disputed(contradicted)"
+    assert ("q", "conflict") not in book.told()
+    book.wait(7 * DAY)
+    assert book.status("water boils at 80") == "rejected(unresolved)"
+    assert book.told().count(("q", "conflict")) == 1
+
+
 def test_fact_overload_waits() -> None:
     """KNOW-6 (f): while this node is overloaded nothing is accepted, and nothing that waits for it is lost."""
     book = trusting()
