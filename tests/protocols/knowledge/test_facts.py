@@ -172,6 +172,12 @@ def test_whose_claim_it_is_comes_before_its_votes() -> None:
     book.reject("c", ICE)
     assert book.status(ICE) == "rejected(untrusted_source)"
     assert ("p", "conflict") not in book.told()
+    book.propose("q", "ice sinks")
+    book.reject("b", "ice sinks")
+    book.reject("c", "ice sinks")
+    assert book.status("ice sinks") == "rejected(voted_down)"
+    book.know("untrusted", "q")
+    assert book.status("ice sinks") == "rejected(untrusted_source)"
 
 
 def test_a_contradiction_that_came_later_is_charged_at_the_end() -> None:
