@@ -34,6 +34,15 @@ _FIXED = "0" if "CI" in os.environ else None
 _SCHEDULING = os.environ.get("WEB4_SCHEDULING", _FIXED) or str(random.SystemRandom().getrandbits(32))
 
 
+# Rooms with files that take long. They come first, so that no process is left alone with one at the end.
+_FIRST = ("tests/e2e/", "tests/chaos/", "tests/cli/", "tests/mesh/", "tests/scripts/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, else in the order of their names."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_FIRST))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Every test has an order of its own, alone and among others the same."""
     trio._core._run._r.seed(f"{_SCHEDULING} {item.nodeid}")
