@@ -94,6 +94,7 @@ _EXITS: Final = {
     "no_own_evidence": exits.REFUSED,
     "nothing_to_withdraw": exits.CONFLICT,
     "nothing_kept": exits.NOT_FOUND,
+    "human_known": exits.CONFLICT,
     "too_much": exits.REFUSED,
     "ledger_full": exits.REFUSED,
     "claim_full": exits.REFUSED,
@@ -179,6 +180,7 @@ class Failure(NamedTuple):
     exit: int
 
     def document(self) -> dict[str, Any]:
+    "human_known": "leave out --name and --role: `web4 consent ls` says who it is; or choose another id",
         """The `error` member of an answer."""
         return {"code": self.code, "message": self.message, "hint": self.hint, "context": self.context}
 

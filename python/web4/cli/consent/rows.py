@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from web4.cli.errors import CommandError
 from web4.cli.node.reaching import tell
 from web4.cli.options import Common
 from web4.cli.output import Output
@@ -12,12 +13,19 @@ from web4.cli.text import visible
 
 HumanWord = Annotated[str, Parameter(name="HUMAN", help="A human of this node, by id.")]
 New = Annotated[
-    bool, Parameter(negative=(), help="Have this human on the node from now on, if it has none of this id.")
+    bool,
+    Parameter(
+        negative=(),
+        help="Have this human on the node from now on, if it has none of this id. Of one that is known nothing "
+        "changes but its consent: another name or role is refused, exit code 7.",
+    ),
 ]
 CalledName = Annotated[
-    str | None, Parameter(name="--name", help="Of a new human: what to call it; its id if left out.")
+    str | None, Parameter(name="--name", help="With `--new`: what to call the human; its id if left out.")
 ]
-Role = Annotated[str, Parameter(help="Of a new human: what it is to others.")]
+Role = Annotated[
+    str | None, Parameter(help="With `--new`: what the human is to others; `owner` if left out.")
+]
 
 
 def act(
@@ -28,14 +36,16 @@ def act(
     scope: tuple[str, ...] = (),
     new: bool = False,
     name: str | None = None,
-    role: str = "owner",
+    role: str | None = None,
 ) -> int:
     """Do what a human does at this terminal."""
 
     async def body(_: Output) -> Answer:
+        if not new and (name is not None or role is not None):
+            raise CommandError("--name and --role are of a new human: give --new, too", code="usage")
         said: dict[str, Any] = {"act": done, "human": human, "scope": scope}
         if new:
-            said["new"] = {"name": human if name is None else name, "role": role}
+            said["new"] = {"name": name, "role": role}
         data = await tell(common, "consent_act", said)
         return Answer(data, [visible(f"{data['human']}: {words_of(data)}")])
 
