@@ -75,11 +75,15 @@ def add(commands: CommandSet, node: Node, reading: Reading) -> None:
         try:
             done = _act_of(asked)
             human = await _human(asked)
-            await node.people.act(human, done, door=_DOOR)
+            more: dict[str, Any] = {}
+            if isinstance(done, Revoke):
+                more["ended"] = (await node.people.revoke(human, door=_DOOR))._asdict()
+            else:
+                await node.people.act(human, done, door=_DOOR)
         except ValueError as error:
             raise refused(str(error)) from None
         state = (await reading.humans())[human]
-        return consent_row(human, state, (await peers_of(reading)).alias, reading.now_ms())
+        return {**consent_row(human, state, (await peers_of(reading)).alias, reading.now_ms()), **more}
 
     async def _human(asked: ActOfHuman) -> str:
         humans = await reading.humans()
