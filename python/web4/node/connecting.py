@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from web4.mesh.registry.registry import PeerChange, PeerRegistry
     from web4.mesh.runtime import MeshRuntime
+    from web4.node.tries import Tries
     from web4.protocols.cip import CipRuntime
     from web4.rtt import Endpoint
 
@@ -36,15 +37,23 @@ class Connector:
         endpoint: Dials them.
         registry: Says whom to dial, and where.
         mesh: Reaches those who are no neighbours; None for a node that takes no part in it.
+        tries: Is told how it goes.
     """
 
     def __init__(
-        self, cip: CipRuntime, endpoint: Endpoint, registry: PeerRegistry, mesh: MeshRuntime | None = None
+        self,
+        cip: CipRuntime,
+        endpoint: Endpoint,
+        registry: PeerRegistry,
+        mesh: MeshRuntime | None = None,
+        *,
+        tries: Tries,
     ) -> None:
         self._cip = cip
         self._endpoint = endpoint
         self._registry = registry
         self._mesh = mesh
+        self._tries = tries
         self._reached: set[str] = set()
         self._keeping: dict[str, trio.CancelScope] = {}
         self._news = trio.Event()
@@ -68,9 +77,11 @@ class Connector:
         finally:
             stop()
 
-    def _on_change(self, change: PeerChange, _: str) -> None:
+    def _on_change(self, change: PeerChange, peer: str) -> None:
         if change in {"added", "changed", "removed"}:
             self._news.set()
+        if change == "removed":
+            self._tries.forget(peer)
 
     def _reach(self, wanted: set[str]) -> None:
         """Let the mesh keep sessions with these, and with nobody else that it kept one with for this."""
@@ -89,7 +100,9 @@ class Connector:
                 if self._may_dial(peer) and await self._dial(peer):
                     pause = FIRST_PAUSE
                 # Two nodes that dial each other at once must not do so for ever in step.
-                await trio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - only to spread
+                wait = pause * (0.5 + random.random())  # noqa: S311 - only to spread
+                self._tries.waits(peer, wait)
+                await trio.sleep(wait)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _may_dial(self, peer: str) -> bool:
@@ -97,13 +110,15 @@ class Connector:
 
     async def _dial(self, peer: str) -> bool:
         """Serve a session with a peer to its end; whether one was established."""
+        self._tries.dials(peer)
         for address in self._addresses(peer):
             try:
                 async with self._endpoint.dial(address, expect=peer) as session:
                     await self._cip.serve(session)
                 await self._cip.established(session)  # it is over: whether it ever was
-            except (RttError, HandshakeFailed):
-                continue  # an event has said it; the next address may answer
+            except (RttError, HandshakeFailed) as error:
+                self._tries.failed(peer, address, error)
+                continue  # the next address may answer
             return True
         return False
 

@@ -205,6 +205,10 @@ class CipRuntime(Speaking):
         """The peers with an established session; with `up` only those whose session has a carrier now."""
         return self._links.peers(up=up)
 
+    def sessions(self, peer: str) -> list[RttSession]:
+        """The sessions with a peer that are being served, established or not, oldest first."""
+        return [link.rtt for link in self._links.of(peer)]
+
     async def sessions_changed(self) -> None:
         """Wait until a session is established, or one ends."""
         await self._changed.park()
