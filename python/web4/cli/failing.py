@@ -89,6 +89,7 @@ _EXITS: Final = {
     "claim_closed": exits.CONFLICT,
     "own_fingerprint": exits.REFUSED,
     "own_peer": exits.REFUSED,
+    "foreign_journal": exits.CONFLICT,
     "registry_full": exits.REFUSED,
     "newcomer_limit": exits.REFUSED,
     "no_own_evidence": exits.REFUSED,
@@ -155,6 +156,8 @@ _HINTS: Final = {
     "bad_address": "name an address of this machine under [rtt] listen in web4.toml, as tcp://127.0.0.1:7440",
     "no_node": "`web4 init` makes one",
     "key_missing": "`web4 init` makes a node, `web4 id new` a key",
+    "foreign_journal": "put the key back that wrote it, as identity/node.pem, mode 0600; for a new identity run "
+    "`web4 id rotate` then. If that key is lost, move journal/ elsewhere: the new identity begins with nothing",
     "ControlError.no_answer": "it is stuck, or suspended; what it has written is safe if it has to be killed",
     "still_stopping": "it goes on stopping; `web4 status` says when it is gone",
     "ambiguous_name": "give more digits, or the whole fingerprint",
