@@ -90,7 +90,7 @@ async def test_no_trick_with_threads_outlives_the_node(kind: str, without: str, 
         *pids, child = (int(word) for word in line.split())
         node.kill()
         try:
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while any(alive(pid) for pid in pids):
                     await trio.sleep(0.005)
             assert alive(child)
