@@ -308,9 +308,8 @@ def test_consent_renames_nobody(ada: Path, capfd: Capture) -> None:
     for more in (("--name", "Hedy"), ("--role", "neighbour")):
         done = here(capfd, "consent", "grant", "hedy", *more, "--data", ada, "--json")
         assert (done.code, done.exit) == ("usage", 2), "of nobody but a new human is a name taken"
-    known: tuple[tuple[str, ...], ...] = ((), ("--name", "Hedy"), ("--role", "neighbour"))
-    for said in known:
-        row = told(capfd, ada, *new, *said)
+    for again in ([], ["--name", "Hedy"], ["--role", "neighbour"]):
+        row = told(capfd, ada, *new, *again)
         assert (row["name"], row["role"], row["consent"]) == ("Hedy", "neighbour", "limited")
     told(capfd, ada, "consent", "revoke", "hedy")
     fresh = told(capfd, ada, "consent", "grant", "rosa", "--new")
