@@ -23,7 +23,7 @@ from web4.protocols.hcp.receiving import Receiving
 from web4.protocols.hcp.refusing import refusal_of
 from web4.protocols.hcp.saying import HumanMessages
 from web4.protocols.hcp.scope import in_scope, standing
-from web4.protocols.hcp.values import Contact, checked_human_id
+from web4.protocols.hcp.values import CHECK_IN_MS, Contact, checked_human_id
 from web4.protocols.hcp.views import ConsentView, PersonView
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _MOST_SLEEP: Final = 60.0
 """Seconds after which a clock that was set is noticed."""
+_FURTHEST_MS: Final = 2 * CHECK_IN_MS
+"""Nothing is due later than this but by a clock that was set back since."""
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -146,7 +148,8 @@ class HcpRuntime(HumanMessages):
             while True:
                 await self._until_due()
                 now = self._context.now()
-                for human in [one for one, at in self._context.index.due.items() if at <= now]:
+                due = self._context.index.due.items()
+                for human in [one for one, at in due if at <= now or at - now > _FURTHEST_MS]:
                     await self._look(human)
 
     async def _until_due(self) -> None:
