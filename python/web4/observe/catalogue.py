@@ -91,6 +91,7 @@ mesh_dropped        | id:string type:string origin:string destination:string rea
 peer_added          | source:string addresses:list
 peer_removed        | source:string reason:string
 topology_changed    | nodes:integer edges:integer reason:string change:string link:any neighbours:any peers:any subject:string
+address_refused     | address:string introducer:string code:string retry_after_ms:integer
 route_changed       | destination:string next:string previous:string cost:number hops:any path:list reason:string
 service_invoked     | service:string version:string status:string code:string elapsed_ms:integer
 """

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from web4._core import OpeningLink, SessionLink
     from web4.foundation.events import Emitter
     from web4.rtt.hooks import EndpointHooks
+    from web4.rtt.reconnect import Attempts
     from web4.rtt.roster import Roster
     from web4.rtt.timers import Timers
     from web4.rtt.transports import Address
@@ -121,9 +122,30 @@ class RttSession:
         return self.link.epoch
 
     @property
+    def attempts(self) -> Attempts | None:
+        """How the search for another carrier goes; None unless `suspended`, and where that is the peer's to do."""
+        reconnector = self.lifecycle.reconnector
+        return None if reconnector is None or self.state != "suspended" else reconnector.attempts
+
+    @property
     def relayed(self) -> bool:
         """Whether its current, or latest, carrier goes over other nodes: then its peer is no neighbour."""
         return bool(getattr(self.pump.stream, "relayed", False))
+
+    @property
+    def remote_host(self) -> str | None:
+        """The host of the peer's end of the carrier: an IP address, empty for a socket of this machine.
+
+        None without a carrier, and where it leads over other nodes or is no socket.
+        """
+        stream = self.pump.stream
+        if not isinstance(stream, trio.SocketStream):
+            return None
+        try:
+            name = stream.socket.getpeername()
+        except OSError:
+            return None
+        return str(name[0]) if isinstance(name, tuple) else ""
 
     @property
     def carrier_binding(self) -> bytes:

@@ -55,6 +55,7 @@ class Node:
         options = CipOptions(**{"agent_id": self.name, "offer": EVERYTHING, **self.options})
         more: dict[str, Any] = {} if self.accept_intent is None else {"accept_intent": self.accept_intent}
         clock = TrioClock(START_MS + round(trio.current_time() * 1_000))  # the same time at every node
+        self.clock = clock
         self.stack = AsyncExitStack()
         self.journal: Journal | None = None
         if self.store is not None:
@@ -143,7 +144,8 @@ async def until(condition: Callable[[], bool]) -> None:
 async def nodes(
     tmp_path: Path, patience: float = 600, /, **of: dict[str, Any]
 ) -> AsyncIterator[tuple[Node, Node]]:
-    """Ada and Bob, listening."""
+    """Ada and Bob, listening. What the test raises comes out as it is: cancelled, leaving a node would hide it."""
+    failure: BaseException | None = None
     with trio.fail_after(patience):  # of mocked time: a test that waits in vain ends
         async with (
             trio.open_nursery() as nursery,
@@ -152,5 +154,10 @@ async def nodes(
         ):
             try:
                 yield ada, bob
-            finally:
-                nursery.cancel_scope.cancel()  # a test that has failed waits for nothing
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # raised again below, when nobody is cancelled any more
+                failure = error
+            nursery.cancel_scope.cancel()  # a test that has failed waits for nothing
+    if failure is not None:
+        raise failure

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocols.lip.web import SITE, Web, allowed, answer, browsing, serving
+from web4.foundation.address_ranges import IPV4_REFUSED, IPV6_ALLOWED, IPV6_REFUSED
+from web4.foundation.addresses import refusal_of
 from web4.protocols.lip.errors import AddressRefused, FetchFailed
 from web4.protocols.lip.fetching import FetchException, FetchOptions, open_fetcher
-from web4.protocols.lip.fetching.address_ranges import IPV4_REFUSED, IPV6_ALLOWED, IPV6_REFUSED
-from web4.protocols.lip.fetching.addresses import refusal_of
 from web4.protocols.lip.fetching.dialing import Dialer
 from web4.protocols.lip.fetching.uris import parse_uri
 
