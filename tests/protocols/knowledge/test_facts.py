@@ -329,6 +329,29 @@ def test_fact_relaxed_mode() -> None:
     assert book.status("of a probing peer") == "accepted"
 
 
+def test_support_stands_for_the_confirmers_of_its_own_proposal() -> None:
+    """KNOW-5: in relaxed mode, too, what is accepted has its trace; that of another proposal does not complete it."""
+    book, keys = supported("relaxed")
+    book.propose("q", ICE)
+    book.propose("f", ICE, links=keys, complete=False)
+    assert book.status(ICE) == "pending"
+    book.propose("d", ICE, links=keys)
+    assert book.status(ICE) == "accepted"
+
+
+def test_only_a_proposal_brings_back_what_was_never_resolved() -> None:
+    """KNOW-7: no vote does, not even the withdrawal of the challenge; what was voted meanwhile counts then."""
+    book = trusting()
+    book.propose("p", ICE)
+    book.challenge("d", ICE)
+    book.wait(7 * DAY)
+    for who in ("d", "b", "c"):
+        book.confirm(who, ICE, sent=book.at + 1)
+        assert book.status(ICE) == "rejected(unresolved)"
+    book.propose("q", ICE)
+    assert book.status(ICE) == "accepted"
+
+
 def test_support_that_comes_later() -> None:
     """KNOW-7: in relaxed mode a claim is looked at again when what it follows from is accepted."""
     book = trusting(mode="relaxed")
@@ -637,6 +660,8 @@ def test_local_alignment() -> None:
     told = len(book.told())
     for statement in ("one", "four", "two", "two"):
         book.propose("p", statement)
+    for statement in ("two", "three"):  # of one that is trusted it says nothing new
+        book.propose("e", statement)
     assert len(book.told()) == told
     book.propose("p", "three")
     assert book.told()[told:] == [("p", "local_alignment")]
