@@ -92,7 +92,14 @@ def test_what_is_said_again_keeps_its_place() -> None:
     queue = OutboxQueue()
     entries = [
         Queued(
-            number=one, msg_id=str(one), type="FACT", channel="event", at_ms=0, size=10, body="", low=one == 1
+            number=one,
+            msg_id=str(one),
+            type="FACT",
+            channel="knowledge",
+            at_ms=0,
+            size=10,
+            body="",
+            low=one == 1,
         )
         for one in range(4)
     ]

@@ -200,7 +200,7 @@ def test_hcp_lane_revocation_ends_all_that_waits(how: str) -> None:
     )
     assert [replies[one].status for one in (2, 3, 5)] == ["requested", "waits", "asked"]
     ida = Contact("cd" * 32, "ida")
-    commands = {
+    commands: dict[str, c.HumanCommand] = {
         "ones_own": give("revoked", 9),
         "theirs": c.EndFor(lane_id=HAL.lane_id, at=NOW),
         "anothers": c.EndFor(lane_id=ida.lane_id, at=NOW),
