@@ -6,7 +6,6 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trio
 
 from tests.protocols.cip.examples import ADA, BOB, FACT, PAYLOADS, TRACE, Pair
 from tests.protocols.cip.nodes import Node, nodes, until
