@@ -250,7 +250,7 @@ class Campaign:
 
     async def _check(self, name: str, deed: dict[str, Any]) -> None:
         node = self._ring.nodes[deed["victim"]]
-        stands = await node.ask("expected", peer=deed["who"], states=deed["states"], patience=5)
+        stands = await node.ask("expected", peer=deed["who"], states=deed["states"], patience=SETTLE)
         if stands["state"] not in deed["states"]:
             self.findings.wrong.append(f"{name}: {stands['state']} at {deed['victim']}, not {deed['states']}")
         if deed["cut"] is False:

@@ -19,6 +19,7 @@ from web4.mesh.registry.registry import KnownPeer
 from web4.node.config import read_config
 from web4.node.directory import Places, open_directory
 from web4.node.journals import read_journal_of
+from web4.node.ownership import check_owner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,13 +45,15 @@ async def open_at_rest(directory: Path, config_file: Path | None = None) -> Asyn
         config_file: The configuration; left out, the directory's own.
 
     Raises:
-        DirectoryError, IdentityError, ConfigurationError: What is in the directory does not fit.
+        DirectoryError, IdentityError, ConfigurationError: What is in the directory does not fit; the journal is another
+            key's.
         JournalOpenError: The journal cannot be read, wherever it is kept.
     """
     places = Places(directory)
     identity = await trio.to_thread.run_sync(open_directory, places)
     config = await trio.to_thread.run_sync(read_config, config_file or places.config)
     async with read_journal_of(places, identity.fingerprint, config.journal) as backend:
+        await check_owner(backend, identity, places)
         yield AtRest(places, identity, config, Journal(backend, registry=EventRegistry(OWN_EVENTS)))
 
 

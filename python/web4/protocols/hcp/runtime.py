@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from web4.foundation.events import Emitter
     from web4.foundation.ids import IdSource
     from web4.journal.journal import Journal
+    from web4.protocols.hcp.acting import Revoked
     from web4.protocols.hcp.acts import HumanAct
     from web4.protocols.hcp.context import HandOn, PurgeOutbox
     from web4.protocols.hcp.lane.replies import Reply
@@ -229,6 +230,15 @@ class HcpRuntime(HumanMessages):
                 until another word of it was recorded.
         """
         await self._acting.act(human_id, act, door=door)
+
+    async def revoke(self, human_id: str, *, door: str) -> Revoked:
+        """As `act` with `Revoke`, and wait until what was queued is purged, too; what was ended by it (HCP-3).
+
+        Raises:
+            ConsentError: `door_required`, `unknown_human`.
+            Web4Error: See `act`.
+        """
+        return await self._acting.revoke(human_id, door=door)
 
     async def states(self) -> dict[str, LaneState]:
         """What is held of every human that is known, by lane: those of this node first. For doors (HCP-11)."""
