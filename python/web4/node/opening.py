@@ -10,12 +10,12 @@ import trio
 
 from web4.foundation.clock import SystemClock
 from web4.foundation.ids import SystemIds
-from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
 from web4.journal.opening import open_journal
 from web4.node.config import read_config
 from web4.node.directory import Places, open_directory
 from web4.node.errors import DirectoryError
+from web4.node.journals import open_journal_of
 from web4.node.node import Node
 from web4.node.options import NodeParts
 from web4.node.ownership import check_owner
@@ -66,7 +66,7 @@ async def open_node(
                 ids=SystemIds(),
             )
         )
-        backend = await enter(open_sqlite(places.journal))
+        backend = await enter(open_journal_of(places, identity.fingerprint, config.journal))
         # Whoever rotates the key holds the journal's lock, but this one's key was read before.
         if (await trio.to_thread.run_sync(open_directory, places)).fingerprint != identity.fingerprint:
             raise DirectoryError(f"the key in {places.data} was rotated meanwhile", code="identity_changed")
