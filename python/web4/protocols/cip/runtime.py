@@ -209,6 +209,14 @@ class CipRuntime(Speaking):
         """The sessions with a peer that are being served, established or not, oldest first."""
         return [link.rtt for link in self._links.of(peer)]
 
+    def reached(self, peer: str) -> str | None:
+        """The host at which a peer's own session ends: an IP address, empty for this machine; None if there is none.
+
+        Whoever is reached over other nodes has none here.
+        """
+        hosts = [link.rtt.remote_host for link in self._links.of(peer) if link.established]
+        return next((host for host in reversed(hosts) if host is not None), None)
+
     async def sessions_changed(self) -> None:
         """Wait until a session is established, or one ends."""
         await self._changed.park()
