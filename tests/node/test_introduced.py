@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from tests.node.nodes import a_node, config, until
-from web4.foundation.clock import SystemClock
 from web4.mesh.registry.peers_events import PeerEntry
 from web4.mesh.registry.told import ToldAddresses
 from web4.node.config import config_of
@@ -87,7 +86,7 @@ class World:
         )
         anything = cast("Any", self)
         with trio.move_on_after(seconds):
-            tries = Tries(clock=SystemClock(), known=lambda _: True)
+            tries = Tries(clock=TrioClock(), known=lambda _: True)
             await Connector(anything, anything, anything, None, places, tries=tries).run()
 
     @property

@@ -17,8 +17,8 @@ FAILED: Final = "connection_failed"
 """A connection could not be opened."""
 REFUSED: Final = "handshake_failed"
 """There was a connection, and no handshake upon it (HS-3)."""
-_EVENTS: Final = frozenset({REFUSED, "session_suspend", "session_lost"})
-"""Events of a session with a peer that say what is wrong, whoever dialled it."""
+_EVENTS: Final = frozenset({REFUSED, "session_suspend", "session_lost", "address_refused"})
+"""Events about a session with a peer that say what is wrong, whoever dialled it."""
 
 
 class Trouble(NamedTuple):
@@ -26,7 +26,7 @@ class Trouble(NamedTuple):
 
     Args:
         at_ms: When, Unix milliseconds.
-        what: `connection_failed`, `handshake_failed`, `session_suspend` or `session_lost`.
+        what: `connection_failed`, `handshake_failed`, `session_suspend`, `session_lost` or `address_refused`.
         code: Its code, or reason.
         address: Where the peer was dialled; None if it dialled this node.
     """
@@ -76,7 +76,9 @@ class Tries:
     def see(self, event: Event) -> None:
         """What the node's own events say of sessions; for `ObservabilityHub.watch`."""
         if event.type in _EVENTS and event.peer is not None:
-            self._note(event.peer, event.type, str(event.payload.get("reason") or "unknown"), None)
+            said = event.payload
+            code = said.get("reason") or said.get("code") or "unknown"
+            self._note(event.peer, event.type, str(code), said.get("address"))
 
     def forget(self, peer: str) -> None:
         """The peer is known no more."""

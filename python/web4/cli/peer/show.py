@@ -11,6 +11,7 @@ from web4.cli.text import facts, moment
 _WHY: Final = {
     "not_running": "the node does not run",
     "blocked": "it is blacklisted: `web4 trust why` says why, `web4 trust override` takes that back",
+    "not_vouched": "others told its addresses, and nobody who is trusted vouches for it any more",
     "no_address": "no address of it is known: it has to dial this node, or `web4 peer add` names one",
     "no_way": "no way leads there over the mesh",
     "failing": "it cannot be reached, or does not shake hands",
@@ -22,6 +23,7 @@ _WHAT: Final = {
     "handshake_failed": "no handshake",
     "session_suspend": "the connection broke",
     "session_lost": "the session ended",
+    "address_refused": "an address that others told is not dialled",
 }
 _STATE: Final = {"up": "up", "suspended": "suspended: it waits for another connection", "none": "none"}
 

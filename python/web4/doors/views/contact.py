@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 _MESH: Final = "mesh://"
 
 
-def session_row(reading: Reading, peer: str, record: TrustRecord, addresses: Sequence[str]) -> dict[str, Any]:
+def session_row(
+    reading: Reading, peer: str, record: TrustRecord, addresses: Sequence[str], *, told: bool
+) -> dict[str, Any]:
     """`{state, why, dials, trouble, next_ms}`.
 
     `state` is `up`, `suspended` while a session waits for another connection, or `none`. `why` are words for what is in
-    the way of one that is up: `not_running`, `blocked`, `no_address`, `no_way`, `failing`, `dialling`, `never_greeted`.
+    the way of one that is up: `not_running`, `blocked`, `not_vouched`, `no_address`, `no_way`, `failing`, `dialling`,
+    `never_greeted`.
     `dials` says whether the node goes on trying by itself; null of a node that does not run. `trouble` is what failed
     last in the life of this process, `{at_ms, what, code, address}`, and `next_ms` when the next attempt is made.
 
@@ -31,19 +34,24 @@ def session_row(reading: Reading, peer: str, record: TrustRecord, addresses: Seq
         peer: Its fingerprint.
         record: How far it is trusted.
         addresses: Where it may be dialled.
+        told: Whether those are others' word: then somebody has to vouch for the peer still (decision 0029).
     """
-    blocked = record.state == "blacklisted"
+    barred = None
+    if record.state == "blacklisted":
+        barred = "blocked"
+    elif told and record.state not in {"probing", "trusted"} and not record.handshaken:
+        barred = "not_vouched"
     greeted = record.handshaken
     node = reading.node
     if node is None:
-        found = ["not_running", *_lasting(blocked=blocked, greeted=greeted, addresses=addresses)]
+        found = ["not_running", *_lasting(barred, greeted=greeted, addresses=addresses)]
         return {"state": "none", "why": found, "dials": None, "trouble": None, "next_ms": None}
     if peer in node.cip.peers(up=True):
         return {"state": "up", "why": [], "dials": False, "trouble": None, "next_ms": None}
     suspended = peer in node.cip.peers()
     trouble, next_ms = _tried(node, peer)
-    dials = bool(addresses) and not blocked
-    why = _lasting(blocked=blocked, greeted=greeted, addresses=addresses)
+    dials = bool(addresses) and barred is None
+    why = _lasting(barred, greeted=greeted, addresses=addresses)
     if dials:
         why = [_trying(node, peer, addresses, trouble), *why]
     return {
@@ -55,10 +63,11 @@ def session_row(reading: Reading, peer: str, record: TrustRecord, addresses: Seq
     }
 
 
-def _lasting(*, blocked: bool, greeted: bool, addresses: Sequence[str]) -> list[str]:
+def _lasting(barred: str | None, *, greeted: bool, addresses: Sequence[str]) -> list[str]:
     """What stands in the way whether the node runs or not."""
-    found = [("blocked", blocked), ("no_address", not addresses), ("never_greeted", not greeted)]
-    return [word for word, holds in found if holds]
+    found = [] if barred is None else [barred]
+    found += ["no_address"] * (not addresses)
+    return found + ["never_greeted"] * (not greeted)
 
 
 def _trying(node: Node, peer: str, addresses: Sequence[str], trouble: Trouble | None) -> str:

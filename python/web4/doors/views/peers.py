@@ -56,7 +56,9 @@ async def peer_show(reading: Reading, asked: WhichPeer) -> Mapping[str, Any]:
     )
     return {
         **row,
-        "session": session_row(reading, peer, record, row["addresses"]),
+        "session": session_row(
+            reading, peer, record, row["addresses"], told=entry is not None and entry.told
+        ),
         "recorded_ms": None if entry is None else entry.at_ms,
         "capabilities": [] if entry is None else list(entry.capabilities),
         "services": [] if entry is None else [f"{one.name}@{one.version}" for one in entry.services],
