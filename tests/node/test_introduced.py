@@ -11,12 +11,14 @@ import pytest
 import trio
 
 from tests.node.nodes import a_node, config, until
+from web4.foundation.clock import SystemClock
 from web4.mesh.registry.peers_events import PeerEntry
 from web4.mesh.registry.told import ToldAddresses
 from web4.node.config import config_of
 from web4.node.connecting import LONGEST_INTRODUCED_PAUSE, Connector
 from web4.node.errors import ConfigurationError
 from web4.node.introduced import BURST, MOST_ADDRESSES, MOST_PLACES, IntroducedPlaces
+from web4.node.tries import Tries
 from web4.rtt import TransportUnavailableError
 from web4.testing import TrioClock
 
@@ -85,7 +87,8 @@ class World:
         )
         anything = cast("Any", self)
         with trio.move_on_after(seconds):
-            await Connector(anything, anything, anything, None, places).run()
+            tries = Tries(clock=SystemClock(), known=lambda _: True)
+            await Connector(anything, anything, anything, None, places, tries=tries).run()
 
     @property
     def places(self) -> list[str]:

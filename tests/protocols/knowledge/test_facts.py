@@ -90,6 +90,16 @@ def test_trust_verified_promotes_proposer() -> None:
     assert book.told() == [("p", "knowledge_verified")]
 
 
+def test_trust_verified_once_for_a_claim() -> None:
+    """KNOW-9: accepted again, by a human this time and with the confirmers it has, it verifies nobody a second time."""
+    book = accepted()
+    assert book.told() == [("p", "knowledge_verified")]
+    book.challenge("d", ICE)
+    book.human(ICE, "accept")
+    assert (book.status(ICE), book.claim(ICE).basis) == ("accepted", "human")
+    assert book.told() == [("p", "knowledge_verified")]
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_independence_by_introducer(*, late: bool) -> None:
     """KNOW-3: those here by the same introducer, and that introducer, are one; anchored, a peer leaves the group."""

@@ -20,6 +20,7 @@ from web4.mesh.registry.peers_file import read_peers
 from web4.mesh.registry.registry import KnownPeer
 from web4.node.config import read_config
 from web4.node.directory import Places, open_directory
+from web4.node.ownership import check_owner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +47,8 @@ async def open_at_rest(directory: Path, config_file: Path | None = None) -> Asyn
         config_file: The configuration; left out, the directory's own.
 
     Raises:
-        DirectoryError, IdentityError, ConfigurationError: What is in the directory does not fit.
+        DirectoryError, IdentityError, ConfigurationError: What is in the directory does not fit; the journal is another
+            key's.
         JournalOpenError: The journal cannot be read.
     """
     places = Places(directory)
@@ -55,6 +57,7 @@ async def open_at_rest(directory: Path, config_file: Path | None = None) -> Asyn
     there = await trio.Path(places.journal / _DATABASE).exists()
     opened: Any = open_sqlite(places.journal, read_only=True) if there else open_memory()
     async with opened as backend:
+        await check_owner(backend, identity, places)
         yield AtRest(places, identity, config, Journal(backend, registry=EventRegistry(OWN_EVENTS)))
 
 
