@@ -64,10 +64,16 @@ class Findings:
         """The rates of all quiet windows, or of all others."""
         return [one.rate() for one in self.windows if (one.attack is None) == quiet]
 
-    def overall(self, kind: str, *, quiet: bool) -> float:
-        """The rate of one kind over all the time that was quiet, or was not: of some a window sees too few."""
-        windows = [one for one in self.windows if (one.attack is None) == quiet]
-        return sum(one.done.get(kind, 0) for one in windows) / max(1e-9, sum(one.seconds for one in windows))
+    def attacked(self) -> list[tuple[Window, list[Window]]]:
+        """Every attack, and the quiet windows next to it: the machine has not always as much to do beside this."""
+        quiet = [at for at, one in enumerate(self.windows) if one.attack is None]
+        found = []
+        for at, one in enumerate(self.windows):
+            if one.attack is not None:
+                beside = [number for number in quiet if number < at][-2:]
+                beside += [number for number in quiet if number > at][:2]
+                found.append((one, [self.windows[number] for number in beside]))
+        return found
 
 
 class Ring:
