@@ -86,7 +86,7 @@ def test_mesh_forwarding_boundaries() -> None:
     """Exactly the ttl and the skew are in time; exactly `max_hops` entries are too many to go on."""
     assert decide(envelope(), replace(GOOD, created_ms=START_MS - 60_000)) == Forward(Z)
     assert decide(envelope(), replace(GOOD, created_ms=START_MS + 120_000)) == Forward(Z)
-    assert decide(envelope(), replace(GOOD, created_ms=START_MS + 120_001)) == Drop("expired", blame=True)
+    assert decide(envelope(), replace(GOOD, created_ms=START_MS + 120_001)) == Drop("expired")
     assert decide(envelope(hops=(Y, PEER)), GOOD) == Forward(Z)
     assert decide(envelope(hops=(Y, "w", PEER)), GOOD) == Drop("hop_limit")
 

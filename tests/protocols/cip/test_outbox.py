@@ -15,7 +15,7 @@ from web4.journal.backends.memory import MemoryStore
 from web4.protocols.cip import IntentAnswer, Offer, accept, defer
 from web4.protocols.cip.outbox.bodies import attempts, timestamp
 from web4.protocols.cip.outbox.entries import DAY_MS, OutboxLimits
-from web4.protocols.cip.outbox.pacing import pace
+from web4.protocols.cip.outbox.pacing import Rate, pace
 from web4.protocols.cip.outbox.pump import Pump
 from web4.protocols.errors import OutboxFull
 from web4.protocols.messages import cip as m
@@ -330,6 +330,16 @@ def test_pace() -> None:
     assert pace(told("engaged", 85), 0, 1_000) == (89_000, True, False)
     assert pace(told("overloaded", 0), 0, 1_000) == (89_000, True, False)
     assert pace(told("overloaded", 99), 0, 90_000) == (0, True, False)
+
+
+@pytest.mark.parametrize(("half", "per_second"), [(False, 45), (True, 22.5)])
+def test_half_rate_is_half(half: bool, per_second: float) -> None:
+    """PACE-4, LIM-2: what goes over a minute to a peer that takes 50 a second, its burst apart."""
+    rate, second = Rate(50, 10), 1_000_000_000
+    burst = rate.take(1_000, 0, half=half)
+    sent = sum(rate.take(1_000, tick * second // 10, half=half) for tick in range(1, 601))
+    assert burst == per_second * 10 // 50
+    assert abs(sent - 60 * per_second) <= 1
 
 
 async def test_low_priority_waits_for_a_busy_peer(clock: MockClock, tmp_path: Path) -> None:

@@ -65,10 +65,9 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Nothing becomes of it. `blame`: it counts against the neighbour who handed it over."""
+    """Nothing becomes of it."""
 
     reason: DropReason
-    blame: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +102,7 @@ def decide(envelope: MeshEnvelope, situation: Situation) -> Deliver | Forward | 
     policy = situation.policy
     left_ms = situation.created_ms + envelope.ttl_ms - situation.now_ms
     if left_ms < 0 or situation.created_ms - situation.now_ms > policy.skew_ms:  # (1)
-        return Drop("expired", blame=True)
+        return Drop("expired")
     if any(map(situation.barred, (envelope.origin, situation.peer, envelope.destination))):  # (2)
         return Drop("blocked")
     if situation.own in envelope.hops or (

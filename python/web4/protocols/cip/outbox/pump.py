@@ -87,9 +87,8 @@ class Pump:
         queue = self._queue
         while True:
             now_ms = self._context.clock.wall_ms()
-            ticks_ms = (
-                self._context.clock.monotonic_ns() // 1_000_000
-            )  # the other may be set back a day meanwhile
+            # The wall clock may be set back a day meanwhile.
+            ticks_ms = self._context.clock.monotonic_ns() // 1_000_000
             now = pace(self._peer.newest_state, self._peer.state_heard_ms, ticks_ms)
             wait_ms = max(now.wait_ms, queue.paused_until_ms - ticks_ms)
             if wait_ms > 0:
