@@ -24,7 +24,7 @@ from web4.mesh.registry.peers_file import NamedPeer, add_peer
 from web4.node import Places, make_directory, open_node
 from web4.node.config import config_of
 from web4.node.errors import ConfigurationError
-from web4.node.journals import schema_of
+from web4.node.journals import check_in_directory, schema_of
 from web4.node.rotation import RotationNote, rotate_identity
 from web4.protocols.knowledge.keys import claim_key
 from web4.protocols.messages import cip as m
@@ -202,3 +202,21 @@ async def test_a_database_that_nobody_names(tmp_path: Path, monkeypatch: pytest.
             config_of({"journal": {"backend": "postgresql", "conninfo": conninfo}})
         assert "secret" not in str(refused.value)
     assert config_of({"journal": {"conninfo": "postgresql://ada@db/web4"}}).journal.backend == "sqlite"
+
+
+def test_verbs_for_a_journal_in_the_directory_make_no_second_one(tmp_path: Path) -> None:
+    """Nothing is enabled where the node never looks: the verb says where the journal is."""
+    (tmp_path / "web4.toml").write_text('[journal]\nbackend = "postgresql"\nconninfo = "host=db"\n')
+    with pytest.raises(ConfigurationError) as refused:
+        check_in_directory(tmp_path)
+    assert refused.value.field == "journal.backend"
+    ran = subprocess.run(
+        [sys.executable, "-m", "web4.cli", "ext", "disable", "greeter", "--data", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode != 0
+    assert "PostgreSQL" in ran.stderr or "postgresql" in ran.stderr
+    assert not (tmp_path / "journal").exists()

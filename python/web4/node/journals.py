@@ -13,10 +13,12 @@ from web4.journal.backends.postgresql import open_postgresql
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.backends.sqlite.directory import WriterLock, prepare_directory
 from web4.journal.errors import JournalOpenError
+from web4.node.config import CONFIG_FILE, read_config
 from web4.node.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from web4.journal.backends.backend import Backend
     from web4.node.config import JournalSection
@@ -81,6 +83,21 @@ async def read_journal_of(
                 raise
             backend = await stack.enter_async_context(open_memory())
         yield backend
+
+
+def check_in_directory(data: Path) -> None:
+    """Refuse a node whose journal is not in its data directory: a verb for SQLite would make a second one. Blocks.
+
+    Raises:
+        ConfigurationError: It is in PostgreSQL; or the configuration does not fit.
+    """
+    kept = read_config(data / CONFIG_FILE).journal.backend
+    if kept != "sqlite":
+        raise ConfigurationError(
+            f"the journal of {data} is kept in {kept}: this works on a running node, or a journal in SQLite",
+            code="configuration_value",
+            field="journal.backend",
+        )
 
 
 def _locked(places: Places) -> WriterLock:

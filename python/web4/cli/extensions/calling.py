@@ -28,6 +28,7 @@ from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.lane import SERVER, Lane
 from web4.journal.redaction import Redactor
 from web4.mesh.server_lane import SERVER_LANE
+from web4.node.journals import check_in_directory
 from web4.worker.frames import CallContext
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ async def open_caller(
         JournalError: The journal cannot be opened.
         WorkerStartError: Workers cannot be started here.
     """
+    await trio.to_thread.run_sync(check_in_directory, around.data)
     where = around.data / "journal"
     if not (where / "journal.db").exists():
         raise EnablingError(f"nothing is enabled in {around.data}", code="not_enabled")

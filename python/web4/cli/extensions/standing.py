@@ -21,6 +21,7 @@ from web4.journal.errors import BlobNotFoundError, CorruptJournalError
 from web4.journal.lane import SERVER
 from web4.journal.replay import state_at
 from web4.mesh.server_lane import SERVER_LANE
+from web4.node.journals import check_in_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +115,9 @@ async def known(data: Path) -> Known:
 
     Raises:
         JournalError: It is there, and cannot be read.
+        ConfigurationError: It is not in the data directory.
     """
+    await trio.to_thread.run_sync(check_in_directory, data)
     where = data / "journal"
     if not (where / "journal.db").exists():
         return Known(ExtensionsState(), {})
