@@ -6,6 +6,7 @@ import contextlib
 import math
 import socket
 import statistics
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +20,24 @@ from web4.rtt.metrics import MAX_PEERS, Ledger
 
 async def test_rtt_metrics_agree() -> None:
     """Every message is followed by the flush that its acknowledgement ends: the p50 and p95 of this test's own clock
-    around it are those of the metrics, but for what this process itself takes."""
+    around it are those of the metrics, but for what this process itself takes. The machine may stop it between the two
+    clocks, but hardly each time."""
+    for _ in range(5):
+        told, own = await both_clocks()
+        assert told.count >= len(own)
+        cuts = statistics.quantiles(own, n=20, method="inclusive")
+        differ = {
+            "p50": told.p50 / cuts[9],
+            "p95": told.p95 / cuts[18],
+            "mean": told.sum / told.count / statistics.mean(own),
+        }
+        if all(abs(one - 1) <= 0.10 for one in differ.values()):
+            return
+    pytest.fail(f"as parts of what this test measured: {differ}")
+
+
+async def both_clocks() -> tuple[Any, list[float]]:
+    """What the metrics say of 200 acknowledgements, and how long this test waited for each."""
     own: list[float] = []
     async with paired() as pair:
         ours, theirs = await pair.channel()
@@ -39,12 +57,7 @@ async def test_rtt_metrics_agree() -> None:
                     await ours.send(b"x")
                     await ours.flush()
                     own.append(trio.current_time() - began)
-        told = pair.alice.metrics().total.acknowledgement
-        assert told.count >= len(own)
-        cuts = statistics.quantiles(own, n=20, method="inclusive")
-        assert told.p50 == pytest.approx(cuts[9], rel=0.10)
-        assert told.p95 == pytest.approx(cuts[18], rel=0.10)
-        assert told.sum / told.count == pytest.approx(statistics.mean(own), rel=0.10)
+        return pair.alice.metrics().total.acknowledgement, own
 
 
 async def test_heartbeats_are_timed() -> None:
@@ -189,7 +202,7 @@ async def test_a_limit_that_a_foreign_peer_hits_is_counted() -> None:
 async def test_drops_are_told_at_most_once_a_second_and_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """RTT-40, RTT-70: the first drop at once, the others of its period together, the rest at the end of the channel
     or session; the counts of the events are those of the stats, and what was dropped was not sent."""
-    monkeypatch.setattr("web4.rtt.drops.PERIOD", 0.1)
+    monkeypatch.setattr("web4.rtt.drops.PERIOD", 1.5)
     options = rtt.Options(state=rtt.ChannelLimits(16, 2, 32))
     async with paired(options=options) as pair:
         news, _ = await pair.channel("state")
