@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 _NAMED = os.environ.get("PYTHONPATH")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), _NAMED)))
 
+# A shell that starts these tests in its background has them ignore Ctrl-C, and so all that they start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # How long an example takes says something about the machine, and nothing about the code. What fails says how to repeat
 # it; where a change is judged, as by Hypothesis' own profile for it, every run has the same examples.
 settings.register_profile("web4", deadline=None, print_blob=True, derandomize="CI" in os.environ)
@@ -27,6 +32,15 @@ settings.load_profile("web4")
 # seed is printed with a failure, and where a change is judged every run has the same one.
 _FIXED = "0" if "CI" in os.environ else None
 _SCHEDULING = os.environ.get("WEB4_SCHEDULING", _FIXED) or str(random.SystemRandom().getrandbits(32))
+
+
+# Rooms with files that take long. They come first, so that no process is left alone with one at the end.
+_FIRST = ("tests/e2e/", "tests/chaos/", "tests/cli/", "tests/mesh/", "tests/scripts/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, else in the order of their names."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_FIRST))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

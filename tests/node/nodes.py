@@ -43,6 +43,7 @@ async def a_node(
     parts = NodeParts(pace=False, **more)
     async with open_node(places.data, config=config(node={"name": name}, **sections), parts=parts) as node:
         yield node
+        assert not node.hub.redaction.withheld, "an event has a field that is not declared (OBS-1)"
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import trio
 
+from web4.mesh.registry.peers_events import PeerEntry
 from web4.node.connecting import LONGEST_PAUSE, Connector
 from web4.protocols.errors import HandshakeFailed
 
@@ -26,8 +27,9 @@ class Refusing:
     def __init__(self, *, shakes: bool) -> None:
         self.dials = 0
         self._shakes = shakes
-        self.trust = SimpleNamespace(state=lambda _: "unknown")
-        self._known = SimpleNamespace(entry=SimpleNamespace(fingerprint=PEER, addresses=("tcp://x:1",)))
+        self.trust = SimpleNamespace(state=lambda _: "unknown", observe=self.observe)
+        entry = PeerEntry(fingerprint=PEER, source="configured", at_ms=0, addresses=("tcp://x:1",))
+        self._known = SimpleNamespace(entry=entry)
 
     def observe(self, _: object) -> Callable[[], None]:
         return lambda: None

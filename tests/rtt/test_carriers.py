@@ -211,7 +211,8 @@ async def test_the_old_carrier_ends_before_the_new_one_is_granted() -> None:
             await pair.here.control.send(b"goes on")
             assert await pair.there.control.receive() == b"goes on"
         reasons = [fields["reason"] for fields in pair.alice_events.fields("session_suspend")]
-        assert set(reasons) == {"replaced"}
+        # A machine that pauses may be silent for longer than such short heartbeats.
+        assert set(reasons) - {"heartbeat_timeout"} == {"replaced"}
         pair.here.abort("the test is over")
 
 

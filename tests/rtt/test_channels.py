@@ -86,6 +86,19 @@ async def test_rtt_limits_distinct(pair: Pair) -> None:
     assert pair.here.state == pair.there.state == "open"
 
 
+async def test_channels_are_told_of_at_both_ends(pair: Pair) -> None:
+    """OBS-2: `channel_open` where one is opened and where it is accepted, `channel_close` where it is closed."""
+    ours, theirs = await pair.channel("state")
+    for events, channel in ((pair.alice_events, ours), (pair.bob_events, theirs)):
+        (opened,) = events.fields("channel_open")
+        assert (opened["channel"], opened["kind"]) == (channel.id, "state")
+        assert opened["session_id"] == pair.here.session_id.hex()
+        assert events.fields("channel_close") == []
+    await ours.aclose()
+    (closed,) = pair.alice_events.fields("channel_close")
+    assert (closed["channel"], closed["peer"]) == (ours.id, pair.here.peer)
+
+
 async def test_windows_below_a_message_are_refused() -> None:
     """RTT-19, RTT-51: a window that cannot hold one message fails at construction, by its name."""
     for options in (

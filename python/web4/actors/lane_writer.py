@@ -372,14 +372,7 @@ async def open_lane_writer(
         NotWriterError: Another node has the lane.
         JournalUnavailable: `suspended`: the lane cannot be taken now. `closed`, `failed`: it cannot be taken at all.
     """
-    if lane in journal.halted:
-        raise LaneHalted(f"{lane} was halted: {journal.halted[lane]}")
-    if (state := journal.state) in {"closed", "failed"}:
-        raise JournalUnavailable(f"{lane} cannot be taken: the journal is {state}", code=state)
-    try:
-        await journal.backend.own(lane)
-    except NotCommittedError as error:
-        raise JournalUnavailable(f"{lane} cannot be taken: {error}", code="suspended") from None
+    await take_lane(journal, lane)
     writer = LaneWriter(
         journal,
         lane,
@@ -397,3 +390,19 @@ async def open_lane_writer(
             request = None if record.erased else journal.registry.decode(record)
             writer.effects[item.subject] = Effect(item.subject, request, item.command, item.idempotent)
     return writer
+
+
+async def take_lane(journal: Journal, lane: Lane) -> None:
+    """Become the node that writes `lane`.
+
+    Raises:
+        LaneHalted, NotWriterError, JournalUnavailable: See `open_lane_writer`.
+    """
+    if lane in journal.halted:
+        raise LaneHalted(f"{lane} was halted: {journal.halted[lane]}")
+    if (state := journal.state) in {"closed", "failed"}:
+        raise JournalUnavailable(f"{lane} cannot be taken: the journal is {state}", code=state)
+    try:
+        await journal.backend.own(lane)
+    except NotCommittedError as error:
+        raise JournalUnavailable(f"{lane} cannot be taken: {error}", code="suspended") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from web4.extensions.manifests.unknown_keys import first_unknown_key
 from web4.foundation.codec import AgentId, Fingerprint
 from web4.foundation.misfit import misfit
+from web4.mesh.registry.told import Introduced
 from web4.mesh.registry.toml_lines import line_of
 from web4.node.errors import ConfigurationError
 from web4.rtt.errors import TransportUnavailableError
@@ -58,10 +60,16 @@ class FetchSection(_Section, frozen=True, kw_only=True):
 
 
 class MeshSection(_Section, frozen=True, kw_only=True):
-    """`[mesh]`: whether this node takes part, and whether it relays for others (MESH-7)."""
+    """`[mesh]`: whether this node takes part, and whether it relays for others (MESH-7).
+
+    `introduced`: which addresses of introduced peers are dialled: those that their introducer is `reached` at, `public`
+    ones only, or `never` any. `allow` names networks in which they may be besides, such as `10.0.0.0/8`.
+    """
 
     enabled: bool = True
     relays: bool = True
+    introduced: Introduced = "reached"
+    allow: Annotated[tuple[Url, ...], msgspec.Meta(max_length=64)] = ()
 
 
 class LimitsSection(_Section, frozen=True, kw_only=True):
@@ -169,6 +177,11 @@ def config_of(document: Mapping[str, Any], *, text: str = "", path: Path | None 
         if scheme not in LISTENED:
             message = f"{address[:80]!r}: write tcp://host:port or unix:///path"
             _refuse("configuration_value", message, f"rtt.listen[{number}]", text, path)
+    for number, network in enumerate(config.mesh.allow):
+        try:
+            ip_network(network)
+        except ValueError as error:
+            _refuse("configuration_value", str(error), f"mesh.allow[{number}]", text, path)
     return config
 
 

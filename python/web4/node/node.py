@@ -20,6 +20,7 @@ from web4.mesh.introductions.introductions import Introductions
 from web4.mesh.policy import MeshForwardingPolicy
 from web4.mesh.registry.peers_file import read_peers
 from web4.mesh.registry.registry import PeerRegistry
+from web4.mesh.registry.told import ToldAddresses
 from web4.mesh.runtime import MeshRuntime
 from web4.mesh.server_lane import server_lane
 from web4.mesh.services.routed import register_services
@@ -33,6 +34,7 @@ from web4.node.binding import (
     offered,
 )
 from web4.node.connecting import Connector
+from web4.node.introduced import IntroducedPlaces
 from web4.node.knowing import knowledge_lane
 from web4.node.noticing import notice_peers
 from web4.node.settings import cip_options, fetch_options, knowledge_limits
@@ -285,7 +287,7 @@ class Node:
             self.services.run,
             self.router.run,
             partial(self._serve_all, endpoint, nursery),
-            Connector(self.cip, endpoint, self.peers, self.mesh).run,
+            Connector(self.cip, endpoint, self.peers, self.mesh, self._introduced()).run,
         ):
             nursery.start_soon(task)
         if self.lip is not None:
@@ -309,6 +311,17 @@ class Node:
                 clock=self.clock,
             )
             nursery.start_soon(self.pacer.run)
+
+    def _introduced(self) -> IntroducedPlaces:
+        mesh = self.config.mesh
+        allowed = ToldAddresses(introduced=mesh.introduced, networks=mesh.allow, own=lambda: self.addresses)
+        return IntroducedPlaces(
+            allowed,
+            reached=self.cip.reached,
+            resolve=self._parts.resolve,
+            clock=self.clock,
+            emit=self.hub.emit,
+        )
 
     def _follow_mesh(self, mesh: MeshRuntime, introductions: Introductions) -> MeshFollower:
         self.graph = LiveGraph(

@@ -39,7 +39,7 @@ class NodeParts:
         find_claims: Reads claims out of a text that was fetched for a peer.
         sensors: Of load; those of the machine when None.
         pace: Whether load is measured and told at all.
-        resolve, dial: How the fetcher reaches hosts; given only by tests.
+        resolve, dial: How the fetcher reaches hosts, and where names of introduced peers lead; given only by tests.
         cip: More options of `CipOptions`, by name.
         clock, ids: Where time and ids come from.
     """

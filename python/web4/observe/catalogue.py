@@ -70,11 +70,11 @@ mission_drift       | level:string score:number baseline:number window:integer t
 task_cancelled      | reason:string kind:string
 """
 _KNOWLEDGE: Final = """
-claim_pending       | key:string was:string kind:string reason:string rule:string mode:string independent:any references:list decision_id:string
-claim_vote          | key:string was:string kind:string reason:string rule:string mode:string independent:any references:list decision_id:string
-claim_accepted      | key:string was:string kind:string reason:string rule:string mode:string independent:any references:list decision_id:string
-claim_disputed      | key:string was:string kind:string reason:string rule:string mode:string independent:any references:list decision_id:string
-claim_rejected      | key:string was:string kind:string reason:string rule:string mode:string independent:any references:list decision_id:string
+claim_pending       | key:string was:string kind:string reason:string rule:string mode:string independent:any check:string references:list decision_id:string cause:string
+claim_vote          | key:string was:string kind:string reason:string rule:string mode:string independent:any check:string references:list decision_id:string cause:string
+claim_accepted      | key:string was:string kind:string reason:string rule:string mode:string independent:any check:string references:list decision_id:string cause:string
+claim_disputed      | key:string was:string kind:string reason:string rule:string mode:string independent:any check:string references:list decision_id:string cause:string
+claim_rejected      | key:string was:string kind:string reason:string rule:string mode:string independent:any check:string references:list decision_id:string cause:string
 tier_changed        | domain:string was:string rule:string because:string
 fetch_requested     | fetch_id:string constraints:any kind:string exception:string
 fetch_concluded     | fetch_id:string outcome:string code:string status:integer body_bytes:integer body_blake3:string exceptions:list elapsed_ms:integer
@@ -91,6 +91,7 @@ mesh_dropped        | id:string type:string origin:string destination:string rea
 peer_added          | source:string addresses:list
 peer_removed        | source:string reason:string
 topology_changed    | nodes:integer edges:integer reason:string change:string link:any neighbours:any peers:any subject:string
+address_refused     | address:string introducer:string code:string retry_after_ms:integer
 route_changed       | destination:string next:string previous:string cost:number hops:any path:list reason:string
 service_invoked     | service:string version:string status:string code:string elapsed_ms:integer
 """

@@ -126,6 +126,21 @@ class RttSession:
         return bool(getattr(self.pump.stream, "relayed", False))
 
     @property
+    def remote_host(self) -> str | None:
+        """The host of the peer's end of the carrier: an IP address, empty for a socket of this machine.
+
+        None without a carrier, and where it leads over other nodes or is no socket.
+        """
+        stream = self.pump.stream
+        if not isinstance(stream, trio.SocketStream):
+            return None
+        try:
+            name = stream.socket.getpeername()
+        except OSError:
+            return None
+        return str(name[0]) if isinstance(name, tuple) else ""
+
+    @property
     def carrier_binding(self) -> bytes:
         """What `binding` is to the session, of the current carrier (RTT-8). Secret.
 

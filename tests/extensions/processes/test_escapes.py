@@ -89,6 +89,7 @@ async def test_no_trick_with_threads_outlives_the_node(kind: str, without: str, 
         line = await trio.to_thread.run_sync(node.stdout.readline)
         *pids, child = (int(word) for word in line.split())
         node.kill()
+        await trio.to_thread.run_sync(node.wait)
         try:
             with trio.fail_after(20):
                 while any(alive(pid) for pid in pids):

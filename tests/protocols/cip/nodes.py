@@ -143,7 +143,8 @@ async def until(condition: Callable[[], bool]) -> None:
 async def nodes(
     tmp_path: Path, patience: float = 600, /, **of: dict[str, Any]
 ) -> AsyncIterator[tuple[Node, Node]]:
-    """Ada and Bob, listening."""
+    """Ada and Bob, listening. What the test raises comes out as it is: cancelled, leaving a node would hide it."""
+    failure: BaseException | None = None
     with trio.fail_after(patience):  # of mocked time: a test that waits in vain ends
         async with (
             trio.open_nursery() as nursery,
@@ -152,5 +153,10 @@ async def nodes(
         ):
             try:
                 yield ada, bob
-            finally:
-                nursery.cancel_scope.cancel()  # a test that has failed waits for nothing
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # raised again below, when nobody is cancelled any more
+                failure = error
+            nursery.cancel_scope.cancel()  # a test that has failed waits for nothing
+    if failure is not None:
+        raise failure

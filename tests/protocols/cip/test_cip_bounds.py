@@ -20,12 +20,19 @@ from tests.protocols.cip.examples import (
     sealed,
 )
 from web4.actors.errors import MailboxFullError
+from web4.actors.lane_writer import LaneWriter
+from web4.actors.rebuilding import rebuild
 from web4.foundation.errors import InvalidEnvelopeError
+from web4.journal.backends.memory import MemoryStore, open_memory
+from web4.journal.event_types import EventRegistry
+from web4.journal.lane import Lane
+from web4.journal.opening import open_journal
 from web4.protocols.cip import Delivery, Inbox
+from web4.protocols.cip.durable_lane import peer_definition
 from web4.protocols.cip.handshake import Closed, HandshakeStep, Opened
+from web4.protocols.cip.lane import PEER_EVENTS
 from web4.protocols.cip.meters import SlidingWindow
 from web4.protocols.cip.options import CipOptions
-from web4.protocols.cip.peer_logic import PeerLogic
 from web4.protocols.cip.peer_state import PeerState
 from web4.protocols.cip.stranger import MAX_COMMANDS, Stranger
 from web4.protocols.messages import cip as m
@@ -194,18 +201,26 @@ def test_a_peer_with_a_session_is_not_idle() -> None:
     assert peer.idle(pair.clock.wall_ms() + 10**9)
 
 
-def test_a_stranger_is_held_within_a_bound() -> None:
+async def test_a_stranger_is_held_within_a_bound() -> None:
     """LIM-1: what is held of a peer without a record has an end, and is forgotten with its last session."""
-    stranger = Stranger(PeerLogic())
-    for number in range(MAX_COMMANDS):
-        stranger.decide(Opened(session_id=f"{number}", at_ms=1, role="responder"))
-    with pytest.raises(MailboxFullError):
-        stranger.decide(Opened(session_id="one more", at_ms=1, role="responder"))
-    for number in range(MAX_COMMANDS):
-        stranger.decide(Closed(session_id=f"{number}", at_ms=2))
-    assert (stranger.commands, stranger.state) == ([], PeerState())
-    assert len(stranger.tell()) == 2 * MAX_COMMANDS
-    assert (stranger.tell(), stranger.told) == ([], 0)
+    store, lane, definition = MemoryStore(), Lane("peer", ADA.fingerprint), peer_definition()
+    async with (
+        open_memory(store) as backend,
+        open_journal(backend, registry=EventRegistry(PEER_EVENTS)) as journal,
+    ):
+        nothing = await rebuild(journal, lane, definition)
+        stranger = Stranger(lambda: LaneWriter(journal, lane, definition, nothing))
+        for number in range(MAX_COMMANDS):
+            stranger.decide(Opened(session_id=f"{number}", at_ms=1, role="responder"))
+        with pytest.raises(MailboxFullError):
+            stranger.decide(Opened(session_id="one more", at_ms=1, role="responder"))
+        for number in range(MAX_COMMANDS):
+            stranger.decide(Closed(session_id=f"{number}", at_ms=2))
+        assert (stranger.commands, stranger.writer.queued, stranger.state) == (0, 0, PeerState())
+        assert len(stranger.tell()) == 2 * MAX_COMMANDS
+        assert (stranger.tell(), stranger.told) == ([], 0)
+        assert (await journal.head(lane)).seq == 0
+    assert lane not in store.owners
 
 
 def test_an_envelope_that_tells_against_two_is_a_blob_before_either_event() -> None:

@@ -23,7 +23,7 @@ from web4.foundation.errors import InvalidEnvelopeError
 from web4.foundation.logic import replay
 from web4.journal.backends.memory import MemoryStore, ScriptedFaults
 from web4.journal.backends.memory.faults import KINDS, FaultKind
-from web4.journal.errors import JournalUnavailable
+from web4.journal.errors import JournalUnavailable, RedactionError
 from web4.journal.redaction import Redactor
 from web4.protocols.cip.lane import LOGIC_VERSION, decode_state, encode_state, of_version_2
 from web4.protocols.cip.outbox.bodies import enqueue
@@ -574,3 +574,83 @@ async def test_a_hook_that_withholds_one_body_of_many(clock: MockClock, tmp_path
         await until(lambda: len(taken.state.taken.messages) == 6)
         for one in taken.state.taken.messages.values():
             assert one.msg_id in (one.envelope or "")
+
+
+async def test_one_that_the_journal_does_not_take_at_first_contact(clock: MockClock, tmp_path: Path) -> None:
+    """JRN-4e: who has no lane yet gets one with what can be recorded; only what cannot be fails, and it alone."""
+
+    def refuses(one: EventType, event: Any) -> Any:
+        if "unspeakable" in str(event):
+            raise ValueError("not this one")
+        return event
+
+    redactor = Redactor(b"k" * 32, before_persist=(refuses,))
+    async with nodes(tmp_path, ada={"store": MemoryStore(), "redactor": redactor}) as (ada, bob):
+        sent: list[str] = []
+        failed: list[str] = []
+
+        async def send(topic: str) -> None:
+            try:
+                sent.append(await ada.cip.send_intent(BOB.fingerprint, goal="ask", topic=topic))
+            except RedactionError:
+                failed.append(topic)
+
+        async with trio.open_nursery() as nursery:
+            for topic in ("one", "two", "unspeakable", "four"):
+                nursery.start_soon(send, topic)
+        assert (failed, len(sent)) == (["unspeakable"], 3)
+        assert sorted(one.msg_id for one in await ada.cip.outbox(BOB.fingerprint)) == sorted(sent)
+        assert ada.count("error") == 0
+        await ada.cip.established(await ada.dial(bob))
+        await until(lambda: ada.count("envelope_concluded") == 3)
+
+
+async def test_a_hook_that_withholds_one_body_of_many_at_first_contact(
+    clock: MockClock, tmp_path: Path
+) -> None:
+    """JRN-19c: as of a peer that has a lane: what came together is recorded one by one."""
+
+    def withholds(one: EventType, event: Any) -> Any:
+        changed = one.name == "outbox.queued_together"
+        return msgspec.structs.replace(event, bodies=event.bodies[1:]) if changed else event
+
+    redactor = Redactor(b"k" * 32, before_persist=(withholds,))
+    async with nodes(tmp_path, ada={"store": MemoryStore(), "redactor": redactor}) as (ada, _):
+        sent: list[str] = []
+
+        async def send() -> None:
+            sent.append(await ada.cip.propose_fact(BOB.fingerprint, FACT, TRACE))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(send)
+        entries = await ada.cip.outbox(BOB.fingerprint)
+        assert sorted(one.msg_id for one in entries) == sorted(sent)
+
+
+@pytest.mark.parametrize("met_before", [True, False])
+async def test_how_an_entry_ended_that_was_asked_for_in_this_turn(
+    clock: MockClock, tmp_path: Path, met_before: bool
+) -> None:
+    """OUT-5: whoever knows its id may ask at once, also of a peer that has no lane yet."""
+    of = {"store": MemoryStore()}
+    async with nodes(tmp_path, ada=of, bob={"store": MemoryStore()}) as (ada, bob):
+        if met_before:
+            await ada.cip.established(await ada.dial(bob))
+        msg_id, told = uid(1), list[Any]()
+
+        async def ask() -> None:
+            told.append(await ada.cip.concluded(BOB.fingerprint, msg_id))
+
+        lane = ada.cip._peers.need(BOB.fingerprint).lane
+        await lane.load()
+        payload = m.FactPropose(fact=FACT, dmp_trace=TRACE, causal_links=())
+        sending = ada.cip.send(BOB.fingerprint, payload, msg_id=msg_id)
+        sending.send(None)  # up to where it gives way to others of its turn
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            if not met_before:
+                await ada.cip.established(await ada.dial(bob))
+        sending.close()
+        assert [one.outcome for one in told] == ["delivered"]

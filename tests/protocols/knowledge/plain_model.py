@@ -64,8 +64,9 @@ class PlainLedger:
         self.introducer: dict[str, str | None] = {}
         self.overloaded = False
         self.entries: list[Entry] = []
-        self.early: list[tuple[str, Said]] = []
+        self.early: dict[tuple[str, str], tuple[Said, int]] = {}
         self.effects: list[tuple[str, str]] = []
+        """What peers are to be told because of the last thing that was said: each hears one of its own."""
         self.charged: set[tuple[str, str]] = set()
         self._number = 0
 
@@ -106,13 +107,13 @@ class PlainLedger:
             entry.messages[place], entry.complete[place], entry.links[place] = msg_id, complete, links
         else:
             return
+        self.charged.discard((peer, statement))
         if self._contradicted(entry):
             self.charged.add((peer, statement))
             if peer != self.node:
                 self.effects.append((peer, "conflict"))
-        for ref, said in [one for one in self.early if one[0] == statement]:
-            self.early.remove((ref, said))
-            entry.said.append(said)
+        for early in [one for one in self.early if one[0] == statement]:
+            entry.said.append(self.early.pop(early)[0])
         self._settle()
 
     def vote(
@@ -123,7 +124,9 @@ class PlainLedger:
         said = Said(peer, kind, stamp, domains)
         entry = self.entry(statement)
         if entry is None:
-            self.early.append((statement, said))
+            known = self.early.get((statement, peer))
+            if known is None or known[0].stamp < stamp:
+                self.early[statement, peer] = said, self.now
         else:
             entry.said.append(said)
         self._settle()
@@ -144,6 +147,9 @@ class PlainLedger:
 
     def wait(self, ms: int) -> None:
         self.now += ms
+        self.early = {
+            place: (said, at) for place, (said, at) in self.early.items() if self.now - at < PENDING_MS
+        }
         self._settle()
 
     # --- the rules --------------------------------------------------------------------------------------

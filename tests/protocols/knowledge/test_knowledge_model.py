@@ -42,7 +42,7 @@ class Both(RuleBasedStateMachine):
         self.book = Book(mode=mode)
         self.model = PlainLedger(NODE, mode=mode)
         self.model.now = self.book.at
-        self.number = 0
+        self.number = self.told = 0
         for peer in PEERS:
             self.see(peer, "trusted" if peer in "bcde" else "probing", None)
 
@@ -97,9 +97,6 @@ class Both(RuleBasedStateMachine):
 
     @rule(hours=st.sampled_from((1, 13, 25, 170)))
     def wait(self, hours: int) -> None:
-        self.model.early = [
-            (ref, said) for ref, said in self.model.early if not self._is_gone(ref, said.peer, hours)
-        ]
         self.book.wait(hours * 3_600_000)
         self.model.wait(hours * 3_600_000)
 
@@ -108,12 +105,6 @@ class Both(RuleBasedStateMachine):
         data = encode_state(self.book.state)
         self.book.state = decode_state(data)
         assert encode_state(self.book.state) == data
-
-    def _is_gone(self, ref: str, peer: str, hours: int) -> bool:
-        """Whether a parked vote will be over its day: what the model has no clock for."""
-        votes = self.book.state.ledger.parked.get(claim_key("physics", ref))
-        kept = None if votes is None else votes.get(peer)
-        return kept is None or self.book.at + hours * 3_600_000 - kept.at_ms >= 24 * 3_600_000
 
     def _next(self) -> str:
         self.number += 1
@@ -127,16 +118,25 @@ class Both(RuleBasedStateMachine):
         expected = {one.statement: (one.status, one.reason) for one in self.model.entries}
         note(f"{found}\n{expected}")
         assert found == expected
-        conflicts = [one for one in self.book.told() if one[1] in {"knowledge_verified", "conflict"}]
-        wanted = [(bytes.fromhex(peer).rstrip(b"\0").decode(), what) for peer, what in self.model.effects]
-        # Of one command each peer hears one thing only (ROUTE-3).
-        assert not Counter(conflicts) - Counter(wanted)
+        parked = {(ref, peer) for ref, votes in self.book.state.ledger.parked.items() for peer in votes}
+        assert parked == {(claim_key("physics", ref), peer) for ref, peer in self.model.early}
+        self.agree_on_effects()
         accepted = {key for key, one in self.book.state.ledger.claims.items() if one.status == "accepted"}
         memory = self.book.state.memory
         assert {key for key in memory.claims if memory.holds(key)} == accepted
         assert set(self.book.state.ledger.index.undecided) == {
             key for key, one in self.book.state.ledger.claims.items() if one.open
         }
+
+    def agree_on_effects(self) -> None:
+        """KNOW-9, TRUST-4: whoever is to hear something hears it, and of one command one thing only (ROUTE-3)."""
+        told, self.told = self.book.told()[self.told :], len(self.book.told())
+        effects, self.model.effects = self.model.effects, []
+        wanted = [(bytes.fromhex(peer).rstrip(b"\0").decode(), what) for peer, what in effects]
+        note(f"{told}\n{wanted}")
+        mine = [one for one in told if one[1] in {"knowledge_verified", "conflict"}]
+        assert not Counter(mine) - Counter(wanted)
+        assert {peer for peer, _ in wanted} <= {peer for peer, _ in told}
 
     def teardown(self) -> None:
         if hasattr(self, "book"):

@@ -14,6 +14,7 @@ from tests.protocols.knowledge.nodes import SOURCE, Node, confirmation, fact, no
 from web4.actors.rebuilding import rebuild
 from web4.journal.backends.memory import MemoryStore
 from web4.journal.lane import KNOWLEDGE
+from web4.observe import ObservabilityHub
 from web4.protocols.knowledge.errors import (
     HumanDecisionRefused,
     MissingProvenance,
@@ -64,6 +65,28 @@ async def test_messages_to_acceptance(alone: Node) -> None:
     assert kinds == ["claim_pending", "claim_vote", "claim_vote", "claim_accepted"]
     assert alone.emitted[-1][1]["decision_id"] == claim.decision_id
     assert ICE not in str(alone.emitted)
+
+
+async def test_what_is_told_of_claims_and_sources(alone: Node) -> None:
+    """OBS-2, OBS-7: each change with what decided it, and nothing that would be withheld for not being declared."""
+    await alone.hear(P, fact(ICE), msg("p1"))
+    await alone.hear(B, cip.FactChallenge(fact_ref=KEY, reason="conflict", notes=""), msg("b1"))
+    await alone.knowledge.set_tier("example.com", "low", "ada", "it was wrong")
+    told = dict(alone.emitted)
+    disputed, moved = told["claim_disputed"], told["tier_changed"]
+    assert (disputed["key"], disputed["was"], disputed["rule"]) == (KEY, "pending", "d")
+    assert (disputed["check"], disputed["cause"]) == ("unknown", f"{B}:{msg('b1')}")
+    assert (moved["domain"], moved["was"], moved["state"], moved["rule"]) == (
+        "example.com",
+        "unknown",
+        "low",
+        "human",
+    )
+    hub = ObservabilityHub("ada")
+    for kind, fields in alone.emitted:
+        hub.emit(kind, **fields)
+    assert not hub.redaction.withheld
+    assert [event.type for event in hub.memory] == [kind for kind, _ in alone.emitted]
 
 
 async def test_a_message_twice_changes_nothing(alone: Node) -> None:

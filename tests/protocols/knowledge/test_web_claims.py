@@ -79,6 +79,26 @@ def test_blocked_is_never_accepted() -> None:
     assert book.status(SKY) == "accepted"
 
 
+def test_lip_tier_rules_of_several_sources() -> None:
+    """LIP-3: evidence is as good as its worst source, a claim as its best evidence; a blocked source corroborates
+    nothing."""
+    book = trusting()
+    book.tier("good.org", "medium")
+    book.found("p", SKY, "good.org", "new.org")
+    assert book.status(SKY) == "pending"
+    book.found("q", SKY, "good.org")
+    assert book.status(SKY) == "accepted"
+
+    book.tier("bad.org", "blocked")
+    book.found("p", "grass is green", "first.org")
+    book.found("b", "grass is green", "bad.org")
+    book.found("c", "grass is green", "third.org")
+    assert book.status("grass is green") == "pending"
+    book.found("d", "grass is green", "fourth.org")
+    assert book.status("grass is green") == "accepted"
+    assert book.claim("grass is green").confirmers == (fp("c"), fp("d"))
+
+
 def test_lip_missing_provenance() -> None:
     """LIP-1: evidence that says not where it is from is refused before anything enters."""
     limits, said = KnowledgeLimits(), {"at_ms": 0, "cause": "c", "peer": fp("b"), "msg_id": "m", "sent_ms": 0}
@@ -300,6 +320,31 @@ def test_a_retraction_blocks_the_source(how: str) -> None:
         ("blocked", "retracted", None),
         ("unknown", "human", "ada"),
     ]
+
+
+def test_only_a_human_ends_a_block() -> None:
+    """LIP-2: neither a record that is good all the same, nor a contradiction, makes a blocked source another."""
+    book = trusting()
+    book.tier("good.org", "medium")
+    for number in range(21):
+        book.found("d", f"s{number}", "good.org")
+        book.found("b", f"s{number}", "other.org")  # by which it stands when the first is blocked
+    book.human("s0", "reject")
+    source = book.state.ledger.source("good.org")
+    assert (source.tier, source.accepted, source.standing) == ("blocked", 21, 20)
+    book.challenge("c", "s1", route="lip")
+    book.confirm("c", "s1", sent=book.at + 1)
+    assert book.status("s1") == "accepted"
+    assert book.state.ledger.source("good.org") == source
+
+    book.propose("p", "it is 1", of=triple("it is 1"))
+    book.confirm("b", "it is 1")
+    book.confirm("c", "it is 1")
+    book.found("d", "it is 2", "good.org", of=triple("it is 2"))
+    book.found("e", "it is 2", "another.org", of=triple("it is 2"))
+    assert book.status("it is 2") == "disputed(contradicted)"
+    assert book.state.ledger.source("another.org").tier == "low"
+    assert book.state.ledger.source("good.org").tier == "blocked"
 
 
 def test_nobody_ruins_a_source_it_only_names() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocols.lip.web import SITE, Web, allowed, answer, browsing, serving
+from web4.foundation.address_ranges import IPV4_REFUSED, IPV6_ALLOWED, IPV6_REFUSED
+from web4.foundation.addresses import refusal_of
 from web4.protocols.lip.errors import AddressRefused, FetchFailed
 from web4.protocols.lip.fetching import FetchException, FetchOptions, open_fetcher
-from web4.protocols.lip.fetching.address_ranges import IPV4_REFUSED, IPV6_REFUSED
-from web4.protocols.lip.fetching.addresses import refusal_of
 from web4.protocols.lip.fetching.dialing import Dialer
 from web4.protocols.lip.fetching.uris import parse_uri
 
@@ -31,6 +31,10 @@ REFUSED_BY_THE_SPECIFICATION = (
     "198.51.100/24 203.0.113/24 224/4 240/4"
 )
 """As FETCH-3 spells them."""
+INSIDE_OF_2000 = ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+"""Likewise: what is refused of the one part of IPv6 that is not."""
+EMBEDDED = ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
+"""Forms that embed an IPv4 address, whatever it is."""
 
 ODD_SPELLINGS = {
     "user info": "http://user@example.org/",
@@ -144,6 +148,11 @@ def test_the_ranges_are_those_of_the_specification() -> None:
     assert [network for network, _ in IPV4_REFUSED] == [
         whole(one) for one in REFUSED_BY_THE_SPECIFICATION.split()
     ]
+    assert IPV6_ALLOWED == "2000::/3"
+    inside = IPv6Network(IPV6_ALLOWED)
+    refused = [one for one, _ in IPV6_REFUSED]
+    assert [one for one in refused if IPv6Network(one).subnet_of(inside)] == list(INSIDE_OF_2000)
+    assert set(EMBEDDED) <= set(refused)
 
 
 @pytest.mark.parametrize("network", [one for one, _ in (*IPV4_REFUSED, *IPV6_REFUSED)])

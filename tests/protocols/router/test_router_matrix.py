@@ -19,6 +19,22 @@ from web4.trust import Conflict, OperatorBlock, TrustViolationError
 if TYPE_CHECKING:
     from web4.protocols.cip import Delivery
 
+# Section 14 written a second time, kept apart from the code's own.
+SECTION_14 = {
+    "HELLO VERIFY": "handshake, then TrustFSM",
+    "ERROR RECEIPT": "outbox",
+    "STATE_UPDATE": "peer state",
+    "INTENT REPLY": "agent loop",
+    "FACT_PROPOSE FACT_CONFIRM FACT_REJECT FACT_CHALLENGE": "knowledge ledger",
+    "DECISION_SHARE": "DMP and causal memory",
+    "HCP_HELLO HCP_STATE_UPDATE": "human state and consent",
+    "HCP_INTENT HCP_CONTEXT": "gate, then agent loop",
+    "HCP_DECISION HCP_FEEDBACK": "gate, then DMP and social trust",
+    "LIP_FETCH": "fetcher",
+    "LIP_EVIDENCE LIP_CONFLICT LIP_ACCEPT LIP_REJECT": "knowledge ledger",
+    "MESH_HELLO MESH_ROUTES MESH_INTRODUCE MESH_REVOKE MESH_RELAY": "mesh",
+    "SERVICE_INVOKE SERVICE_RESULT": "service registry",
+}
 ROUTED = {name: route for name, route in MATRIX.items() if route.way == "router"}
 
 
@@ -26,6 +42,8 @@ def test_route_matrix_names_every_type() -> None:
     """Section 14: every type that there is has exactly one route, and no other has."""
     assert MATRIX.keys() == GATES.keys() == TYPES.keys()
     assert all(MATRIX[name].protocol == one.protocol for name, one in TYPES.items())
+    says = {name: target for names, target in SECTION_14.items() for name in names.split()}
+    assert {name: route.target for name, route in MATRIX.items()} == says
 
 
 async def test_route_matrix() -> None:

@@ -123,6 +123,8 @@ class Processes:
         finally:
             worker.close_report()
         self._tell_started(worker, spec, warm=warm)
+        if worker.exit is not None:  # before its report was read
+            self._tell_exited(worker, spec, worker.exit)
         return worker
 
     async def _fork_once_more(self, spec: StartSpec, worker_id: str, tmp: str) -> tuple[WorkerProcess, bool]:
@@ -217,7 +219,7 @@ class Processes:
         """Stand by one worker to its end, and clean up after it. Only `close` cuts it short."""
         with scope:
             ended = await worker.reap()
-            if worker.start_ms:
+            if worker.told_started:
                 self._tell_exited(worker, spec, ended)
             worker.tell_gone()
             await self._clean(worker)
@@ -252,6 +254,7 @@ class Processes:
             warm=warm,
             protections=msgspec.to_builtins(worker.protections),
         )
+        worker.told_started = True
 
     def _tell_exited(self, worker: WorkerProcess, spec: StartSpec, ended: Exit) -> None:
         self._emit(

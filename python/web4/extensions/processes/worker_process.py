@@ -54,6 +54,8 @@ class WorkerProcess:
         """Of the worker's first process, in the node's namespace."""
         self.start_ms = 0.0
         """From the call of `start` to a complete sandbox, milliseconds."""
+        self.told_started = False
+        """Whether `worker_started` was said of it; then `worker_exited` will be."""
         self.calls = 0
         """Calls it was given; counted by whoever gives them, for `worker_exited`."""
         self.exit: Exit | None = None

@@ -70,7 +70,8 @@ class Introductions:
         broadcast: Tells the mesh.
         clock: Where time comes from.
         ids: Where ids come from.
-        emit: Gets `mesh_dropped` for what does not count, and `topology_changed` for notes (OBS-2).
+        emit: Gets `mesh_dropped` for what does not count, `address_refused` for addresses that are left out, and
+            `topology_changed` for notes (OBS-2).
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Introductions:
         if fingerprint(base64.b64decode(said.pubkey)) != said.subject:
             _verify(envelope, data)
         record = self._trust.record(origin)
+        refused = _refused(said.addresses, said.subject)
         command = HearIntroduction(
             at=self._clock.wall_ms(),
             origin=origin,
@@ -136,13 +138,23 @@ class Introductions:
             intro_id=said.intro_id,
             subject=said.subject,
             pubkey=said.pubkey,
-            addresses=tuple(one for one in said.addresses if _usable(one, said.subject)),
+            addresses=tuple(one for one in said.addresses if one not in refused),
             expires_ms=_moment(said.expires_at),
             envelope_id=envelope.id,
             blake3=blake3_hex(data),
             envelope=data.decode(),
         )
-        return self._told(origin, envelope.id, await self._ask(command))
+        verdict = await self._ask(command)
+        for address, code in refused.items() if verdict == "asked" else ():
+            self._emit(
+                "address_refused",
+                severity="warning",
+                peer=said.subject,
+                introducer=origin,
+                address=address,
+                code=code,
+            )
+        return self._told(origin, envelope.id, verdict)
 
     async def revoked(self, envelope: MeshRevokeEnvelope) -> Verdict:
         """Take in that an introduction is taken back (MESH-11). Form and signature were checked (MESH-3).
@@ -351,12 +363,15 @@ def _verify(envelope: MeshIntroduceEnvelope, data: bytes) -> None:
     envelopes.verify(envelopes.parse(data), key)
 
 
-def _usable(address: str, subject: str) -> bool:
-    try:
-        check_address(address, peer=subject, told=True)
-    except AddressError:
-        return False
-    return True
+def _refused(addresses: Iterable[str], subject: str) -> dict[str, str]:
+    """Those that are dialled for nobody's word, and why. The others are looked at when they are (decision 0029)."""
+    refused: dict[str, str] = {}
+    for one in addresses:
+        try:
+            check_address(one, peer=subject, told=True)
+        except AddressError as error:
+            refused[one] = error.code
+    return refused
 
 
 def _moment(timestamp: str) -> int:

@@ -96,6 +96,11 @@ class TrustTeller:
     async def _note(self, request: TrustAsked) -> None:
         """Know where the subject may be found; that there is no room for it is no reason not to let it be probing."""
         try:
-            await self._registry.add(request.peer, source="introduced", addresses=request.addresses or None)
+            await self._registry.add(
+                request.peer,
+                source="introduced",
+                addresses=request.addresses or None,
+                told_by=request.introducer,
+            )
         except RegistryError:
             return

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from web4.mesh.registry.errors import AddressError
+from web4.mesh.registry.told import check_told
 from web4.rtt.errors import TransportUnavailableError
 from web4.rtt.transports.address import Address
 
@@ -29,7 +30,7 @@ def check_address(text: str, *, peer: str | None = None, told: bool = False) -> 
     Args:
         text: `tcp://host:port`, `unix:///path`, `memory://name` or `mesh://fingerprint`.
         peer: Whose it is: `mesh` names a fingerprint, and it has to be this one.
-        told: Whether another node told it: then it cannot be a place of this machine.
+        told: Whether another node told it: then it cannot be a place of this machine, nor what `check_told` refuses.
 
     Raises:
         AddressError: What is wrong with it.
@@ -50,6 +51,8 @@ def check_address(text: str, *, peer: str | None = None, told: bool = False) -> 
     _CHECKS[address.scheme](address)
     if address.scheme == "mesh" and peer is not None and address.host != peer:
         raise AddressError("mesh:// leads to another peer", code="another_peer")
+    if told:
+        check_told(address)
     return address
 
 

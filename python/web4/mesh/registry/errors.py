@@ -15,6 +15,17 @@ class AddressError(Web4Error):
         ),
         ErrorCode("local_address", "A place of this machine cannot be told to others.", "Refused."),
         ErrorCode("another_peer", "The address names another peer.", "Nothing was dialled or kept."),
+        ErrorCode(
+            "not_public",
+            "An introduced address is not public, and its introducer is not reached there.",
+            "Nothing was dialled.",
+        ),
+        ErrorCode("own_address", "An introduced address is one of this node's own.", "Nothing was dialled."),
+        ErrorCode(
+            "privileged_port",
+            "An introduced address has a port below 1024 other than 443.",
+            "Nothing was dialled or kept.",
+        ),
     )
 
 

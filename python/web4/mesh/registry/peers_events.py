@@ -31,6 +31,7 @@ class PeerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
         addresses: Where it may be dialled.
         capabilities: What it says that it can do.
         services: What it says that it offers.
+        told_by: The introducer whose word `addresses` are; None where they are the operator's.
     """
 
     fingerprint: str
@@ -40,6 +41,12 @@ class PeerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
     addresses: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     services: tuple[OfferedByPeer, ...] = ()
+    told_by: str | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whether somebody else than the operator says where it is. Older records do not say who."""
+        return bool(self.addresses) and (self.told_by is not None or self.source != "configured")
 
 
 class PeerAdded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -41,6 +41,7 @@ class KnowPeer(msgspec.Struct, frozen=True, kw_only=True):
         fingerprint: Whose it is.
         source: Who tells: addresses of a weaker source do not replace those of a stronger one.
         agent_id, addresses, capabilities, services: See `PeerEntry`.
+        told_by: The introducer who names the addresses.
         evict: Who gives way if there is no room: the one that was silent longest, as the registry knows.
     """
 
@@ -51,6 +52,7 @@ class KnowPeer(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] | None = None
     capabilities: tuple[str, ...] | None = None
     services: tuple[OfferedByPeer, ...] | None = None
+    told_by: str | None = None
     evict: str | None = None
 
 
@@ -128,14 +130,16 @@ def _told(known: PeerEntry | None, command: KnowPeer) -> PeerEntry:
     """What is known once `command` was heard."""
     before = known or PeerEntry(fingerprint=command.fingerprint, source=command.source, at_ms=command.at)
     weighs = RANK[command.source] >= RANK[before.source] or not before.addresses
+    taken = command.addresses if weighs else None
     return PeerEntry(
         fingerprint=command.fingerprint,
         source=max(before.source, command.source, key=RANK.__getitem__),
         at_ms=command.at,
         agent_id=before.agent_id if command.agent_id is None else command.agent_id,
-        addresses=before.addresses if command.addresses is None or not weighs else command.addresses,
+        addresses=before.addresses if taken is None else taken,
         capabilities=before.capabilities if command.capabilities is None else command.capabilities,
         services=before.services if command.services is None else command.services,
+        told_by=before.told_by if taken is None else command.told_by,
     )
 
 

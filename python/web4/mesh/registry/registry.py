@@ -157,6 +157,7 @@ class PeerRegistry:
         addresses: Iterable[str] | None = None,
         capabilities: Iterable[str] | None = None,
         services: Iterable[tuple[str, str]] | None = None,
+        told_by: str | None = None,
     ) -> PeerEntry:
         """Know a peer, or more of it; what is left out stays as it is known. Durable when it returns.
 
@@ -169,6 +170,7 @@ class PeerRegistry:
             addresses: Where it may be dialled; at most 8.
             capabilities: What it can do.
             services: Names and versions of what it offers.
+            told_by: The introducer who names the addresses: see `ToldAddresses`.
 
         Raises:
             RegistryError: `own_fingerprint`, or `registry_full`.
@@ -198,6 +200,7 @@ class PeerRegistry:
             addresses=checked,
             capabilities=None if capabilities is None else tuple(capabilities),
             services=offered,
+            told_by=told_by,
             evict=victim,
         )
         reply = await self._ask(command)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
 from web4.actors.definition import LaneDefinition, Origin
-from web4.actors.lane_writer import HELD, open_lane_writer
+from web4.actors.lane_writer import HELD, LaneWriter, open_lane_writer, take_lane
+from web4.actors.rebuilding import Rebuilt
 from web4.journal.compaction import compact
 from web4.journal.errors import CorruptJournalError, JournalError, JournalUnavailable, LaneHalted
 from web4.journal.lane import Lane
@@ -43,16 +45,16 @@ from web4.trust import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-    from web4.actors.lane_writer import LaneWriter
     from web4.foundation.clock import Clock
     from web4.foundation.events import Emitter
     from web4.journal.journal import Journal, Prepared
+    from web4.journal.record import Head
     from web4.protocols.cip.options import CipOptions
     from web4.protocols.cip.outbox.commands import Enqueue
+    from web4.protocols.cip.stranger import Writer
     from web4.trust import EvidenceStore, TrustRegistry
 
     Broken = Callable[[str, Exception], None]
-    Writer = LaneWriter[PeerState, PeerCommand, PeerEvent, PeerOutcome]
 
 _T = TypeVar("_T")
 _OPERATORS: Final = (OperatorPromote, OperatorBlock, ManualOverride)
@@ -195,8 +197,9 @@ class DurablePeerLane(PeerLane):
             if self.lane in self._journal.halted:
                 raise LaneHalted(f"{self.lane} was halted: {self._journal.halted[self.lane]}")
             self._writer, self._told = None, 0
-            if (await self._journal.head(self.lane)).seq == 0:
-                self._stranger = Stranger(self._definition.logic)  # type: ignore[arg-type]
+            head = await self._journal.head(self.lane)
+            if head.seq == 0:
+                self._stranger = Stranger(partial(self._begin, head))
                 return
             writer = await self._open()
             at_ms = self._clock.wall_ms()
@@ -217,6 +220,17 @@ class DurablePeerLane(PeerLane):
         except CorruptJournalError as error:
             self._journal.halt(self.lane, str(error), seq=error.seq)
             raise
+
+    def _begin(self, head: Head) -> Writer:
+        """The writer of a lane that nobody wrote. It appends nothing before the lane is taken."""
+        return LaneWriter(
+            self._journal,
+            self.lane,
+            self._definition,
+            Rebuilt(self._definition.logic.initial, head, 0, 0, 0, 0),
+            on_commit=self._committed,
+            before_append=self._store_evidence,
+        )
 
     async def rest(self) -> bool:
         """Write what waits, and a snapshot, and let the lane go from memory; `load` brings it back.
@@ -316,16 +330,14 @@ class DurablePeerLane(PeerLane):
                     report_step(self._emit, self.peer, step)
                 return False
             try:
-                writer = await self._patiently(self._open)
-                for command in stranger.commands:
-                    writer.decide(command)  # as it was decided before (ACT-1)
+                await self._patiently(partial(take_lane, self._journal, self.lane))
             except LANE_ERRORS as error:
                 self._stranger = None
                 self._broken(self.peer, error)
                 raise
             for step in stranger.over:
                 report_step(self._emit, self.peer, step)
-            self._writer, self._stranger, self._told = writer, None, stranger.told
+            self._writer, self._stranger, self._told = stranger.writer, None, stranger.told
             return True
 
     async def _until_durable(self) -> None:

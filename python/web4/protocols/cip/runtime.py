@@ -205,6 +205,14 @@ class CipRuntime(Speaking):
         """The peers with an established session; with `up` only those whose session has a carrier now."""
         return self._links.peers(up=up)
 
+    def reached(self, peer: str) -> str | None:
+        """The host at which a peer's own session ends: an IP address, empty for this machine; None if there is none.
+
+        Whoever is reached over other nodes has none here.
+        """
+        hosts = [link.rtt.remote_host for link in self._links.of(peer) if link.established]
+        return next((host for host in reversed(hosts) if host is not None), None)
+
     async def sessions_changed(self) -> None:
         """Wait until a session is established, or one ends."""
         await self._changed.park()

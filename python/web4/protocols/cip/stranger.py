@@ -8,9 +8,13 @@ from web4.actors.errors import MailboxFullError
 from web4.protocols.cip.handshake import Closed, HandshakeStep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from web4.actors.lane_writer import LaneWriter
     from web4.foundation.logic import Decision
-    from web4.protocols.cip.peer_logic import PeerLogic
-    from web4.protocols.cip.peer_state import PeerCommand, PeerEvent, PeerOutcome
+    from web4.protocols.cip.peer_state import PeerCommand, PeerEvent, PeerOutcome, PeerState
+
+    Writer = LaneWriter[PeerState, PeerCommand, PeerEvent, PeerOutcome]
 
 MAX_COMMANDS: Final = 256
 """Commands held of one stranger; a handshake has a dozen. Beyond, its session ends."""
@@ -19,22 +23,34 @@ MAX_COMMANDS: Final = 256
 class Stranger:
     """Decides about a peer without a lane, and leaves none (TRUST-1).
 
-    A key costs nothing: if each that opens a session had a lane, anybody could fill the disk with them. So the
-    commands that led to something are held, and decided once more by the lane's writer when one of them has made a
-    record, which TRUST-10 limits. When the last session ends without, they are forgotten. A stranger can only
-    repeat what it said itself, to be held a stranger again.
+    A key costs nothing: if each that opens a session had a lane, anybody could fill the disk with them. So what was
+    decided waits in a writer that appends nothing, until something has made a record, which TRUST-10 limits; then the
+    lane is taken, and the writer is the lane's. When the last session ends without, all of it is forgotten. A stranger
+    can only repeat what it said itself, to be held a stranger again.
+
+    It is the lane's own writer, so that what the journal does not take is refused when it is decided, and only that:
+    whoever asks in the same turn for something else must not suffer for it (JRN-4e).
+
+    Args:
+        begin: Makes the writer of a lane that nobody wrote.
     """
 
-    def __init__(self, logic: PeerLogic) -> None:
-        self.state = logic.initial
-        self.commands: list[PeerCommand] = []
+    def __init__(self, begin: Callable[[], Writer]) -> None:
+        self.writer = begin()
         """What led here, in order."""
+        self.commands = 0
+        """How many commands have led to something."""
         self.told = 0
-        """How many steps of handshakes that `commands` led to were reported."""
+        """How many steps of handshakes, of those that wait in `writer`, were reported."""
         self.over: list[HandshakeStep] = []
         """Steps of sessions that have ended, to be reported still."""
-        self._logic = logic
+        self._begin = begin
         self._untold: list[HandshakeStep] = []
+
+    @property
+    def state(self) -> PeerState:
+        """After all that was decided."""
+        return self.writer.state
 
     @property
     def recorded(self) -> bool:
@@ -46,19 +62,17 @@ class Stranger:
 
         Raises:
             MailboxFullError: It says too much for somebody whom nobody knows.
+            JournalError: An event that the journal would not take; nothing has changed.
         """
-        if len(self.commands) >= MAX_COMMANDS and not isinstance(command, Closed):
+        if self.commands >= MAX_COMMANDS and not isinstance(command, Closed):
             raise MailboxFullError(f"{MAX_COMMANDS} commands of a peer without a record are held")
-        decision = self._logic.decide(self.state, command)
-        if decision.events:
-            self.commands.append(command)
-        for event in decision.events:
-            self.state = self._logic.apply(self.state, event)
-            if isinstance(event, HandshakeStep):
-                self._untold.append(event)
+        decision = self.writer.decide(command)
+        if not decision.events:
+            return decision
+        self.commands += 1
+        self._untold += [event for event in decision.events if isinstance(event, HandshakeStep)]
         if not self.recorded and not self.state.handshakes:
-            self.state = self._logic.initial
-            self.commands.clear()
+            self.writer, self.commands = self._begin(), 0
             self.over, self._untold, self.told = self.over + self._untold, [], 0
         return decision
 

@@ -74,6 +74,7 @@ def _changed(emit: Emitter, event: events.ClaimChanged) -> None:
         mode=event.mode,
         independent=event.independent,
         check=event.check,
+        references=list(event.references),
         decision_id=event.decision_id,
         cause=event.cause,
     )

@@ -118,6 +118,7 @@ class Outboxes:
         """Wait until an entry has ended; how, or None if nobody knows of it any more."""
         held = self._peers.get(fingerprint)
         if held is not None:  # the usual way: a peer with entries stays
+            held.lane.flush()  # it may have been asked for in this very turn
             if held.queue.holds(msg_id):
                 how = await held.queue.ended(msg_id)
                 return how or held.lane.state.outbox.concluded.get(msg_id)
@@ -125,6 +126,7 @@ class Outboxes:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 return held.lane.state.outbox.concluded.get(msg_id)
         async with self._peers.using(fingerprint) as peer:
+            peer.lane.flush()
             await peer.lane.durable()
             if peer.queue.holds(msg_id):
                 await peer.queue.ended(msg_id)

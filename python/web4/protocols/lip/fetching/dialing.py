@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio import socket
 
+from web4.foundation.addresses import read_address, refusal_of
 from web4.protocols.lip.errors import AddressRefused, FetchFailed
-from web4.protocols.lip.fetching.addresses import read_address, refusal_of
 
 if TYPE_CHECKING:
-    from web4.protocols.lip.fetching.addresses import Address
+    from web4.foundation.addresses import Address
     from web4.protocols.lip.fetching.options import FetchException
     from web4.protocols.lip.fetching.uris import FetchUri
 

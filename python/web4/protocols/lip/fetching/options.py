@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from web4.protocols.lip.fetching.addresses import Address
+    from web4.foundation.addresses import Address
 
 
 class FetchException(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

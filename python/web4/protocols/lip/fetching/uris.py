@@ -13,7 +13,7 @@ import idna
 from web4.protocols.lip.errors import AddressRefused
 
 if TYPE_CHECKING:
-    from web4.protocols.lip.fetching.addresses import Address
+    from web4.foundation.addresses import Address
 
 MAX_URI: Final = 2 * 1024
 PORTS: Final = {"http": 80, "https": 443}

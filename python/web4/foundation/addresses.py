@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from web4.protocols.lip.fetching.address_ranges import IPV4_REFUSED, IPV6_ALLOWED, IPV6_REFUSED
+from web4.foundation.address_ranges import IPV4_REFUSED, IPV6_ALLOWED, IPV6_REFUSED
 
 Address = IPv4Address | IPv6Address
 
