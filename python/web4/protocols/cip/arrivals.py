@@ -10,7 +10,6 @@ from web4.foundation import envelope as envelopes
 from web4.foundation.errors import InvalidEnvelopeError
 from web4.protocols.cip.outbox.entries import INLINE_BYTES, TOGETHER_BYTES
 from web4.protocols.cip.peer_state import Arrived, ArrivedTogether, Letter
-from web4.protocols.cip.usual_form import UsualForm
 from web4.protocols.cip.validation import Reception
 from web4.protocols.messages import cip as m
 from web4.protocols.messages.vocabulary import TYPES
@@ -60,7 +59,6 @@ class Arrivals:
         self._keeps = keeps
         self._may_answer = may_answer
         self._reception: Reception | None = None
-        self._usual = UsualForm()
         self._gaps: dict[ChannelKind, tuple[str | None, int]] = {}
         """Which message is to come again on a channel, and until when others wait for it, by the monotonic clock."""
 
@@ -77,7 +75,6 @@ class Arrivals:
             now_ms=at_ms,
             skew_ms=self._context.options.skew_ms,
             max_bytes=self._context.options.envelope_bytes,
-            usual=self._usual,
         )
         return self._reception
 

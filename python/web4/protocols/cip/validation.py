@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NoReturn, cast
 
@@ -17,7 +16,6 @@ from web4.foundation.clock import parse_timestamp
 from web4.foundation.envelope import Envelope
 from web4.foundation.errors import EnvelopeError, InvalidEnvelopeError, SignatureMismatchError
 from web4.protocols.cip import mesh_path
-from web4.protocols.cip.usual_form import UsualForm
 from web4.protocols.errors import PayloadSchemaError, TimestampError
 from web4.protocols.messages.cip import CipEnvelope
 from web4.protocols.messages.fields import AgentSender
@@ -40,7 +38,6 @@ class Reception:
         now_ms: Time here, Unix milliseconds.
         skew_ms: How far a timestamp may differ from it, bounds included.
         max_bytes: How long a canonical envelope may be.
-        usual: What envelopes of the session say alike.
     """
 
     local: str
@@ -50,7 +47,6 @@ class Reception:
     now_ms: int
     skew_ms: int = DEFAULT_SKEW_MS
     max_bytes: int = envelopes.DEFAULT_MAX_BYTES
-    usual: UsualForm = field(default_factory=UsualForm, compare=False)
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
@@ -163,7 +159,7 @@ def _validated(envelope: Envelope, reception: Reception) -> Incoming:
         mesh_message, created_ms = mesh_path.validated(envelope, reception)
         # What is only for the mesh goes there at once; nobody else looks at it.
         return Incoming(cast("AgentMessage", mesh_message), created_ms, envelope)
-    message, timestamp_ms, whole = _decoded(envelope, reception)  # steps 4 and 5
+    message, timestamp_ms = _decoded(envelope, reception.peer)  # steps 4 and 5
     _check_address(message, reception)  # step 6
     _check_identity(message, reception)  # step 7
     if abs(timestamp_ms - reception.now_ms) > reception.skew_ms:  # step 8
@@ -174,8 +170,6 @@ def _validated(envelope: Envelope, reception: Reception) -> Incoming:
             field="timestamp",
         )
     envelopes.verify(envelope, reception.public_key, peer=reception.peer)  # step 9
-    if whole:
-        reception.usual.accepted(message)
     return Incoming(message, timestamp_ms, envelope)
 
 
@@ -185,18 +179,13 @@ def _moment(timestamp: str) -> int:
     return parse_timestamp(timestamp)
 
 
-def _decoded(envelope: Envelope, reception: Reception) -> tuple[NamedMessage, int, bool]:
-    """The message, its time, and whether it was decoded as a whole."""
-    usual = reception.usual.decoded(envelope.data, envelope.type)
-    if usual is not None:
-        with suppress(ValueError):  # said below, as ever
-            return usual, _moment(usual.timestamp), False
+def _decoded(envelope: Envelope, peer: str) -> tuple[NamedMessage, int]:
     try:
         message: NamedMessage = _DECODERS[envelope.type].decode(envelope.data)
     except msgspec.ValidationError as error:
-        _refuse_fields(envelope, reception.peer, error)
+        _refuse_fields(envelope, peer, error)
     try:
-        return message, _moment(message.timestamp), True
+        return message, _moment(message.timestamp)
     except ValueError as error:
         raise InvalidEnvelopeError(
             str(error), code="field", msg_id=message.msg_id, field="timestamp"
