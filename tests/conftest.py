@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -23,9 +23,15 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).pare
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long an example takes says something about the machine, and nothing about the code. What fails says how to repeat
-# it; where a change is judged, as by Hypothesis' own profile for it, every run has the same examples.
-settings.register_profile("web4", deadline=None, print_blob=True, derandomize="CI" in os.environ)
+# How long it takes to make an example, or to try it, says something about the machine, and nothing about the code. What
+# fails says how to repeat it; where a change is judged, as by Hypothesis' own profile for it, every run has the same.
+settings.register_profile(
+    "web4",
+    deadline=None,
+    print_blob=True,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("web4")
 
 # pytest-trio lets every turn of Trio's scheduler be shuffled. What an unlucky order finds is to be found again: the

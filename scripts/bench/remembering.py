@@ -140,7 +140,9 @@ async def _facts(nursery: trio.Nursery, ada: CipRuntime, bob: CipRuntime, peer: 
                     await trio.sleep(0.001)
 
     async def take() -> None:
-        await bob.settled(await anext(bob.inbox))
+        delivery = await anext(bob.inbox)
+        with trio.CancelScope(shield=True):  # what was taken and never settled would be waited for, for ever
+            await bob.settled(delivery)
 
     flow = trio.CancelScope()
     nursery.start_soon(propose)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import pytest
 import trio
 
 from tests.chaos.lanes import Chaos, Lane, chaos
+from tests.seeds import a_seed
 from web4 import rtt
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ async def measure(net: Chaos) -> Lengths:
 async def test_cut_at_every_byte(direction: str, how: str) -> None:
     """RTT-23: a cut before the session is open fails the dial, or loses a session that the peer never had and says
     so exactly (RTT-25, RTT-37); any later one is not noticed."""
-    offset = secrets.randbelow(STRIDE)
+    offset = a_seed() % STRIDE
     with trio.fail_after(60 + 3000 / STRIDE * 40):
         async with chaos(there={"frame_payload": 4096}) as net:
             lengths = await measure(net)
@@ -103,7 +103,7 @@ async def test_cut_at_every_byte(direction: str, how: str) -> None:
 @pytest.mark.parametrize("how", ["rst", "fin"])
 async def test_cut_at_every_byte_of_a_resume(direction: str, how: str) -> None:
     """RTT-32, RTT-49: a session that was open resumes whatever byte of whatever resume is the last."""
-    offset = secrets.randbelow(STRIDE)
+    offset = a_seed() % STRIDE
     print(f"offset {offset}")
     with trio.fail_after(60 + 3000 / STRIDE * 40):
         async with chaos() as net, net.session() as session:
@@ -123,7 +123,7 @@ async def test_cut_at_every_byte_of_a_resume(direction: str, how: str) -> None:
 
 async def test_cuts_in_a_row() -> None:
     """RTT-32: ticket after ticket is offered, and each resume is cut somewhere else before one succeeds."""
-    seed = secrets.randbits(32)
+    seed = a_seed()
     print(f"seed {seed}")
     choose = random.Random(seed)
     with trio.fail_after(60):

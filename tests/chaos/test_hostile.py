@@ -6,11 +6,11 @@ Every attack of `tests.chaos.hostile.attacks` once, in small; `make hostile` has
 from __future__ import annotations
 
 import os
-import random
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.hostile.campaign import campaign, show
 from tests.chaos.hostile.judgement import judge, summary
+from tests.seeds import a_seed
 from web4.demo.survivors import tree_below
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def test_hostile_node_harms_nobody(tmp_path: Path) -> None:
     they are, memory and journals are bounded, every honest message is answered, at half the rate at least.
     """
     others = set(tree_below(os.getpid()))
-    seed = int(os.environ.get("WEB4_SEED", random.randrange(1 << 32)))
+    seed = a_seed()
     show({"seed": seed})
     windows: list[dict[str, Any]] = []
     async with campaign(tmp_path, seed, windows.append) as running:

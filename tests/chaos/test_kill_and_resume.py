@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import secrets
 from typing import Any
 
 import pytest
 import trio
 
 from tests.chaos.lanes import chaos, lanes, run_all
+from tests.seeds import a_seed
 
 LIMIT = 60.0
 """Seconds after which a test that hangs fails. Nothing is measured by it."""
@@ -19,7 +19,7 @@ LIMIT = 60.0
 async def test_rtt_kill_and_resume(how: str) -> None:
     """RTT-23: cuts at random points in 10 000 messages on three channels: nothing lost, twice or reordered, there
     and back. The seed is in the output of a failure."""
-    seed = secrets.randbits(32)
+    seed = a_seed()
     print(f"seed {seed}")
     choose = random.Random(seed)
     cuts = sorted(choose.sample(range(10_000), 25))
@@ -57,7 +57,7 @@ async def test_rtt_kill_and_resume(how: str) -> None:
 @pytest.mark.parametrize("weather", [{"pieces": [1, 400]}, {"pieces": [200, 3000], "delay": 0.001}])
 async def test_cuts_of_a_slow_path(weather: dict[str, Any]) -> None:
     """RTT-23: the bytes come in other pieces than they were written in, and late, when they are cut off."""
-    seed = secrets.randbits(32)
+    seed = a_seed()
     print(f"seed {seed}")
     choose = random.Random(seed)
     with trio.fail_after(LIMIT):

@@ -120,7 +120,7 @@ async def test_nobody_there(method: UiMethod) -> None:
 
 
 async def test_shown_only(capfd: pytest.CaptureFixture[str]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         await answer_extension(question("notify", message="done \x1b[1m"))
     out, err = capfd.readouterr()
     assert (out, err) == ("", "notes says: done \\x1b[1m\n")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.command import here, process
+from tests.cli.command import ENVIRONMENT, here, process
 from tests.cli.nodes import fine
+from tests.cli.terminal import on_terminal
 from web4.cli.app import EXTENSIONS, GROUPS, JOURNAL, NODE
 
 if TYPE_CHECKING:
@@ -28,6 +29,24 @@ $(complete -p web4 | sed 's/.*-F \\([^ ]*\\) .*/\\1/')
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 """What bash does when somebody who has typed `web4 $2` asks for more."""
+
+COMPLETED: list[tuple[str, set[str]]] = [
+    ("tr", {"trust"}),
+    ("trust w", {"why"}),
+    ("id rot", {"rotate"}),
+    ("id rotate --re", {"--reason"}),
+    ("journal ver", {"verify"}),
+    ("mesh topology --format ", {"table", "json", "dot"}),
+    ("completion ", set(SHELLS)),
+]
+"""What somebody has typed behind `web4`, and what may come there."""
+TYPED = (
+    ("web4 tr\tw\t", "web4 trust why"),
+    ("web4 id rot\t--re\t", "web4 id rotate --reason"),
+    ("web4 journal ver\t", "web4 journal verify"),
+    ("web4 mesh topo\t--format d\t", "web4 mesh topology --format dot"),
+)
+"""Keys that are pressed, and the line that comes of them."""
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +87,7 @@ def test_the_shell_takes_it(shell: str, scripts: dict[str, Path]) -> None:
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("tr", {"trust"}),
-        ("trust w", {"why"}),
-        ("id rot", {"rotate"}),
-        ("id rotate --re", {"--reason"}),
-        ("journal ver", {"verify"}),
-        ("mesh topology --format ", {"table", "json", "dot"}),
-        ("completion ", set(SHELLS)),
-        ("trust nonsense", {""}),
-    ],
-)
+@pytest.mark.parametrize(("typed", "offered"), [*COMPLETED, ("trust nonsense", {""})])
 def test_bash_completes(typed: str, offered: set[str], scripts: dict[str, Path]) -> None:
     """A real bash, asked as it is by the Tab key."""
     done = subprocess.run(
@@ -91,6 +98,50 @@ def test_bash_completes(typed: str, offered: set[str], scripts: dict[str, Path])
     )
     assert set(done.stdout.split("\n")[:-1]) == offered
     assert done.stderr == ""
+
+
+def there_is(shell: str) -> str:
+    """Where a shell is; a test that needs one that is not there is skipped, and says so."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"there is no {shell} here")
+    return program
+
+
+@pytest.mark.parametrize(("typed", "offered"), COMPLETED)
+def test_fish_completes(typed: str, offered: set[str], scripts: dict[str, Path]) -> None:
+    """A real fish, asked for what it offers behind a line."""
+    asked = 'source "$argv[1]"; complete --do-complete "web4 $argv[2]"'
+    done = subprocess.run(
+        [there_is("fish"), "--no-config", "-c", asked, str(scripts["fish"]), typed],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=ENVIRONMENT | {"TERM": "dumb"},
+    )
+    words = {line.partition("\t")[0] for line in done.stdout.splitlines()}
+    assert words == offered
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("found", ["sourced", "in the fpath"])
+def test_zsh_completes(found: str, scripts: dict[str, Path], tmp_path: Path) -> None:
+    """A real zsh on a terminal, with the Tab key; the script read by it in both ways that the help names."""
+    program = there_is("zsh")
+    (tmp_path / "_web4").write_text(scripts["zsh"].read_text())
+    begin = f"fpath=({tmp_path} $fpath); autoload -Uz compinit && compinit -u -D"
+    if found == "sourced":
+        begin = f"autoload -Uz compinit && compinit -u -D && source {scripts['zsh']}"
+    with on_terminal(command=(program, "-f", "-i")) as zsh:
+        zsh.type(f"{begin}; print -r -- ready$((1 + 1))\n")
+        zsh.see("ready2")
+        for number, (typed, whole) in enumerate(TYPED):
+            # Home, and the line is printed instead of run: with its number in it, which the echo does not have.
+            zsh.type(f"{typed}\x01print -r -- $(({number}+100)): \n")
+            zsh.see(f"{number + 100}: {whole}")
+        zsh.type("web4 completion \t\t")
+        for shell in sorted(SHELLS):
+            zsh.see(shell)
 
 
 def test_completion_for_programs(capfd: Capture, scripts: dict[str, Path]) -> None:

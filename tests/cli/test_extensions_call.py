@@ -85,7 +85,7 @@ def make(directory: Path) -> Path:
     """An extension that is enabled in a data directory of its own."""
     notes = scaffold(directory)
     (notes / "notes.py").write_text(CODE)
-    change_manifest(notes, ui=True, timeouts={"tool_ms": 20_000, "cancel_ms": 400})
+    change_manifest(notes, ui=True, timeouts={"tool_ms": 20_000, "cancel_ms": 2_000})
     place = ("--data", str(directory / "node"), "--project", str(directory), "--quiet")
     assert main(["ext", "check", str(notes), "--write", *place]) == 0
     assert main(["ext", "enable", "notes", "--yes", *place]) == 0

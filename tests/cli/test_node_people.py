@@ -11,7 +11,7 @@ import trio
 from warcio.archiveiterator import ArchiveIterator
 
 from tests.cli.command import Done, here, process
-from tests.node.nodes import a_node
+from tests.node.nodes import a_node, until
 from tests.protocols.lip.web import SITE, answer, serving
 from web4.doors.commands import commands_of
 from web4.doors.control import open_control_door
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from web4.agent.tasks import Result, Task
     from web4.node import Node
 
 BODY = b"The lamp is green.\x1b[2J"
@@ -94,6 +95,65 @@ async def test_a_person_is_asked_and_answers(tmp_path: Path) -> None:
             assert await ada.people.pending("grace") == []
             again = await call(ada, "consent", "answer", asked["check_in"], "yes", "--json")
             assert (again.code, again.exit) == ("unknown_name", 6)
+
+
+class Labour:
+    """An agent's handler that works until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.at_work: list[str] = []
+        self.stopped: list[str] = []
+
+    async def __call__(self, task: Task) -> Result:
+        self.at_work.append(task.msg_id)
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.stopped.append(task.msg_id)
+        raise AssertionError
+
+
+async def test_a_person_revokes_while_work_runs(tmp_path: Path) -> None:
+    """HCP-3, from another process: when the verb answers, what ran for the human has ended, what was queued is
+    gone from the outbox, and the answer says how much that was."""
+    labour = Labour()
+    with trio.fail_after(120):
+        async with a_node(tmp_path, "bob", handler=labour) as bob, door(bob):
+            async with a_node(tmp_path, "ada", knows=(bob,), anchors=True) as ada:
+                await acquaint(ada, bob)
+                hal, grace = Contact(bob.fingerprint, "hal"), Contact(ada.fingerprint, "grace")
+                tasks = [
+                    await ada.people.send_intent("grace", hal, goal="align", topic=f"garden/{number}")
+                    for number in range(2)
+                ]
+                await until(lambda: bool(labour.at_work))
+            for number in range(3):
+                sent = await bob.people.send_intent("hal", grace, goal="align", topic=f"fence/{number}")
+                assert sent.status == "sent"
+            waiting = [one.type for one in await bob.cip.outbox(ada.fingerprint)]
+            assert waiting.count("HCP_INTENT") == 3
+            assert labour.stopped == []
+            running = len(labour.at_work)
+            text = await call(bob, "consent", "revoke", "hal")
+            assert labour.stopped == labour.at_work
+            assert set(labour.at_work) <= {one.msg_id for one in tasks}
+            assert {one.type for one in await bob.cip.outbox(ada.fingerprint)} <= {
+                "HCP_STATE_UPDATE",
+                "REPLY",
+            }
+            assert "hal: revoked" in text.out
+            assert f"running work: {running} cancelled\n" in text.out
+            assert "messages to be sent: 3 purged" in text.out
+            again = await data_of(bob, "consent", "revoke", "hal")
+            assert again["consent"] == "revoked"
+            assert (again["ended"]["cancelled"], again["ended"]["running"], again["ended"]["waiting"]) == (
+                0,
+                0,
+                0,
+            )
+        down = await call(bob, "consent", "revoke", "hal", "--json")
+        assert (down.code, down.exit) == ("not_running", 3)
+        assert "goes out when the node runs again, unless it is revoked there first" in down.out
 
 
 async def fetched(place: Path) -> tuple[Path, str]:

@@ -284,14 +284,37 @@ def test_consents(ada: Path, capfd: Capture) -> None:
     assert "grace: granted" in shown(capfd, ada, "consent", "grant", "grace")
     told(capfd, ada, "consent", "revoke", "grace")
     done = here(capfd, "consent", "ls", "--data", ada, "--json")
-    [row] = done.data["humans"]
-    assert (row["human"], row["name"], row["consent"]) == ("grace", "Grace", "revoked")
+    [row] = [one for one in done.data["humans"] if one["human"] == "grace"]
+    assert (row["name"], row["consent"]) == ("Grace", "revoked")
     assert not re.search("affect|pressure|clarity|presence", done.out)
     assert re.search(r"grace +here +Grace +owner +revoked", shown(capfd, ada, "consent", "ls"))
     assert told(capfd, ada, "consent", "asked")["check_ins"] == []
     assert "nothing waits" in shown(capfd, ada, "consent", "asked", "grace")
     bad = here(capfd, "consent", "limit", "grace", "not a topic", "--data", ada, "--json")
     assert (bad.code, bad.exit) == ("invalid_payload", 2)
+
+
+def test_consent_renames_nobody(ada: Path, capfd: Capture) -> None:
+    """UX-4: `--new` for a human who is known is no way to another name, and says so; said again as it is, it is fine.
+
+    Nothing is half-done: what was refused has not changed the consent either.
+    """
+    new = ("consent", "limit", "hedy", "garden", "--new")
+    told(capfd, ada, *new, "--name", "Hedy", "--role", "neighbour")
+    for more in (("--name", "Lamarr"), ("--name", "Hedy", "--role", "owner")):
+        done = here(capfd, "consent", "grant", "hedy", "--new", *more, "--data", ada, "--json")
+        assert (done.code, done.exit) == ("human_known", 7)
+        assert f"not '{more[-1]}'" in done.out
+    for more in (("--name", "Hedy"), ("--role", "neighbour")):
+        done = here(capfd, "consent", "grant", "hedy", *more, "--data", ada, "--json")
+        assert (done.code, done.exit) == ("usage", 2), "of nobody but a new human is a name taken"
+    for again in ([], ["--name", "Hedy"], ["--role", "neighbour"]):
+        row = told(capfd, ada, *new, *again)
+        assert (row["name"], row["role"], row["consent"]) == ("Hedy", "neighbour", "limited")
+    told(capfd, ada, "consent", "revoke", "hedy")
+    fresh = told(capfd, ada, "consent", "grant", "rosa", "--new")
+    assert (fresh["name"], fresh["role"]) == ("rosa", "owner")
+    told(capfd, ada, "consent", "revoke", "rosa")
 
 
 def test_mesh(pair: tuple[UpNode, UpNode], capfd: Capture) -> None:

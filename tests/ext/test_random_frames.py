@@ -14,6 +14,7 @@ import pytest
 
 from tests.ext.driver import Driver
 from tests.ext.workers import commands
+from tests.seeds import a_seed
 from web4.worker.frames import (
     Call,
     Cancel,
@@ -100,7 +101,7 @@ def send(worker: Driver, data: list[bytes]) -> None:
 
 
 def test_ext_15_random_frames_in_random_pieces_are_all_answered(worker: Driver) -> None:
-    first = int(os.environ.get("WEB4_SEED", random.SystemRandom().randrange(1 << 32)))
+    first = a_seed()
     for seed in range(first, first + ROUNDS):
         frames = script(seed)
         print(f"seed {seed}: {len(frames)} frames")

@@ -30,11 +30,11 @@ async def test_a_person_is_asked_and_the_clock_stops() -> None:
 
     async def ask(question: UiQuestion) -> UiReply:
         asked.append(question)
-        await trio.sleep(0.3)
+        await trio.sleep(1.5)
         return UiReply("answered", True)
 
     async with conversing(ASKS, ui=True) as conversation:
-        call = a_call(ask=ask, timeout_ms=200)
+        call = a_call(ask=ask, timeout_ms=1_000)
         outcome = await conversation.call(call)
         assert outcome.value == {"t": "ui_answer", "request_id": "q1", "outcome": "answered", "value": True}
         assert asked == [UiQuestion("acme.test", call.call_id, "q1", "confirm", {"text": "Really?"})]

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from tests.extensions.conversing import LONG, START, a_call, conversing, manifest
+from tests.seeds import a_seed
 from web4.extensions.conversation.terms import Terms
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from web4.extensions.conversation.conversation import Conversation
 
 ROUNDS = int(os.environ.get("WEB4_ROUNDS", "60"))
-SEED = int(os.environ.get("WEB4_SEED", "0")) or random.SystemRandom().getrandbits(32)
+SEED = a_seed()
 
 PROGRAM = (
     START

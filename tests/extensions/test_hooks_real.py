@@ -22,7 +22,7 @@ from web4.ext import Allow, Block, Context, Extension, ReplaceText, Rewrite, Tex
 
 ext = Extension("NAME")
 
-@ext.hook("tool_call", FAIL, timeout_ms=300)
+@ext.hook("tool_call", FAIL, timeout_ms=2_000)
 def guard(ctx: Context, call: ToolCall) -> Allow | Block | Rewrite:
     what = call.arguments.get("value")
     if what == "hang":

@@ -33,7 +33,7 @@ async def test_arguments_that_change_while_a_call_waits_are_sent_as_they_were_ch
     arguments: dict[str, Any] = {"value": "as checked"}
     outcomes: list[CallOutcome] = []
     async with running(tmp_path / "ext", runtime=tmp_path / "run") as host, trio.open_nursery() as nursery:
-        nursery.start_soon(_keep, [], host, "sleep", {"seconds": 0.05})
+        nursery.start_soon(_keep, [], host, "sleep", {"seconds": 1.0})
         await busy(host)
         nursery.start_soon(_keep, outcomes, host, "echo", arguments)
         await until(lambda: _waiting(host))
@@ -134,7 +134,7 @@ async def test_a_call_whose_turn_comes_as_its_extension_goes_is_not_made(tmp_pat
     outcomes: list[CallOutcome] = []
     async with running(tmp_path / "ext", runtime=tmp_path / "run") as host, trio.open_nursery() as nursery:
         await host.ready("acme.bench")
-        nursery.start_soon(_keep, [], host, "sleep", {"seconds": 0.05})
+        nursery.start_soon(_keep, [], host, "sleep", {"seconds": 1.0})
         await busy(host)
         nursery.start_soon(_keep, outcomes, host, "sleep", {"seconds": 30})
         await until(lambda: _waiting(host))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from tests.extensions.hosting import LONG, hosted, write_extension
+from tests.seeds import a_seed
 from web4.extensions.errors import CallError, ExtensionError
 from web4.extensions.outcome import CODES, CallOutcome
 from web4.extensions.processes import open_processes
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from web4.extensions.hosting.host import ExtensionHost
 
-SEED = int(os.environ.get("WEB4_SEED", "") or random.randrange(2**32))
+SEED = a_seed()
 CALLS = 20 * int(os.environ.get("WEB4_ROUNDS", "10"))
 CALLERS = 8
 TOOLS = ("echo", "echo", "echo", "sleep", "obey", "stubborn", "crash", "leave", "add", "hoard")

@@ -66,7 +66,7 @@ async def test_calls_that_are_open_finish_on_the_old_generation_which_is_drained
         async with trio.open_nursery() as nursery:
 
             async def call() -> None:
-                outcomes.append(await host.call("tool", "sleep", {"seconds": 0.6}))
+                outcomes.append(await host.call("tool", "sleep", {"seconds": 4.0}))
 
             nursery.start_soon(call)
             await busy(host)
@@ -93,7 +93,7 @@ BROKEN = {
 @pytest.mark.scenario("extensions#11")
 async def test_a_broken_version_leaves_the_old_one_serving(tmp_path: Path, how: str) -> None:
     source, error = BROKEN[how]
-    write_extension(tmp_path / "ext", timeouts={"startup_ms": 1_000})
+    write_extension(tmp_path / "ext", timeouts={"startup_ms": 3_000})
     async with running(tmp_path / "ext", runtime=tmp_path / "run") as host:
         assert await version(host) == "1.0.0"
         (tmp_path / "ext" / "bench.py").write_text(source)
@@ -177,7 +177,7 @@ async def test_calls_that_wait_go_to_the_new_generation(tmp_path: Path) -> None:
         async def call(name: str, arguments: dict[str, Any]) -> None:
             outcomes.append(await host.call("tool", name, arguments))
 
-        nursery.start_soon(call, "sleep", {"seconds": 1.0})
+        nursery.start_soon(call, "sleep", {"seconds": 4.0})
         await busy(host)
         nursery.start_soon(call, "again", {"value": ""})
         await until(lambda: host.health().extensions[0].pool.waiting == 1)

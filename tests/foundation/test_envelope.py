@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.foundation.test_canonical import texts, values
 from tests.foundation.vectors import entries, entry_name, load, unpack
+from tests.seeds import a_seed
 from web4.foundation import envelope as envelopes
 from web4.foundation.errors import EnvelopeError, InvalidEnvelopeError, SignatureMismatchError
 from web4.foundation.identity import Identity
@@ -301,7 +302,7 @@ def test_env_fuzz() -> None:
     The native fuzz target runs the million; this one crosses the Python border, `WEB4_FUZZ_ITERATIONS` times.
     """
     iterations = int(os.environ.get("WEB4_FUZZ_ITERATIONS", "3000"))
-    seed = int(os.environ.get("WEB4_FUZZ_SEED", random.SystemRandom().getrandbits(32)))
+    seed = a_seed("WEB4_FUZZ_SEED")
     print(f"WEB4_FUZZ_SEED={seed} WEB4_FUZZ_ITERATIONS={iterations}")
     chance = random.Random(seed)
     genuine = [bytes.fromhex(entry["sealed"]) for entry in ACCEPTED]

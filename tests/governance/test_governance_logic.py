@@ -139,6 +139,28 @@ def test_drift_detects_shift_names_contributors() -> None:
     assert told.state.recent[-1].cause == OTHER
 
 
+def test_drift_detects_shift_names_who_contributed_most() -> None:
+    """DRIFT-5: the five to whom most of the shortfall is due, the first of them first; who was on course is none."""
+    told = Told()
+    told(adopt(rules=FIXED))
+    told(*(intent(number, "0.9") for number in range(20)))
+    causes = [Causer(kind="peer", id=f"{number}" * 64) for number in range(1, 8)]
+    number = 20
+    while told.state.level != "block":
+        for at, cause in enumerate(causes):
+            told(intent(number, f"{0.7 - 0.1 * at:.1f}", cause))
+            number += 1
+    drift = told.kinds(MissionDrift)[-1]
+    falls = [one.shortfall for one in drift.top_contributors]
+    assert falls == sorted(falls, reverse=True)
+    recent = dict.fromkeys(causes, 0.0)
+    for one in told.state.recent:
+        if one.cause in recent:
+            recent[one.cause] += 0.9 - one.score
+    most = sorted(causes, key=lambda one: -recent[one])[:5]
+    assert [one.cause for one in drift.top_contributors] == most
+
+
 def test_block_lets_only_approved_intents_pass() -> None:
     """DRIFT-3: a human passes a block; the intent that passes is scored, and decisions still are."""
     told = blocked()

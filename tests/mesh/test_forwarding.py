@@ -143,6 +143,22 @@ def test_mesh_seen_never_forgets_what_lives() -> None:
     assert not cache._over
 
 
+def test_a_clock_set_back_does_not_fill_it_for_a_day() -> None:
+    """MESH-3, LIM-1: what expires later than anything that is good now gives way, and only when there is no room."""
+    day_ms, now_ms = 86_400_000, 1_000_000_000
+    cache = SeenCache(each=3, total=5)
+    for number in range(3):
+        cache.remember("a", str(number), "p", now_ms + 60_000)
+    for back_ms in (1_000, 100_000):
+        assert cache.look("a", "3", "p", now_ms - back_ms) == "full"
+    assert cache.look("a", "0", "q", now_ms - day_ms) == "seen"
+    assert cache.look("a", "3", "q", now_ms - day_ms) == "new"
+    assert (len(cache), cache._of, cache._over) == (0, {}, {})
+    cache.remember("a", "3", "q", now_ms - day_ms + 60_000)
+    assert cache.look("a", "3", "q", now_ms - day_ms) == "seen"
+    assert cache.look("a", "3", "q", now_ms - day_ms + 60_001) == "new"
+
+
 def test_mesh_rate_of_an_origin() -> None:
     """MESH-7: a second's bytes at once, then so many a second; quiet origins are forgotten first."""
     bucket = Bucket(1_000, 1_000)

@@ -214,7 +214,7 @@ async def test_mesh_blackholing_hop_is_passed_by(tmp_path: Path) -> None:
 
         hop.mesh._passing.pass_on = nothing  # type: ignore[assignment]
         a.mesh.reach(b.fingerprint)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await a.cip.connected(b.fingerprint)
             await a.cip.send_intent(b.fingerprint, goal="ask", topic="here")
         await until(lambda: b.heard)

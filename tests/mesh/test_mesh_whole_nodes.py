@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.mesh.whole_nodes import Star, whole_nodes
+from tests.seeds import a_seed
 from web4.demo.ring.layout import Layout
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ async def test_mesh_consensus_four(tmp_path: Path) -> None:
     """MESH-12, KNOW-6, KNOW-7: four processes, three of which reach each other over the first only, hear the votes each
     in an order of its own, and hold byte for byte the same: accepted, disputed by one, and accepted again when the
     doubt is withdrawn, also where doubt and withdrawal come at once."""
-    seed = int(os.environ.get("WEB4_SEED", random.randrange(1 << 32)))
+    seed = a_seed()
     print("seed", seed)
     openings, chance = Openings(seed), random.Random(seed + 1)
     async with whole_nodes(tmp_path, Star(4)) as stage:

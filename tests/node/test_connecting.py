@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import trio
 
+from web4.foundation.clock import SystemClock
 from web4.mesh.registry.peers_events import PeerEntry
 from web4.node.connecting import LONGEST_PAUSE, Connector
+from web4.node.tries import Tries
 from web4.protocols.errors import HandshakeFailed
 
 if TYPE_CHECKING:
@@ -65,5 +67,6 @@ async def test_a_failed_handshake_is_tried_again_ever_less_often(
     """WEB-6: a peer that ends every handshake is dialled up to the longest pause apart; one that had one, at once."""
     peer = Refusing(shakes=shakes)
     with trio.move_on_after(10 * LONGEST_PAUSE):
-        await Connector(cast("Any", peer), cast("Any", peer), cast("Any", peer)).run()
+        tries = Tries(clock=SystemClock(), known=lambda _: True)
+        await Connector(cast("Any", peer), cast("Any", peer), cast("Any", peer), tries=tries).run()
     assert least <= peer.dials <= most

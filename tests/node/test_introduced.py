@@ -17,6 +17,7 @@ from web4.node.config import config_of
 from web4.node.connecting import LONGEST_INTRODUCED_PAUSE, Connector
 from web4.node.errors import ConfigurationError
 from web4.node.introduced import BURST, MOST_ADDRESSES, MOST_PLACES, IntroducedPlaces
+from web4.node.tries import Tries
 from web4.rtt import TransportUnavailableError
 from web4.testing import TrioClock
 
@@ -85,7 +86,8 @@ class World:
         )
         anything = cast("Any", self)
         with trio.move_on_after(seconds):
-            await Connector(anything, anything, anything, None, places).run()
+            tries = Tries(clock=TrioClock(), known=lambda _: True)
+            await Connector(anything, anything, anything, None, places, tries=tries).run()
 
     @property
     def places(self) -> list[str]:

@@ -22,7 +22,7 @@ async def echo(task: Task) -> Result:
 
 async def test_two_nodes_meet_and_talk(tmp_path: Path) -> None:
     """A question goes out through the outbox, is worked on by the other's loop, and its answer comes back."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with (
             a_node(tmp_path, "bob", handler=echo) as bob,
             a_node(tmp_path, "ada", knows=(bob,), handler=echo) as ada,
@@ -41,7 +41,7 @@ async def test_two_nodes_meet_and_talk(tmp_path: Path) -> None:
 
 async def test_a_node_starts_again(tmp_path: Path) -> None:
     """What was durable is there again, and the same name is the same node."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with a_node(tmp_path, "bob") as bob, a_node(tmp_path, "ada", knows=(bob,), anchors=True) as ada:
             await ada.connected(bob.fingerprint)
             first = ada.fingerprint
@@ -54,7 +54,7 @@ async def test_a_node_starts_again(tmp_path: Path) -> None:
 
 async def test_what_came_of_a_task_is_remembered(tmp_path: Path) -> None:
     """MEM-2, DRIFT-2: one record of experience for a task, without what was said."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with (
             a_node(tmp_path, "bob", handler=echo) as bob,
             a_node(tmp_path, "ada", knows=(bob,), handler=echo) as ada,

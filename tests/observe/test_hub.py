@@ -103,7 +103,8 @@ async def test_obs_slow_sink(autojump_clock: MockClock) -> None:
         "what it did not get is counted, and no more"
     )
     missing = {event.seq for event in quick.seen} - {event.seq for event in stuck.seen}
-    assert all(lag.payload["first_seq"] in missing and lag.payload["last_seq"] in missing for lag in lags)
+    assert min(lag.payload["first_seq"] for lag in lags) == min(missing)
+    assert max(lag.payload["last_seq"] for lag in lags) == max(missing)
     numbers = [event.seq for event in stuck.seen]
     assert numbers == sorted(numbers)
     assert numbers[-1] - numbers[0] + 1 > len(numbers)  # its own gap is visible
@@ -113,9 +114,10 @@ async def test_a_sink_that_never_returns_is_given_up(autojump_clock: MockClock) 
     """OBS-4: one call takes `write_seconds` at most; the next one may succeed."""
     stuck = Stuck()
     async with open_hub("ada", sinks=[stuck], write_seconds=5) as hub:
-        hub.emit("error", where="first")
+        for _ in range(3):
+            hub.emit("error", where="first")
         await trio.sleep(6)
-        assert hub.lost() == {"stuck": 1}
+        assert hub.lost() == {"stuck": 3}, "all that its one call had"
         stuck.released.set()
         hub.emit("error", where="second")
         await trio.sleep(1)

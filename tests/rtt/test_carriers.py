@@ -193,7 +193,7 @@ async def test_an_aging_carrier_is_replaced_once_at_a_time() -> None:
 
 async def test_the_old_carrier_ends_before_the_new_one_is_granted() -> None:
     """RTT-48: that is what a replacement can look like from its initiator, and not a loss."""
-    options = rtt.Options(carrier_lifetime=0.05, heartbeat=0.05)
+    options = rtt.Options(carrier_lifetime=0.05, heartbeat=60.0)
     async with paired(options=options, there=rtt.Options(heartbeat=60.0)) as pair:
         reconnector = pair.here.lifecycle.reconnector
         assert reconnector is not None

@@ -40,9 +40,9 @@ class Seen:
 async def test_hook_order_timeout_then_suspend(resume_window: float) -> None:
     """RTT-54, RTT-11: a peer that is stopped: the timeout directly precedes the suspension, or with resume off the
     end, that it causes; what was lost is told before `on_close`, and the session shows its state to the hook."""
-    options = rtt.Options(heartbeat=0.1, resume_window=resume_window)
+    options = rtt.Options(heartbeat=0.4, resume_window=resume_window)
     states: list[str] = []
-    async with peer_process("bob", heartbeat=0.1) as bob, rtt.open_endpoint(ALICE, options=options) as alice:
+    async with peer_process("bob", heartbeat=0.4) as bob, rtt.open_endpoint(ALICE, options=options) as alice:
         seen = Seen(alice.hooks)
         address = (await bob.ask("listen", url=LOOPBACK))["addresses"][0]
         with pytest.raises(rtt.SessionLost):  # noqa: PT012 - leaving the block raises

@@ -29,8 +29,11 @@ class PlainTrust:
         self.now = now
 
     def cooldown_left_ms(self) -> int:
-        """How long a handshake does not count."""
-        return max(0, self.cooldown_until - self.now) if self.state == "untrusted" else 0
+        """How long a handshake does not count; never more than twice the cooldown, whatever the clock does."""
+        left = self.cooldown_until - self.now
+        if self.state != "untrusted" or left <= 0 or left > 2 * (self.cooldown or MINUTE):
+            return 0
+        return left
 
     # --- what happens to everybody ----------------------------------------------------------------------
 
@@ -62,7 +65,7 @@ class PlainTrust:
         self.cooldown = MINUTE if peace or not self.cooldown else min(self.cooldown * 2, HOUR)
         self.demoted_at = at
         self._go("untrusted")
-        self.cooldown_until = at + self.cooldown
+        self.cooldown_until = self.now + self.cooldown
 
     def _step_down(self) -> None:
         if self.state == "trusted":
@@ -83,7 +86,7 @@ class PlainTrust:
     def handshake(self, allowed: bool) -> str | None:
         if self.state == "unknown" and not allowed:
             return "newcomer_limit"
-        if self.state == "untrusted" and self.cooldown_until > max(self.newest, self.now):
+        if self.cooldown_left_ms():
             self._count()
             return None
         if self.state in {"unknown", "untrusted"}:
@@ -132,8 +135,8 @@ class PlainTrust:
     def unverifiable(self) -> None:
         if self.state == "unknown":
             return
-        at = self._time()
-        self.doubtful = [then for then in self.doubtful if then >= at - 10 * MINUTE] + [at]
+        at = self.now
+        self.doubtful = [then for then in self.doubtful if abs(at - then) <= 10 * MINUTE] + [at]
         if len(self.doubtful) < 3:
             self._count()
             return
@@ -161,9 +164,9 @@ class PlainTrust:
         elif self.state == "untrusted":
             at = self._time()
             if self.demoted_at is None or at - self.demoted_at >= DAY:
-                self.cooldown_until = at + MINUTE
+                self.cooldown_until = self.now + MINUTE
             else:
-                self.cooldown_until = at + (self.cooldown or MINUTE)
+                self.cooldown_until = self.now + (self.cooldown or MINUTE)
             self._count()
         else:
             self._count()

@@ -29,6 +29,7 @@ from web4.trust import (
     TrustFSM,
     TrustLimits,
     TrustLogic,
+    Unverifiable,
 )
 
 PEER = "a" * 64
@@ -200,12 +201,44 @@ def test_third_grave_conflict_of_a_trusted_peer_blacklists() -> None:
 
 
 def test_time_never_runs_backwards_in_a_log() -> None:
-    """A command from a clock that was set back counts at the time of the last event."""
+    """A command from a clock that was set back counts at the time of the last event; its cooldown is by that clock."""
     fsm = TrustFSM(PEER)
     fsm.handle(HandshakeOk(at_ms=NOW))
     fsm.handle(AuthFailure(at_ms=NOW - HOUR, session_id="s", reason="signature"))
     assert fsm.log[-1].at_ms == NOW
-    assert fsm.record.cooldown_until_ms == NOW + MINUTE
+    assert fsm.record.cooldown_until_ms == NOW - HOUR + MINUTE
+
+
+@pytest.mark.parametrize("back", [1_000, 30_000, MINUTE, HOUR, 24 * HOUR])
+def test_a_clock_set_back_prolongs_no_cooldown_beyond_its_double(back: int) -> None:
+    """TRUST-3: a minute's cooldown is over two minutes later at the latest, whatever the clock did meanwhile."""
+    fsm = TrustFSM(PEER)
+    fsm.handle(HandshakeOk(at_ms=NOW))
+    fsm.handle(AuthFailure(at_ms=NOW, session_id="s", reason="signature"))
+    outcome = fsm.handle(HandshakeOk(at_ms=NOW + 1))
+    assert (outcome.state, outcome.retry_after_ms) == ("untrusted", MINUTE - 1)
+    outcome = fsm.handle(HandshakeOk(at_ms=NOW + 1 - back))
+    assert (outcome.retry_after_ms or 0) <= 2 * MINUTE
+    assert fsm.handle(HandshakeOk(at_ms=NOW + 1 - back + 2 * MINUTE)).state == "probing"
+
+
+def test_a_demotion_after_the_clock_was_set_back_has_its_cooldown() -> None:
+    """TRUST-3: set back a day, a peer that fails waits a minute, neither a day nor not at all."""
+    fsm = TrustFSM(PEER)
+    fsm.handle(HandshakeOk(at_ms=NOW))
+    day_ago = NOW - 24 * HOUR
+    fsm.handle(AuthFailure(at_ms=day_ago, session_id="s", reason="signature"))
+    assert fsm.handle(HandshakeOk(at_ms=day_ago + MINUTE - 1)).retry_after_ms == 1
+    assert fsm.handle(HandshakeOk(at_ms=day_ago + MINUTE)).state == "probing"
+
+
+def test_what_was_unverifiable_on_another_day_does_not_demote() -> None:
+    """TRUST-4: three within ten minutes, also when the clock was set back a day before the third."""
+    fsm = TrustFSM(PEER)
+    fsm.handle(Anchored(at_ms=NOW))
+    for at_ms in (NOW, NOW + MINUTE, NOW - 24 * HOUR, NOW - 23 * HOUR, NOW - 22 * HOUR):
+        fsm.handle(Unverifiable(at_ms=at_ms, claim_key="9" * 64, challenger="c" * 64))
+    assert fsm.state == "trusted"
 
 
 def test_trust_survives_replay() -> None:

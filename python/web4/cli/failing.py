@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import traceback
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from web4.cli import exits
@@ -67,6 +68,17 @@ _EXITS: Final = {
     "directory_permissions": exits.ENVIRONMENT,
     "not_a_directory": exits.ENVIRONMENT,
     "key_unwritable": exits.ENVIRONMENT,
+    "bad_answer": exits.ENVIRONMENT,
+    "CommandRefused.invalid_command": exits.ENVIRONMENT,
+    "JournalUnavailable.closed": exits.ENVIRONMENT,
+    "JournalUnavailable.failed": exits.ENVIRONMENT,
+    "outcome_unknown": exits.ENVIRONMENT,
+    "ActorStoppedError.stopped": exits.ENVIRONMENT,
+    "not_recovered": exits.ENVIRONMENT,
+    "unknown_outcome": exits.ENVIRONMENT,
+    "actor_crash": exits.ENVIRONMENT,
+    "restart_limit": exits.ENVIRONMENT,
+    "outbox_full": exits.REFUSED,
     "ControlError.no_answer": exits.TIMED_OUT,
     "no_answer": exits.REFUSED,
     "command_rejected": exits.REFUSED,
@@ -77,10 +89,12 @@ _EXITS: Final = {
     "no_node": exits.NOT_FOUND,
     "rotation_unfinished": exits.CONFLICT,
     "identity_changed": exits.CONFLICT,
+    "foreign_journal": exits.CONFLICT,
     "unknown_name": exits.NOT_FOUND,
     "ambiguous_name": exits.NOT_FOUND,
     "unknown_peer": exits.NOT_FOUND,
     "unknown_human": exits.NOT_FOUND,
+    "human_known": exits.CONFLICT,
     "unknown_check_in": exits.NOT_FOUND,
     "unknown_fact_ref": exits.NOT_FOUND,
     "unknown_evidence": exits.NOT_FOUND,
@@ -142,11 +156,15 @@ _HINTS: Final = {
     "human_needed": "run it on a terminal; or give `--yes`, or the `--digest` that `web4 ext show` says of it",
     "rotation_unfinished": "run `web4 id rotate` once more",
     "identity_changed": "start it again, if that is what you want",
+    "foreign_journal": "put the key back that wrote it, as identity/node.pem, mode 0600; for a new identity run "
+    "`web4 id rotate` then. If that key is lost, move journal/ elsewhere: the new identity begins with nothing",
     "ceiling": "ask for less, or raise the ceiling under [extensions.ceilings] in web4.toml",
     "changed": "`web4 ext show NAME` says what has; `web4 ext enable NAME` lets it run as it is now",
     "digest_changed": "look at it again: `web4 ext show NAME`",
     "name_clash": "disable the other one, or rename it in the manifest",
     "unknown_operation": "`web4 ext show NAME` lists what it offers",
+    "CommandRefused.invalid_command": "the node that runs is of another version than this `web4`: start it again",
+    "JournalUnavailable.failed": "`web4 status` says what failed; the node has to be started again",
     "not_running": "`web4 up` runs it",
     "needs_running": "`web4 up` runs it",
     "address_in_use": "end what listens there, or name another port under [rtt] listen in web4.toml; 0 lets the "
@@ -162,11 +180,16 @@ _HINTS: Final = {
     "unknown_peer": "`web4 peer ls` lists the peers that are known",
     "duplicate": "`web4 peer rm` the other one first, or choose another name",
     "unknown_human": "`web4 consent ls` lists the humans; `--new` has one on this node",
+    "human_known": "leave out --name and --role: `web4 consent ls` says who it is; or choose another id",
     "unknown_check_in": "`web4 consent asked` lists the questions that wait",
     "unknown_fact_ref": "`web4 claim ls` lists the claims",
     "no_own_evidence": "name what this node saw itself, or what a human tells it: `--told TEXT`",
     "bundle": "ask for the bundle again; `web4 journal verify BUNDLE` names all that is wrong with it",
 }
+
+
+MOST_MESSAGE: Final = 2_000
+"""Characters of a message: it names the wrong value, and need not repeat all of one that is very long."""
 
 
 class Failure(NamedTuple):
@@ -185,10 +208,19 @@ class Failure(NamedTuple):
 
 def failure_of(error: BaseException) -> Failure:
     """What to tell of an error; of one that nobody expected, where the report of it is."""
+    failure = _failure_of(error)
+    if len(failure.message) > MOST_MESSAGE:
+        return failure._replace(message=failure.message[:MOST_MESSAGE] + "…")
+    return failure
+
+
+def _failure_of(error: BaseException) -> Failure:
     match error:
         case Web4Error():
             return _expected(error)
         case OSError(strerror=str(reason)):
+            if error.filename is None and not _stands_somewhere():
+                reason = "the current directory is not there any more: change to another"
             where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
             return Failure("os", f"{where}{reason}", None, {}, _EXITS["os"])
         case _:
@@ -196,6 +228,14 @@ def failure_of(error: BaseException) -> Failure:
             message = f"internal error ({type(error).__name__})"
             hint = f"please report it with {report}" if report else None
             return Failure("internal", message, hint, {"report": report}, exits.INTERNAL)
+
+
+def _stands_somewhere() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _expected(error: Web4Error) -> Failure:

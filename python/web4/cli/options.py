@@ -2,11 +2,24 @@
 
 # Annotations are read at run time: types become help.
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
+
+
+def named_path(_: Any, tokens: Sequence[Token]) -> Path:
+    """A path that has a name: of an empty one, as an unset variable of a shell makes it, `Path` makes this directory.
+
+    Raises:
+        ValueError: It is empty.
+    """
+    if not tokens[0].value:
+        raise ValueError("it is empty: a path has a name")
+    return Path(tokens[0].value)
+
 
 Directory = Annotated[
     Path | None,
@@ -47,6 +60,7 @@ class Common:
         Path | None,
         Parameter(
             name="--data",
+            converter=named_path,
             help="The node's data directory. Left out: $WEB4_HOME, $XDG_DATA_HOME/web4, or ~/.local/share/web4.",
         ),
     ] = None
@@ -54,6 +68,7 @@ class Common:
         Path | None,
         Parameter(
             name="--config",
+            converter=named_path,
             help="The configuration, where one is read. Left out: $WEB4_CONFIG, `./web4.toml`, or `web4.toml` of the "
             "data directory.",
         ),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import trio
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnusedCliTokensError
 
 from web4.cli import exits
 from web4.cli.app import build_app
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from web4.cli.options import Common
+
+
+LEAST_COLUMNS: Final = 20
+"""Below this help is printed as for a terminal that says nothing."""
 
 
 class Answer(NamedTuple):
@@ -40,6 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     """Parse a command line and do what it says; the exit code."""
     json = "--json" in arguments
     _fill_standard_streams()
+    _forget_narrow_columns()
     for one in arguments:
         if any("\ud800" <= character <= "\udfff" for character in one):
             # Neither the store's engine nor JSON can name it.
@@ -212,7 +217,18 @@ def _refuse(failure: Failure, *, json: bool) -> int:
 
 def _said_by(error: CycloptsError) -> str:
     """What the parser says, without its markup."""
+    if isinstance(error, UnusedCliTokensError):
+        return f"the verb takes no more than was given before {' '.join(error.unused_tokens or ())!r}"
     return " ".join(str(error).split())
+
+
+def _forget_narrow_columns() -> None:
+    """Text for people needs some room: what says that there is none, or is no number, is not believed."""
+    columns = os.environ.get("COLUMNS")
+    if columns is not None and not (
+        columns.isascii() and columns.isdecimal() and int(columns) >= LEAST_COLUMNS
+    ):
+        del os.environ["COLUMNS"]
 
 
 def _fill_standard_streams() -> None:

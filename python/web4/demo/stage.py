@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Event = dict[str, Any]
 
-STEP_SECONDS: Final = 15.0
+STEP_SECONDS: Final = 30.0
 """How long a step waits for the event that it is about."""
 START_SECONDS: Final = 45.0
 """How long a process may take to start, on a machine that has much else to do."""

@@ -36,6 +36,15 @@ class SystemClock:
         return time.monotonic_ns()
 
 
+def has_passed(since_ms: int, length_ms: int, now_ms: int) -> bool:
+    """Whether a wait that began at `since_ms`, by a clock that may jump, is over.
+
+    Also when the clock is further back than a whole wait before its beginning: it was set back, and nobody waits for
+    it to come there again. So a wait lasts twice its length at most, whatever becomes of the clock.
+    """
+    return not since_ms - length_ms <= now_ms < since_ms + length_ms
+
+
 def format_timestamp(wall_ms: int) -> str:
     """Write milliseconds since the epoch as an envelope does: exactly `YYYY-MM-DDTHH:MM:SS.mmmZ`.
 

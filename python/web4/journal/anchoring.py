@@ -41,11 +41,16 @@ class Anchors:
         self._bytes = limits.payload_bytes - _OTHER_BYTES
         self._changed: dict[Lane, Head] = {}
         self._records = 0
+        self._hurry = False
 
     @property
     def due(self) -> bool:
         """Whether an anchor should be written."""
-        return self._records >= self._every
+        return self._records >= self._every or (self._hurry and bool(self._changed))
+
+    def hurry(self) -> None:
+        """The next one is due as soon as anything has changed."""
+        self._hurry = True
 
     def note(self, moves: Sequence[HeadMove], records: int) -> None:
         """Note where lanes end now."""
@@ -69,6 +74,7 @@ class Anchors:
             parts[-1].append((name, head.seq, head.hash.hex()))
         self._changed.clear()
         self._records = 0
+        self._hurry = False
         return [self._sign(self._identity, tuple(part)) for part in parts]
 
     def _sign(self, identity: Identity, heads: tuple[tuple[str, int, str], ...]) -> JournalAnchored:

@@ -389,6 +389,10 @@ class Journal:
         if not (self.backend.shared or self.backend.read_only):
             self._anchors.note([HeadMove(lane, head, head)], 0)
 
+    def anchor_soon(self) -> None:
+        """Anchor behind the next commit, and not only when that is due: who signs a new journal is known from then."""
+        self._anchors.hurry()
+
     async def run(self) -> None:
         """Write what is appended until `close`. `open_journal` runs it."""
         await self._commits.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
@@ -25,6 +26,7 @@ CONFIG_FILE: Final = "web4.toml"
 MAX_BYTES: Final = 1024 * 1024
 LISTENED: Final = frozenset({"tcp", "unix", "memory"})
 """Transports that a node may listen by."""
+_SECRET: Final = re.compile(r"password\s*=|://[^/@\s]*:[^/@\s]*@", re.IGNORECASE)
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -37,6 +39,19 @@ class NodeSection(_Section, frozen=True, kw_only=True):
     """`[node]`. `name` is the agent's name, without authority (ID-3); the directory's when left out."""
 
     name: AgentId | None = None
+
+
+class JournalSection(_Section, frozen=True, kw_only=True):
+    """`[journal]`: where what is durable is kept (JRN-24d).
+
+    `backend = "postgresql"` takes `conninfo`, as libpq does, without a password; or `conninfo_env`, the name of an
+    environment variable that holds it whole. `profile` is the durability of a commit (JRN-5).
+    """
+
+    backend: Literal["sqlite", "postgresql"] = "sqlite"
+    profile: Literal["strict", "relaxed"] = "strict"
+    conninfo: Annotated[str, msgspec.Meta(max_length=1_024)] = ""
+    conninfo_env: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
 
 
 class RttSection(_Section, frozen=True, kw_only=True):
@@ -118,6 +133,7 @@ class NodeConfig(_Section, frozen=True, kw_only=True):
     """All of it. `extensions` is read by the room that runs them, `web4 ext` says what is wrong with it."""
 
     node: NodeSection = NodeSection()
+    journal: JournalSection = JournalSection()
     rtt: RttSection = RttSection()
     knowledge: KnowledgeSection = KnowledgeSection()
     fetch: FetchSection = FetchSection()
@@ -177,6 +193,14 @@ def config_of(document: Mapping[str, Any], *, text: str = "", path: Path | None 
         if scheme not in LISTENED:
             message = f"{address[:80]!r}: write tcp://host:port or unix:///path"
             _refuse("configuration_value", message, f"rtt.listen[{number}]", text, path)
+    if _SECRET.search(config.journal.conninfo):
+        _refuse(
+            "configuration_value",
+            "a password stands in no configuration: write conninfo_env, or what libpq reads (PGPASSWORD, a passfile)",
+            "journal.conninfo",
+            text,
+            path,
+        )
     for number, network in enumerate(config.mesh.allow):
         try:
             ip_network(network)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from web4.mesh.registry.registry import PeerChange, PeerRegistry
     from web4.mesh.runtime import MeshRuntime
     from web4.node.introduced import IntroducedPlaces
+    from web4.node.tries import Tries
     from web4.protocols.cip import CipRuntime
     from web4.rtt import Endpoint
     from web4.trust import TrustEvent
@@ -47,6 +48,7 @@ class Connector:
         registry: Says whom to dial, and where.
         mesh: Reaches those who are no neighbours; None for a node that takes no part in it.
         introduced: Says where introduced peers may be dialled; nowhere when None.
+        tries: Is told how it goes.
     """
 
     def __init__(
@@ -56,12 +58,15 @@ class Connector:
         registry: PeerRegistry,
         mesh: MeshRuntime | None = None,
         introduced: IntroducedPlaces | None = None,
+        *,
+        tries: Tries,
     ) -> None:
         self._cip = cip
         self._endpoint = endpoint
         self._registry = registry
         self._mesh = mesh
         self._introduced = introduced
+        self._tries = tries
         self._reached: set[str] = set()
         self._keeping: dict[str, trio.CancelScope] = {}
         self._news = trio.Event()
@@ -95,9 +100,11 @@ class Connector:
             return trust != "blacklisted" and self._cip.trust.record(entry.fingerprint).handshaken
         return trust != "blacklisted"
 
-    def _on_change(self, change: PeerChange, _: str) -> None:
+    def _on_change(self, change: PeerChange, peer: str) -> None:
         if change in {"added", "changed", "removed"}:
             self._news.set()
+        if change == "removed":
+            self._tries.forget(peer)
 
     def _on_trust(self, _: str, event: TrustEvent) -> None:
         if event.moved:
@@ -124,7 +131,9 @@ class Connector:
                     elif known.entry.told:
                         pause, longest = max(pause, FIRST_INTRODUCED_PAUSE), LONGEST_INTRODUCED_PAUSE
                 # Two nodes that dial each other at once must not do so for ever in step.
-                await trio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - only to spread
+                wait = pause * (0.5 + random.random())  # noqa: S311 - only to spread
+                self._tries.waits(peer, wait)
+                await trio.sleep(wait)
                 pause = min(2 * pause, longest)
 
     def _may_dial(self, entry: PeerEntry) -> bool:
@@ -132,6 +141,7 @@ class Connector:
 
     async def _dial(self, entry: PeerEntry) -> bool:
         """Serve a session with a peer to its end; whether one was established."""
+        self._tries.dials(entry.fingerprint)
         direct = [one for one in entry.addresses if not _is_mesh(one)]
         if not entry.told:
             return await self._dial_one_of(entry.fingerprint, direct)
@@ -147,8 +157,9 @@ class Connector:
                 async with self._endpoint.dial(address, expect=peer) as session:
                     await self._cip.serve(session)
                 await self._cip.established(session)  # it is over: whether it ever was
-            except (RttError, HandshakeFailed):
-                continue  # an event has said it; the next address may answer
+            except (RttError, HandshakeFailed) as error:
+                self._tries.failed(peer, address, error)
+                continue  # the next address may answer
             return True
         return False
 

@@ -32,6 +32,11 @@ class DirectoryError(Web4Error):
         ErrorCode(
             "identity_changed", "The key was rotated while the node started.", "The node does not start."
         ),
+        ErrorCode(
+            "foreign_journal",
+            "The journal was written by another key than the one in the directory.",
+            "Nothing is started or written; key and journal go together.",
+        ),
         ErrorCode("own_peer", "A node is not a peer of itself.", "Nothing is written."),
         ErrorCode("identity_exists", "There is an identity in this directory already.", "It is not touched."),
         ErrorCode("not_a_directory", "There is something else of this name.", "Nothing is made or started."),

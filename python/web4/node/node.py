@@ -38,6 +38,7 @@ from web4.node.introduced import IntroducedPlaces
 from web4.node.knowing import knowledge_lane
 from web4.node.noticing import notice_peers
 from web4.node.settings import cip_options, fetch_options, knowledge_limits
+from web4.node.tries import Tries
 from web4.protocols.cip import CipRuntime
 from web4.protocols.hcp.runtime import HcpRuntime
 from web4.protocols.knowledge.memory.runtime import MemoryRuntime
@@ -133,6 +134,8 @@ class Node:
         )
         self.mission = MissionGuard(signers=(identity.fingerprint, *config.mission.signers), **common)
         self.peers = PeerRegistry(own=identity.fingerprint, clock=clock, emit=emit)
+        self.tries = Tries(clock=clock, known=self.peers.has)
+        """Why there is no session with a peer, as far as this process knows."""
         self.services = Services(trust=self.trust, send=self.cip.send, **common)
         for service in parts.services:
             self.services.offer(service)
@@ -278,6 +281,7 @@ class Node:
 
     async def _run(self, stack: AsyncExitStack, endpoint: rtt.Endpoint) -> None:
         nursery = await stack.enter_async_context(_cancelled_nursery())
+        stack.callback(self.hub.watch(self.tries.see))
         listeners = [await endpoint.listen(url, admit=self.cip.admit) for url in self.config.rtt.listen]
         self.addresses = tuple(address for one in listeners for address in one.addresses)
         await nursery.start(self.people.run)
@@ -287,7 +291,7 @@ class Node:
             self.services.run,
             self.router.run,
             partial(self._serve_all, endpoint, nursery),
-            Connector(self.cip, endpoint, self.peers, self.mesh, self._introduced()).run,
+            Connector(self.cip, endpoint, self.peers, self.mesh, self._introduced(), tries=self.tries).run,
         ):
             nursery.start_soon(task)
         if self.lip is not None:

@@ -10,14 +10,15 @@ import trio
 
 from web4.foundation.clock import SystemClock
 from web4.foundation.ids import SystemIds
-from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.event_types import EventRegistry
 from web4.journal.opening import open_journal
 from web4.node.config import read_config
 from web4.node.directory import Places, open_directory
 from web4.node.errors import DirectoryError
+from web4.node.journals import open_journal_of
 from web4.node.node import Node
 from web4.node.options import NodeParts
+from web4.node.ownership import check_owner
 from web4.node.settings import hub_sinks
 from web4.observe import Redaction, open_hub
 
@@ -43,8 +44,8 @@ async def open_node(
         parts: What only a program can give: the agent's loop above all.
 
     Raises:
-        DirectoryError, IdentityError, ConfigurationError, PeersFileError: What is in the directory does not fit, or the
-            key was rotated meanwhile.
+        DirectoryError, IdentityError, ConfigurationError, PeersFileError: What is in the directory does not fit, the
+            key was rotated meanwhile, or the journal is another key's.
         JournalError: The journal cannot be opened; another node may hold it.
         RttError: It cannot listen.
     """
@@ -65,15 +66,18 @@ async def open_node(
                 ids=SystemIds(),
             )
         )
-        backend = await enter(open_sqlite(places.journal))
+        backend = await enter(open_journal_of(places, identity.fingerprint, config.journal))
         # Whoever rotates the key holds the journal's lock, but this one's key was read before.
         if (await trio.to_thread.run_sync(open_directory, places)).fingerprint != identity.fingerprint:
             raise DirectoryError(f"the key in {places.data} was rotated meanwhile", code="identity_changed")
+        signed = await check_owner(backend, identity, places)
         journal = await enter(
             open_journal(
                 backend, registry=EventRegistry(), identity=identity, clock=clock, ids=ids, emit=hub.emit
             )
         )
+        if not signed:
+            journal.anchor_soon()  # from its first records on it says whose it is
         node = Node(places, identity, config, parts, hub=hub, journal=journal, clock=clock, ids=ids)
         await node.assemble(stack)
         hub.emit("node_started", fingerprint=node.fingerprint)

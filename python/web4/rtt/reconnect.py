@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -71,6 +71,20 @@ class BackOff:
         return most / 2 + most / 2 * self._fraction()
 
 
+class Attempts(NamedTuple):
+    """How the search for another carrier goes.
+
+    Args:
+        failure: The code of the last attempt that failed since there was a carrier; None if none did.
+        failed_at: When it did, on Trio's clock.
+        next_at: When the next attempt is made, on Trio's clock; None while one is under way.
+    """
+
+    failure: str | None = None
+    failed_at: float | None = None
+    next_at: float | None = None
+
+
 class Reconnector:
     """Resumes one session of which this endpoint is the initiator, as often as it must."""
 
@@ -91,6 +105,8 @@ class Reconnector:
         self._replacing: trio.CancelScope | None = None
         self._one_at_a_time = trio.Lock()
         self._hurry = trio.Event()
+        self.attempts = Attempts()
+        """Of a suspended session: how the search for another carrier goes."""
 
     @property
     def replacing(self) -> bool:
@@ -113,11 +129,14 @@ class Reconnector:
             self._running.cancel()
         with trio.CancelScope() as self._running:
             delay = self._back_off.carrier_ended(lasted, served=served)
+            self.attempts = Attempts()
             while self._session.state == "suspended":
                 if delay:
+                    self.attempts = self.attempts._replace(next_at=trio.current_time() + delay)
                     with trio.move_on_after(delay):
                         await self._hurry.wait()
                     self._hurry = trio.Event()
+                self.attempts = self.attempts._replace(next_at=None)
                 try:
                     await self._try("suspended")
                 except RttError as error:
@@ -125,7 +144,10 @@ class Reconnector:
                     if loss is not None:
                         self._session.lose(loss)
                         return
-                    await trio.sleep((error.retry_after_ms or 0) / 1000)
+                    asked = (error.retry_after_ms or 0) / 1000
+                    now = trio.current_time()
+                    self.attempts = Attempts(error.code, now, now + asked if asked else None)
+                    await trio.sleep(asked)
                 else:
                     self._hurry = trio.Event()
                     return

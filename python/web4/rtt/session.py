@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from web4._core import OpeningLink, SessionLink
     from web4.foundation.events import Emitter
     from web4.rtt.hooks import EndpointHooks
+    from web4.rtt.reconnect import Attempts
     from web4.rtt.roster import Roster
     from web4.rtt.timers import Timers
     from web4.rtt.transports import Address
@@ -119,6 +120,12 @@ class RttSession:
     def epoch(self) -> int:
         """The number of the current, or the latest, carrier: 0 first."""
         return self.link.epoch
+
+    @property
+    def attempts(self) -> Attempts | None:
+        """How the search for another carrier goes; None unless `suspended`, and where that is the peer's to do."""
+        reconnector = self.lifecycle.reconnector
+        return None if reconnector is None or self.state != "suspended" else reconnector.attempts
 
     @property
     def relayed(self) -> bool:

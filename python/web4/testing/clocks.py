@@ -47,6 +47,10 @@ class TrioClock:
         self._wall_ms = wall_ms
         self._started = trio.current_time()
 
+    def set_wall(self, wall_ms: int) -> None:
+        """Correct the wall clock, in either direction; the monotonic clock does not notice."""
+        self._wall_ms = wall_ms - self.monotonic_ns() // _MS
+
     def wall_ms(self) -> int:
         """See `Clock.wall_ms`."""
         return self._wall_ms + self.monotonic_ns() // _MS

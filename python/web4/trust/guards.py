@@ -79,14 +79,29 @@ def graded(record: TrustRecord, command: TrustCommand, limits: TrustLimits) -> T
 
 
 def unverifiable_within(record: TrustRecord, at_ms: int, limits: TrustLimits) -> tuple[int, ...]:
-    """Times of the `unverifiable` that count together with one at `at_ms`, itself included."""
-    earliest = at_ms - limits.unverifiable_window_ms
-    return (*(then for then in record.unverifiable_at_ms if then >= earliest), at_ms)
+    """Times of the `unverifiable` that count together with one at `at_ms`, itself included.
+
+    Those of a time that is not yet, by more than the window, are of a clock that was set back since.
+    """
+    window = limits.unverifiable_window_ms
+    return (*(then for then in record.unverifiable_at_ms if abs(at_ms - then) <= window), at_ms)
 
 
 def demotions_so_far(record: TrustRecord, at_ms: int, limits: TrustLimits) -> int:
     """Demotions that still double the cooldown: none after a long time without one (TRUST-3)."""
     return record.demotions if at_ms - record.demoted_at_ms < limits.cooldown_reset_ms else 0
+
+
+def cooldown_left_ms(record: TrustRecord, at_ms: int, limits: TrustLimits) -> int:
+    """Milliseconds until a handshake may raise a peer again; 0 if it may now.
+
+    More than twice the cooldown is left only to a clock that was set back since: then nobody knows how long it was, and
+    the peer does not wait for the clock to come there again (TRUST-3).
+    """
+    if record.state != "untrusted":
+        return 0
+    left = record.cooldown_until_ms - at_ms
+    return left if 0 < left <= 2 * cooldown_ms(record.demotions, limits) else 0
 
 
 def cooldown_ms(demotions: int, limits: TrustLimits) -> int:

@@ -116,7 +116,7 @@ class TrustLogic:
             return Decision((), TrustOutcome(state.state, refused=refused))
         at_ms = max(command.at_ms, state.at_ms)
         name = guards.graded(state, command, self.limits)
-        cell, reason = self._cell(state, command, name, at_ms)
+        cell, reason = self._cell(state, command, name)
         if state.state == "unknown":
             if cell.to == "unknown":
                 # A stranger's events leave nothing behind, or anyone could fill the node with records.
@@ -134,7 +134,7 @@ class TrustLogic:
             evidence=_evidence(command),
             **self._consequences(state, command, name, cell, at_ms),
         )
-        left = state.cooldown_left_ms(at_ms) if reason == COOLDOWN else None
+        left = guards.cooldown_left_ms(state, command.at_ms, self.limits) if reason == COOLDOWN else None
         return Decision((event,), TrustOutcome(cell.to, event=event, retry_after_ms=left))
 
     def apply(self, state: TrustRecord, event: TrustEvent) -> TrustRecord:
@@ -166,20 +166,22 @@ class TrustLogic:
             counts={**state.counts, event.event: state.counts.get(event.event, 0) + 1},
         )
 
-    def _cell(
-        self, state: TrustRecord, command: TrustCommand, name: TrustEventName, at_ms: int
-    ) -> tuple[Cell, str]:
+    def cooldown_left_ms(self, state: TrustRecord, at_ms: int) -> int:
+        """Milliseconds until a handshake may raise the peer again (TRUST-3)."""
+        return guards.cooldown_left_ms(state, at_ms, self.limits)
+
+    def _cell(self, state: TrustRecord, command: TrustCommand, name: TrustEventName) -> tuple[Cell, str]:
         """The cell that applies once the guards have spoken, and the reason to record."""
         cell, stays = TABLE[name, state.state], Cell(state.state)
         reason = getattr(command, "reason", "") or name
-        if cell.barred_by_cooldown and state.cooldown_left_ms(at_ms):
+        if cell.barred_by_cooldown and guards.cooldown_left_ms(state, command.at_ms, self.limits):
             return stays, COOLDOWN
         if isinstance(command, IntroducerLost) and state.handshaken:
             return stays, "handshaken_itself"
         if isinstance(command, IntroducerLost) and state.introducer not in {None, command.introducer}:
             return stays, "another_introducer"  # nobody takes down whom somebody else brought
         if isinstance(command, Unverifiable):
-            recent = guards.unverifiable_within(state, at_ms, self.limits)
+            recent = guards.unverifiable_within(state, command.at_ms, self.limits)
             if len(recent) < self.limits.unverifiable_count:
                 return stays, f"{len(recent)} of {self.limits.unverifiable_count}"
         return cell, reason
@@ -187,16 +189,20 @@ class TrustLogic:
     def _consequences(
         self, state: TrustRecord, command: TrustCommand, name: TrustEventName, cell: Cell, at_ms: int
     ) -> _Consequences:
-        """What the event changes beside the state: cooldown and counts."""
+        """What the event changes beside the state: cooldown and counts.
+
+        A log's times never go back, but waits are by the clock as it is: one that was set back a day must not make a
+        cooldown of a minute last a day.
+        """
         changed: _Consequences = {}
         if cell.starts_cooldown:
             demotions = guards.demotions_so_far(state, at_ms, self.limits)
             if cell.to != state.state:
                 demotions += 1
                 changed["demotions"] = demotions
-            changed["cooldown_until_ms"] = at_ms + guards.cooldown_ms(demotions, self.limits)
+            changed["cooldown_until_ms"] = command.at_ms + guards.cooldown_ms(demotions, self.limits)
         if name == "unverifiable":
-            recent = guards.unverifiable_within(state, at_ms, self.limits)
+            recent = guards.unverifiable_within(state, command.at_ms, self.limits)
             # The third has had its effect: the next demotion takes three more.
             spent = len(recent) >= self.limits.unverifiable_count
             changed["unverifiable_at_ms"] = () if spent else recent

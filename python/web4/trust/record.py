@@ -47,7 +47,3 @@ class TrustRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def unverified(self) -> bool:
         """Whether it is here by an introduction alone: it never completed a handshake itself (MESH-10, MESH-11)."""
         return self.introducer is not None and not self.handshaken
-
-    def cooldown_left_ms(self, at_ms: int) -> int:
-        """Milliseconds until a handshake may raise this peer again; 0 if it may now."""
-        return max(0, self.cooldown_until_ms - at_ms) if self.state == "untrusted" else 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from web4.foundation.clock import has_passed
 from web4.foundation.events import no_events
 from web4.trust.commands import Anchored
 from web4.trust.fsm import TrustFSM, raise_refusal
@@ -101,7 +102,7 @@ class TrustRegistry:
         if record.state == "unknown" or peer in self._peers or peer in self._remembered:
             return
         self._remembered[peer] = record
-        if record.newcomer_at_ms and now_ms - record.newcomer_at_ms < _HOUR_MS:
+        if record.newcomer_at_ms and not has_passed(record.newcomer_at_ms, _HOUR_MS, now_ms):
             insort(self._newcomers, record.newcomer_at_ms)
 
     def fold(self, peer: str) -> None:
@@ -129,7 +130,7 @@ class TrustRegistry:
 
     def newcomer_allowed(self, at_ms: int) -> bool:
         """Whether one more record may be made of an unknown peer now (TRUST-10)."""
-        while self._newcomers and at_ms - self._newcomers[0] >= _HOUR_MS:
+        while self._newcomers and has_passed(self._newcomers[0], _HOUR_MS, at_ms):
             self._newcomers.popleft()
         return len(self._newcomers) < self.limits.newcomers_per_hour
 

@@ -64,10 +64,16 @@ class Findings:
         """The rates of all quiet windows, or of all others."""
         return [one.rate() for one in self.windows if (one.attack is None) == quiet]
 
-    def overall(self, kind: str, *, quiet: bool) -> float:
-        """The rate of one kind over all the time that was quiet, or was not: of some a window sees too few."""
-        windows = [one for one in self.windows if (one.attack is None) == quiet]
-        return sum(one.done.get(kind, 0) for one in windows) / max(1e-9, sum(one.seconds for one in windows))
+    def attacked(self) -> list[tuple[Window, list[Window]]]:
+        """Every attack, and the quiet windows next to it: the machine has not always as much to do beside this."""
+        quiet = [at for at, one in enumerate(self.windows) if one.attack is None]
+        found = []
+        for at, one in enumerate(self.windows):
+            if one.attack is not None:
+                beside = [number for number in quiet if number < at][-2:]
+                beside += [number for number in quiet if number > at][:2]
+                found.append((one, [self.windows[number] for number in beside]))
+        return found
 
 
 class Ring:
@@ -250,7 +256,7 @@ class Campaign:
 
     async def _check(self, name: str, deed: dict[str, Any]) -> None:
         node = self._ring.nodes[deed["victim"]]
-        stands = await node.ask("expected", peer=deed["who"], states=deed["states"], patience=5)
+        stands = await node.ask("expected", peer=deed["who"], states=deed["states"], patience=SETTLE)
         if stands["state"] not in deed["states"]:
             self.findings.wrong.append(f"{name}: {stands['state']} at {deed['victim']}, not {deed['states']}")
         if deed["cut"] is False:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from web4.protocols.knowledge.ledger.claims import Claim
 
 DOMAIN: Final = "honest.example"
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """Seconds after which an honest message counts as unanswered."""
 _WITNESSED: Final = 4_096
 """Claims that may wait to be looked at; they are honest ones' and hostile ones'."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import mean
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.chaos.hostile.campaign import KINDS, middle
@@ -50,11 +51,20 @@ def _claims(found: Findings) -> list[str]:
 
 def _traffic(found: Findings) -> list[str]:
     wrong = []
-    pairs = {kind: [found.overall(kind, quiet=which) for which in (True, False)] for kind in KINDS}
-    pairs["all"] = [middle(found.rates(quiet=which)) for which in (True, False)]
-    for kind, (quiet, attacked) in pairs.items():
-        if not quiet or attacked < HALF * quiet:
-            wrong.append(f"{kind}: {attacked:.1f}/s under attack, {quiet:.1f}/s without")
+    attacked = found.attacked()
+    for kind in KINDS:
+        done = sum(one.done.get(kind, 0) for one, _ in attacked)
+        due = sum(one.seconds * mean(near.rate(kind) for near in beside) for one, beside in attacked)
+        if not due or done < HALF * due:
+            wrong.append(f"{kind}: {done} under attack, {due:.0f} in as much time without")
+    kept = middle([one.rate() / mean(near.rate() for near in beside) for one, beside in attacked])
+    if kept < HALF:
+        wrong.append(f"of the rate without an attack {kept:.2f} is kept under one")
+    quiet = found.rates(quiet=True)
+    if middle(quiet[-4:]) < HALF * HALF * middle(quiet[:4]):
+        wrong.append(
+            f"{middle(quiet[-4:]):.1f}/s at the end, {middle(quiet[:4]):.1f}/s before the first attack"
+        )
     for name, one in found.last.items():
         if one["failures"]:
             wrong.append(f"{name}: {one['failures']} exchanges failed, the last {one['failed']}")

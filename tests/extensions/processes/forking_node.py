@@ -24,8 +24,9 @@ ENTRIES = {
 }
 
 
-def keep() -> NoReturn:
-    """What a child of the program does: it lives on, and has every descriptor."""
+def keep(there: int) -> NoReturn:
+    """What a child of the program does: it says that it is there, and lives on with every descriptor."""
+    os.write(there, b".")
     time.sleep(60)
     os._exit(0)
 
@@ -37,9 +38,11 @@ async def main(directory: Path, kind: str, without: tuple[Mechanism, ...]) -> No
         tree = await processes.start(spec("double_forks", processes=8))
         await underway(tree)
         of_the_node = {*descendants(os.getpid()), worker.pid, tree.pid}
+        hears, there = os.pipe()
         child = os.fork()
         if child == 0:
-            keep()
+            keep(there)
+        os.read(hears, 1)  # a fork that has not run yet has not let go of anything either
         print(*of_the_node, child, flush=True)
         await trio.sleep_forever()
 

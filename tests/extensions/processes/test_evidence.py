@@ -45,7 +45,7 @@ async def test_usage_of_a_tree(tmp_path: Path) -> None:
         async with opened(tmp_path, without=without) as processes:  # type: ignore[arg-type]
             worker = await processes.start(spec("grandchildren", processes=16))
             await underway(worker)
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while worker.usage().processes != 10:
                     await trio.sleep(0.005)
             assert (worker.usage().resident or 0) > 10 * MIB

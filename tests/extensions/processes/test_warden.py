@@ -61,7 +61,7 @@ async def test_a_tree_may_have_as_many_as_it_may(tmp_path: Path) -> None:
         async with opened(tmp_path, without=mechanism) as processes:
             worker = await processes.start(spec("grandchildren", processes=10))
             await underway(worker)
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while worker.usage().processes != 10:
                     await trio.sleep(0.005)
             await trio.sleep(0.15)
@@ -96,7 +96,7 @@ async def test_a_warden_that_was_killed(mechanism: str, tmp_path: Path) -> None:
         os.kill(warden, signal.SIGKILL)
         ended = await worker.wait()
         assert (ended.signal, ended.reason) == (9, "signalled")
-        with trio.fail_after(20):  # the kernel kills the worker as its parent dies, but does not wait for it
+        with trio.fail_after(60):  # the kernel kills the worker as its parent dies, but does not wait for it
             while survivors(worker):
                 await trio.sleep(0.001)
         worker.close()

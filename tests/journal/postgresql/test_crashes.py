@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from tests.journal.postgresql.arrange import SAFETY, commit_of, sealed
+from tests.seeds import a_seed
 from web4.journal.backends.postgresql import open_postgresql
 from web4.journal.errors import NotCommittedError, NotWriterError, OutcomeUnknownError
 from web4.journal.lane import Lane
@@ -26,7 +27,7 @@ CRASHES = int(os.environ.get("WEB4_SERVER_CRASHES", "2"))
 async def test_server_killed_in_mid_commit(server: PostgresqlServer, database: str) -> None:
     """JRN-12b, JRN-15b: shut down at once under load, over and over: nothing acknowledged is lost, what was unknown is
     read back truly, and the same opening goes on."""
-    seed = int(os.environ.get("WEB4_SEED", random.randrange(2**32)))
+    seed = a_seed()
     print(f"seed {seed}")
     chance = random.Random(seed)
     acknowledged: dict[bytes, int] = {}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 A, B = Lane("session", "a"), Lane("session", "b")
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock'"
-QUICK: dict[str, Any] = {"lease_seconds": 1.5, "renew_seconds": 0.2, "give_up_seconds": 1.0}
+QUICK: dict[str, Any] = {"lease_seconds": 3.0, "renew_seconds": 0.3, "give_up_seconds": 2.0}
 
 
 @pytest.mark.parametrize("arrives", ["never", "at_once", "late"])

@@ -15,6 +15,7 @@ import trio
 
 from tests.journal.postgresql.arrange import SAFETY
 from tests.journal.postgresql.contender import LANE
+from tests.seeds import a_seed
 from web4 import _core
 from web4.journal.backends.postgresql import open_postgresql
 
@@ -90,7 +91,7 @@ async def test_stale_owner_fenced(database: str) -> None:
     """JRN-24b: an owner that is paused beyond its lease has lost its lane when it goes on: not one record of it
     appears after the next one owns the lane, whether that has written already or not, and it stops. Every second one
     is blind to time, so that the fence in the database is seen to hold by itself."""
-    seed = int(os.environ.get("WEB4_SEED", random.randrange(2**32)))
+    seed = a_seed()
     print(f"seed {seed}")
     chance = random.Random(seed)
     async with contenders(database) as processes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import trio
 
 from tests.journal.postgresql.arrange import SAFETY, append, commit_of, sealed
 from tests.journal.postgresql.test_faults import locked, until
+from tests.seeds import a_seed
 from web4.journal.backends.postgresql import open_postgresql
 from web4.journal.backends.postgresql import reading as reading_module
 from web4.journal.lane import Lane
@@ -58,7 +58,7 @@ async def test_a_cursor_skips_nothing_that_becomes_visible_late(
 
 async def test_history_of_many_owners_is_read_once(database: str) -> None:
     """JRN-20b: pages by cursor, while several owners commit at once, hold every record once and in order."""
-    seed = int(os.environ.get("WEB4_SEED", random.randrange(2**32)))
+    seed = a_seed()
     print(f"seed {seed}")
     chance = random.Random(seed)
     commits, owners = 15, 4

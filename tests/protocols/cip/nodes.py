@@ -55,6 +55,7 @@ class Node:
         options = CipOptions(**{"agent_id": self.name, "offer": EVERYTHING, **self.options})
         more: dict[str, Any] = {} if self.accept_intent is None else {"accept_intent": self.accept_intent}
         clock = TrioClock(START_MS + round(trio.current_time() * 1_000))  # the same time at every node
+        self.clock = clock
         self.stack = AsyncExitStack()
         self.journal: Journal | None = None
         if self.store is not None:

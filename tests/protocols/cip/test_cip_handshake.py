@@ -479,6 +479,13 @@ def test_agreement_is_the_intersection() -> None:
     assert agreement.protocols == ("cip/1.0", "hcp/1.10")
     assert agreement.capabilities == ("state_exchange",)
     assert agreement.features == m.Features(supports_mesh=True, supports_multiplex=False)
+    alone = msgspec.structs.replace(
+        theirs, features=m.Features(supports_mesh=False, supports_multiplex=False)
+    )
+    for one, other in ((ours, alone), (alone, ours)):
+        neither = agree(one, other)
+        assert not isinstance(neither, str)
+        assert neither.features == alone.features
 
 
 def test_what_was_not_agreed_is_not_said() -> None:

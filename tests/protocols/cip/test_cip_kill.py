@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from tests.protocols.cip.examples import ADA, BOB, EVERYTHING, FACT, TRACE
+from tests.seeds import a_seed
 from web4 import rtt
 from web4.journal import EventRegistry
 from web4.journal.backends.sqlite import open_sqlite
@@ -115,7 +116,7 @@ class Teller:
 
 async def test_kill_and_remember(tmp_path: Path) -> None:
     """Killed with SIGKILL at any moment under load: nothing that was settled is delivered again, and trust stays."""
-    seed = int(os.environ.get("WEB4_SEED", random.randrange(2**32)))
+    seed = a_seed()
     print(f"WEB4_SEED={seed} WEB4_PEER_KILLS={KILLS}")
     chance = random.Random(seed)
     delivered: list[str] = []

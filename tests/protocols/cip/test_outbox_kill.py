@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from tests.protocols.cip.examples import ADA, BOB
+from tests.seeds import a_seed
 from web4.journal import EventRegistry
 from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.lane import Lane
@@ -179,7 +180,7 @@ async def test_exactly_once_whatever_is_killed(tmp_path: Path, number: str) -> N
 
     Also what was asked for at once, in one command and one record.
     """
-    seed = int(os.environ.get("WEB4_SEED", random.randrange(2**32)))
+    seed = a_seed()
     print(f"WEB4_SEED={seed} WEB4_OUTBOX_KILLS={KILLS}")
     chance = random.Random(seed)
     promised: list[str] = []

@@ -12,6 +12,8 @@ from tests.protocols.cip.examples import BOB, CLAIM_KEY, VOTES
 from tests.protocols.cip.nodes import nodes, until
 from tests.protocols.cip.test_outbox import FAST, facts, outcome, taken
 from web4.foundation.clock import parse_timestamp
+from web4.protocols.cip.outbox.entries import Queued
+from web4.protocols.cip.outbox.queue import OutboxQueue
 from web4.protocols.messages import cip as m
 from web4.rtt.pump import Pump
 
@@ -83,3 +85,27 @@ async def test_votes_said_in_one_breath_are_in_order_for_whoever_counts_them(
         times = [parse_timestamp(one.timestamp) for one in messages]
         assert times == sorted(set(times))
         assert times[-1] - times[0] < 1_000
+
+
+def test_what_is_said_again_keeps_its_place() -> None:
+    """OUT-4, PACE-4: after a pause everything goes in queue order, what was on its way before what never was."""
+    queue = OutboxQueue()
+    entries = [
+        Queued(
+            number=one,
+            msg_id=str(one),
+            type="FACT",
+            channel="knowledge",
+            at_ms=0,
+            size=10,
+            body="",
+            low=one == 1,
+        )
+        for one in range(4)
+    ]
+    queue.load(reversed(entries))
+    queue.fly(queue.next(2, 1_000, low=False))
+    assert (list(queue.flying), list(queue.waiting)) == (["0", "2"], ["1", "3"])
+    queue.again_in(100, 0)
+    assert (list(queue.waiting), len(queue.flying), queue.flying_bytes) == (["0", "1", "2", "3"], 0, 0)
+    assert [one.msg_id for one in queue.next(9, 1_000, low=True)] == ["0", "1", "2", "3"]

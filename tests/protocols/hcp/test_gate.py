@@ -101,6 +101,26 @@ def test_hcp_gate_of_every_type(type_name: str) -> None:
                 assert verdict.result == ("ALLOW" if allowed else "DENY")
 
 
+@pytest.mark.parametrize(
+    ("facts", "result"),
+    [
+        (being(presence="overloaded"), "DEFER"),
+        (being(pressure=80, clarity=30), "DEFER"),
+        (being(affect="tense"), "CHECK_IN"),
+        (being(pressure=80), "SLOW"),
+        (being(clarity=30), "SLOW"),
+        (replace(WELL, flags=("slow_pacing",)), "SLOW"),
+        (replace(WELL, consent="revoked"), "ALLOW"),
+        (replace(WELL, consent="limited"), "ALLOW"),
+    ],
+)
+def test_hcp_boundaries_of_what_a_revocation_leaves(facts: Facts, result: Result) -> None:
+    """HCP-1, HCP-3: consent closes no feedback, but a human is spared it as all else; how one is may always be said."""
+    assert each(facts, type="HCP_FEEDBACK", social="restricted").result == result
+    for signal in ("HCP_HELLO", "HCP_STATE_UPDATE"):
+        assert each(facts, type=signal, social="restricted").result == "ALLOW"
+
+
 def test_hcp_limited_scope() -> None:
     """HCP-2: topics inside, below and outside the scope."""
     limited = replace(WELL, consent="limited", scope=("topic:garden/fence", "topic:music"))

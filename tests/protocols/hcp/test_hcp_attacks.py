@@ -58,10 +58,41 @@ def test_pacing_holds_nobody_up_for_a_clock_that_went_back() -> None:
     hour_ago = NOW - 3_600_000
     lookout = other(said_ms=hour_ago)
     back: dict[str, Any] = {"theirs": lookout, "at": hour_ago}
-    state, replies = run(incoming(2, **back), incoming(3, **back), state=state)
-    assert [one.status for one in replies] == ["go", "waits"]
+    state, replies = run(give("granted", 2, hour_ago), incoming(2, **back), incoming(3, **back), state=state)
+    assert [one.status for one in replies[1:]] == ["go", "waits"]
     assert state.local is not None
     assert state.local.next_ms == hour_ago + 30_000
+
+
+@pytest.mark.parametrize("back_ms", [1_000, 3_600_000, 86_400_000])
+def test_consent_of_a_time_that_is_not_yet_is_not_fresh(back_ms: int) -> None:
+    """HCP-2: when a clock was set back, nobody knows how old a grant is: it is limited until it is given again."""
+    state, _ = run(ADD, give("granted", scope=("topic:garden",)))
+    then = NOW - back_ms
+    _, replies = run(incoming(1, theirs=other(said_ms=then), at=then, topic="money"), state=state)
+    assert replies[-1].status == ("go" if back_ms == 1_000 else "stopped")
+    again = (give("granted", 2, then), incoming(1, theirs=other(said_ms=then), at=then, topic="money"))
+    _, replies = run(*again, state=state)
+    assert replies[-1].status == "go"
+
+
+@pytest.mark.parametrize("back_ms", [1_000, 3_600_000, 86_400_000])
+def test_a_clock_set_back_leaves_no_question_open_for_a_day(back_ms: int) -> None:
+    """HCP-5: a human has ten minutes to answer, twenty at most if the clock is set back; then it is deferred."""
+    tense = c.State(said=Said(affect="tense"), door="test", at=NOW, token=uid(1))
+    state, replies = run(ADD, give("granted"), tense, incoming(1))
+    assert replies[-1].status == "asked"
+    then = NOW - back_ms
+    ended = []
+    for minute in range(21):
+        at = then + 60_000 * minute
+        state, _ = run(
+            c.Tick(others={HAL.lane_id: other(said_ms=at)}, at=at, token=uid(50 + minute)), state=state
+        )
+        assert state.local is not None
+        ended.append(not state.local.check_ins)
+    assert ended[-1]
+    assert ended[0] is (back_ms > 600_000)
 
 
 async def test_work_that_waited_meets_the_scope_of_now(autojump_clock: MockClock) -> None:

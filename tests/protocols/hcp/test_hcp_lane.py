@@ -18,7 +18,7 @@ from web4.protocols.hcp.lane import commands as c
 from web4.protocols.hcp.lane import events as e
 from web4.protocols.hcp.lane.logic import HumanLogic
 from web4.protocols.hcp.lane.states import MOST_ENDED, MOST_INTENTS, MOST_KNOWN, MOST_WAITING, LaneState
-from web4.protocols.hcp.values import Contact, Facts, Said, remote_id
+from web4.protocols.hcp.values import PACE_MS, Contact, Facts, Said, remote_id
 from web4.testing import check_lane_logic
 
 NOW = 1_800_000_000_000
@@ -152,6 +152,65 @@ def test_hcp_lane_of_nobody(command: c.HumanCommand) -> None:
         assert state.local is None
     _, replies = run(ADD, met)
     assert replies[-1].status == "unknown_human"
+
+
+def test_hcp_lane_takes_no_act_without_a_door() -> None:
+    """HCP-4, HCP-5: whoever asks; consent, state, and the answer to a question come through a door."""
+    tense = c.State(said=Said(affect="tense"), door="test", at=NOW, token=uid(1))
+    state, _ = run(ADD, give("granted"), tense, attempt(2))
+    answer = c.AnswerCheckIn(
+        check_in_id=uid(10_002), yes=True, door="", others={HAL.lane_id: other()}, at=NOW, token=uid(3)
+    )
+    for command in (
+        answer,
+        c.Give(consent="granted", scope=(), door="", at=NOW, token=uid(4)),
+        c.State(said=Said(), door="", at=NOW, token=uid(5)),
+    ):
+        after, (reply,) = run(command, state=state)
+        assert (reply.status, after) == ("door_required", state)
+
+
+def test_hcp_lane_nobody_overtakes() -> None:
+    """HCP-7: a message that comes when the turn is free, but another waits for it, goes behind that one."""
+    slow = other(flags=("slow_pacing",))
+    state, replies = run(
+        ADD,
+        give("granted"),
+        attempt(2, theirs=slow),
+        c.ConcludeAction(action_id=uid(2), outcome="ok", at=NOW),
+        attempt(3, theirs=slow),
+        attempt(4, NOW + PACE_MS, slow),
+    )
+    assert [replies[one].status for one in (2, 4, 5)] == ["requested", "waits", "waits"]
+    assert state.local is not None
+    assert [one.action.action_id for one in state.local.line] == [uid(3), uid(4)]
+    tick = c.Tick(others={HAL.lane_id: slow}, at=NOW + PACE_MS, token=uid(5))
+    state, _ = run(tick, state=state)
+    assert state.local is not None
+    assert set(state.local.open) == {uid(3)}
+
+
+@pytest.mark.parametrize("how", ["ones_own", "theirs", "anothers"])
+def test_hcp_lane_revocation_ends_all_that_waits(how: str) -> None:
+    """HCP-3: what is on its way, in the line, and asked about ends, at that peer; what is another's stays."""
+    slow = other(flags=("slow_pacing",))
+    tense = c.State(said=Said(affect="tense"), door="test", at=NOW, token=uid(1))
+    state, replies = run(
+        ADD, give("granted"), attempt(2, theirs=slow), attempt(3, theirs=slow), tense, attempt(4, theirs=slow)
+    )
+    assert [replies[one].status for one in (2, 3, 5)] == ["requested", "waits", "asked"]
+    ida = Contact("cd" * 32, "ida")
+    commands: dict[str, c.HumanCommand] = {
+        "ones_own": give("revoked", 9),
+        "theirs": c.EndFor(lane_id=HAL.lane_id, at=NOW),
+        "anothers": c.EndFor(lane_id=ida.lane_id, at=NOW),
+    }
+    state, _ = run(commands[how], state=state)
+    assert state.local is not None
+    left = (len(state.local.open), len(state.local.line), len(state.local.check_ins))
+    assert left == ((1, 1, 1) if how == "anothers" else (0, 0, 0))
+    if how != "anothers":
+        assert {state.local.ending(uid(one)) for one in (2, 3, 4)} == {"consent_revoked"}
 
 
 def test_hcp_lane_every_yes_has_its_outcome() -> None:

@@ -13,7 +13,8 @@ from tests.protocols.hcp.arrange import ADA, BOB, GRACE, HAL, Node, Wire, befrie
 from web4.journal.backends.memory import Fault, MemoryStore, ScriptedFaults
 from web4.journal.lane import Lane
 from web4.observe.catalogue import KINDS
-from web4.protocols.hcp import ConsentDenied, Contact, Grant, Limit, Revoke, SetState
+from web4.protocols.hcp import ConsentDenied, ConsentError, Contact, Grant, Limit, Revoke, SetState
+from web4.protocols.hcp.acting import Revoked
 from web4.protocols.hcp.lane.events import FollowUpRequested
 from web4.protocols.hcp.running import Running
 
@@ -78,6 +79,40 @@ async def test_hcp_revocation_of_ones_own(autojump_clock: MockClock) -> None:
         await ada.hcp.act("grace", Grant(), door="test")
         await wire.settle()
         assert await social(ada, "grace", HAL) == "probing"
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_hcp_revocation_says_what_it_ended(autojump_clock: MockClock, stubborn: bool) -> None:
+    """HCP-3: how much was cancelled, how much of it has not ended, what waited, what is not sent."""
+    async with two() as (ada, bob, wire), trio.open_nursery() as nursery:
+        await befriend(ada, bob, wire)
+        wire.held = True
+        await ada.hcp.send_intent("grace", HAL, goal="align", topic="garden")
+        await ada.hcp.act("grace", SetState(affect="tense"), door="test")
+        asked = await ada.hcp.send_intent("grace", HAL, goal="align", topic="garden")
+        assert asked.status == "asked"
+        nursery.start_soon(work_for, ada, ("grace",), [])
+        if stubborn:
+            nursery.start_soon(stubborn_work, ada)
+        await trio.testing.wait_all_tasks_blocked()
+        said = await ada.hcp.revoke("grace", door="cli")
+        assert said == Revoked(
+            cancelled=1 + stubborn, running=int(stubborn), waiting=1, purged=len(ada.purged)
+        )
+        assert ada.purged.count("HCP_INTENT") == 1
+        again = await ada.hcp.revoke("grace", door="cli")
+        assert again == Revoked(cancelled=int(stubborn), running=int(stubborn), waiting=0, purged=1)
+        with pytest.raises(ConsentError) as caught:
+            await ada.hcp.revoke("nobody", door="cli")
+        assert caught.value.code == "unknown_human"
+        nursery.cancel_scope.cancel()
+
+
+async def stubborn_work(one: Node) -> None:
+    """Work that takes its time to end."""
+    async with one.hcp.running("grace"):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3_600)
 
 
 async def test_hcp_revocation_by_the_other_agent(autojump_clock: MockClock) -> None:

@@ -1,7 +1,8 @@
 """Web claims once more, plainly: sources, corroborators and the learning gate, worked out from all that was ever said.
 
 Written from the rules (KNOW-1 to KNOW-9, LIP-2 to LIP-5); it knows nothing of the implementation, keeps no index, and
-looks at every claim after each step until nothing changes any more.
+looks at every claim after each step until nothing changes any more. No two claims contradict each other here: of two
+that become acceptable at once, the one that is looked at first is, and the rules do not say which that is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ class Word:
     stamp: tuple[int, str]
     pages: tuple[str, ...] = ()
     body: str | None = None
-    contradicted: bool = False
 
 
 @dataclass
@@ -32,7 +32,6 @@ class WebEntry:
 
     statement: str
     number: int
-    of: tuple[str, str, str] | None
     proposals: list[Word] = field(default_factory=list)
     said: list[Word] = field(default_factory=list)
     status: str = "pending"
@@ -72,12 +71,12 @@ class PlainWeb:
 
     # --- what it is told --------------------------------------------------------------------------------
 
-    def found(self, word: Word, statement: str, of: tuple[str, str, str] | None) -> None:
+    def found(self, word: Word, statement: str) -> None:
         if not self._admitted(word.peer):
             return
         entry = next((one for one in self.entries if one.statement == statement), None)
         if entry is None:
-            entry = WebEntry(statement, 0, of)
+            entry = WebEntry(statement, 0)
             self.entries.append(entry)
             self._open(entry, word)
         elif self._closed(entry):
@@ -85,9 +84,6 @@ class PlainWeb:
             self._open(entry, word)
         elif all(one.peer != word.peer for one in entry.proposals):
             entry.proposals.append(word)
-        if word in entry.proposals and self._contradicted(entry):
-            word.contradicted = True
-            self._tell(word.peer, "conflict")
         for place in [one for one in self.early if one[0] == statement]:
             entry.said.append(self.early.pop(place)[0])
         entry.said.append(word)
@@ -144,17 +140,6 @@ class PlainWeb:
         entry.proposals.insert(0, word)
         entry.status, entry.reason, entry.since = "pending", "", self.now
         entry.number, self._number = self._number, self._number + 1
-
-    def _contradicted(self, entry: WebEntry) -> bool:
-        return any(
-            other is not entry
-            and other.status == "accepted"
-            and other.of is not None
-            and entry.of is not None
-            and other.of[:2] == entry.of[:2]
-            and other.of[2] != entry.of[2]
-            for other in self.entries
-        )
 
     def _corroborators(self, entry: WebEntry) -> list[Word]:
         return [
@@ -256,11 +241,9 @@ class PlainWeb:
         )
         if self._independent(rejections, 2) == 2 and not confirmed:
             return "rejected", "voted_down"
-        if against or self._contradicted(entry):
+        if against:
             if not entry.ever and entry.status == "disputed" and self.now - entry.since >= DISPUTED_MS:
                 return "rejected", "unresolved"
-            if not against:
-                return "disputed", "contradicted"
             return "disputed", "challenged" if len(rejections) < len(against) else "rejections"
         if entry.ever:
             return self._kept(entry)
@@ -303,7 +286,7 @@ class PlainWeb:
                     break
 
     def _become(self, entry: WebEntry, status: str, reason: str) -> None:
-        contradicted, was, ever = self._contradicted(entry), entry.status, entry.ever
+        was, ever = entry.status, entry.ever
         if status != was:
             entry.since = self.now
         entry.status, entry.reason = status, reason
@@ -321,14 +304,10 @@ class PlainWeb:
         if status == "accepted" and not ever:
             entry.ever = True
             entry.credited = entry.proposals[0].pages if self._weighs(entry.proposals[0].peer) else ()
-        if status == "rejected" and (reason == "voted_down" or (reason == "unresolved" and contradicted)):
+        if (status, reason) == ("rejected", "voted_down"):
             for one in entry.proposals:
-                if not one.contradicted:
-                    self._tell(one.peer, "conflict")
+                self._tell(one.peer, "conflict")
         self._credit(entry, was, ever=ever)
-        if (status, reason) == ("disputed", "contradicted"):
-            for page in {page for one in entry.proposals if self._weighs(one.peer) for page in one.pages}:
-                self.tiers[page] = "blocked" if self._tier(page) == "blocked" else "low"
 
     def _tell(self, peer: str, what: str) -> None:
         if peer != self.node:

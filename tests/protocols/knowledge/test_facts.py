@@ -90,6 +90,16 @@ def test_trust_verified_promotes_proposer() -> None:
     assert book.told() == [("p", "knowledge_verified")]
 
 
+def test_trust_verified_once_for_a_claim() -> None:
+    """KNOW-9: accepted again, by a human this time and with the confirmers it has, it verifies nobody a second time."""
+    book = accepted()
+    assert book.told() == [("p", "knowledge_verified")]
+    book.challenge("d", ICE)
+    book.human(ICE, "accept")
+    assert (book.status(ICE), book.claim(ICE).basis) == ("accepted", "human")
+    assert book.told() == [("p", "knowledge_verified")]
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_independence_by_introducer(*, late: bool) -> None:
     """KNOW-3: those here by the same introducer, and that introducer, are one; anchored, a peer leaves the group."""
@@ -149,6 +159,39 @@ def test_fact_untrusted_source_rejected() -> None:
     book.propose("q", ICE)
     assert book.status(ICE) == "accepted"
     assert book.told() == [("q", "knowledge_verified")]
+
+
+def test_whose_claim_it_is_comes_before_its_votes() -> None:
+    """KNOW-6 (b) before (c), (d): of a claim that nobody's weight stands behind, the votes are not looked at."""
+    book = trusting()
+    book.propose("p", ICE)
+    book.know("untrusted", "p")
+    assert book.status(ICE) == "rejected(untrusted_source)"
+    book.reject("b", ICE)
+    assert book.status(ICE) == "rejected(untrusted_source)"
+    book.reject("c", ICE)
+    assert book.status(ICE) == "rejected(untrusted_source)"
+    assert ("p", "conflict") not in book.told()
+    book.propose("q", "ice sinks")
+    book.reject("b", "ice sinks")
+    book.reject("c", "ice sinks")
+    assert book.status("ice sinks") == "rejected(voted_down)"
+    book.know("untrusted", "q")
+    assert book.status("ice sinks") == "rejected(untrusted_source)"
+
+
+def test_a_contradiction_that_came_later_is_charged_at_the_end() -> None:
+    """KNOW-9, TRUST-4: a claim that was there first ends unresolved while memory still contradicts it."""
+    book = trusting()
+    book.propose("q", "water boils at 80", of=triple("water boils 80"))
+    book.propose("p", "water boils at 100", of=triple("water boils 100"))
+    book.confirm("b", "water boils at 100")
+    book.confirm("c", "water boils at 100")
+    assert book.status("water boils at 80") == "disputed(contradicted)"
+    assert ("q", "conflict") not in book.told()
+    book.wait(7 * DAY)
+    assert book.status("water boils at 80") == "rejected(unresolved)"
+    assert book.told().count(("q", "conflict")) == 1
 
 
 def test_fact_overload_waits() -> None:
@@ -284,6 +327,29 @@ def test_fact_relaxed_mode() -> None:
     assert ("d", "knowledge_verified") not in book.told()
     book.know("trusted", "q")  # everything else differs from strict in nothing
     assert book.status("of a probing peer") == "accepted"
+
+
+def test_support_stands_for_the_confirmers_of_its_own_proposal() -> None:
+    """KNOW-5: in relaxed mode, too, what is accepted has its trace; that of another proposal does not complete it."""
+    book, keys = supported("relaxed")
+    book.propose("q", ICE)
+    book.propose("f", ICE, links=keys, complete=False)
+    assert book.status(ICE) == "pending"
+    book.propose("d", ICE, links=keys)
+    assert book.status(ICE) == "accepted"
+
+
+def test_only_a_proposal_brings_back_what_was_never_resolved() -> None:
+    """KNOW-7: no vote does, not even the withdrawal of the challenge; what was voted meanwhile counts then."""
+    book = trusting()
+    book.propose("p", ICE)
+    book.challenge("d", ICE)
+    book.wait(7 * DAY)
+    for who in ("d", "b", "c"):
+        book.confirm(who, ICE, sent=book.at + 1)
+        assert book.status(ICE) == "rejected(unresolved)"
+    book.propose("q", ICE)
+    assert book.status(ICE) == "accepted"
 
 
 def test_support_that_comes_later() -> None:
@@ -594,6 +660,8 @@ def test_local_alignment() -> None:
     told = len(book.told())
     for statement in ("one", "four", "two", "two"):
         book.propose("p", statement)
+    for statement in ("two", "three"):  # of one that is trusted it says nothing new
+        book.propose("e", statement)
     assert len(book.told()) == told
     book.propose("p", "three")
     assert book.told()[told:] == [("p", "local_alignment")]

@@ -115,7 +115,7 @@ async def recorded(journal: Journal, kind: str, count: int = 1) -> list[Any]:
     """Wait until the lane has so many events of a kind; those."""
     found: list[Any] = []
     follower = journal.follow(KNOWLEDGE)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while len(found) < count:
             record = await anext(follower)
             if record.type == kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
@@ -188,9 +189,11 @@ async def test_an_id_is_fetched_once() -> None:
 async def test_a_fetch_that_a_crash_cut_off_is_made_again() -> None:
     """FETCH-1: requested, crashed before the conclusion, performed by the next boot, concluded once."""
     store, hanging = MemoryStore(), Pages({URI: trio.Event()})
-    with trio.move_on_after(0.1):
-        async with learning(hanging, store=store) as (lip, *_):
-            await lip.fetch(URI, fetch_id="one")  # cancelled with everything else: nothing is concluded
+    with trio.CancelScope() as crash:
+        async with learning(hanging, store=store) as (lip, *_), trio.open_nursery() as nursery:
+            nursery.start_soon(partial(lip.fetch, URI, fetch_id="one"))
+            await trio.testing.wait_all_tasks_blocked()
+            crash.cancel()  # with everything else: nothing is concluded
     assert hanging.asked == [("fetch:one", URI)]
     pages = Pages()
     async with learning(pages, store=store) as (lip, journal, actors, _):
@@ -225,9 +228,11 @@ async def test_answers_are_queued_again_after_a_crash_under_the_same_ids() -> No
             return ""
 
     message = delivery(LipFetch(query=URI, constraints=()), trust="trusted")
-    with trio.move_on_after(0.1):
-        async with learning(Pages(), Waits(), store=store) as (lip, *_):
+    with trio.CancelScope() as crash:
+        async with learning(Pages(), Waits(), store=store) as (lip, journal, _, _):
             await lip.handle_fetch(message)
+            await recorded(journal, "lip.answer_requested")
+            crash.cancel()
             await trio.sleep_forever()
     pages = Pages()
     async with learning(pages, sent, store=store) as (lip, journal, _, _):

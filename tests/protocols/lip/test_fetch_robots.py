@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 import trio.testing
@@ -10,6 +12,9 @@ from tests.protocols.lip.web import SITE, answer, browsing, moved
 from web4.protocols.lip.errors import AddressRefused, FetchFailed, RobotsRefused
 from web4.protocols.lip.fetching.options import FetchOptions
 from web4.protocols.lip.fetching.pacing import Pacing
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
 
 PAGES = {
     "/": answer(b"home"),
@@ -166,14 +171,29 @@ async def test_fetch_robots_redirects_are_checked() -> None:
         assert len(web.requests) == 6
 
 
+class Noting:
+    """Turns as `Pacing` gives them, and the pauses that they were asked for with."""
+
+    def __init__(self, pacing: Pacing) -> None:
+        self.pacing = pacing
+        self.delays: list[float] = []
+
+    def turn(self, host: str, delay_seconds: float = 0.0) -> AbstractAsyncContextManager[None]:
+        self.delays.append(delay_seconds)
+        return self.pacing.turn(host, delay_seconds)
+
+
 async def test_fetch_robots_delay() -> None:
     """crawl-delay up to 30 s is kept, a longer one refuses."""
     async with browsing(PAGES | {"/robots.txt": answer(b"User-agent: *\nCrawl-delay: 0.05")}) as (
         fetcher,
         web,
     ):
+        noting = Noting(fetcher._asking.pacing)
+        object.__setattr__(fetcher._asking, "pacing", noting)
         fetched = await fetcher.fetch(web.url())
         assert fetched.record.hops[0].crawl_delay == 0.05
+        assert noting.delays == [0.0, 0.05], "of robots.txt, which nobody knew yet, and of the page"
     for rules in (
         b"User-agent: *\nCrawl-delay: 31",
         b"User-agent: web4\nCrawl-delay: 1e9",

@@ -10,7 +10,7 @@ def grant(
     *,
     new: New = False,
     name: CalledName = None,
-    role: Role = "owner",
+    role: Role = None,
     common: Common = COMMON,
 ) -> int:
     """Consent to every topic. Said again, it is fresh again: after ten minutes it counts as limited.

@@ -20,7 +20,7 @@ def limit(
     *,
     new: New = False,
     name: CalledName = None,
-    role: Role = "owner",
+    role: Role = None,
     common: Common = COMMON,
 ) -> int:
     """Consent to these topics, and to nothing else.

@@ -49,8 +49,9 @@ def export(
 
 async def _at_rest(common: Common, path: Path, digests: tuple[str, ...]) -> dict[str, object]:
     # Not paid for by a verb that finds its node running.
+    from web4.cli.configuration import config_file  # noqa: PLC0415
     from web4.doors.views.at_rest import open_at_rest  # noqa: PLC0415
     from web4.doors.views.evidence import export_evidence  # noqa: PLC0415
 
-    async with open_at_rest(directory_of(common)) as reading:
+    async with open_at_rest(directory_of(common), config_file(common)) as reading:
         return dict(await export_evidence(reading, path, digests))

@@ -44,7 +44,12 @@ def directory_of(common: Common) -> Path:
 
 def human_name(given: str | None) -> str:
     """In whose name something is done."""
-    return getpass.getuser() if given is None else given
+    if given is not None:
+        return given
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return f"uid:{os.getuid()}"
 
 
 @asynccontextmanager

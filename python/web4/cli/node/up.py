@@ -14,6 +14,7 @@ from web4.doors.commands import commands_of
 from web4.doors.control import ControlLimits, open_control_door
 from web4.foundation.events import Event
 from web4.node import Node, NodeParts, Places, open_node, read_config
+from web4.node.journals import schema_of
 
 NOTABLE = frozenset(
     """
@@ -115,10 +116,17 @@ async def _greet(node: Node, output: Output, socket: str | None, config: Path) -
                 f"{visible(node.name)}  {node.fingerprint}",
                 f"listens  {', '.join(map(visible, node.addresses)) or 'nowhere: it only dials'}",
                 f"control  {visible(socket or 'disabled')}",
-                f"journal  {visible(node.places.journal)}, {health['durability']}",
+                f"journal  {_where(node)}, {health['durability']}",
             ]
         )
     await output.flush()
+
+
+def _where(node: Node) -> str:
+    """Where the journal is kept. Who may read the terminal need not know how to reach the database."""
+    if node.config.journal.backend == "sqlite":
+        return visible(node.places.journal)
+    return f"{node.config.journal.backend}, schema {schema_of(node.fingerprint)}"
 
 
 def _row(event: Event) -> str:

@@ -27,7 +27,7 @@ def outline(ctx: Context, markdown: str) -> Outline:
     return {"title": headings[0] if headings else "", "headings": headings, "words": len(markdown.split())}
 
 
-@ext.tool(timeout_ms=300)
+@ext.tool(timeout_ms=1_000)
 def hang(ctx: Context, children: int = 3) -> str:
     """Start processes that leave for sessions of their own, ignore every polite request, and never come back."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

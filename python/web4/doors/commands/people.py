@@ -23,15 +23,26 @@ if TYPE_CHECKING:
     from web4.doors.views.reading import Reading
     from web4.node import Node
     from web4.protocols.hcp.acts import HumanAct
+    from web4.protocols.hcp.lane.states import LocalState
 
 _DOOR: Final = "cli"
+FIRST_ROLE: Final = "owner"
+"""What a new human is to others, if nothing else is said."""
+
+
+Words = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class NewHuman(msgspec.Struct, frozen=True):
-    """A human that this node is to have, if it has none of this id: what to call it, and what it is to others."""
+    """A human that this node is to have, if it has none of this id.
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-    role: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    Args:
+        name: What to call it; its id when left out.
+        role: What it is to others; `owner` when left out.
+    """
+
+    name: Words | None = None
+    role: Words | None = None
 
 
 class ActOfHuman(msgspec.Struct, frozen=True):
@@ -64,20 +75,29 @@ def add(commands: CommandSet, node: Node, reading: Reading) -> None:
         try:
             done = _act_of(asked)
             human = await _human(asked)
-            await node.people.act(human, done, door=_DOOR)
+            more: dict[str, Any] = {}
+            if isinstance(done, Revoke):
+                more["ended"] = (await node.people.revoke(human, door=_DOOR))._asdict()
+            else:
+                await node.people.act(human, done, door=_DOOR)
         except ValueError as error:
             raise refused(str(error)) from None
         state = (await reading.humans())[human]
-        return consent_row(human, state, (await peers_of(reading)).alias, reading.now_ms())
+        return {**consent_row(human, state, (await peers_of(reading)).alias, reading.now_ms()), **more}
 
     async def _human(asked: ActOfHuman) -> str:
         humans = await reading.humans()
-        if asked.new is not None and asked.human not in humans:
-            await node.people.add_human(asked.human, name=asked.new.name, role=asked.new.role)
-            return asked.human
         known = humans.get(asked.human)
-        if known is None or known.local is None:
-            raise ConsentError(f"this node has no human {asked.human[:64]!r}", code="unknown_human")
+        local = None if known is None else known.local
+        if local is not None:
+            _refuse_another(local, asked.new or NewHuman())
+        elif asked.new is None:
+            raise ConsentError(f"this node has no human {asked.human!r}", code="unknown_human")
+        else:
+            new = asked.new
+            await node.people.add_human(
+                asked.human, name=new.name or asked.human, role=new.role or FIRST_ROLE
+            )
         return asked.human
 
     async def answer(asked: AnswerOfHuman) -> Mapping[str, Any]:
@@ -95,6 +115,15 @@ def add(commands: CommandSet, node: Node, reading: Reading) -> None:
 
     add_for_operators(commands, "consent_act", ActOfHuman, act)
     add_for_operators(commands, "consent_answer", AnswerOfHuman, answer)
+
+
+def _refuse_another(known: LocalState, new: NewHuman) -> None:
+    """Who is there already keeps name and role: a consent that renamed its human would be two acts in one."""
+    for what, given, has in (("called", new.name, known.name), ("here as", new.role, known.role)):
+        if given is not None and given != has:
+            raise ConsentError(
+                f"the human {known.human_id!r} is {what} {has!r} already, not {given!r}", code="human_known"
+            )
 
 
 def _act_of(asked: ActOfHuman) -> HumanAct:

@@ -11,7 +11,7 @@ import trio
 from web4.doors.control.errors import CommandFailed, ControlError
 from web4.doors.control.lines import EndlessLine, Lines, LineTooLong
 from web4.doors.control.socket_place import peer_credentials
-from web4.doors.control.wire import write_command
+from web4.doors.control.wire import LINE_BYTES, write_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -39,14 +39,20 @@ class Control:
 
         Raises:
             CommandFailed: The node refused it.
-            ControlError: `disconnected`, `no_answer`, `bad_answer`.
+            ControlError: `line_too_long`, before anything is sent; `disconnected`, `no_answer`, `bad_answer`.
         """
         async with self._lock:
             self._asked += 1
             command_id = str(self._asked)
+            said = write_command(command_id, command, payload or {})
+            if len(said) > LINE_BYTES:
+                raise ControlError(
+                    f"{len(said):,} bytes are said, and a line has {LINE_BYTES:,} at most",
+                    code="line_too_long",
+                )
             try:
                 with trio.fail_after(self._seconds):
-                    await self._stream.send_all(write_command(command_id, command, payload or {}))
+                    await self._stream.send_all(said)
                     line = await self._lines.next()
             except trio.TooSlowError:
                 raise ControlError(

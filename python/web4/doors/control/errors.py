@@ -22,6 +22,7 @@ class ControlError(Web4Error):
         ErrorCode(
             "disconnected", "The node went away, or closed the connection.", "The outcome is not known."
         ),
+        ErrorCode("line_too_long", "A command has more bytes than a line may (NDJ-8).", "Nothing was asked."),
         ErrorCode("no_answer", "The node has not answered in time.", "It may do it all the same (NDJ-25)."),
         ErrorCode(
             "still_stopping", "A node that was told to stop has not ended in time.", "It goes on stopping."

@@ -9,8 +9,6 @@ import trio
 
 from web4.actors.rebuilding import rebuild
 from web4.foundation.clock import SystemClock
-from web4.journal.backends.memory import open_memory
-from web4.journal.backends.sqlite import open_sqlite
 from web4.journal.errors import CorruptJournalError
 from web4.journal.event_types import EventRegistry
 from web4.journal.journal import Journal
@@ -20,6 +18,8 @@ from web4.mesh.registry.peers_file import read_peers
 from web4.mesh.registry.registry import KnownPeer
 from web4.node.config import read_config
 from web4.node.directory import Places, open_directory
+from web4.node.journals import read_journal_of
+from web4.node.ownership import check_owner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from web4.protocols.knowledge.ledger.state import LedgerState
     from web4.trust import TrustRecord
 
-_DATABASE: Final = "journal.db"
 _PAGE: Final = 500
 
 
@@ -46,15 +45,15 @@ async def open_at_rest(directory: Path, config_file: Path | None = None) -> Asyn
         config_file: The configuration; left out, the directory's own.
 
     Raises:
-        DirectoryError, IdentityError, ConfigurationError: What is in the directory does not fit.
-        JournalOpenError: The journal cannot be read.
+        DirectoryError, IdentityError, ConfigurationError: What is in the directory does not fit; the journal is another
+            key's.
+        JournalOpenError: The journal cannot be read, wherever it is kept.
     """
     places = Places(directory)
     identity = await trio.to_thread.run_sync(open_directory, places)
     config = await trio.to_thread.run_sync(read_config, config_file or places.config)
-    there = await trio.Path(places.journal / _DATABASE).exists()
-    opened: Any = open_sqlite(places.journal, read_only=True) if there else open_memory()
-    async with opened as backend:
+    async with read_journal_of(places, identity.fingerprint, config.journal) as backend:
+        await check_owner(backend, identity, places)
         yield AtRest(places, identity, config, Journal(backend, registry=EventRegistry(OWN_EVENTS)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from web4.doors.control.commands import Nothing
+from web4.doors.views.contact import session_row
 from web4.doors.views.naming import Peers, peers_of
 from web4.doors.views.trust import WhichPeer
 
@@ -38,21 +39,25 @@ async def peer_ls(reading: Reading, _: Nothing) -> Mapping[str, Any]:
 
 
 async def peer_show(reading: Reading, asked: WhichPeer) -> Mapping[str, Any]:
-    """A row, with what the peer said of itself."""
+    """A row, with what the peer said of itself, and why there is no session with it."""
     peers = await peers_of(reading)
     peer = peers.find(asked.peer)
     known, record = (await reading.peers()).get(peer), await reading.trust_of(peer)
     connected = peer in _sessions(reading)
     entry = None if known is None else known.entry
     agreed = None if reading.node is None else reading.node.cip.agreement(peer)
+    row = peer_row(
+        peer,
+        peers,
+        known,
+        trust=record.state,
+        connected=connected,
+        agent_id=_calls_itself(reading, peer),
+    )
     return {
-        **peer_row(
-            peer,
-            peers,
-            known,
-            trust=record.state,
-            connected=connected,
-            agent_id=_calls_itself(reading, peer),
+        **row,
+        "session": session_row(
+            reading, peer, record, row["addresses"], told=entry is not None and entry.told
         ),
         "recorded_ms": None if entry is None else entry.at_ms,
         "capabilities": [] if entry is None else list(entry.capabilities),

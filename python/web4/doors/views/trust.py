@@ -9,6 +9,7 @@ import msgspec
 from web4.doors.control.commands import Nothing
 from web4.doors.views.naming import peers_of
 from web4.journal.lane import Lane
+from web4.trust import TrustLogic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,7 @@ async def trust_show(reading: Reading, asked: WhichPeer) -> Mapping[str, Any]:
     record = await reading.trust_of(peer)
     return {
         **trust_row(peer, record, peers.alias(peer)),
-        "cooldown_ms": record.cooldown_left_ms(reading.now_ms()),
+        "cooldown_ms": TrustLogic().cooldown_left_ms(record, reading.now_ms()),
         "demotions": record.demotions,
         "grave_conflicts": record.grave_conflicts,
         "unverifiable": len(record.unverifiable_at_ms),

@@ -16,11 +16,14 @@ class SeenCache:
         each: Ids remembered of one origin, and of what one neighbour hands over: who makes up origins, or passes on
             whatever it gets, fills its own share.
         total: Ids remembered in all.
+        longest_ms: How much later than now an envelope can expire that is good now.
     """
 
-    def __init__(self, *, each: int, total: int) -> None:
+    def __init__(self, *, each: int, total: int, longest_ms: int = 180_000) -> None:
         self._each = each
         self._total = total
+        self._longest_ms = longest_ms
+        self._latest_ms = 0
         self._ids: set[tuple[str, str]] = set()
         self._expiries: list[tuple[int, str, str, str]] = []
         self._of: Counter[str] = Counter()
@@ -35,8 +38,13 @@ class SeenCache:
             self._forget(*heapq.heappop(self._expiries)[1:])
         if (origin, id) in self._ids:
             return "seen"
+        if self._is_full(origin, over) and self._latest_ms > now_ms + self._longest_ms:
+            self._forget_ahead(now_ms + self._longest_ms)
+        return "full" if self._is_full(origin, over) else "new"
+
+    def _is_full(self, origin: str, over: str) -> bool:
         most = max(self._of.get(origin, 0), self._over.get(over, 0))
-        return "full" if most >= self._each or len(self._ids) >= self._total else "new"
+        return most >= self._each or len(self._ids) >= self._total
 
     def remember(self, origin: str, id: str, over: str, expires_ms: int) -> None:  # noqa: A002
         """Remember an envelope that was new until it has expired."""
@@ -44,6 +52,16 @@ class SeenCache:
         self._of[origin] += 1
         self._over[over] += 1
         heapq.heappush(self._expiries, (expires_ms, origin, id, over))
+        self._latest_ms = max(self._latest_ms, expires_ms)
+
+    def _forget_ahead(self, latest_ms: int) -> None:
+        """Make room: what expires later than anything that is good now came before the clock was set back."""
+        ahead = [one for one in self._expiries if one[0] > latest_ms]
+        self._expiries = [one for one in self._expiries if one[0] <= latest_ms]
+        heapq.heapify(self._expiries)
+        self._latest_ms = latest_ms
+        for one in ahead:
+            self._forget(*one[1:])
 
     def _forget(self, origin: str, id: str, over: str) -> None:  # noqa: A002
         self._ids.discard((origin, id))

@@ -46,7 +46,7 @@ PEER_EVENTS: Final = (
     EventType(
         name="cip.heard",
         struct=IdHeard,
-        classes=dict.fromkeys(("key", "content", "envelope", "at_ms", "skew_ms"), "structural"),
+        classes=dict.fromkeys(("key", "content", "envelope", "at_ms", "skew_ms", "anew"), "structural"),
     ),
     EventType(name="cip.rested", struct=Rested, classes=dict.fromkeys(("at_ms", "skew_ms"), "structural")),
     EventType(

@@ -303,7 +303,10 @@ class Peer:
     # --- what has become durable ------------------------------------------------------------------------
 
     def _loaded(self, state: PeerState) -> None:
-        self.queue.load(state.outbox.entries.values())
+        out = state.outbox
+        ended = (*out.concluded.newer.values(), *out.concluded.older.values())
+        said_ms = max([one.at_ms for one in (*out.entries.values(), *ended)], default=0)
+        self.queue.load(out.entries.values(), said_ms)
 
     def _told(self, events: Sequence[PeerEvent]) -> None:
         """Let the pump see what is durable, and say what happened to envelopes (OBS-2)."""

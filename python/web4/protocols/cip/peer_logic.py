@@ -135,7 +135,7 @@ class PeerLogic:
         if isinstance(event, IdHeard):
             heard = Heard(bytes.fromhex(event.content), bytes.fromhex(event.envelope))
             key = bytes.fromhex(event.key)
-            replay = state.replay.remembering(key, heard, at_ms=event.at_ms, limits=limits)
+            replay = state.replay.remembering(key, heard, at_ms=event.at_ms, limits=limits, anew=event.anew)
         else:
             replay = state.replay.without_stale(event.at_ms, limits)
         return _changed(state, replay=replay)
@@ -173,7 +173,9 @@ class PeerLogic:
             return self._take(state, command, admission)
         ends = Conclude(at_ms=command.at_ms, msg_ids=command.receipts, outcome="delivered")
         concluded = self.outbox.conclude(state.outbox, ends)
-        return Decision((*self._heard(command), *concluded), PeerOutcome("handled", admission=admission))
+        return Decision(
+            (*self._heard(state, command), *concluded), PeerOutcome("handled", admission=admission)
+        )
 
     def _take(self, state: PeerState, command: Arrived, admission: Admission) -> _Decision:
         """Let in a message of an outbox type: recorded whole, so that a restart delivers it again (OUT-3)."""
@@ -203,7 +205,9 @@ class PeerLogic:
         if command.type == _TELEMETRY:
             handshake = state.handshakes.get(command.session_id)
             floor_ms = max(command.newest_state_ms, 0 if handshake is None else handshake.heard_ms)
-            verdict = Verdict("forgotten" if command.timestamp_ms < floor_ms else "fresh")
+            # What lies further ahead than a timestamp can came before the clock was set back.
+            holds = floor_ms <= command.at_ms + self.replay.retention_ms
+            verdict = Verdict("forgotten" if command.timestamp_ms < floor_ms and holds else "fresh")
         else:
             content = bytes.fromhex(command.content_digest)
             verdict = self._judge(state, command, key_of(command.msg_id), content)
@@ -259,14 +263,14 @@ class PeerLogic:
         refusal = Refusal("ReplayError", "equivocation", field="msg_id", silent=True)
         return Decision(decision.events, PeerOutcome("refused", refusal=refusal, trust=decision.reply))
 
-    def _heard(self, command: Arrived) -> tuple[IdHeard, ...]:
+    def _heard(self, state: PeerState, command: Arrived) -> tuple[IdHeard, ...]:
         """What to remember of a message that was let in: its id, and a HELLO's nonce; of telemetry nothing."""
         if command.type == _TELEMETRY:
             return ()
         content, envelope, at_ms = command.content_digest, command.digest, command.at_ms
         skew_ms = self.replay.skew_ms
-        key = key_of(command.msg_id).hex()
-        heard = IdHeard(key=key, content=content, envelope=envelope, at_ms=at_ms, skew_ms=skew_ms)
+        key, anew = key_of(command.msg_id).hex(), state.replay.is_ahead(at_ms)
+        heard = IdHeard(key=key, content=content, envelope=envelope, at_ms=at_ms, skew_ms=skew_ms, anew=anew)
         if not isinstance(command.handshake, HelloArrived):
             return (heard,)
         nonce = base64.b64decode(command.handshake.hello.nonce).hex()
@@ -291,11 +295,11 @@ class PeerLogic:
         if outcome is not None and outcome.action == "out_of_turn":
             refusal = Refusal("InvalidEnvelopeError", "out_of_turn", field="type")
             return Decision((), PeerOutcome("refused", refusal=refusal))
-        return Decision((*self._heard(command), *decision.events), decision.reply)
+        return Decision((*self._heard(state, command), *decision.events), decision.reply)
 
     def _complaint(self, state: PeerState, command: Arrived) -> _Decision:
         """An ERROR ends the entry it names, unless the peer asks for patience: then it goes again (OUT-5)."""
-        heard = self._heard(command)
+        heard = self._heard(state, command)
         waits_ms = command.about_retry_ms
         if waits_ms is None and command.about_code == "skew":
             waits_ms = (
@@ -313,7 +317,7 @@ class PeerLogic:
 
     def _with_patience(self, state: PeerState, command: Arrived, hello: HelloArrived) -> HelloArrived:
         """Say whether this HELLO has to wait, before anything is answered: HS-5, TRUST-3, TRUST-10."""
-        cooldown_ms = state.trust.cooldown_left_ms(command.at_ms)
+        cooldown_ms = self.trust.cooldown_left_ms(state.trust, command.at_ms)
         if cooldown_ms:
             return msgspec.structs.replace(hello, defer="cooldown", retry_after_ms=cooldown_ms)
         if state.trust.state == "unknown" and command.newcomer_retry_ms is not None:

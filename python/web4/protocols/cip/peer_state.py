@@ -155,10 +155,13 @@ class Rest(msgspec.Struct, frozen=True, kw_only=True):
 PeerCommand = Arrived | ArrivedTogether | HandshakeCommand | TrustCommand | Caused | OutboxCommand | Rest
 
 
-class IdHeard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class IdHeard(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
     """An id or nonce was used (REP-2). `key` is its bytes in hex.
 
-    `skew_ms` is the node's limit at that time, so that replay needs none: it says what the window let go.
+    `skew_ms` is the node's limit at that time, so that replay needs none: it says what the window let go. `anew` says
+    that the clock was set back so far that the window begins anew: see `ReplayWindow.is_ahead`.
     """
 
     key: str
@@ -166,6 +169,7 @@ class IdHeard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     envelope: str
     at_ms: int
     skew_ms: int
+    anew: bool = False
 
 
 class Rested(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _BUCKETS: Final = 8
 """In how many steps the window moves on: an id is held up to one such step longer than it must."""
+MOST_BACK_MS: Final = 1_800_000
+"""How far a clock may be set back, and what was let go stays refused. Further back, a node that hears no HELLO would be
+worse than one that may hear one twice: only its signer can say it again, and its answers hold in no other session."""
 NEVER_MS: Final = -(2**63)
 """The arrival time of what was let go, when nothing was."""
 
@@ -124,16 +127,27 @@ class ReplayWindow:
         if first is not None:
             return Verdict("duplicate" if first.content == content else "equivocation", first)
         # Only after the clock was set back can a message be within the skew and yet this old.
-        if timestamp_ms <= self.forgot_ms + limits.skew_ms:
+        if timestamp_ms <= self.forgot_ms + limits.skew_ms and not self.is_ahead(at_ms):
             return Verdict("forgotten")
         live = tuple(self._live(at_ms, limits))
         if sum(len(bucket.heard) for bucket in live) + room_for > limits.ids:
             return Verdict("full", retry_after_ms=live[0].ends_ms + limits.retention_ms + 1 - at_ms)
         return Verdict("fresh")
 
-    def remembering(self, key: bytes, heard: Heard, *, at_ms: int, limits: ReplayLimits) -> ReplayWindow:
-        """Give the window that holds `key` too, and has let go what can no longer be replayed."""
+    def is_ahead(self, at_ms: int) -> bool:
+        """Whether what was let go came at a time so far from now that the clock was set back further than is borne."""
+        return self.forgot_ms - at_ms > MOST_BACK_MS
+
+    def remembering(
+        self, key: bytes, heard: Heard, *, at_ms: int, limits: ReplayLimits, anew: bool = False
+    ) -> ReplayWindow:
+        """Give the window that holds `key` too, and has let go what can no longer be replayed.
+
+        With `anew` it does not matter any more what was let go before: see `is_ahead`.
+        """
         live, forgot_ms = self._parted(at_ms, limits)
+        if anew:
+            forgot_ms = NEVER_MS
         # By the end of their span, so that what a clock that was ahead left there does not hold back what comes.
         place = bisect_left(live, at_ms, key=lambda bucket: bucket.ends_ms)
         if place < len(live) and live[place].ends_ms < at_ms + limits.bucket_ms:

@@ -213,6 +213,10 @@ class CipRuntime(Speaking):
         hosts = [link.rtt.remote_host for link in self._links.of(peer) if link.established]
         return next((host for host in reversed(hosts) if host is not None), None)
 
+    def sessions(self, peer: str) -> list[RttSession]:
+        """The sessions with a peer that are being served, established or not, oldest first."""
+        return [link.rtt for link in self._links.of(peer)]
+
     async def sessions_changed(self) -> None:
         """Wait until a session is established, or one ends."""
         await self._changed.park()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+import trio
 
 from web4.protocols.hcp import acts as a
 from web4.protocols.hcp.lane import commands as c
+from web4.protocols.hcp.lane.events import CheckInEnded, LineLeft
 from web4.protocols.hcp.refusing import refusal_of, refused
 from web4.protocols.hcp.scope import checked_scope
 from web4.protocols.hcp.values import Contact, Said
@@ -18,6 +20,26 @@ if TYPE_CHECKING:
     from web4.protocols.hcp.social import Cause
 
 _ALL: Final[tuple[Cause, ...]] = ("act", "local", "remote")
+
+
+PURGE_SECONDS: Final = 5.0
+"""How long whoever revokes consent waits to be told what was purged. It takes a second at most (HCP-3)."""
+
+
+class Revoked(NamedTuple):
+    """What a revocation of consent has ended (HCP-3).
+
+    Args:
+        cancelled: How much ran for the human: work of the agent's loop, and messages on their way.
+        running: How much of it has not ended yet.
+        waiting: Questions, and messages in line, that wait no longer.
+        purged: Messages in the outbox that are not sent; None if that is not known yet.
+    """
+
+    cancelled: int
+    running: int
+    waiting: int
+    purged: int | None
 
 
 class Acting:
@@ -32,13 +54,10 @@ class Acting:
 
     async def act(self, human_id: str, act: a.HumanAct, *, door: str) -> None:
         """See `HcpRuntime.act`."""
-        if not door:
-            raise refusal_of("door_required")
-        if human_id not in self._context.index.locals:
-            raise refusal_of("unknown_human")
+        self._check(human_id, door)
         match act:
             case a.Revoke():
-                await self._revoke(human_id, door)
+                await self._revoke(human_id, c.Give(consent="revoked", door=door, **self._stamp()))
             case a.Grant():
                 await self._give(human_id, c.Give(consent="granted", door=door, **self._stamp()))
             case a.Limit():
@@ -51,22 +70,40 @@ class Acting:
             case a.Restrict() | a.Regrant():
                 await self._relate(human_id, act, door)
 
+    async def revoke(self, human_id: str, *, door: str) -> Revoked:
+        """See `HcpRuntime.revoke`."""
+        self._check(human_id, door)
+        give = c.Give(consent="revoked", door=door, **self._stamp())
+        with self._context.purges(f"{give.token}/revoked") as purging:
+            cancelled, reply = await self._revoke(human_id, give)
+            with trio.move_on_after(PURGE_SECONDS):
+                await purging.done.wait()
+        waiting = sum(isinstance(event, CheckInEnded | LineLeft) for event in reply.events)
+        return Revoked(cancelled, self._context.running.count(human_id), waiting, purging.purged)
+
+    def _check(self, human_id: str, door: str) -> None:
+        if not door:
+            raise refusal_of("door_required")
+        if human_id not in self._context.index.locals:
+            raise refusal_of("unknown_human")
+
     def _stamp(self) -> dict[str, Any]:
         """Time and a fresh id, as every command brings them."""
         return {"at": self._context.now(), "token": self._context.ids.uuid4()}
 
-    async def _revoke(self, human_id: str, door: str) -> None:
-        """Stop first, then record: whoever says stop is not made to wait for a disk (HCP-3)."""
+    async def _revoke(self, human_id: str, give: c.Give) -> tuple[int, Reply]:
+        """Stop first, then record: whoever says stop is not made to wait for a disk (HCP-3). How much was stopped."""
         running = self._context.running
         running.barred.add(human_id)
-        running.stop(human_id)
-        await self._give(human_id, c.Give(consent="revoked", door=door, **self._stamp()))
+        stopped = running.stop(human_id)
+        return stopped, await self._give(human_id, give)
 
-    async def _give(self, human_id: str, give: c.Give) -> None:
+    async def _give(self, human_id: str, give: c.Give) -> Reply:
         reply = await self._context.lanes.ask(human_id, give, control=give.consent == "revoked")
         _done(reply)
         # If the journal did not take it, nothing begins for this human until it takes another word of the human's.
         self._context.running.barred.discard(human_id)
+        return reply
 
     async def _state(self, human_id: str, act: a.SetState, door: str) -> None:
         local = await self._context.lanes.local(human_id)

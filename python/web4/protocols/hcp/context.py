@@ -58,6 +58,16 @@ class PurgeOutbox(Protocol):
         ...
 
 
+class Purging:
+    """What becomes of what waits to be sent when consent is revoked, for whoever waits for that."""
+
+    __slots__ = ("done", "purged")
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.purged: int | None = None
+
+
 class Waiter:
     """What those share who wait for how a message ends."""
 
@@ -86,6 +96,8 @@ class HumanContext:
     hand_on: HandOn | None = None
     running: Running = field(default_factory=Running)
     waiters: dict[str, Waiter] = field(default_factory=dict)
+    purging: dict[str, Purging] = field(default_factory=dict)
+    """By the effect of the revocation: those that somebody waits for."""
     handing: set[tuple[str, str]] = field(default_factory=set)
     """Messages that are being handed on, by peer and `msg_id`: the gate has let them pass."""
     attempting: trio.Lock = field(default_factory=trio.Lock)
@@ -116,6 +128,22 @@ class HumanContext:
             waiter.users -= 1
             if not waiter.users and self.waiters.get(action_id) is waiter:
                 del self.waiters[action_id]
+
+    @contextmanager
+    def purges(self, effect_id: str) -> Iterator[Purging]:
+        """Be told what a revocation has purged, if that happens inside."""
+        purging = self.purging[effect_id] = Purging()
+        try:
+            yield purging
+        finally:
+            del self.purging[effect_id]
+
+    def purged(self, effect_id: str, count: int | None) -> None:
+        """Tell whoever waits how many messages were purged; None if that failed."""
+        purging = self.purging.get(effect_id)
+        if purging is not None:
+            purging.purged = count
+            purging.done.set()
 
     def over(self, action_id: str, outcome: str, error: Web4Error | None = None) -> None:
         """Tell whoever waits how a message ended."""

@@ -13,6 +13,9 @@ class ConsentError(Web4Error):
     codes: ClassVar[tuple[ErrorCode, ...]] = (
         ErrorCode("door_required", "A human's act names no door that it came through (HCP-4).", "Not done."),
         ErrorCode("unknown_human", "No human of this name is known here.", "Not done."),
+        ErrorCode(
+            "human_known", "A human of this id is here, with another name or role.", "Nothing changed."
+        ),
         ErrorCode("unknown_check_in", "No check-in of this name waits for an answer.", "Nothing changed."),
         ErrorCode(
             "too_many_humans", "As many humans are known as the limit allows.", "Refused; none is forgotten."

@@ -142,6 +142,7 @@ class Performing:
         purged = 0
         if request.what == "revoked":
             purged = await self._revoked_here(request)
+            self._context.purged(request.effect_id, purged)
         elif request.what == "granted":
             await self._reopen(request)
         await self._tell(request)

@@ -23,7 +23,7 @@ from web4.protocols.hcp.receiving import Receiving
 from web4.protocols.hcp.refusing import refusal_of
 from web4.protocols.hcp.saying import HumanMessages
 from web4.protocols.hcp.scope import in_scope, standing
-from web4.protocols.hcp.values import Contact, checked_human_id
+from web4.protocols.hcp.values import CHECK_IN_MS, Contact, checked_human_id
 from web4.protocols.hcp.views import ConsentView, PersonView
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from web4.foundation.events import Emitter
     from web4.foundation.ids import IdSource
     from web4.journal.journal import Journal
+    from web4.protocols.hcp.acting import Revoked
     from web4.protocols.hcp.acts import HumanAct
     from web4.protocols.hcp.context import HandOn, PurgeOutbox
     from web4.protocols.hcp.lane.replies import Reply
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 _MOST_SLEEP: Final = 60.0
 """Seconds after which a clock that was set is noticed."""
+_FURTHEST_MS: Final = 2 * CHECK_IN_MS
+"""Nothing is due later than this but by a clock that was set back since."""
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -145,7 +148,8 @@ class HcpRuntime(HumanMessages):
             while True:
                 await self._until_due()
                 now = self._context.now()
-                for human in [one for one, at in self._context.index.due.items() if at <= now]:
+                due = self._context.index.due.items()
+                for human in [one for one, at in due if at <= now or at - now > _FURTHEST_MS]:
                     await self._look(human)
 
     async def _until_due(self) -> None:
@@ -226,6 +230,15 @@ class HcpRuntime(HumanMessages):
                 until another word of it was recorded.
         """
         await self._acting.act(human_id, act, door=door)
+
+    async def revoke(self, human_id: str, *, door: str) -> Revoked:
+        """As `act` with `Revoke`, and wait until what was queued is purged, too; what was ended by it (HCP-3).
+
+        Raises:
+            ConsentError: `door_required`, `unknown_human`.
+            Web4Error: See `act`.
+        """
+        return await self._acting.revoke(human_id, door=door)
 
     async def states(self) -> dict[str, LaneState]:
         """What is held of every human that is known, by lane: those of this node first. For doors (HCP-11)."""

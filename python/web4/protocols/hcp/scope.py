@@ -39,8 +39,11 @@ def in_scope(scope: tuple[str, ...], topic: str | None) -> bool:
 
 
 def standing(facts: Facts, now_ms: int) -> Consent | None:
-    """The consent that counts now: granted by a human of whom nothing was heard for 10 minutes counts as limited."""
-    if facts.consent == "granted" and now_ms - facts.said_ms > STALE_MS:
+    """The consent that counts now: granted by a human of whom nothing was heard for 10 minutes counts as limited.
+
+    What was heard at a time that is not yet was heard nobody knows when: the clock was set back.
+    """
+    if facts.consent == "granted" and abs(now_ms - facts.said_ms) > STALE_MS:
         return "limited"
     return facts.consent
 

@@ -88,9 +88,10 @@ class KnownIds(msgspec.Struct, frozen=True):
         held = sum([len(part.heard) for part in parts[lets_go:]])
         while held >= limits.ids and lets_go < len(parts):
             oldest = parts[lets_go]
-            free_ms = oldest.last_ms + limits.retention_ms + 1
-            if refuse and free_ms > at_ms:
-                return Room(retry_after_ms=free_ms - at_ms)
+            left_ms = oldest.last_ms + limits.retention_ms + 1 - at_ms
+            # More is left only to a clock that was set back: then the oldest give way, as they do for their number.
+            if refuse and 0 < left_ms <= 2 * limits.retention_ms + 1:
+                return Room(retry_after_ms=left_ms)
             held -= len(oldest.heard)
             lets_go += 1
         begins = lets_go == len(parts) or len(newest.heard) >= part_ids or at_ms - newest.first_ms >= part_ms

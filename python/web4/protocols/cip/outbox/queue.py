@@ -21,8 +21,9 @@ _VOTES: Final = frozenset(
     ("FACT_CHALLENGE", "FACT_CONFIRM", "FACT_REJECT", "LIP_CONFLICT", "LIP_ACCEPT", "LIP_REJECT")
 )
 """Types of which the receiver lets the one with the greatest timestamp stand (KNOW-2)."""
-_LEAD_MS: Final = 1_000
-"""How far the timestamps of votes said in one breath may lead the clock: far less than the skew that is borne."""
+_LEAD_MS: Final = 30_000
+"""How far the timestamps of votes may lead the clock, of votes said in one breath or after the clock was set back: far
+less than the skew that is borne."""
 
 
 class OutboxQueue:
@@ -54,8 +55,14 @@ class OutboxQueue:
 
     # --- what the lane says -----------------------------------------------------------------------------
 
-    def load(self, entries: Iterable[Queued]) -> None:
-        """Begin anew with what the lane holds; who waits for something that has ended meanwhile is told."""
+    def load(self, entries: Iterable[Queued], said_ms: int = 0) -> None:
+        """Begin anew with what the lane holds; who waits for something that has ended meanwhile is told.
+
+        Args:
+            entries: What is queued.
+            said_ms: By when the last vote was said, as far as the lane tells: the next one's timestamp is greater.
+        """
+        self._voted_ms = max(self._voted_ms, said_ms)
         self.waiting = OrderedDict((one.msg_id, one) for one in sorted(entries, key=_number))
         self.flying.clear()
         self.flying_bytes = 0

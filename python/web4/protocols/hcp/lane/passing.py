@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from web4.foundation.clock import has_passed
 from web4.protocols.decisions import (
     DecisionEvidence,
     DecisionRecord,
@@ -110,7 +111,7 @@ def _stop(state: LaneState, local: LocalState, command: c.Attempt, verdict: Verd
     reply = Reply(status="stopped", verdict=verdict)
     if action.direction == "in":
         key = f"{action.lane_id} {action.type} {verdict.code}"
-        if command.at - dict(local.noted).get(key, -AGAIN_MS) < AGAIN_MS:
+        if not has_passed(dict(local.noted).get(key, -AGAIN_MS), AGAIN_MS, command.at):
             return decided(state, (), reply)
         refused = e.Noted(key=key, at_ms=command.at)
         return decided(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from web4.foundation.clock import has_passed
 from web4.protocols.decisions import DecisionRecord, decision_record, derive_decision_id
 from web4.protocols.hcp import social
 from web4.protocols.hcp.lane import commands as c
@@ -52,7 +53,8 @@ def _hear(state: LaneState, command: c.Hear) -> Decided:
     if not signal and wider(consent, scope, facts.consent, facts.scope):
         consent = facts.consent  # type: ignore[assignment]  # None stays None
     before = (facts.consent, facts.scope, facts.said)
-    if not signal and before == (consent, scope, command.said) and command.at - facts.said_ms < REFRESH_MS:
+    fresh = not has_passed(facts.said_ms, REFRESH_MS, command.at)
+    if not signal and before == (consent, scope, command.said) and fresh:
         return decided(state, tuple(events), Reply(status="known"))
     heard = e.Heard(
         msg_id=command.msg_id,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from web4.foundation.clock import has_passed
 from web4.protocols.decisions import decision_record, derive_decision_id
 from web4.protocols.hcp.lane import events as e
 from web4.protocols.hcp.lane.applying import applied
@@ -31,7 +32,7 @@ def tick(state: LaneState, local: LocalState, command: c.Tick) -> Decided:
             **_sender(one.action),
         )
         for one in local.check_ins
-        if one.expires_ms <= command.at
+        if expired(one, command.at)
     ]
     now = state
     for event in events:
@@ -42,6 +43,11 @@ def tick(state: LaneState, local: LocalState, command: c.Tick) -> Decided:
             now = applied(now, event)
         events += step
     return decided(state, tuple(events), Reply(status="done"))
+
+
+def expired(check_in: CheckIn, at_ms: int) -> bool:
+    """Whether a human was given the time there is. A clock that was set back a day does not make it a day (HCP-5)."""
+    return has_passed(check_in.asked_ms, check_in.expires_ms - check_in.asked_ms, at_ms)
 
 
 def _next(local: LocalState | None, command: c.Tick, handed: set[str]) -> list[e.HumanEvent]:
@@ -92,7 +98,7 @@ def ending(verdict: Verdict) -> str:
 def answer(state: LaneState, local: LocalState, command: c.AnswerCheckIn) -> Decided:
     """Take the human's word. A yes is to what was asked: the gate is asked again about all the rest."""
     check_in = next((one for one in local.check_ins if one.check_in_id == command.check_in_id), None)
-    if check_in is None or check_in.expires_ms <= command.at:
+    if check_in is None or expired(check_in, command.at):
         return decided(state, (), Reply(status="unknown_check_in"))
     events = _answered(local, check_in, command)
     if not command.yes:
