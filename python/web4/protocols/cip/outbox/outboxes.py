@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _TEND_SECONDS: Final = 3_600
 """How often is looked for what is too old, at the least: an hour among five days."""
-_TOGETHER_SECONDS: Final = 0.02
+_TOGETHER_SECONDS: Final = 0.1
 """What is settled within so long is one decision and one commit, unless messages that come take it along before."""
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     one.name: msgspec.json.Decoder(one.envelope) for one in TYPES.values() if one.durable
