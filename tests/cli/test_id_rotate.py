@@ -226,7 +226,7 @@ async def test_a_node_that_starts_meanwhile_does_not(tmp_path: Path, monkeypatch
         async with open_sqlite(*arguments, **options) as backend:
             yield backend
 
-    monkeypatch.setattr("web4.node.opening.open_sqlite", late)
+    monkeypatch.setattr("web4.node.journals.open_sqlite", late)
     with pytest.raises(DirectoryError) as caught:
         async with open_node(places.data):
             pass
