@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 RUST_SOURCES := $(shell find rust_core/src -name '*.rs') Cargo.toml Cargo.lock rust_core/Cargo.toml pyproject.toml
 RUFF_PATHS := python scripts tests examples
 
+# Compiled modules are kept, whatever the environment says: else every process of a test compiles all of Web4 anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo mesh-demo demo-picture test test-rust test-python test-wheel lint floors stubs bench bench-peers bench-smoke fuzz fuzz-smoke sim sim-mutants transport-contract cuts crashes kills attacks soak clean hostile
 
 demo: $(VENV)/.built $(VENV)/.demo

@@ -30,6 +30,7 @@ from web4.journal.event_types import EventRegistry
 from web4.journal.opening import open_journal
 from web4.protocols.cip import CipOptions, CipRuntime, Offer, accept
 from web4.protocols.cip.lane import PEER_EVENTS
+from web4.protocols.cip.outbox.entries import OutboxLimits
 from web4.protocols.errors import OutboxFull
 from web4.protocols.messages import cip as m
 from web4.trust import HandshakeOk, TrustLimits, TrustRegistry
@@ -67,6 +68,7 @@ async def _node(directory: Path, name: str, side: str) -> AsyncIterator[tuple[Ci
         inbox_bytes_per_peer=1 << 30,
         inbox_bytes_total=1 << 30,
         replay_ids=10_000_000,
+        outbox=OutboxLimits(entries=512),  # more would only be waited for at the end
     )
     async with AsyncExitStack() as stack:
         journal: Journal | None = None

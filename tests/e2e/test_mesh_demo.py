@@ -44,11 +44,13 @@ def alive(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("arguments", [["--transport", "tcp"], ["--transport", "unix"]], ids=["tcp", "unix"])
-def test_mesh_demo_exit_codes(tmp_path: Path, arguments: list[str]) -> None:
-    """DEMO-4: all checks pass with 0; every event fits its schema (OBS-1), and no process is left, nor a file."""
+def test_mesh_demo_exit_codes(tmp_path: Path) -> None:
+    """DEMO-4: all checks pass with 0; every event fits its schema (OBS-1), and no process is left, nor a file.
+
+    Over TCP, its default, `.ci/run` runs the demo as its users do.
+    """
     done = subprocess.run(
-        [sys.executable, str(DEMO), "--json", "--timeout", LONG, *arguments],
+        [sys.executable, str(DEMO), "--json", "--timeout", LONG, "--transport", "unix"],
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -255,7 +255,9 @@ class HonestQuestions(NodeQuestions):
         while page := await self.node.knowledge.claims(domain=DOMAIN, after=after, limit=500):
             for one in page:
                 if is_true(one.statement):
-                    settled.append(f"{one.key} {one.status} {one.rule}")
+                    # Which came first, acceptance or a doubt that passed, is each node's own story (KNOW-7).
+                    rule = "e" if one.rule == "kept" else one.rule
+                    settled.append(f"{one.key} {one.status} {rule}")
                     if one.status != "accepted":
                         odd[one.key] = f"{one.status} {one.rule}"
             after = page[-1].key
